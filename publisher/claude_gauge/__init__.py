@@ -1,0 +1,3 @@
+"""claude-gauge: Claude Code's usage on dials that move the moment it happens."""
+
+__version__ = "0.1.0"

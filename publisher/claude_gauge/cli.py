@@ -1,0 +1,45 @@
+"""The command line: names the commands and says errors; the work is done elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from claude_gauge import __version__
+from claude_gauge.commands.config import config
+from claude_gauge.commands.schema import schema
+from claude_gauge.errors import GaugeError
+
+app = typer.Typer(
+    name="claude-gauge",
+    help="Claude Code's usage on dials that move the moment it happens.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(config)
+app.command()(schema)
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *, version: bool = typer.Option(default=False, help="Show the version.", is_eager=True, callback=_version)
+) -> None:
+    """Claude Code's usage on dials that move the moment it happens."""
+
+
+def run() -> int:
+    """Run the command line and return the exit code; an expected error is one line on stderr."""
+    try:
+        app()
+    except GaugeError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that says errors
+        return error.exit_code
+    return 0

@@ -1,0 +1,14 @@
+"""`claude-gauge config`: every effective value and where it came from."""
+
+from __future__ import annotations
+
+import typer
+
+from claude_gauge.commands.flags import EVERY, Config, with_settings
+
+
+@with_settings(*EVERY)
+def config(*, config: Config) -> None:
+    """Show each setting, its effective value and where it came from; secrets are masked."""
+    for name, value, origin in config.rows():
+        typer.echo(f"{name:22} {value:36} {origin}")

@@ -1,0 +1,15 @@
+"""The errors that a person is told about, and the exit codes that go with them."""
+
+from __future__ import annotations
+
+
+class GaugeError(Exception):
+    """What failed, where, and what to do, in one line; caught once, in `cli.py`."""
+
+    exit_code = 1
+
+
+class AlreadyPublishingError(GaugeError):
+    """Another publisher on this machine owns this node."""
+
+    exit_code = 75

@@ -1,0 +1,120 @@
+"""What a source knows at one moment: the sums that `derive` turns into a `Usage`.
+
+A source fills the parts that it can know and leaves the others None: unknown is not zero.
+Times are epoch seconds, tokens are counts, shares are 0..1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+Tach = Literal["all", "fresh", "output"]
+Thinking = Literal["exact", "estimated", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token counts by kind; `thinking` is the part of `output` that was thought."""
+
+    input: float = 0
+    output: float = 0
+    cache_read: float = 0
+    cache_creation: float = 0
+    thinking: float = 0
+
+    @property
+    def total(self) -> float:
+        """All tokens, each once."""
+        return self.input + self.output + self.cache_read + self.cache_creation
+
+    def counted(self, tach: Tach) -> float:
+        """Tokens of the kinds that the tachometer is set to count."""
+        if tach == "output":
+            return self.output
+        return self.total if tach == "all" else self.total - self.cache_read
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input + other.input,
+            self.output + other.output,
+            self.cache_read + other.cache_read,
+            self.cache_creation + other.cache_creation,
+            self.thinking + other.thinking,
+        )
+
+    def __sub__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input - other.input,
+            self.output - other.output,
+            self.cache_read - other.cache_read,
+            self.cache_creation - other.cache_creation,
+            self.thinking - other.thinking,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """The fast part: what the tachometer, the temperature and the boost gauge show."""
+
+    minute: Tokens = Tokens()
+    five_minutes: Tokens = Tokens()
+    thinking: Thinking = "exact"
+    model: str = ""
+    newest_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The current 5-hour block: 0 tokens and no times when none is active."""
+
+    tokens: int = 0
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWindow:
+    """One of the plan's own windows, as Claude Code's statusline tells it."""
+
+    share: float
+    resets_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Which source a part came from, whether it is healthy, and if not, why (a few words)."""
+
+    source: str
+    ok: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that is known at one moment; `sources` has a `Health` per part: tach, fuel, thinking, plan."""
+
+    traffic: Traffic | None = None
+    block: Block | None = None
+    week_tokens: int | None = None
+    plan_5h: PlanWindow | None = None
+    plan_7d: PlanWindow | None = None
+    waiting: bool | None = None
+    sources: Mapping[str, Health] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """Something that knows usage: it works in threads of its own and answers at once with what it knows last."""
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin; call `changed` (from any thread) whenever `read` would answer differently."""
+
+    def read(self, now: float) -> Reading:
+        """Tell what is known at `now`; never blocks, never raises for a source that is away."""
+
+    def due(self, now: float) -> float | None:
+        """Tell when the reading will next change by the passing of time alone, if it will."""
+
+    def stop(self) -> None:
+        """End all threads and children; safe to call twice."""

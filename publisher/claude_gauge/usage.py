@@ -1,0 +1,111 @@
+"""THE CONTRACT: the one payload that every reader gets, and the topics that it travels on.
+
+Everything else follows from this file: Home Assistant's discovery, the JSON schema, the
+README's table, the firmware's field names. A field may be added; none is renamed or removed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION: Literal[1] = 1
+MAX_BYTES = 1024
+HEARTBEAT_S = 15.0
+MISSED_HEARTBEATS = 3
+EXPIRY_S = int(4 * HEARTBEAT_S)
+ONLINE, OFFLINE = "online", "offline"
+FLEET_NODE = "all"
+NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
+
+MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+PartName = Annotated[str, Field(max_length=8)]
+Stamp = Annotated[str, Field(max_length=32)]
+
+
+class Part(BaseModel):
+    """Where one part of the payload came from and whether that source is healthy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(max_length=16)
+    ok: bool
+    why: str | None = Field(default=None, max_length=28)
+
+
+class Usage(BaseModel):
+    """One moment of Claude Code's usage on one node; computed once, the same for every reader."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rate_1m: float = Field(ge=0, le=MAX_COUNT, allow_inf_nan=False, description="Tokens per minute over the last 60 s")
+    window_5h_tokens: Count = Field(description="Tokens in the current 5-hour block")
+    window_5h_pct: Share = Field(description="Share of the 5-hour window used")
+    thinking_ratio: Share = Field(description="Thinking tokens / output tokens over the last 5 minutes")
+    cache_hit_rate: Share = Field(description="Cache reads / all input tokens over the last 5 minutes")
+    last_model: str = Field(max_length=24, description="Model family of the newest message; empty when none was seen")
+    hot: bool = Field(description="The rate is above the redline")
+    warn: bool = Field(description="Fuel above 80 %, or cache hits below the floor")
+    stall: bool = Field(description="No telemetry for the silence window, or its source can't be reached")
+    idle: bool = Field(description="The publisher lives, no tokens in the last 60 s")
+    updated_at: Stamp = Field(description="When this payload was computed, ISO 8601, UTC")
+
+    window_5h_resets_at: Stamp | None = Field(default=None, description="When the 5-hour window resets")
+    window_7d_pct: Share | None = Field(default=None, description="Share of the plan's 7-day window used")
+    window_7d_resets_at: Stamp | None = Field(default=None, description="When the plan's 7-day window resets")
+    window_7d_tokens: Count | None = Field(default=None, description="Tokens in the last 7 days")
+    minutes_to_limit: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Minutes until the window is used up at the present pace",
+    )
+    limit_before_reset: bool | None = Field(default=None, description="The window runs dry before it resets")
+    waiting: bool | None = Field(default=None, description="Claude Code waits for the person")
+    fuel_source: Literal["plan", "ceiling"] | None = Field(
+        default=None, description="Whether the 5-hour share is the plan's own figure or tokens / ceiling"
+    )
+    sources: dict[PartName, Part] = Field(
+        default_factory=dict, max_length=4, description="Where each part came from and whether that source is healthy"
+    )
+    account: str | None = Field(default=None, max_length=16, description="Label of the account, where one was set")
+    node: str | None = Field(default=None, pattern=NODE_PATTERN, description="Name of the publishing machine")
+    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this contract")
+
+    def to_json(self) -> bytes:
+        """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES."""
+        return self.model_dump_json().encode()
+
+
+def usage_topic(node: str) -> str:
+    """Topic of a node's retained payload."""
+    return f"claude-gauge/{node}/usage"
+
+
+def status_topic(node: str) -> str:
+    """Topic of a node's retained `online` / `offline`."""
+    return f"claude-gauge/{node}/status"
+
+
+def stamp(epoch_s: float) -> str:
+    """Write a time (epoch seconds) as the contract does: ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_NOISE = frozenset({"claude", "anthropic", "latest", "preview", "thinking", "instant", "models", "model"})
+
+
+def family(model: str) -> str:
+    """Name the family of a model id: `claude-3-5-sonnet-20241022` is `sonnet`; any other by its own first word."""
+    name = model.lower().rpartition("/")[2]
+    _, _, claude = name.rpartition("claude-")
+    words = [word for word in re.split(r"[^a-z0-9]+", claude or name) if word and word not in _NOISE]
+    named = [word for word in words if len(word) > 2 and word[0].isalpha()]  # noqa: PLR2004 - "v1", "us", "o3"
+    return (named or words or [""])[0][:24]

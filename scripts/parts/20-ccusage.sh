@@ -1,0 +1,7 @@
+# ccusage, pinned: newer ones were seen to install without their native binary.
+set -euo pipefail
+version=20.0.24
+folder=$CLAUDE_GAUGE_PARTS/ccusage-$version
+[ -x "$folder/node_modules/.bin/ccusage" ] && exit 0
+npm install --silent --no-audit --no-fund --prefix "$folder" "ccusage@$version"
+"$folder/node_modules/.bin/ccusage" --version # the first run makes the native binary executable: by whoever installed it

@@ -1,0 +1,1 @@
+"""Real programs that the tests start, and what looks at them from outside."""
