@@ -1,0 +1,42 @@
+"""The last hours as a strip: one value per slice of time, kept in memory alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice of time: its number since the epoch, the highest rate in it and the last share of the window."""
+
+    number: int
+    rate: float
+    share: float
+
+
+class History:
+    """What was published, sliced; a slice without any payload has no entry, so that a gap stays a gap."""
+
+    def __init__(self, slices: int = 300, slice_s: float = 60.0) -> None:
+        self.slices = slices
+        self.slice_s = slice_s
+        self._kept: deque[Slice] = deque(maxlen=slices)
+
+    def add(self, at: float, rate: float, share: float) -> None:
+        """Take one payload's figures, published at `at`; a clock that jumped back starts the strip anew."""
+        number = int(at // self.slice_s)
+        if self._kept and number < self._kept[-1].number:
+            self._kept.clear()
+        if self._kept and number == self._kept[-1].number:
+            rate = max(rate, self._kept.pop().rate)
+        self._kept.append(Slice(number, rate, share))
+
+    def last(self, now: float) -> list[Slice | None]:
+        """Return one entry per slice up to `now`, oldest first; None where nothing was published."""
+        first = int(now // self.slice_s) - self.slices + 1
+        strip: list[Slice | None] = [None] * self.slices
+        for each in self._kept:
+            if 0 <= each.number - first < self.slices:
+                strip[each.number - first] = each
+        return strip
