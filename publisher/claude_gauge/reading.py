@@ -84,11 +84,15 @@ class PlanWindow:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Which source a part came from, whether it is healthy, and if not, why (a few words)."""
+    """Which source a part came from, whether it is healthy, and if not, why (a few words, 28 characters at most).
+
+    A source that is not ok lights STALL, unless it is merely `degraded`: slower or less exact, but not old.
+    """
 
     source: str
     ok: bool = True
     why: str = ""
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""Counts each response once, however many lines, files and forks repeat it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from claude_gauge.reading import Tokens
+from claude_gauge.turn import Turn
+
+_SAME_RESPONSE_S = 30.0  # lines without any prompt figures and request id this close are one response
+_DAY_S = 86400.0
+_RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one line changed: `added` tokens at the line's own time, and the response's total before and after.
+
+    `before_at` is None for a response that was not known. `estimated` tells that its thinking share is a guess.
+    """
+
+    at: float
+    added: Tokens
+    before_at: float | None
+    before_total: int
+    after_at: float
+    after_total: int
+    estimated: bool
+
+
+class _Response:
+    """What is known of one response; `twin` is another response that a gateway gave the same id."""
+
+    __slots__ = (
+        "at", "cache_creation", "cache_read", "first_at", "input", "output", "sidechain", "spoken", "thinking",
+        "thought", "twin",
+    )  # fmt: skip
+
+    def __init__(self, turn: Turn, twin: _Response | None) -> None:
+        self.twin = twin
+        self._begin(turn)
+
+    def _begin(self, turn: Turn) -> None:
+        self.at = self.first_at = turn.at
+        self.sidechain = turn.sidechain
+        self.input = self.output = self.cache_read = self.cache_creation = self.thinking = 0
+        self.thought = self.spoken = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output + self.cache_read + self.cache_creation
+
+    def prompt(self) -> tuple[int, int, int]:
+        return self.input, self.cache_read, self.cache_creation
+
+    def tokens(self) -> Tokens:
+        thinking = min(self.output, self.thinking)
+        if self.estimated:
+            thinking = round(self.output * self.thought / (self.thought + self.spoken))
+        return Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
+
+    @property
+    def estimated(self) -> bool:
+        """A zero beside a thinking block means that the count is unknown."""
+        return self.thinking == 0 and self.thought > 0
+
+    def take(self, turn: Turn) -> None:
+        """Raise each figure to the largest seen; a line of the main chain outweighs all of a sidechain."""
+        if turn.sidechain and not self.sidechain:
+            return
+        if self.sidechain and not turn.sidechain:
+            self._begin(turn)
+        before = self.total
+        self.input = max(self.input, turn.input)
+        self.output = max(self.output, turn.output)
+        self.cache_read = max(self.cache_read, turn.cache_read)
+        self.cache_creation = max(self.cache_creation, turn.cache_creation)
+        self.thinking = max(self.thinking, turn.thinking or 0)
+        self.thought += turn.thought
+        self.spoken += turn.spoken
+        if self.total > before:
+            self.at = turn.at
+
+
+class Ledger:
+    """All responses that are recent enough to matter, over all files.
+
+    The key is message id + request id. Where the request id is missing, a gateway may give every message one id:
+    then lines belong together only if they share the prompt's figures or the very time. Lines without a message id
+    are known by the request's id, else by their own.
+    """
+
+    def __init__(self) -> None:
+        # Keyed by hash: 64 bits tell a few hundred thousand responses apart, at a fifth of the strings' memory.
+        self._recent: dict[int, _Response] = {}
+        self._settled: dict[int, dict[int, int]] = {}  # day -> key -> total
+
+    def __len__(self) -> int:
+        return len(self._recent) + sum(map(len, self._settled.values()))
+
+    def add(self, turn: Turn) -> Change | None:
+        """Count a line; return what it changed, or None for a repeat."""
+        key = _key(turn)
+        for day in self._settled.values():
+            if key in day:
+                return _raise_settled(day, key, turn)
+        response = self._find(key, turn)
+        if response is None:
+            response = self._recent[key] = _Response(turn, self._recent.get(key))
+            known_at, before, before_total = None, Tokens(), 0
+        else:
+            known_at, before, before_total = response.at, response.tokens(), response.total
+        response.take(turn)
+        added = response.tokens() - before
+        if known_at is not None and added == Tokens() and known_at == response.at:
+            return None
+        return Change(turn.at, added, known_at, before_total, response.at, response.total, response.estimated)
+
+    def _find(self, key: int, turn: Turn) -> _Response | None:
+        response = self._recent.get(key)
+        while response is not None and not _same(response, turn):
+            response = response.twin
+        return response
+
+    def settle(self, before: float) -> None:
+        """Keep of responses older than `before` (epoch seconds) only that they were counted."""
+        old = [key for key, response in self._recent.items() if response.at < before and response.twin is None]
+        for key in old:
+            response = self._recent.pop(key)
+            self._settled.setdefault(int(response.at // _DAY_S), {})[key] = response.total
+
+    def forget(self, before: float) -> None:
+        """Drop what is older than `before`; the caller takes no more turns from then."""
+        for day in [day for day in self._settled if (day + 1) * _DAY_S < before]:
+            del self._settled[day]
+
+
+def _raise_settled(day: dict[int, int], key: int, turn: Turn) -> Change | None:
+    before = day[key]
+    total = turn.input + turn.output + turn.cache_read + turn.cache_creation
+    if total <= before:
+        return None
+    day[key] = total
+    return Change(turn.at, Tokens(), None, 0, turn.at, total - before, estimated=False)
+
+
+def _key(turn: Turn) -> int:
+    if turn.message_id or turn.request_id:
+        return hash((turn.message_id, turn.request_id))
+    if turn.line_id:
+        return hash(turn.line_id)
+    return hash((turn.at, turn.model, turn.input, turn.output, turn.cache_read, turn.cache_creation))
+
+
+def _same(response: _Response, turn: Turn) -> bool:
+    prompt = (turn.input, turn.cache_read, turn.cache_creation)
+    apart = abs(turn.at - response.first_at)
+    if turn.message_id and turn.request_id:
+        return apart <= _RECYCLED_S or prompt == response.prompt()
+    if turn.request_id or not turn.message_id or apart == 0:
+        return True
+    if not any(prompt) or not any(response.prompt()):
+        return abs(turn.at - response.at) <= _SAME_RESPONSE_S
+    return prompt == response.prompt()

@@ -1,0 +1,168 @@
+"""All transcripts below the roots: which are new or have grown, and what their new lines are.
+
+One thread owns a `Tail`. Hints make it quick; the scan is the truth.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from claude_gauge.sources.follower import Follower, stamp_of
+
+_log = logging.getLogger(__name__)
+_NS = 1_000_000_000
+
+
+class Tail:
+    """Follows every `*.jsonl` below the roots; files untouched since `oldest` (epoch seconds) wait unread."""
+
+    def __init__(self, roots: Sequence[Path], oldest: float = 0.0) -> None:
+        self._roots = [str(root) for root in roots]
+        self._oldest_ns = int(oldest * _NS)
+        self._files: dict[str, Follower] = {}
+        self._urgent: dict[str, None] = {}
+        self._pending: dict[str, None] = {}
+        self._complained: set[str] = set()
+        self.unreadable = 0
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something waits to be read."""
+        return bool(self._urgent or self._pending)
+
+    def hint(self, path: str) -> None:
+        """Note that something happened to this path: a transcript, or a folder to look through."""
+        if path.endswith(".jsonl") and not os.path.isdir(path):  # noqa: PTH112 - the hot path
+            self._follower(path)
+            self._pending.pop(path, None)
+            self._urgent[path] = None
+        elif self._below_a_root(path):
+            self._look_through(path, set())
+
+    def scan(self) -> set[str]:
+        """Look at every file; note the changed ones to be read, forget the gone; return the changed ones."""
+        self.unreadable = 0
+        seen: set[str] = set()
+        changed: set[str] = set()
+        for root in self._roots:
+            changed |= self._look_through(root, seen)
+        for gone in self._files.keys() - seen:
+            del self._files[gone]
+            self._pending.pop(gone, None)
+            self._urgent.pop(gone, None)
+            self._complained.discard(gone)
+        return changed
+
+    def reach(self, oldest: float) -> None:
+        """Read also files that were touched since this earlier time."""
+        self._oldest_ns = min(self._oldest_ns, int(oldest * _NS))
+        unread = [file for file in self._files.values() if not file.offset and file.stat]
+        due = [file for file in unread if file.stat and file.stat[2] >= self._oldest_ns and file.stat[1]]
+        for file in sorted(due, key=_touched, reverse=True):
+            self._pending[file.path] = None
+
+    def recent(self, since: float) -> list[Follower]:
+        """Return the files touched since a time, the newest first."""
+        files = [file for file in self._files.values() if file.stat and file.stat[2] >= since * _NS]
+        return sorted(files, key=_touched, reverse=True)
+
+    def newest(self) -> Follower | None:
+        """Return the file touched last."""
+        return max(self._files.values(), key=_touched, default=None)
+
+    def step(self) -> list[bytes]:
+        """Read one chunk, what just happened first; return its whole lines."""
+        queue = self._urgent or self._pending
+        path = next(iter(queue), None)
+        if path is None:
+            return []
+        del queue[path]
+        lines, more = self._read(self._follower(path))
+        if more:
+            queue[path] = None  # behind the others: one huge file keeps none of them waiting
+        return lines
+
+    def _follower(self, path: str) -> Follower:
+        follower = self._files.get(path)
+        if follower is None:
+            follower = self._files[path] = Follower(path)
+        return follower
+
+    def _read(self, follower: Follower) -> tuple[list[bytes], bool]:
+        try:
+            return follower.read()
+        except FileNotFoundError:
+            self._files.pop(follower.path, None)
+        except OSError as error:
+            self._complain(follower.path, error)
+        return [], False
+
+    def _complain(self, path: str, error: OSError) -> None:
+        self.unreadable += 1
+        if path not in self._complained:
+            self._complained.add(path)
+            _log.warning("cannot read %s: %s; its usage is missing until it can be", path, error.strerror or error)
+
+    def _below_a_root(self, path: str) -> bool:
+        return any(path == root or path.startswith(root + os.sep) for root in self._roots)
+
+    def _look_through(self, folder: str, seen: set[str]) -> set[str]:
+        changed = set()
+        for path, status in self._walk(folder):
+            seen.add(path)
+            follower = self._files.get(path)
+            now = stamp_of(status)
+            if follower is None:
+                follower = self._files[path] = Follower(path)
+                if status.st_mtime_ns < self._oldest_ns:
+                    follower.stat = now
+                    continue
+            if follower.stat != now:
+                changed.add(path)
+                if path not in self._urgent:
+                    self._pending[path] = None
+        return changed
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+        folders, linked = [folder], set[str]()
+        while folders:
+            here = folders.pop()
+            try:
+                entries = os.scandir(here)
+            except OSError as error:
+                if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                    self._complain(here, error)
+                continue
+            with entries:
+                for entry in entries:
+                    try:
+                        if entry.name.endswith(".jsonl"):
+                            status = entry.stat()
+                            if stat.S_ISREG(status.st_mode):
+                                yield entry.path, status
+                                continue
+                        if entry.is_dir() and not (entry.is_symlink() and self._walked(entry.path, linked)):
+                            folders.append(entry.path)
+                    except OSError:
+                        continue  # gone between listing and looking, or a link to nowhere
+
+    def _walked(self, link: str, linked: set[str]) -> bool:
+        """Tell whether a linked folder is walked anyway, or was already: loops end here."""
+        target = os.path.realpath(link)
+        if target in linked or any(
+            (target + os.sep).startswith(os.path.realpath(root) + os.sep) for root in self._roots
+        ):
+            return True
+        linked.add(target)
+        return False
+
+
+def _touched(follower: Follower) -> int:
+    return follower.stat[2] if follower.stat else 0

@@ -1,0 +1,213 @@
+"""The transcripts as a source: one thread reads them, the tally counts them."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from claude_gauge import turn
+from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
+from claude_gauge.reading import Health, Reading
+from claude_gauge.sources.tail import Tail
+from claude_gauge.sources.watch import Watch
+from claude_gauge.tally import Tally
+
+_log = logging.getLogger(__name__)
+NAME = "transcripts"
+SCAN_S, LONGEST_SCAN_S = 3.0, 30.0
+SCAN_SHARE = 400  # a scan may take one part in so many of the time
+POLL_S = 1.0
+TRUST_AGAIN_S = 60.0
+FIRST_S = 0.5  # what the first payload waits for at most; the rest of the history follows behind it
+TAIL_BYTES = 1 << 20
+JUMP_S = 2.0
+
+
+class Transcripts:
+    """Reads Claude Code's transcripts below `roots`; `clock` gives epoch seconds."""
+
+    def __init__(self, roots: Sequence[Path], clock: Callable[[], float] = time.time) -> None:
+        self._roots = list(roots)
+        self._clock = clock
+        self._tally = Tally()
+        self._lock = threading.Lock()
+        self._hints: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._watch = Watch(self._hints.put)
+        self._tail = Tail(self._roots, clock() - FIVE_HOURS_S)
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._ready = threading.Event()
+        self._changed: Callable[[], None] = lambda: None
+        self._whole = False
+        self._suspects: set[str] = set()
+        self._distrusted_at: float | None = None
+        self._offset = clock() - time.monotonic()
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin to follow; returns when the recent lines are read, half a second at most."""
+        self._changed = changed
+        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
+        self._thread.start()
+        self._ready.wait(FIRST_S)
+
+    def stop(self) -> None:
+        """End the threads."""
+        self._stopping.set()
+        self._hints.put("")
+        if self._thread:
+            self._thread.join(5)
+
+    def load(self) -> None:
+        """Read all that matters now, without following it."""
+        self._tail.scan()
+        self._catch_up(deadline=None)
+
+    def read(self, now: float) -> Reading:
+        """Tell what is counted so far."""
+        with self._lock:
+            self._tally.tidy(now)
+            traffic = self._tally.traffic(now)
+            return Reading(
+                traffic=traffic,
+                block=self._tally.block(now),
+                week_tokens=self._tally.week(now) if self._whole else None,
+                sources={
+                    "tach": self._health(),
+                    "fuel": self._health()
+                    if self._whole
+                    else Health(NAME, ok=False, why="reading history", degraded=True),
+                    "thinking": Health(NAME, why="estimated" if traffic.thinking == "estimated" else ""),
+                },
+            )
+
+    def due(self, now: float) -> float | None:
+        """Tell when a sum changes by the passing of time."""
+        with self._lock:
+            return self._tally.due(now)
+
+    def _health(self) -> Health:
+        if not any(root.is_dir() for root in self._roots):
+            return Health(NAME, ok=False, why="no transcripts folder")
+        if self._tail.unreadable:
+            return Health(NAME, ok=False, why=f"{self._tail.unreadable} unreadable", degraded=True)
+        if self._polling:
+            return Health(NAME, ok=False, why=self._watch.trouble or "file events missed", degraded=True)
+        return Health(NAME)
+
+    @property
+    def _polling(self) -> bool:
+        return bool(self._watch.trouble) or self._distrusted_at is not None
+
+    def _run(self) -> None:
+        steps = [self._first, self._follow]
+        while not self._stopping.is_set():
+            try:
+                self._watch.tend(self._roots)
+                steps[0]()
+                steps = steps[-1:]
+            except Exception:  # nothing may end the watch: told in full, then it goes on with a scan
+                _log.exception("following the transcripts failed; going on in a second")
+                self._hints.put(None)
+                self._stopping.wait(POLL_S)
+        self._watch.stop()
+
+    def _first(self) -> None:
+        self._tail.scan()
+        begun = time.monotonic()
+        for follower in self._tail.recent(self._clock() - FIVE_HOURS_S):
+            if time.monotonic() - begun > FIRST_S / 2:
+                break
+            try:
+                self._take(follower.read_tail(TAIL_BYTES))
+            except OSError:
+                continue  # the whole reading that follows says it
+        newest = self._tail.newest()
+        if newest is not None:
+            self._tail.hint(newest.path)  # however old it is: it knows the last model
+        self._changed()
+        self._catch_up(deadline=begun + FIRST_S)
+        self._ready.set()
+
+    def _follow(self) -> None:
+        next_scan = time.monotonic() + SCAN_S
+        while not self._stopping.is_set():
+            lost = self._listen(next_scan)
+            now = time.monotonic()
+            if lost or now >= next_scan or self._clock_jumped():
+                self._reconcile()
+                next_scan = time.monotonic() + self._pause(time.monotonic() - now)
+            self._catch_up(deadline=time.monotonic())
+
+    def _pause(self, took: float) -> float:
+        if self._polling:
+            return max(POLL_S, took * 20)
+        return min(LONGEST_SCAN_S, max(SCAN_S, took * SCAN_SHARE))
+
+    def _listen(self, until: float) -> bool:
+        """Wait for hints, take all there are; tell whether some were lost."""
+        lost = False
+        wait = 0.0 if self._tail.behind or not self._whole else max(0.0, until - time.monotonic())
+        try:
+            hint = self._hints.get(timeout=wait) if wait else self._hints.get_nowait()
+            while True:
+                if hint:
+                    self._suspects.discard(hint)
+                    self._tail.hint(hint)
+                lost = lost or hint is None
+                hint = self._hints.get_nowait()
+        except queue.Empty:
+            return lost
+
+    def _reconcile(self) -> None:
+        """Scan; what the scan before found changed, and no event told since, shows that events go missing."""
+        self._watch.tend(self._roots)
+        if self._suspects:
+            if not self._polling:
+                _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
+            self._distrusted_at = time.monotonic()
+        elif self._distrusted_at is not None and time.monotonic() - self._distrusted_at > TRUST_AGAIN_S:
+            self._distrusted_at = None
+            _log.info("file events arrive again")
+        self._suspects = self._tail.scan() if self._whole else set()
+
+    def _clock_jumped(self) -> bool:
+        offset = self._clock() - time.monotonic()
+        jumped = abs(offset - self._offset) > JUMP_S
+        self._offset = offset
+        return jumped
+
+    def _catch_up(self, deadline: float | None) -> None:
+        """Read what is new; with a deadline (of the steady clock), stop there, but never before one chunk."""
+        while self._tail.behind or not self._whole:
+            if self._tail.behind:
+                self._take(self._tail.step())
+            else:
+                self._reach_back()
+            if self._stopping.is_set() or (deadline is not None and time.monotonic() >= deadline):
+                return
+
+    def _reach_back(self) -> None:
+        """Read older files: first as far as the block's chain needs, then the 7 days."""
+        now = self._clock()
+        with self._lock:
+            since = self._tally.blocks.since_pause()
+        for oldest in (now - FIVE_HOURS_S if since is None else since - FIVE_HOURS_S, now - WEEK_S):
+            self._tail.reach(oldest)
+            if self._tail.behind:
+                return
+        self._whole = True
+        self._changed()
+
+    def _take(self, lines: list[bytes]) -> None:
+        turns = [each for line in lines for each in turn.parse(line)]
+        if not turns:
+            return
+        now = self._clock()
+        with self._lock:
+            changed = [self._tally.add(each, now) for each in turns]
+        if any(changed):
+            self._changed()

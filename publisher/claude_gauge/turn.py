@@ -1,0 +1,146 @@
+"""One transcript line -> the turns it records: what an assistant's message used, and nothing that was said."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+_MOST = 10**12  # tokens in one response beyond which a figure is garbage
+_decoder = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one line says of one response: `at` in epoch seconds, figures in tokens, blocks in characters.
+
+    `thinking` is None where the line does not tell it; `thought` and `spoken` are the sizes of the line's content
+    blocks, from which the ledger estimates it then.
+    """
+
+    at: float
+    message_id: str | None
+    request_id: str | None
+    line_id: str | None
+    model: str
+    sidechain: bool
+    input: int
+    output: int
+    cache_read: int
+    cache_creation: int
+    thinking: int | None = None
+    thought: int = 0
+    spoken: int = 0
+
+
+def parse(line: bytes) -> Iterator[Turn]:
+    """Yield the turns of one line; garbage, foreign and unknown lines yield none.
+
+    Two records glued onto one line are both read, runs of NUL bytes are dropped (both seen in the wild).
+    """
+    if b'"usage"' not in line or b"assistant" not in line:
+        return
+    text = line.replace(b"\0", b"").decode("utf-8", "replace").lstrip("\ufeff \t\r")
+    while text:
+        try:
+            record, end = _decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            # The rest of a torn record may be followed by a whole one.
+            start = text.find('{"', 1)
+            if start < 0 or '"usage"' not in text[start:]:
+                return
+            text = text[start:] if _looks_like_record(text, start) else ""
+            continue
+        turn = _turn(record)
+        if turn is not None:
+            yield turn
+        text = text[end:].lstrip()
+
+
+def _looks_like_record(text: str, start: int) -> bool:
+    """Only a record that begins as Claude Code's do is worth a second try; nested objects are not."""
+    return text.startswith(('{"parentUuid"', '{"type"', '{"uuid"', '{"sessionId"'), start)
+
+
+def _turn(record: Any) -> Turn | None:  # noqa: ANN401 - foreign JSON
+    if not isinstance(record, dict) or record.get("type") != "assistant" or record.get("isApiErrorMessage"):
+        return None
+    message = record.get("message")
+    at = _epoch(record.get("timestamp"))
+    if not isinstance(message, dict) or at is None:
+        return None
+    usage = message.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    model = _text(message.get("model")) or ""
+    if model == "<synthetic>":
+        return None
+    details = usage.get("output_tokens_details")
+    thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
+    thought, spoken = _blocks(message.get("content"))
+    return Turn(
+        at=at,
+        message_id=_text(message.get("id")),
+        request_id=_text(record.get("requestId")),
+        line_id=_text(record.get("uuid")),
+        model=model,
+        sidechain=bool(record.get("isSidechain")),
+        input=_count(usage.get("input_tokens")),
+        output=_count(usage.get("output_tokens")),
+        cache_read=_count(usage.get("cache_read_input_tokens")),
+        cache_creation=_cache_creation(usage),
+        thinking=None if thinking is None else _count(thinking),
+        thought=thought,
+        spoken=spoken,
+    )
+
+
+def _cache_creation(usage: dict[str, Any]) -> int:
+    """Prefer the split by lifetime where it holds anything, as ccusage does."""
+    split = usage.get("cache_creation")
+    if isinstance(split, dict):
+        parts = _count(split.get("ephemeral_5m_input_tokens")) + _count(split.get("ephemeral_1h_input_tokens"))
+        if parts:
+            return parts
+    return _count(usage.get("cache_creation_input_tokens"))
+
+
+def _blocks(content: object) -> tuple[int, int]:
+    """Sizes of what was thought and of what was said or called, in characters."""
+    thought = spoken = 0
+    for block in content if isinstance(content, list) else ():
+        if not isinstance(block, dict):
+            continue
+        if block.get("type") in {"thinking", "redacted_thinking"}:
+            # Thinking may be kept back; then its signature, about as long, stands for it.
+            thought += max(1, _size(block.get("thinking")), _size(block.get("data")), _size(block.get("signature")))
+        else:
+            spoken += max(1, _size(block.get("text")), _size(block.get("input")))
+    return thought, spoken
+
+
+def _size(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return 0 if value is None else len(repr(value))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return 0
+    return int(value) if 0 <= value <= _MOST else 0
+
+
+def _epoch(value: object) -> float | None:
+    try:
+        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
