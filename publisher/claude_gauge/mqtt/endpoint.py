@@ -1,0 +1,48 @@
+"""A broker's URL, taken apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from claude_gauge.config import BROKER_SCHEMES
+from claude_gauge.errors import GaugeError
+
+DEFAULT_URL = "mqtt://localhost:1883"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a broker is and how it is spoken to; holds no secret."""
+
+    host: str
+    port: int
+    tls: bool = False
+    websocket_path: str | None = None
+    user: str | None = None
+
+    @property
+    def place(self) -> str:
+        """The broker's host and port, as messages name it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(url: str) -> Endpoint:
+    """Take a broker's URL apart; raises GaugeError for one that names no broker."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise GaugeError(f"broker {url!r}: {error}; write it as mqtt://host:1883") from None
+    if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
+        raise GaugeError(f"broker {url!r} is no URL of a broker; write it as mqtt://host:1883")
+    path = None
+    if parts.scheme in {"ws", "wss"}:
+        path = (parts.path or "/mqtt") + (f"?{parts.query}" if parts.query else "")
+    return Endpoint(
+        host=parts.hostname,
+        port=port or BROKER_SCHEMES[parts.scheme],
+        tls=parts.scheme in {"mqtts", "wss"},
+        websocket_path=path,
+        user=unquote(parts.username) if parts.username else None,
+    )

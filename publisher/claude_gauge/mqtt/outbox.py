@@ -1,0 +1,95 @@
+"""What is to be sent: of each topic the newest value only, and a few messages that are sent once."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+UNACKED_LIMIT = 16  # a slow broker gets the newest value later, not every value between
+ONCE_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it goes out."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = True
+    expiry_s: int | None = None
+
+    @property
+    def size(self) -> int:
+        """An upper bound of the packet's size: topic, payload, and at most 32 bytes of headers."""
+        return len(self.topic.encode()) + len(self.payload) + 32
+
+
+class Outbox:
+    """Keeps the newest value of each topic for ever, and knows what has still to go out on this connection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, Message] = {}
+        self._due: dict[str, None] = {}
+        self._once: deque[Message] = deque(maxlen=ONCE_LIMIT)
+        self._unacked: dict[int, tuple[Message, float]] = {}
+        self._limit = UNACKED_LIMIT
+
+    def put(self, message: Message) -> None:
+        """Make this the newest value of its topic."""
+        with self._lock:
+            self._values[message.topic] = message
+            self._due[message.topic] = None
+
+    def put_once(self, message: Message) -> None:
+        """Take a message that is sent on this connection or not at all."""
+        with self._lock:
+            self._once.append(message)
+
+    def again(self, topic: str) -> None:
+        """Send a topic's newest value once more."""
+        with self._lock:
+            if topic in self._values:
+                self._due[topic] = None
+
+    def connected(self, limit: int) -> None:
+        """Begin a new connection: every value goes out again, in the order in which its topic first came."""
+        with self._lock:
+            self._limit = limit
+            self._unacked.clear()
+            self._once.clear()
+            self._due = dict.fromkeys(self._values)
+
+    def take(self) -> Message | None:
+        """Hand out the next message to send; None when there is none, or too many are unacknowledged."""
+        with self._lock:
+            if len(self._unacked) >= self._limit:
+                return None
+            if self._due:
+                topic = next(iter(self._due))
+                del self._due[topic]
+                return self._values[topic]
+            return self._once.popleft() if self._once else None
+
+    def sent(self, mid: int, message: Message, now: float) -> None:
+        """Note a message that waits for the broker's acknowledgement."""
+        with self._lock:
+            self._unacked[mid] = message, now
+
+    def acked(self, mid: int) -> Message | None:
+        """Note an acknowledgement, and return what was acknowledged."""
+        with self._lock:
+            message, _ = self._unacked.pop(mid, (None, 0.0))
+            return message
+
+    def waits_since(self, now: float) -> float:
+        """Tell when the oldest unacknowledged message was sent; `now` when there is none."""
+        with self._lock:
+            return next((at for _, at in self._unacked.values()), now)
+
+    def empty(self) -> bool:
+        """Tell whether everything is sent and acknowledged."""
+        with self._lock:
+            return not (self._due or self._once or self._unacked)

@@ -1,0 +1,48 @@
+"""One publisher per node on this machine: a lock on a file, gone with its process however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from claude_gauge.errors import AlreadyPublishingError, GaugeError
+
+
+class NodeLock:
+    """Hold this node for this process; raises AlreadyPublishingError naming the process that holds it."""
+
+    def __init__(self, state_dir: Path, node: str) -> None:
+        self._node = node
+        self._path = state_dir.expanduser() / f"{node}.lock"
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise GaugeError(f"state_dir: cannot write {self._path}: {error.strerror}; name another folder") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyPublishingError(self._told()) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _told(self) -> str:
+        holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+        os.close(self._file)
+        who = f"process {holder}" if holder else "another process"
+        return f"{who} publishes node {self._node} already; stop it, or give this one another --node"
+
+    def release(self) -> None:
+        """Let the node go; safe to call twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
