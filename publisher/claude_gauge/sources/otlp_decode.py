@@ -1,0 +1,214 @@
+"""OTLP's JSON form → what Claude Code said in it: token points of metrics, and `api_request` events.
+
+The protobuf form is turned into the same shape first (otlp_protobuf.py), so there is one decoder.
+Foreign data: whatever does not look as the protocol says is counted as rejected, never raised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from claude_gauge.reading import Tokens
+from claude_gauge.usage import MAX_COUNT
+
+Kind = Literal["input", "output", "cache_read", "cache_creation"]
+Json = dict[str, Any]
+
+TOKENS = "claude_code.token.usage"
+REQUEST = "claude_code.api_request"
+KINDS: dict[str, Kind] = {
+    "input": "input",
+    "output": "output",
+    "cacheRead": "cache_read",
+    "cacheCreation": "cache_creation",
+}
+TEMPORALITIES = {
+    "1": "delta",
+    "2": "cumulative",
+    "AGGREGATION_TEMPORALITY_DELTA": "delta",
+    "AGGREGATION_TEMPORALITY_CUMULATIVE": "cumulative",
+}
+PERSON = ("user.id", "user.account_uuid", "organization.id")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One data point of the token counter; `unit` is the session, or the origin where sessions are left out."""
+
+    unit: str
+    series: str
+    kind: Kind
+    model: str
+    start: float
+    at: float
+    value: float
+    cumulative: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One `api_request` event; `units` are the session and the origin whose metrics count it too."""
+
+    key: str
+    request_id: str
+    units: tuple[str, ...]
+    at: float
+    model: str
+    tokens: Tokens
+
+
+@dataclass(slots=True)
+class Decoded:
+    """All that one export told; `units` are those that send logs at all."""
+
+    points: list[Point] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    units: set[str] = field(default_factory=set)
+    rejected: int = 0
+    why: str = ""
+
+    def reject(self, why: str) -> None:
+        """Count one record that could not be understood."""
+        self.rejected += 1
+        self.why = self.why or why
+
+
+def decode_metrics(body: object) -> Decoded:
+    """Take the token points out of an ExportMetricsServiceRequest."""
+    found = Decoded()
+    for resource, scope in _scopes(body, "resourceMetrics", "scopeMetrics"):
+        for metric in _objects(scope.get("metrics")):
+            if metric.get("name") == TOKENS:
+                _points(metric, resource, found)
+    return found
+
+
+def decode_logs(body: object) -> Decoded:
+    """Take the `api_request` events out of an ExportLogsServiceRequest."""
+    found = Decoded()
+    for resource, scope in _scopes(body, "resourceLogs", "scopeLogs"):
+        for record in _objects(scope.get("logRecords")):
+            attributes = _attributes(record)
+            units = _units(resource, attributes)
+            found.units.update(units)
+            if _event_name(record, attributes) == REQUEST:
+                _request(record, attributes, units, found)
+    return found
+
+
+def _points(metric: Json, resource: Json, found: Decoded) -> None:
+    total = _object(metric.get("sum"))
+    temporality = TEMPORALITIES.get(str(total.get("aggregationTemporality")))
+    for point in _objects(total.get("dataPoints")):
+        attributes = _attributes(point)
+        kind = KINDS.get(str(attributes.get("type")))
+        value = _count(point.get("asDouble", point.get("asInt")))
+        at = _seconds(point.get("timeUnixNano"))
+        if temporality is None or kind is None or value is None or at is None:
+            found.reject(f"{TOKENS}: no temporality, type, time or countable value")
+            continue
+        found.points.append(
+            Point(
+                unit=_units(resource, attributes)[0],
+                series=_digest(resource, attributes),
+                kind=kind,
+                model=_text(attributes.get("model")),
+                start=_seconds(point.get("startTimeUnixNano")) or 0.0,
+                at=at,
+                value=value,
+                cumulative=temporality == "cumulative",
+            )
+        )
+
+
+def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded) -> None:
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+    counts = [_count(attributes.get(name, 0)) for name in names]
+    at = _seconds(record.get("timeUnixNano")) or _seconds(record.get("observedTimeUnixNano"))
+    if at is None or None in counts:
+        found.reject(f"{REQUEST}: no time, or token counts that are no counts")
+        return
+    request_id = _text(attributes.get("request_id"))
+    # A gateway may make request ids constant: the session's own numbering tells its events apart.
+    key = _digest({"unit": units[0], "number": attributes.get("event.sequence"), "id": request_id, "at": at})
+    found.requests.append(
+        Request(
+            key=key,
+            request_id=request_id,
+            units=units,
+            at=at,
+            model=_text(attributes.get("model")),
+            tokens=Tokens(*(count or 0 for count in counts)),
+        )
+    )
+
+
+def _units(resource: Json, attributes: Json) -> tuple[str, ...]:
+    """Name the session (where it is told) and the origin: Claude Code of one person on one kind of host."""
+    origin = "~" + _digest(resource, {name: attributes.get(name) for name in PERSON})
+    session = _text(attributes.get("session.id"))
+    return (session, origin) if session else (origin,)
+
+
+def _event_name(record: Json, attributes: Json) -> str:
+    body = _object(record.get("body")).get("stringValue")
+    name = _text(attributes.get("event.name") or record.get("eventName") or body)
+    return name if name.startswith("claude_code.") else f"claude_code.{name}"
+
+
+def _scopes(body: object, resources: str, scopes: str) -> Iterator[tuple[Json, Json]]:
+    for resource in _objects(_object(body).get(resources)):
+        attributes = _attributes(_object(resource.get("resource")))
+        for scope in _objects(resource.get(scopes)):
+            yield attributes, scope
+
+
+def _attributes(holder: Json) -> Json:
+    """Make a plain mapping of OTLP's list of {key, value: {stringValue | intValue | ...}}."""
+    pairs = _objects(holder.get("attributes"))
+    return {_text(pair.get("key")): next(iter(_object(pair.get("value")).values()), None) for pair in pairs}
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> Iterator[Json]:
+    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
+
+
+def _text(value: object) -> str:
+    # A lone surrogate passes json.loads and would fail at the first write.
+    return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _count(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and 0 <= number <= MAX_COUNT else None
+
+
+def _seconds(nanoseconds: object) -> float | None:
+    number = _number(nanoseconds)
+    return number / 1e9 if number is not None and 0 < number < 2**63 else None
+
+
+def _number(value: object) -> float | None:
+    """Read a number; the JSON form writes 64-bit integers as strings."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _digest(*values: Json) -> str:
+    """Name something by what it says; as text, since the two forms write integers differently."""
+    written = json.dumps([sorted((key, str(each)) for key, each in value.items()) for value in values])
+    return hashlib.blake2s(written.encode(), digest_size=8).hexdigest()
