@@ -26,6 +26,10 @@ class Pace:
         """Note what went out."""
         self._sent, self._sent_at = usage, now
 
+    def gap(self, now: float) -> float:
+        """Return the seconds until anything may go out again."""
+        return 0.0 if self._sent is None else max(0.0, self._sent_at + LEAST_GAP_S - now)
+
     def wait(self, usage: Usage, now: float) -> float:
         """Return the seconds until this payload, if nothing else changes, has to go out."""
         if self._sent is None:

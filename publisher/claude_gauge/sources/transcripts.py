@@ -178,6 +178,8 @@ class Transcripts:
         offset = self._clock() - time.monotonic()
         jumped = abs(offset - self._offset) > JUMP_S
         self._offset = offset
+        if jumped:
+            self._changed()  # the same lines are now older or newer
         return jumped
 
     def _catch_up(self, deadline: float | None) -> None:
