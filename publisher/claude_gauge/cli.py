@@ -8,7 +8,9 @@ import typer
 
 from claude_gauge import __version__
 from claude_gauge.commands.config import config
+from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
+from claude_gauge.commands.show import show
 from claude_gauge.errors import GaugeError
 
 app = typer.Typer(
@@ -18,6 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(publish)
+app.command()(show)
 app.command()(config)
 app.command()(schema)
 

@@ -97,4 +97,6 @@ class Publisher:
         for name, part in usage.sources.items():
             if name not in before or (part.source, part.ok) != (before[name].source, before[name].ok):
                 level = logging.INFO if part.ok else logging.WARNING
-                _log.log(level, "%s from %s: %s", name, part.source, part.why or ("healthy" if part.ok else "not healthy"))
+                _log.log(
+                    level, "%s from %s: %s", name, part.source, part.why or ("healthy" if part.ok else "not healthy")
+                )

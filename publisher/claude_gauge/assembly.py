@@ -1,0 +1,75 @@
+"""Puts a running publisher together from the settings: source, loop, broker link, HTTP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from claude_gauge.config import Settings
+from claude_gauge.derive import Limits
+from claude_gauge.mqtt.link import Link
+from claude_gauge.publisher import Publisher
+from claude_gauge.sources.roots import transcript_roots
+from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.systemd import notify
+from claude_gauge.usage import EXPIRY_S, Usage, status_topic, usage_topic
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the figures are held against."""
+    return Limits(
+        ceiling_5h=settings.ceiling_5h,
+        redline=settings.redline,
+        stall_s=settings.stall_minutes * 60,
+        cache_floor=settings.cache_floor,
+        tach=settings.tach,
+    )
+
+
+def source_of(settings: Settings) -> Transcripts:
+    """Build the source that the settings name."""
+    _ = settings
+    return Transcripts(transcript_roots())
+
+
+class Assembly:
+    """A publisher with all its outlets; `run` until `stop`."""
+
+    def __init__(self, settings: Settings, *, url: str | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._topic = usage_topic(settings.node)
+        self.link = Link(settings, status=status_topic(settings.node), url=url)
+        self.publisher = Publisher(
+            source_of(settings),
+            limits_of(settings),
+            [self._to_broker, self._to_systemd],
+            node=settings.node,
+            account=settings.account,
+            clock=clock,
+        )
+
+    def run(self) -> None:
+        """Publish until `stop` is called."""
+        self.link.start()
+        try:
+            self.publisher.run()
+        finally:
+            self.link.stop()
+
+    def stop(self, *_: object) -> None:
+        """End `run` soon; fit to be a signal handler."""
+        self.publisher.stop()
+
+    def health(self) -> dict[str, Any]:
+        """Tell how each link of the chain is."""
+        latest = self.publisher.latest
+        return {
+            "broker": {"place": self.link.endpoint.place, "connected": self.link.connected, "why": self.link.trouble},
+            "sources": {name: part.model_dump() for name, part in latest.sources.items()} if latest else {},
+        }
+
+    def _to_broker(self, _usage: Usage, payload: bytes) -> None:
+        self.link.announce(self._topic, payload, expiry_s=EXPIRY_S)
+
+    def _to_systemd(self, _usage: Usage, _payload: bytes) -> None:
+        notify("READY=1\nWATCHDOG=1")

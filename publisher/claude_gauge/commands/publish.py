@@ -1,0 +1,30 @@
+"""`claude-gauge publish`: the main job."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import EVERY, Config, with_settings
+
+
+@with_settings(*EVERY)
+def publish(
+    *,
+    config: Config,
+    once: Annotated[bool, typer.Option("--once", help="Publish what is there now, print it, and end.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each payload.")] = False,
+) -> None:
+    """Follow Claude Code's usage and publish it: MQTT, retained, and HTTP."""
+    from claude_gauge import logs
+    from claude_gauge.nodelock import NodeLock
+    from claude_gauge.running import publish_once, run_until_signal
+
+    settings = config.settings
+    logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
+    with NodeLock(settings.state_dir, settings.node):
+        if once:
+            typer.echo(publish_once(settings))
+        else:
+            run_until_signal(settings)

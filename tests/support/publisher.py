@@ -1,0 +1,71 @@
+"""The real command, as a process of its own, in a home folder of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from tests.support.transcripts import ClaudeHome
+
+
+def environment(claude: ClaudeHome, folder: Path, **more: str) -> dict[str, str]:
+    """Return a clean environment that knows only the test's own folders."""
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG"} or name.startswith("COV")}
+    own = {
+        "HOME": str(folder),
+        "CLAUDE_CONFIG_DIR": str(claude.folder),
+        "CLAUDE_GAUGE_STATE_DIR": str(folder / "state"),
+    }
+    return {**kept, **own, **more}
+
+
+def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end."""
+    command = [sys.executable, "-m", "claude_gauge", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Publishing:
+    """`claude-gauge publish` in the background; its log is in `log`."""
+
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log = folder / "publisher.log"
+        self._command = [sys.executable, "-m", "claude_gauge", "publish", *arguments]
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """All that it said."""
+        return self._log.read_text()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start it, again if it had ended."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
+        return self
+
+    def end(self, number: int = signal.SIGTERM, deadline_s: float = 30) -> int:
+        """Send it a signal and return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(deadline_s)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
