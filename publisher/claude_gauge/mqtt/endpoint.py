@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from claude_gauge.config import BROKER_SCHEMES
+from claude_gauge.config import BROKER_SCHEMES, Settings
 from claude_gauge.errors import GaugeError
 
-DEFAULT_URL = "mqtt://localhost:1883"
+LOCAL_URL = "mqtt://localhost:1883"
+EMBEDDED = "embedded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,15 @@ class Endpoint:
     def place(self) -> str:
         """The broker's host and port, as messages name it."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def url_of(settings: Settings) -> str:
+    """Return the URL of the settings' broker: one on this machine unless another is named."""
+    if settings.broker is None or settings.broker == EMBEDDED:
+        return LOCAL_URL
+    if settings.password is not None and parse(settings.broker).user is None:
+        raise GaugeError(f"broker {settings.broker}: a password but no user; write it as mqtt://USER@host")
+    return settings.broker
 
 
 def parse(url: str) -> Endpoint:

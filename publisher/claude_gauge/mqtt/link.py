@@ -49,7 +49,7 @@ class Link:
     """
 
     def __init__(self, settings: Settings, *, status: str | None, url: str | None = None) -> None:
-        self.endpoint = endpoints.parse(url or settings.broker or endpoints.DEFAULT_URL)
+        self.endpoint = endpoints.parse(url or endpoints.url_of(settings))
         self._settings = settings
         self._trust = Trust(settings) if self.endpoint.tls else None
         self._secrets()
@@ -139,9 +139,7 @@ class Link:
         """Read the password and the certificates, so that a bad file stops the start; return the password."""
         if self._trust:
             self._trust.context()
-        if self.endpoint.user is None:
-            return None
-        return self._settings.password
+        return self._settings.password if self.endpoint.user else None
 
     def _run(self) -> None:
         while not self._stopping:
