@@ -8,8 +8,10 @@ import typer
 
 from claude_gauge import __version__
 from claude_gauge.commands.config import config
+from claude_gauge.commands.doctor import doctor
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
+from claude_gauge.commands.service import service
 from claude_gauge.commands.show import show
 from claude_gauge.errors import GaugeError
 
@@ -22,6 +24,8 @@ app = typer.Typer(
 )
 app.command()(publish)
 app.command()(show)
+app.command()(doctor)
+app.add_typer(service, name="service")
 app.command()(config)
 app.command()(schema)
 

@@ -1,0 +1,38 @@
+"""`claude-gauge doctor`: every link of the chain, and what to do about the broken ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import EVERY, Config, with_settings
+
+MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL", "off": "off "}
+
+
+@with_settings(*EVERY)
+def doctor(
+    *, config: Config, json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False
+) -> None:
+    """Look at every link from Claude Code to the topic; exit code 1 when one is broken."""
+    import json as encoder
+    from dataclasses import asdict
+
+    from claude_gauge import logs
+    from claude_gauge.doctor.examine import examine
+
+    logs.to_stderr(config.settings.log_format, level="CRITICAL")
+    failed = False
+    found = []
+    for check in examine(config):
+        failed = failed or check.state == "fail"
+        found.append(asdict(check))
+        if not json:
+            typer.echo(f"{MARKS[check.state]}  {check.link:22} {check.found}")
+            if check.advice:
+                typer.echo(f"{'':6}{'':22} -> {check.advice}")
+    if json:
+        typer.echo(encoder.dumps({"ok": not failed, "checks": found}, indent=2))
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,54 @@
+"""`claude-gauge service`: the publisher as a service of one's own session."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import EVERY, Config, with_settings
+
+service = typer.Typer(help="Run the publisher as a service of your own session.", no_args_is_help=True)
+
+
+@service.command()
+@with_settings(*EVERY)
+def install(
+    *, config: Config, only_print: Annotated[bool, typer.Option("--print", help="Show the definition only.")] = False
+) -> None:
+    """Install and start it, with the settings in force now; it starts at every login."""
+    from claude_gauge.service.manager import manager
+    from claude_gauge.service.plan import job
+
+    services, planned = manager(), job(config)
+    if only_print:
+        typer.echo(services.definition(planned), nl=False)
+        return
+    services.install(planned)
+    typer.echo(f"installed {services.path}; look at it with `claude-gauge service status`")
+
+
+@service.command()
+def uninstall() -> None:
+    """Stop it and remove it; settings and state stay."""
+    from claude_gauge.service.manager import manager
+
+    services = manager()
+    services.uninstall()
+    typer.echo(f"removed {services.path}")
+
+
+@service.command()
+def status() -> None:
+    """Show how it is."""
+    from claude_gauge.service.manager import manager
+
+    raise typer.Exit(manager().status())
+
+
+@service.command()
+def logs() -> None:
+    """Show what it said lately."""
+    from claude_gauge.service.manager import manager
+
+    raise typer.Exit(manager().logs())
