@@ -1,4 +1,4 @@
-"""The command `claude-gauge`; `statusline` is taken before anything slow is imported."""
+"""The command `claude-gauge`; `statusline` and `hook` are taken before anything slow is imported."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    from claude_gauge.cli import run  # noqa: PLC0415 - typer costs 50 ms, statusline must not pay them
+    from claude_gauge import fast  # noqa: PLC0415 - the order of imports is what this file is about
 
-    sys.exit(run())
+    code = fast.run(sys.argv[1:])
+    if code is None:
+        from claude_gauge.cli import run  # noqa: PLC0415 - typer costs 50 ms, statusline must not pay them
+
+        code = run()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
 from claude_gauge.commands.show import show
+from claude_gauge.commands.statusline import hook, statusline
 from claude_gauge.errors import GaugeError
 
 app = typer.Typer(
@@ -28,6 +29,8 @@ app.command()(doctor)
 app.add_typer(service, name="service")
 app.command()(config)
 app.command()(schema)
+app.command()(statusline)
+app.command(hidden=True)(hook)
 
 
 def _version(*, wanted: bool) -> None:

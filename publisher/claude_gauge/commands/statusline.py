@@ -1,0 +1,29 @@
+"""`claude-gauge statusline` and `hook` as the help shows them; `fast.py` runs them past typer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+StateDir = Annotated[str | None, typer.Option(help="Folder for state", show_default=False)]
+
+
+def statusline(
+    *,
+    state_dir: StateDir = None,
+    then: Annotated[str | None, typer.Option(help="Your own statusline command, run afterwards")] = None,
+) -> None:
+    """Claude Code's statusline: hand the plan's figures to the publisher, then run your own (`setup` puts it in)."""
+    from claude_gauge import fast
+    from claude_gauge.statusline import run
+
+    raise typer.Exit(run(state_dir, then, fast.read_input()))
+
+
+def hook(*, state_dir: StateDir = None) -> None:
+    """Claude Code's hook: tell the publisher whether Claude waits for you (`setup` puts it in)."""
+    from claude_gauge import fast
+    from claude_gauge.hook import run
+
+    run(state_dir, fast.read_input())

@@ -1,0 +1,45 @@
+"""The way to `statusline` and `hook` past everything slow: Claude Code waits for them at every turn."""
+
+from __future__ import annotations
+
+import os
+
+FAST = ("statusline", "hook")
+_HELP = ("--help", "-h")
+_CHUNK = 1 << 16
+
+
+def run(arguments: list[str]) -> int | None:
+    """Run a fast command and return its exit code; None for whatever the full command line shall answer."""
+    if not arguments or arguments[0] not in FAST or arguments[1:2] in ([each] for each in _HELP):
+        return None
+    options = parse(arguments[1:])
+    if arguments[0] == "hook":
+        from claude_gauge import hook  # noqa: PLC0415 - the other one need not be loaded
+
+        hook.run((options or {}).get("--state-dir"), read_input())
+        return 0  # bad arguments too: an exit code of 2 would block what Claude Code is about to do
+    if options is None:
+        return None
+    from claude_gauge import statusline  # noqa: PLC0415 - as above
+
+    return statusline.run(options.get("--state-dir"), options.get("--then"), read_input())
+
+
+def parse(arguments: list[str]) -> dict[str, str] | None:
+    """Read `--state-dir X --then X`; None for anything else."""
+    if len(arguments) % 2:
+        return None
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    return options if set(options) <= {"--state-dir", "--then"} else None
+
+
+def read_input() -> bytes:
+    """Read standard input to its end; nothing from a terminal, where someone only tries the command."""
+    read = b""
+    try:
+        while not os.isatty(0) and (chunk := os.read(0, _CHUNK)):
+            read += chunk
+    except OSError:
+        pass
+    return read

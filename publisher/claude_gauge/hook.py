@@ -1,0 +1,75 @@
+"""`claude-gauge hook`: tells the publisher that Claude waits for the person, or no longer does.
+
+Runs at every tool call, so it imports next to nothing; it says nothing and always ends with 0,
+since Claude Code takes a hook's output and exit code for orders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+from claude_gauge import plan_files
+from claude_gauge.plan_files import ANYONE, HOOKS, MAIN, WAIT
+
+# What `setup` asks Claude Code to tell us, and for which kinds of it.
+EVENTS = {
+    "PermissionRequest": None,
+    "Notification": "permission_prompt|idle_prompt",
+    "UserPromptSubmit": None,
+    "PreToolUse": None,
+    "PostToolUse": None,
+    "SubagentStop": None,
+    "Stop": None,
+    "SessionEnd": None,
+}
+
+
+def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
+    """Take in one event; whatever is wrong with it or with the disk, Claude Code goes on undisturbed."""
+    with contextlib.suppress(Exception):
+        event = json.loads(text)
+        note(event, f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}", time.time() if now is None else now)
+
+
+def note(event: dict[str, object], folder: str, now: float) -> None:
+    """Write or remove the wait that an event begins or ends."""
+    session = plan_files.safe(event["session_id"])
+    agent = plan_files.safe(event.get("agent_id") or MAIN)
+    _mark(folder)
+    match event.get("hook_event_name"), event.get("notification_type"):
+        case "PermissionRequest", _:
+            _begin(folder, session, agent, "permission", now)
+        case "Notification", "permission_prompt":
+            if not waits(folder, session):  # else it only repeats, seconds later, what is known
+                _begin(folder, session, ANYONE, "permission", now)
+        case "Notification", "idle_prompt":
+            _begin(folder, session, ANYONE, "idle", now)
+        case (("PreToolUse" | "PostToolUse" | "SubagentStop"), _):
+            # Other agents of the session work on while one waits: their events say nothing of it.
+            _end(folder, [f"{session}.{agent}{WAIT}", f"{session}.{ANYONE}{WAIT}"])
+        case "Stop", _ if event.get("background_tasks"):
+            pass  # not the end: one of them may be the one that waits
+        case (("UserPromptSubmit" | "Stop" | "SessionEnd"), _):
+            _end(folder, waits(folder, session))
+
+
+def waits(folder: str, session: str) -> list[str]:
+    """List the files of a session's waits."""
+    return [name for name in os.listdir(folder) if name.startswith(session + ".") and name.endswith(WAIT)]  # noqa: PTH208 - pathlib is slow
+
+
+def _begin(folder: str, session: str, agent: str, kind: str, now: float) -> None:
+    plan_files.store(folder, f"{session}.{agent}{WAIT}", {"at": now, "kind": kind})
+
+
+def _end(folder: str, names: list[str]) -> None:
+    for name in names:
+        plan_files.remove(f"{folder}/{name}")
+
+
+def _mark(folder: str) -> None:
+    if not os.path.exists(f"{folder}/{HOOKS}"):  # noqa: PTH110 - pathlib is slow
+        plan_files.store(folder, HOOKS, {})

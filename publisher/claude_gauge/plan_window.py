@@ -1,0 +1,59 @@
+"""Makes sense of the plan's own figures, which others have met broken: an epoch as percentage, ISO times, over 100 %.
+
+Imported by the statusline, which has milliseconds: nothing here imports anything slow.
+"""
+
+from __future__ import annotations
+
+import math
+
+FIVE_HOURS_S = 5 * 3600.0
+SEVEN_DAYS_S = 7 * 86400.0
+LENGTHS = {"five_hour": FIVE_HOURS_S, "seven_day": SEVEN_DAYS_S}
+SLACK_S = 15 * 60.0  # how far this machine's clock may be behind the plan's
+_FULL = 100.0
+_NO_PERCENTAGE = 1000.0  # beyond this it is some other figure; up to it, a plan that was overdrawn
+_MILLISECONDS = 1e11
+
+
+def share(percentage: object) -> float | None:
+    """Return `used_percentage` as a share of 1, cut at full; None for what is no percentage."""
+    number = _number(percentage)
+    if number is None or not 0 <= number < _NO_PERCENTAGE:
+        return None
+    return min(number, _FULL) / _FULL
+
+
+def reset_time(value: object) -> float | None:
+    """Return `resets_at` in epoch seconds, whether it came as seconds, milliseconds or ISO 8601."""
+    number = _number(value)
+    if number is None and isinstance(value, str):
+        number = _from_iso(value)
+    if number is None or number <= 0:
+        return None
+    return number / 1000 if number > _MILLISECONDS else number
+
+
+def live(resets_at: float, length_s: float, now: float) -> bool:
+    """Tell whether a window can be the present one: not reset yet, and no further from that than it is long."""
+    return now < resets_at <= now + length_s + SLACK_S
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _from_iso(text: str) -> float | None:
+    from datetime import UTC, datetime  # noqa: PLC0415 - seldom needed, and slow to import
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

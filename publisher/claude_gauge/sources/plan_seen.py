@@ -1,0 +1,94 @@
+"""The plan percentages that were seen, the highest per reset time.
+
+Terminals repeat old ones, but the plan never takes one back.
+Kept on disk, so that a restarted publisher does not fall back to what an old terminal says, and `calibrate`
+can set past percentages beside the tokens of their time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from claude_gauge import plan_files
+from claude_gauge.plan_window import LENGTHS, live, reset_time, share
+from claude_gauge.reading import PlanWindow
+
+Slot = Literal["five_hour", "seven_day"]
+FILE = "plan-seen.json"
+KEPT = 300  # windows of each kind: two months of 5-hour ones
+SAME_WINDOW_S = 5 * 60.0  # reset times jitter by seconds between answers about one window
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The highest share that was seen of one window, and when it was first seen."""
+
+    resets_at: float
+    share: float
+    at: float
+
+
+Book = Mapping[Slot, tuple[Seen, ...]]
+EMPTY: Book = {"five_hour": (), "seven_day": ()}
+
+
+def from_status(slot: Slot, status: Mapping[str, object]) -> Seen | None:
+    """Make sense of one window in a stored statusline; None where it is absent or garbage."""
+    raw = status.get(slot)
+    if not isinstance(raw, list) or len(raw) != 3:  # noqa: PLR2004 - percentage, reset, time
+        return None
+    used, resets_at, at = share(raw[0]), reset_time(raw[1]), raw[2]
+    if used is None or resets_at is None or not isinstance(at, int | float):
+        return None
+    return Seen(resets_at, used, at) if live(resets_at, LENGTHS[slot], at) else None
+
+
+def enter(book: Book, slot: Slot, news: Iterable[Seen]) -> Book:
+    """Enter what was seen into the book; per window only the highest share stays, with its earliest time."""
+    kept = list(book[slot])
+    for seen in news:
+        old = next((each for each in kept if abs(each.resets_at - seen.resets_at) < SAME_WINDOW_S), None)
+        if old is None:
+            kept.append(seen)
+        elif (seen.share, -seen.at) > (old.share, -old.at):
+            kept[kept.index(old)] = seen
+    kept.sort(key=lambda each: each.resets_at)
+    return {**book, slot: tuple(kept[-KEPT:])}
+
+
+def present(book: Book, slot: Slot, now: float) -> PlanWindow | None:
+    """Return the window that runs now; None once it has reset, until newer news."""
+    running = [seen for seen in book[slot] if live(seen.resets_at, LENGTHS[slot], now)]
+    return PlanWindow(running[-1].share, running[-1].resets_at) if running else None
+
+
+def load(state_dir: Path) -> Book:
+    """Read the book; an absent or broken one is empty."""
+    raw = plan_files.load(str(state_dir / FILE))
+    book = EMPTY
+    for slot in EMPTY:
+        entries = raw.get(slot)
+        for entry in entries if isinstance(entries, list) else []:
+            seen = from_status(slot, {slot: [100 * entry[1], entry[0], entry[2]]}) if _sound(entry) else None
+            book = enter(book, slot, [seen] if seen else [])
+    return book
+
+
+def save(state_dir: Path, book: Book) -> None:
+    """Write the book in one step; raises OSError."""
+    fresh = state_dir / f".{FILE}.{os.getpid()}.tmp"
+    entries = {slot: [[seen.resets_at, seen.share, seen.at] for seen in book[slot]] for slot in book}
+    try:
+        fresh.write_text(json.dumps(entries), "utf-8")
+        fresh.replace(state_dir / FILE)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _sound(entry: object) -> bool:
+    return isinstance(entry, list) and len(entry) == 3 and all(isinstance(each, int | float) for each in entry)  # noqa: PLR2004
