@@ -24,9 +24,9 @@ NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT, json_schema_extra={"unit": "tokens"})]
 PartName = Annotated[str, Field(max_length=8)]
-Stamp = Annotated[str, Field(max_length=32)]
+Stamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
 
 class Part(BaseModel):
@@ -44,40 +44,79 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate_1m: float = Field(ge=0, le=MAX_COUNT, allow_inf_nan=False, description="Tokens per minute over the last 60 s")
-    window_5h_tokens: Count = Field(description="Tokens in the current 5-hour block")
-    window_5h_pct: Share = Field(description="Share of the 5-hour window used")
-    thinking_ratio: Share = Field(description="Thinking tokens / output tokens over the last 5 minutes")
-    cache_hit_rate: Share = Field(description="Cache reads / all input tokens over the last 5 minutes")
-    last_model: str = Field(max_length=24, description="Model family of the newest message; empty when none was seen")
-    hot: bool = Field(description="The rate is above the redline")
-    warn: bool = Field(description="Fuel above 80 %, or cache hits below the floor")
-    stall: bool = Field(description="No telemetry for the silence window, or its source can't be reached")
-    idle: bool = Field(description="The publisher lives, no tokens in the last 60 s")
-    updated_at: Stamp = Field(description="When this payload was computed, ISO 8601, UTC")
+    rate_1m: float = Field(
+        ge=0,
+        le=MAX_COUNT,
+        allow_inf_nan=False,
+        title="Token rate",
+        description="Tokens per minute over the last 60 s",
+        json_schema_extra={"unit": "tokens/min"},
+    )
+    window_5h_tokens: Count = Field(title="5-hour tokens", description="Tokens in the current 5-hour block")
+    window_5h_pct: Share = Field(title="5-hour window used", description="Share of the 5-hour window used")
+    thinking_ratio: Share = Field(
+        title="Thinking share", description="Thinking tokens / output tokens over the last 5 minutes"
+    )
+    cache_hit_rate: Share = Field(
+        title="Cache hit rate", description="Cache reads / all input tokens over the last 5 minutes"
+    )
+    last_model: str = Field(
+        max_length=24, title="Last model", description="Model family of the newest message; empty when none was seen"
+    )
+    hot: bool = Field(title="Hot", description="The rate is above the redline")
+    warn: bool = Field(title="Warning", description="Fuel above 80 %, or cache hits below the floor")
+    stall: bool = Field(
+        title="Stalled", description="No telemetry for the silence window, or its source can't be reached"
+    )
+    idle: bool = Field(title="Idle", description="The publisher lives, no tokens in the last 60 s")
+    updated_at: Stamp = Field(title="Updated", description="When this payload was computed, ISO 8601, UTC")
 
-    window_5h_resets_at: Stamp | None = Field(default=None, description="When the 5-hour window resets")
-    window_7d_pct: Share | None = Field(default=None, description="Share of the plan's 7-day window used")
-    window_7d_resets_at: Stamp | None = Field(default=None, description="When the plan's 7-day window resets")
-    window_7d_tokens: Count | None = Field(default=None, description="Tokens in the last 7 days")
+    window_5h_resets_at: Stamp | None = Field(
+        default=None, title="5-hour window resets", description="When the 5-hour window resets"
+    )
+    window_7d_pct: Share | None = Field(
+        default=None, title="7-day window used", description="Share of the plan's 7-day window used"
+    )
+    window_7d_resets_at: Stamp | None = Field(
+        default=None, title="7-day window resets", description="When the plan's 7-day window resets"
+    )
+    window_7d_tokens: Count | None = Field(default=None, title="7-day tokens", description="Tokens in the last 7 days")
     minutes_to_limit: float | None = Field(
         default=None,
         gt=0,
         le=1e6,
         allow_inf_nan=False,
+        title="Time to limit",
         description="Minutes until the window is used up at the present pace",
+        json_schema_extra={"unit": "min"},
     )
-    limit_before_reset: bool | None = Field(default=None, description="The window runs dry before it resets")
-    waiting: bool | None = Field(default=None, description="Claude Code waits for the person")
+    limit_before_reset: bool | None = Field(
+        default=None, title="Limit before reset", description="The window runs dry before it resets"
+    )
+    waiting: bool | None = Field(default=None, title="Waiting for you", description="Claude Code waits for the person")
     fuel_source: Literal["plan", "ceiling"] | None = Field(
-        default=None, description="Whether the 5-hour share is the plan's own figure or tokens / ceiling"
+        default=None,
+        title="Fuel source",
+        description="Whether the 5-hour share is the plan's own figure or tokens / ceiling",
     )
     sources: dict[PartName, Part] = Field(
-        default_factory=dict, max_length=4, description="Where each part came from and whether that source is healthy"
+        default_factory=dict,
+        max_length=4,
+        title="Sources",
+        description="Where each part came from and whether that source is healthy",
     )
-    account: str | None = Field(default=None, max_length=16, description="Label of the account, where one was set")
-    node: str | None = Field(default=None, pattern=NODE_PATTERN, description="Name of the publishing machine")
-    schema_version: Literal[1] = Field(default=SCHEMA_VERSION, description="Version of this contract")
+    account: str | None = Field(
+        default=None, max_length=16, title="Account", description="Label of the account, where one was set"
+    )
+    node: str | None = Field(
+        default=None, pattern=NODE_PATTERN, title="Node", description="Name of the publishing machine"
+    )
+    hot_node: str | None = Field(
+        default=None, pattern=NODE_PATTERN, title="Hot node", description="In the merged payload: the hottest node"
+    )
+    schema_version: Literal[1] = Field(
+        default=SCHEMA_VERSION, title="Schema version", description="Version of this contract"
+    )
 
     def to_json(self) -> bytes:
         """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES."""
