@@ -8,6 +8,7 @@ import typer
 
 from claude_gauge import __version__
 from claude_gauge.commands.config import config
+from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
@@ -31,6 +32,7 @@ app.command()(config)
 app.command()(schema)
 app.command()(statusline)
 app.command(hidden=True)(hook)
+app.add_typer(discovery, name="discovery")
 
 
 def _version(*, wanted: bool) -> None:

@@ -80,7 +80,7 @@ def entities(node: str) -> dict[str, Entity]:
 
 def flat(field: Schema) -> Schema:
     """Take the `or null` off a field's schema: every entity can be unknown."""
-    value = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), {})
+    value: Schema = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), {})
     return {**field, **value}
 
 
@@ -99,7 +99,7 @@ def _entity(node: str, name: str, field: Schema) -> Entity:
         entity["device_class"] = "problem"
     if field["type"] == "object":
         entity["json_attributes_topic"] = usage_topic(node)
-        entity["json_attributes_template"] = f"{{{{ value_json.{name} | default({{}}, true) | tojson }}}}"
+        entity["json_attributes_template"] = f"{{{{ (value_json.get('{name}') or {{}}) | tojson }}}}"
     if name in DIAGNOSTICS:
         entity["entity_category"] = "diagnostic"
     if name in ICONS:

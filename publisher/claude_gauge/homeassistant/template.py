@@ -9,27 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+TEXT = "{{ value or none }}"
+FIGURE = "{{ value if value is number else none }}"
+SHARE = "{{ (value * 100) | round(2) if value is number else none }}"
+# Whole seconds: at ten payloads a second Home Assistant need not store a new state for each.
+SECONDS = "{{ value[:19] ~ '+00:00' if value else none }}"
+# A problem sensor: on when one of the parts is unwell, unknown without parts.
+HEALTH = "{{ 'None' if not parts else 'ON' if parts.values() | rejectattr('ok') | list else 'OFF' }}"
+
 
 def template(name: str, field: Mapping[str, Any]) -> str:
     """Return the template that turns a field, by its type in the schema, into the entity's state."""
-    value = f"value_json.{name}"
+    value = f"value_json.get('{name}')"  # an attribute that is absent would be a warning in the log
     if field["type"] == "boolean":
         return f"{{{{ {{true: 'ON', false: 'OFF'}}.get({value}, 'None') }}}}"
     if field["type"] == "object":
-        return _health(value)
+        return f"{{% set parts = {value} or {{}} %}}{HEALTH}"
     if field["type"] == "string":
-        return _seconds(value) if field.get("format") == "date-time" else f"{{{{ {value} or none }}}}"
+        return f"{{% set value = {value} %}}{SECONDS if field.get('format') == 'date-time' else TEXT}"
     share = field["type"] == "number" and field.get("maximum") == 1
-    figure = f"({value} * 100) | round(2)" if share else value
-    return f"{{{{ {figure} if {value} is number else none }}}}"
-
-
-def _health(value: str) -> str:
-    """Unhealthy when one of the parts is: a problem sensor is ON then, and unknown without parts."""
-    unwell = f"{value}.values() | rejectattr('ok') | list"
-    return f"{{{{ 'None' if not {value} else 'ON' if {unwell} else 'OFF' }}}}"
-
-
-def _seconds(value: str) -> str:
-    """Whole seconds: at ten payloads a second Home Assistant need not store a new state for each."""
-    return f"{{{{ {value}[:19] ~ '+00:00' if {value} else none }}}}"
+    return f"{{% set value = {value} %}}{SHARE if share else FIGURE}"

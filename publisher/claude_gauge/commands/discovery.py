@@ -1,0 +1,52 @@
+"""`claude-gauge discovery`: what Home Assistant is told of a node, and taking that away again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import READER, Config, with_settings
+from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.usage import FLEET_NODE
+
+discovery = typer.Typer(no_args_is_help=True, help="Show what Home Assistant is told of a node, or take it away again.")
+Fleet = Annotated[bool, typer.Option("--fleet", help="The device of all nodes merged, in place of one node's.")]
+
+
+@discovery.command()
+@with_settings("node", "discovery")
+def show(*, fleet: Fleet = False, config: Config) -> None:
+    """Print the discovery topic on stderr and its payload, JSON, on stdout."""
+    import json
+
+    from claude_gauge.homeassistant.discovery import discovery as payload
+    from claude_gauge.homeassistant.discovery import discovery_topic
+
+    node = _node(config.settings, fleet=fleet)
+    typer.echo(discovery_topic(config.settings.discovery, node), err=True)
+    typer.echo(json.dumps(json.loads(payload(node)), indent=2))
+
+
+@discovery.command()
+@with_settings(*READER, "discovery")
+def remove(*, fleet: Fleet = False, config: Config) -> None:
+    """Take a node's device out of Home Assistant."""
+    from claude_gauge.homeassistant.registered import Registered
+
+    node = _node(config.settings, fleet=fleet)
+    with Registered(config.settings, node) as registered:
+        if not registered.there:
+            typer.echo(f"nothing to remove: the broker holds no discovery of {node}")
+            return
+        registered.remove()
+        typer.echo(f"removed {node} from Home Assistant")
+        if registered.online:
+            typer.echo('its publisher runs and announces it again; set discovery = "off" there', err=True)
+
+
+def _node(settings: Settings, *, fleet: bool) -> str:
+    if settings.discovery == "off":
+        raise GaugeError('discovery is "off"; name its prefix with --discovery homeassistant')
+    return FLEET_NODE if fleet else settings.node
