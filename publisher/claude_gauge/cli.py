@@ -15,6 +15,7 @@ from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
 from claude_gauge.commands.show import show
 from claude_gauge.commands.statusline import hook, statusline
+from claude_gauge.commands.watch import watch
 from claude_gauge.errors import GaugeError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(publish)
 app.command()(show)
 app.command()(doctor)
 app.add_typer(service, name="service")
+app.command()(watch)
 app.command()(config)
 app.command()(schema)
 app.command()(statusline)

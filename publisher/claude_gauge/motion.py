@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claude_gauge.scales import TOP_SPEED, step, wait_us
+from claude_gauge.scales import REST_DEGREES, SCALE_DEGREES, STEPS, SWEEP_DEGREES, TOP_SPEED, step, wait_us
 
 
 class Needle:
@@ -18,6 +18,11 @@ class Needle:
     def point(self, share: float | None) -> None:
         """Name the place on the scale where it should go; None is the stop."""
         self.target = step(share)
+
+    @property
+    def share(self) -> float:
+        """Where it is just now, as a share of the scale; below 0 on its way to the stop."""
+        return (self.at * SWEEP_DEGREES / STEPS - REST_DEGREES) / SCALE_DEGREES
 
     def step(self) -> int | None:
         """Move one step and return how long that takes, or None at rest.

@@ -131,7 +131,7 @@ def _bars(canvas: Canvas, scene: Scene, look: Look, top: int) -> int:
     room = look.columns - 16 - 10
     for row, gauge in enumerate(look.faces):
         value, colour = _value(scene, gauge)
-        share = _needle(scene, gauge, row) or 0
+        share = max(0.0, _needle(scene, gauge, row) or 0.0)
         canvas.text(1, top + row, gauge.label, INK)
         if room >= 4:  # noqa: PLR2004 - fewer show nothing
             full = round(share * room)
