@@ -22,6 +22,7 @@ app = typer.Typer(
     name="claude-gauge",
     help="Claude Code's usage on dials that move the moment it happens.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the same in a terminal, in the docs and in their test
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
