@@ -8,7 +8,9 @@ import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
 
-service = typer.Typer(help="Run the publisher as a service of your own session.", no_args_is_help=True, rich_markup_mode=None)
+service = typer.Typer(
+    help="Run the publisher as a service of your own session.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @service.command()
