@@ -13,6 +13,7 @@ from claude_gauge.commands.doctor import doctor
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
+from claude_gauge.commands.setup import setup
 from claude_gauge.commands.show import show
 from claude_gauge.commands.statusline import hook, statusline
 from claude_gauge.commands.watch import watch
@@ -33,6 +34,7 @@ app.add_typer(service, name="service")
 app.command()(watch)
 app.command()(config)
 app.command()(schema)
+app.command()(setup)
 app.command()(statusline)
 app.command(hidden=True)(hook)
 app.add_typer(discovery, name="discovery")

@@ -21,6 +21,10 @@ def run(arguments: list[str]) -> int | None:
         return 0  # bad arguments too: an exit code of 2 would block what Claude Code is about to do
     if options is None:
         return None
+    if not options:
+        from claude_gauge.setup.ours import options_in_settings  # noqa: PLC0415 - only when tried by hand
+
+        options = options_in_settings()
     from claude_gauge import statusline  # noqa: PLC0415 - as above
 
     return statusline.run(options.get("--state-dir"), options.get("--then"), read_input())

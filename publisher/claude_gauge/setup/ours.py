@@ -1,0 +1,71 @@
+"""How our commands are written in Claude Code's settings, and how they are known again there.
+
+The person's earlier statusline lies in our command itself (`--then`): it can't get lost, whatever becomes of the
+state folder, and a person who reads their settings sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from claude_gauge import fast, plan_files
+
+PROGRAM = "claude-gauge"
+
+
+class Ours:
+    """Spells our commands: which program, writing to which state folder."""
+
+    def __init__(self, program: Sequence[str], state_dir: str) -> None:
+        self._words = list(program)
+        self._state_dir = state_dir
+
+    def statusline(self, then: str | None) -> str:
+        """Return the statusline's command, which runs `then` afterwards."""
+        return self._command("statusline", *(() if then is None else ("--then", then)))
+
+    def hook(self) -> str:
+        """Return the hooks' command."""
+        return self._command("hook")
+
+    def _command(self, name: str, *more: str) -> str:
+        return shlex.join([*self._words, name, "--state-dir", self._state_dir, *more])
+
+
+def program(argv0: str) -> list[str]:
+    """Return the words that start this very program from any folder and PATH.
+
+    Links are kept: `~/.local/bin/claude-gauge` outlives the versions that it points to.
+    """
+    path = os.path.abspath(argv0)  # noqa: PTH100 - Path.resolve would follow links
+    if os.path.basename(path) == PROGRAM and os.access(path, os.X_OK):  # noqa: PTH119 - as above
+        return [path]
+    return [sys.executable, "-m", "claude_gauge"]
+
+
+def is_ours(command: object, name: str) -> bool:
+    """Tell whether a command is the one named, as any version of us from any place wrote it."""
+    return options(command, name) is not None
+
+
+def options(command: object, name: str) -> dict[str, str] | None:
+    """Return the options of our own command; None for anybody else's, also one that pipes ours on."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else []
+    except ValueError:
+        return None
+    if words[1:3] == ["-m", "claude_gauge"]:
+        words = [PROGRAM, *words[3:]]
+    if len(words) < 2 or os.path.basename(words[0]) != PROGRAM or words[1] != name:  # noqa: PLR2004, PTH119
+        return None
+    return fast.parse(words[2:])
+
+
+def options_in_settings() -> dict[str, str]:
+    """Return the options that the present settings give our statusline, so that trying it by hand shows the same."""
+    folder = os.environ.get("CLAUDE_CONFIG_DIR", "").partition(",")[0].strip() or "~/.claude"
+    present = plan_files.load(os.path.expanduser(folder) + "/settings.json").get("statusLine")  # noqa: PTH111 - quick
+    return (options(present.get("command"), "statusline") if isinstance(present, dict) else None) or {}
