@@ -57,6 +57,7 @@ class Settings(BaseModel):
     prometheus_password: SecretStr | None = Field(default=None, description="Password for basic authentication")
     prometheus_headers: dict[str, SecretStr] = Field(default_factory=dict, description="More headers, `Name=value,…`")
     prometheus_ca: Path | None = Field(default=None, description="CA certificate that signed Prometheus's")
+    prometheus_match: str = Field(default="", description='Label matchers that pick your series, `user_id="…"`')
     prometheus_interval: float = Field(default=15, gt=0, le=3600, description="Seconds between query rounds")
     ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH")
     ccusage_mcp: str | None = Field(default=None, description="URL of a ccusage MCP server, else one is run on stdio")

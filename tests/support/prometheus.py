@@ -1,0 +1,164 @@
+"""Real engines on free loopback ports: Prometheus old and new, VictoriaMetrics; filled with a made-up past."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from tests.support.net import answers, free_port, wait_until
+from tests.support.parts import part
+
+OLD, NEW, VICTORIA = "old", "new", "victoria"
+TOKENS = "claude_code_token_usage_tokens_total"
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of the past: its labels (`__name__` too) and its samples, (epoch seconds, value)."""
+
+    labels: Mapping[str, str]
+    samples: Sequence[tuple[float, float]] = field(default_factory=list)
+
+    def text(self) -> Iterable[str]:
+        """Write it as OpenMetrics has it, a line a sample."""
+        inner = ",".join(f"{name}={json.dumps(text)}" for name, text in self.labels.items() if name != "__name__")
+        for at, value in self.samples:
+            yield f"{self.labels['__name__']}{{{inner}}} {value} {at}\n"
+
+
+def open_metrics(past: Iterable[Series]) -> str:
+    """Write a past as one OpenMetrics text."""
+    by_name: dict[str, list[Series]] = {}
+    for each in past:
+        by_name.setdefault(each.labels["__name__"], []).append(each)
+    lines = []
+    for name, several in by_name.items():
+        lines.append(f"# TYPE {name.removesuffix('_total')} counter\n")
+        for each in several:
+            lines.extend(each.text())
+    return "".join([*lines, "# EOF\n"])
+
+
+class Server:
+    """One engine with its own data folder, its own port and, where given, targets that it scrapes."""
+
+    def __init__(  # noqa: PLR0913 - each by name
+        self,
+        folder: Path,
+        kind: str = NEW,
+        *,
+        targets: Sequence[str] = (),
+        rules: Path | None = None,
+        web: str | None = None,
+        interval: str = "1s",
+    ) -> None:
+        self.kind, self.port = kind, free_port()
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
+            "rule_files": [str(rules)] if rules else [],
+            "scrape_configs": [{"job_name": "claude-code", "static_configs": [{"targets": list(targets)}]}],
+        }
+        (folder / "prometheus.yml").write_text(json.dumps(config))
+        if web is not None:
+            (folder / "web.yml").write_text(web)
+        self._web = web is not None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http{'s' if self._web else ''}://localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running engine."""
+        assert self._process is not None
+        return self._process.pid
+
+    def fill(self, past: Iterable[Series]) -> Self:
+        """Give it a past: Prometheus before its start, as blocks; VictoriaMetrics while it runs."""
+        if self.kind == VICTORIA:
+            body = "".join(line for each in past for line in _in_milliseconds(each)).encode()
+            httpx.post(f"{self.url}/api/v1/import/prometheus", content=body, timeout=60).raise_for_status()
+            httpx.get(f"{self.url}/internal/force_flush", timeout=60).raise_for_status()
+            return self
+        source = self._folder / "past.om"
+        source.write_text(open_metrics(past))
+        promtool(self.kind, "tsdb", "create-blocks-from", "openmetrics", str(source), str(self._folder / "data"))
+        return self
+
+    def start(self) -> Self:
+        """Start it and wait until it is ready."""
+        data = self._folder / "data"
+        if self.kind == VICTORIA:
+            program = [str(part("metrics/new/usr/bin/victoria-metrics")), f"-httpListenAddr=127.0.0.1:{self.port}"]
+            program += [f"-storageDataPath={data}", "-retentionPeriod=100y", "-search.disableCache"]
+        else:
+            program = [
+                str(part(f"metrics/{self.kind}/usr/bin/prometheus")),
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ]
+            program += [f"--config.file={self._folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
+            program += ["--storage.tsdb.retention.time=100y", "--web.enable-lifecycle"]
+            if self._web:
+                program.append(f"--web.config.file={self._folder / 'web.yml'}")
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(program, stdout=log, stderr=log)
+        wait_until(self._ready, f"{self.kind} to be ready", 60)
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
+        if self._web:
+            return answers(self.port)
+        try:
+            return httpx.get(f"{self.url}/-/ready", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    def ask(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Ask it as anyone would."""
+        form = {"query": query, **({} if at is None else {"time": str(at)})}
+        answer = httpx.get(f"{self.url}/api/v1/query", params=form, timeout=30)
+        assert answer.is_success, answer.text
+        result: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return result
+
+    def value(self, query: str, at: float | None = None) -> float | None:
+        """Return the one value that it answers, None where there is none."""
+        result = self.ask(query, at)
+        return float(result[0]["value"][1]) if result else None
+
+    def stop(self) -> None:
+        """End it; safe when it is gone already."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _in_milliseconds(series: Series) -> Iterable[str]:
+    scaled = Series(series.labels, [(round(at * 1000), value) for at, value in series.samples])
+    return scaled.text()
+
+
+def promtool(kind: str, *arguments: str) -> str:
+    """Run promtool and return what it said; a failure fails the test with its words."""
+    done = subprocess.run(
+        [part(f"metrics/{kind}/usr/bin/promtool"), *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
