@@ -7,8 +7,10 @@ socket is watched here, and one thread alone touches the client.
 from __future__ import annotations
 
 import selectors
+import socket
 import ssl
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +62,7 @@ class Connection:
         self.version = version
         self.accepted = False
         self.refused: ReasonCode | None = None
-        self.mute = False  # closed before it said anything
+        self.mute = False  # never said anything
         self.why = ""
         self.largest_packet: int | None = None
         self.unacked_limit = UNACKED_LIMIT
@@ -207,7 +209,7 @@ class Connection:
             self._ended("fell silent")
         else:
             self.mute = not (self.accepted or self.refused)
-            self._ended("closed the connection")
+            self._ended(trouble.CLOSED)
 
     def _on_message(self, _client: mqtt.Client, _user: object, message: MQTTMessage) -> None:
         try:
@@ -224,3 +226,11 @@ class Connection:
     def _on_log(self, _client: mqtt.Client, _user: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._complaint = text
+
+
+def close_sockets(error: BaseException) -> None:
+    """Close what paho left open when a handshake failed: the socket is known to the traceback alone."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in list(frame.f_locals.values()):
+            if isinstance(value, socket.socket):
+                value.close()

@@ -15,7 +15,7 @@ from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
 from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.connection import LOOK_S, Connection, Identity
+from claude_gauge.mqtt.connection import LOOK_S, Connection, Identity, close_sockets
 from claude_gauge.mqtt.guard import Guard, Repairs, Verdict
 from claude_gauge.mqtt.outbox import Message, Outbox
 from claude_gauge.mqtt.report import Report
@@ -27,6 +27,7 @@ from claude_gauge.usage import OFFLINE, ONLINE
 log = logging.getLogger(__name__)
 
 CONNACK_S = 10.0
+DOUBT_S = 4.0  # some brokers just fall silent at MQTT 5
 ACK_S = 10.0  # a broker that acknowledges nothing for so long is not there
 HELD_S = 5.0  # a connection that held so long was a good one
 GOODBYE_S = 1.0
@@ -159,14 +160,14 @@ class Link:
         connection = Connection(self.endpoint, self._identity, self._versions.next, self._heard, self._acked)
         try:
             connection.open(self._wake, self._secrets(), self._trust.context() if self._trust else None)
-            if self._accepted(connection, began + CONNACK_S):
+            if self._accepted(connection, began + (DOUBT_S if self._versions.in_doubt else CONNACK_S)):
                 self._greet(connection)
                 self._keep(connection)
         except GaugeError as error:
             connection.drop(f"can't be asked: {error}")
-        except Exception as error:  # whatever a broker or a library does, the daemon tries again
-            log.debug("connection to %s", self.endpoint.place, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - whatever a broker or a library does, the daemon tries again
             connection.drop(trouble.failure(error, self.endpoint))
+            close_sockets(error)
         finally:
             connection.close() if self._stopping else connection.drop()
             self._set(None)
@@ -179,6 +180,7 @@ class Link:
         while connection.alive and not connection.accepted and not self._stopping:
             left = deadline - time.monotonic()
             if left <= 0:
+                connection.mute = True
                 connection.drop("does not answer")
             elif connection.turn(left):
                 self._wake.drain()

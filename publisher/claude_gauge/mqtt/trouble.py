@@ -9,6 +9,7 @@ from paho.mqtt.client import WebsocketConnectionError
 
 from claude_gauge.mqtt.endpoint import Endpoint
 
+CLOSED = "closed the connection"
 _REFUSALS = {
     "Bad user name or password": "refuses this user or password: see CLAUDE_GAUGE_BROKER_PASSWORD",
     "Not authorized": "does not let this user in: give user and password",
@@ -43,6 +44,8 @@ def failure(error: BaseException, endpoint: Endpoint) -> str:  # noqa: PLR0911 -
             return f"answers, but not as an MQTT websocket at {endpoint.websocket_path}"
         case ConnectionRefusedError():
             return "refuses the connection: nothing listens there"
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return CLOSED
         case TimeoutError():
             return "does not answer"
         case OSError():

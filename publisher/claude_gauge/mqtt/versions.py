@@ -18,15 +18,22 @@ class Versions:
 
     doubts: int = 0
     next: MQTTProtocolVersion = FIVE
+    proven: bool = False
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the next attempt may meet a broker that does not understand it."""
+        return self.next == FIVE and not self.proven
 
     def spoken(self, version: MQTTProtocolVersion) -> None:
         """Note that the broker accepted this version."""
-        self.doubts = 0 if version == FIVE else self.doubts
+        if version == FIVE:
+            self.doubts, self.proven = 0, True
         self.next = THREE if self.doubts >= SURE else FIVE
 
     def refused(self, version: MQTTProtocolVersion, *, plainly: bool) -> bool:
-        """Note that it did not, in plain words or by closing; True when the other version is worth trying at once."""
-        if version == THREE:
+        """Note that it did not, in plain words or by saying nothing; True when 3.1.1 is worth trying at once."""
+        if version == THREE or (self.proven and not plainly):
             self.doubts, self.next = 0, FIVE
             return False
         self.doubts = SURE if plainly else self.doubts + 1
