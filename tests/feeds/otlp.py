@@ -23,11 +23,14 @@ def attributes(**values: object) -> list[dict[str, Any]]:
     return [{"key": key, "value": {kinds[type(value)]: value}} for key, value in values.items()]
 
 
-def point(kind: str, value: object, at: float, *, start: float = 1.0, **more: object) -> dict[str, Any]:
+def point(kind: str, value: object, at: float, *, start: float | None = None, **more: object) -> dict[str, Any]:
     """One data point of the token counter; a session of None is left out."""
     session = {"session.id": more.pop("session", SESSION)}
     named = {"type": kind, "model": "claude-opus-5-5", **{k: v for k, v in session.items() if v}, **more}
-    nanoseconds = {"startTimeUnixNano": str(round(start * 1e9)), "timeUnixNano": str(round(at * 1e9))}
+    nanoseconds = {
+        "startTimeUnixNano": str(round((at - 1 if start is None else start) * 1e9)),
+        "timeUnixNano": str(round(at * 1e9)),
+    }
     return {"attributes": attributes(**named), **nanoseconds, "asDouble": value}
 
 

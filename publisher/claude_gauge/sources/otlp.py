@@ -1,0 +1,67 @@
+"""Direct OTLP as a source: Claude Code's telemetry without a collector or Prometheus."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from claude_gauge.config import Settings
+from claude_gauge.reading import Health, Reading
+from claude_gauge.sources.otlp_feed import OtlpFeed, journal_path
+from claude_gauge.sources.otlp_tally import JointTally
+
+NAME = "otlp"
+
+
+class Otlp:
+    """Counts what Claude Code, on this machine or another, sends to `settings.otlp`; `clock` gives epoch seconds."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._tally = JointTally()
+        self._lock = threading.Lock()
+        path = journal_path(settings.state_dir, settings.node)
+        self._feed = OtlpFeed(settings.otlp, path, tally=self._tally, lock=self._lock, clock=clock)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._feed.port
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Load what earlier runs were told, then listen; raises GaugeError where the address can't be had."""
+        self._feed.start(changed)
+
+    def load(self) -> None:
+        """Read what earlier runs were told, without listening."""
+        self._feed.load()
+
+    def read(self, now: float) -> Reading:
+        """Tell what is counted so far."""
+        self._feed.settle(now)
+        with self._lock:
+            self._tally.tidy(now)
+            traffic = self._tally.traffic(now)
+            block, week = self._tally.block(now), self._tally.week(now)
+        silent = Health(NAME, ok=traffic.newest_at is not None, why="" if traffic.newest_at else "nothing received yet")
+        return Reading(
+            traffic=replace(traffic, thinking="unknown"),
+            block=block,
+            week_tokens=week,
+            sources={
+                "tach": silent,
+                "fuel": silent,
+                "thinking": Health(NAME, ok=False, why="no thinking in telemetry", degraded=True),
+            },
+        )
+
+    def due(self, now: float) -> float | None:
+        """Tell when a sum changes by the passing of time."""
+        with self._lock:
+            tally = self._tally.due(now)
+        return min((time for time in (tally, self._feed.due()) if time is not None), default=None)
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._feed.stop()

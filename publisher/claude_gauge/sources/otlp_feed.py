@@ -1,0 +1,132 @@
+"""Everything between the OTLP socket and the tally: receive, keep on disk, count once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from claude_gauge.reading import Tokens
+from claude_gauge.sources.otlp_books import Books, Fill
+from claude_gauge.sources.otlp_decode import Point
+from claude_gauge.sources.otlp_export import Export
+from claude_gauge.sources.otlp_http import Receiver
+from claude_gauge.sources.otlp_journal import Journal, Record
+from claude_gauge.sources.otlp_tally import JointTally
+
+log = logging.getLogger(__name__)
+
+_FORGET_S = 3600.0
+
+
+class OtlpFeed:
+    """Fills `tally` (under `lock`) with what is received at `address` and was kept at `path`.
+
+    `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it works with, each by name
+        self,
+        address: str,
+        path: Path,
+        *,
+        tally: JointTally,
+        lock: threading.Lock,
+        told_elsewhere: Callable[[str], bool] = lambda _: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._receiver = Receiver(address, self._accept)
+        self._journal = Journal(path)
+        self._books = Books()
+        self._tally, self._tally_lock = tally, lock
+        self._told_elsewhere = told_elsewhere
+        self._clock = clock
+        self._lock = threading.Lock()  # of books and journal; taken before the tally's, never after
+        self._entered: dict[str, Tokens] = {}
+        self._loaded = False
+        self._forgot_at = 0.0
+        self._changed: Callable[[], None] = lambda: None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._receiver.port
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Load what was kept, then listen; raises GaugeError where the address can't be had."""
+        self._changed = changed
+        self.load()
+        self._receiver.start()
+
+    def load(self) -> None:
+        """Count what was kept of earlier runs."""
+        with self._lock:
+            if self._loaded:
+                return
+            self._loaded = True
+            now = self._clock()
+            kept = self._journal.open(now)
+            requests = sorted(kept.requests.values(), key=lambda request: request.at)
+            series = [each for each in kept.series.values() if not self._told_elsewhere(each.unit)]
+            fills = [each for each in kept.fills.values() if not self._told_elsewhere(each.unit)]
+            for unit, tokens in kept.old.items():
+                self._books.explain(unit, tokens, now)
+            self._books.load(requests, series, fills, now)
+            with self._tally_lock:
+                for request in requests:
+                    self._tally.event(request, now)
+            self._enter(fills, now)
+
+    def stop(self) -> None:
+        """Stop listening; all that was answered is on disk already."""
+        self._receiver.stop()
+
+    def due(self) -> float | None:
+        """Tell when metrics are next to be compared with events."""
+        with self._lock:
+            return self._books.due()
+
+    def settle(self, now: float) -> None:
+        """Enter the metrics whose time has come."""
+        with self._lock:
+            self._settle(now)
+
+    def _settle(self, now: float) -> None:
+        fills = self._books.settle(now)
+        self._journal.append(fills, now)
+        self._enter(fills, now)
+        if abs(now - self._forgot_at) > _FORGET_S:
+            self._forgot_at = now
+            self._books.forget(now)
+
+    def _enter(self, fills: list[Fill], now: float) -> None:
+        with self._tally_lock:
+            for fill in fills:
+                self._tally.fill(fill, self._entered.get(fill.key, Tokens()), now)
+                self._entered[fill.key] = fill.tokens
+
+    def _accept(self, export: Export) -> None:
+        now = self._clock()
+        told = export.told
+        with self._lock:
+            requests = [request for request in told.requests if self._books.request(request, now)]
+            self._books.talks(told.units, now)
+            records: list[Record] = [*requests, *self._books.metrics(filter(self._wanted, told.points), now)]
+            self._journal.append(records, now)
+            with self._tally_lock:
+                for request in requests:
+                    self._tally.event(request, now)
+            self._settle(now)
+        log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(told.points), told.rejected)
+        if records:
+            self._changed()
+
+    def _wanted(self, point: Point) -> bool:
+        return not self._told_elsewhere(point.unit)
+
+
+def journal_path(state_dir: Path, node: str) -> Path:
+    """Where a node keeps what OTLP told it."""
+    return state_dir / f"otlp-{node}.jsonl"

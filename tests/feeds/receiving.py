@@ -1,0 +1,45 @@
+"""A real OTLP source on a port of its own, with a clock that tests move."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from claude_gauge.config import Settings
+from claude_gauge.sources.otlp import Otlp
+
+NOW = 1_795_430_000.0
+_CLIENT = httpx.Client(trust_env=False, headers={"Connection": "close"})
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: float = NOW) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
+@contextmanager
+def receiving(state: Path, clock: Clock | None = None) -> Iterator[tuple[Otlp, Clock]]:
+    """Start a source that keeps its journal in `state`, and stop it."""
+    clock = clock or Clock()
+    source = Otlp(Settings(otlp="127.0.0.1:0", state_dir=state, node="test"), clock)
+    source.start(lambda: None)
+    try:
+        yield source, clock
+    finally:
+        source.stop()
+
+
+def send(source: Otlp, path: str, body: object) -> httpx.Response:
+    """Post one export as JSON; it must be taken."""
+    answer = _CLIENT.post(f"http://127.0.0.1:{source.port}{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer
