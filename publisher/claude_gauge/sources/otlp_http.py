@@ -96,11 +96,13 @@ class _Server(ThreadingHTTPServer):
     def opened(self, handler: _Handler) -> None:
         """Remember a connection; beyond the limit the one that is idle the longest makes room."""
         with self._lock:
+            idle = next((each for each in self._open if each.deadline is None), handler)
             self._open[handler] = None
-            spare = [each for each in self._open if each.deadline is None and each is not handler]
             full = len(self._open) > MAX_CONNECTIONS
+            if full:
+                del self._open[idle]
         if full:
-            (spare or [handler])[0].cut()
+            idle.cut()
 
     def closed(self, handler: _Handler) -> None:
         """Forget a connection."""
@@ -168,6 +170,12 @@ class _Handler(BaseHTTPRequestHandler):
             log.warning("OTLP: something speaks gRPC here; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
         return super().parse_request()
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer what http.server itself finds wrong as everything else is answered."""
+        self.command = self.command or ""
+        self.request_version = self.protocol_version
+        self._refuse(RefusedError(HTTPStatus(code), message or explain or ""))
+
     def do_POST(self) -> None:
         """Take one export."""
         try:
@@ -195,7 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _check_host(self) -> None:
-        name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        try:
+            name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        except ValueError:
+            name = ""
         if self.server.checks_host and name not in LOCAL_NAMES and not _loopback(name):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Host should be a name of this machine's loopback")
 
@@ -235,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, refused: RefusedError) -> None:
         self.close_connection = True  # its body was not read
-        log.debug("OTLP: %s %s refused: %s", self.command, self.path, refused)
+        log.debug("OTLP: %r refused: %s", self.raw_requestline, refused)
         status = json.dumps({"code": 3, "message": str(refused)}).encode()  # google.rpc.Status, as OTLP wants it
         self._answer(refused.status, "application/json", status)
 

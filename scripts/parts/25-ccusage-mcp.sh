@@ -1,0 +1,10 @@
+# @ccusage/mcp, its last version; without the override a fresh install answers once and then fails.
+set -euo pipefail
+version=18.0.11
+folder=$CLAUDE_GAUGE_PARTS/ccusage-mcp-$version
+[ -x "$folder/node_modules/.bin/ccusage-mcp" ] && exit 0
+mkdir -p "$folder"
+cat >"$folder/package.json" <<JSON
+{"private": true, "dependencies": {"@ccusage/mcp": "$version"}, "overrides": {"@modelcontextprotocol/sdk": "1.25.3"}}
+JSON
+npm install --silent --no-audit --no-fund --prefix "$folder"
