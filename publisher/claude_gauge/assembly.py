@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from claude_gauge.config import Config, Settings
 from claude_gauge.derive import Limits
-from claude_gauge.errors import GaugeError
-from claude_gauge.http.shim import Shim
+from claude_gauge.http.serving import serve
 from claude_gauge.mqtt.link import Link
 from claude_gauge.publisher import Publisher
-from claude_gauge.scales import as_json
 from claude_gauge.sources.roots import transcript_roots
 from claude_gauge.sources.transcripts import Transcripts
 from claude_gauge.systemd import notify
 from claude_gauge.usage import EXPIRY_S, Usage, status_topic, usage_topic
-
-_log = logging.getLogger(__name__)
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -44,7 +39,7 @@ class Assembly:
 
     def __init__(self, config: Config, *, url: str | None = None, clock: Callable[[], float] = time.time) -> None:
         settings = config.settings
-        self.shim = self._http(config)
+        self.shim = serve(settings, self.health)
         self._topic = usage_topic(settings.node)
         self.link = Link(settings, status=status_topic(settings.node), url=url)
         self.publisher = Publisher(
@@ -77,20 +72,6 @@ class Assembly:
             "broker": {"place": self.link.endpoint.place, "connected": self.link.connected, "why": self.link.trouble},
             "sources": {name: part.model_dump() for name, part in latest.sources.items()} if latest else {},
         }
-
-    def _http(self, config: Config) -> Shim | None:
-        settings = config.settings
-        if settings.http == "off":
-            return None
-        shim = Shim(settings.http, self.health, scales=as_json(settings.redline, settings.cache_floor))
-        try:
-            shim.start()
-        except GaugeError as error:
-            if "http" in config.origins:
-                raise
-            _log.warning("%s; going on without HTTP", error)
-            return None
-        return shim
 
     def _to_http(self, _usage: Usage, payload: bytes) -> None:
         if self.shim:

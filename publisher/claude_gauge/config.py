@@ -50,6 +50,7 @@ class Settings(BaseModel):
     node: str = Field(default_factory=default_node, pattern=NODE_PATTERN, description="Name of this machine")
     account: str | None = Field(default=None, max_length=16, description="Label that keeps two accounts apart")
     http: Address = Field(default="127.0.0.1:8080", description="Address of the HTTP shim, or `off`")
+    http_hosts: tuple[str, ...] = Field(default=(), description="More names that the HTTP shim answers to, `a,b`")
     source: SourceName = Field(default="auto", description="Where usage is read from")
     prometheus: str | None = Field(default=None, description="Base URL of Prometheus or a compatible engine")
     prometheus_token_file: Path | None = Field(default=None, description="File with a bearer token for it")
@@ -104,9 +105,9 @@ class Settings(BaseModel):
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         return {name.strip(): text.strip() for name, _, text in pairs}
 
-    @field_validator("alerts", mode="before")
+    @field_validator("alerts", "http_hosts", mode="before")
     @classmethod
-    def _shares(cls, value: object) -> object:
+    def _list(cls, value: object) -> object:
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("node")
