@@ -75,7 +75,8 @@ class Needle:
         It starts and ends slowly enough to stop dead: whoever plays it may be late for the next one (a collection
         of garbage, a blocking look-up of a name) and costs smoothness, never position.
         """
-        ramp, waits, spent = self.ramp, [], 0
+        ramp, spent = self.ramp, 0
+        waits: list = []
         while True:
             left = (self.target - self.at) * self._way
             speed = max(self._speed - 1, min(self._speed + 1, ramp.top, left))

@@ -7,7 +7,7 @@ the heap is counted out and thrown away while it streams in.
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
 PING = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
-LIMIT = 2048  # twice the contract's largest payload; a packet over it is dropped
+LIMIT = 2048 + 256  # twice the contract's largest payload, and its topic; a packet over it is dropped
 _HEAD = 256  # of a dropped packet so much is kept: topic and packet id, to acknowledge it
 
 
@@ -75,7 +75,7 @@ class Packets:
 
     def feed(self, data: bytes) -> list:
         """Return the packets that are whole now, each as (first byte, body, whether the body is whole)."""
-        packets = []
+        packets: list = []
         if self._skip:
             cut = min(self._skip, len(data))
             self._skip -= cut

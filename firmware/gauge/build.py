@@ -1,0 +1,37 @@
+"""Puts the movements and lamps together that the settings name."""
+
+from gauge import board, lamps, movement, scale
+from gauge import settings as texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def movements(settings: "dict[str, Any]") -> list:
+    """Return the four movements, left to right."""
+    if settings["movement"] == "quad" and settings["reset_pin"] >= 0:
+        board.out(settings["reset_pin"], 1)
+    return [_movement(settings, place, settings["needles"][gauge[0]]) for place, gauge in enumerate(scale.GAUGES)]
+
+
+def _movement(settings: "dict[str, Any]", place: int, needle: "dict[str, Any]") -> "Any":
+    dial, pins, kind = scale.Dial(needle), needle["pins"], settings["movement"]
+    reverse = bool(needle.get("reverse"))
+    if kind == "quad":
+        return movement.Quad(board.pulses(place, pins[0]), board.out(pins[1]), dial, reverse=reverse)
+    if kind == "direct":
+        return movement.Direct([board.out(pin) for pin in pins], dial, reverse=reverse)
+    if kind == "voltmeter":
+        return movement.voltmeter(board.pwm(pins[0], 1000), dial, needle.get("full", 1.0))
+    if kind == "servo":
+        low_us, high_us = needle.get("low_us", 600), needle.get("high_us", 2400)
+        return movement.servo(board.pwm(pins[0], 50), dial, *((high_us, low_us) if reverse else (low_us, high_us)))
+    raise ValueError(f"settings: movement={kind!r}; take quad, direct, voltmeter or servo")
+
+
+def pixels(settings: "dict[str, Any]") -> "Any":
+    """Return the lamps."""
+    pins = settings["lamps"]["pins"]
+    settings["night"] = texts.night(settings["lamps"]["night"])
+    return board.leds(pins) if settings["lamps"]["kind"] == "leds" else board.pixels(pins[0], len(lamps.LAMPS))

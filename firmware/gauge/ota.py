@@ -1,0 +1,150 @@
+"""Updates over the air: a signed manifest says which files; each is fetched, checked, and tried before it is trusted.
+
+All travels as retained messages over the link that is there anyway. Only who holds the device's key can sign: the
+broker, and whoever else may publish there, can't.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+
+import slots
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PROVEN_MS = 60_000  # connected and alive for so long: a good version
+FILE_LIMIT = 16_384
+MANIFEST_LIMIT = 6144
+PATIENCE_S = 30
+
+
+def signature(key: bytes, text: bytes) -> bytes:
+    """Return the HMAC-SHA256 of a text; MicroPython has no hmac module."""
+    if len(key) > 64:
+        key = hashlib.sha256(key).digest()
+    key = key + bytes(64 - len(key))
+    inner = hashlib.sha256(bytes([part ^ 0x36 for part in key]) + text).digest()
+    return hashlib.sha256(bytes([part ^ 0x5C for part in key]) + inner).digest()
+
+
+def manifest(key: bytes, payload: bytes) -> "dict | None":
+    """Return what a signed manifest says, or None for one that is not signed by our key or makes no sense."""
+    signed, _, text = payload.partition(b"\n")
+    if not same(signed, signature(key, text).hex().encode()):
+        return None
+    try:
+        given = json.loads(text.decode())
+        files = [(str(path), int(size), str(digest)) for path, size, digest in given["files"]]
+        told = {"version": str(given["version"]), "serial": int(given["serial"]), "files": files}
+    except (ValueError, KeyError, TypeError):
+        return None
+    for path, size, digest in files:
+        if not (plain(path) and 0 <= size <= FILE_LIMIT and len(digest) == 64):
+            return None
+    return told
+
+
+def plain(path: str) -> bool:
+    """Tell whether a path stays within the firmware's folder."""
+    folder, _, name = path.partition("/")
+    return folder == "gauge" and name.rpartition(".")[2] in ("py", "mpy") and "/" not in name and ".." not in name
+
+
+def check(path: str, content: bytes, size: int, digest: str) -> None:
+    """Raise ValueError for a file that is not the one in the manifest."""
+    if len(content) != size or hashlib.sha256(content).digest().hex() != digest:
+        raise ValueError(path + " is not what was signed")
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Compare in a time that tells nothing about where they differ."""
+    differs = len(one) ^ len(other)
+    for left, right in zip(one, other):
+        differs |= left ^ right
+    return differs == 0
+
+
+class Update:
+    """Waits for a newer manifest, fetches its files into the spare slot, and starts it on trial."""
+
+    def __init__(self, key: str, link: "Any", reset: "Any") -> None:
+        self._key = key.encode()
+        self._link = link
+        self._reset = reset
+        self._topic = link.root + "/update"
+        self._wanted = ""
+        self._came: bytes | None = None
+        self._task: Any = None
+        self._since_ms: int | None = None
+        link.subscribe(self._topic, MANIFEST_LIMIT + 128)
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """Take in a manifest or a file."""
+        if topic == self._topic and payload and self._task is None:
+            told = manifest(self._key, payload)
+            if told is None:
+                self._say("refused: not signed with this device's key")
+            elif told["serial"] > slots.load()["serial"]:
+                self._task = asyncio.create_task(self._install(told))
+        elif topic == self._wanted:
+            self._came = payload
+
+    def tend(self, now_ms: int, *, proven: bool) -> None:
+        """Trust the running version once it has been connected and alive for long enough."""
+        if not proven:
+            self._since_ms = None
+        elif self._since_ms is None:
+            self._since_ms = now_ms
+        elif self._since_ms >= 0 and now_ms - self._since_ms > PROVEN_MS:
+            slots.prove()
+            self._since_ms = -1 << 29  # said once: never again within this run
+
+    def _say(self, text: str) -> None:
+        print("ota:", text)
+        self._link.publish("update/state", text.encode())
+
+    async def _install(self, told: dict) -> None:
+        self._say("fetching " + told["version"])
+        try:
+            slot = slots.spare()
+            clear(slot)
+            for path, size, digest in told["files"]:
+                content = await self._fetch(digest)
+                check(path, content, size, digest)
+                with open(slot + "/" + path, "wb") as file:
+                    file.write(content)
+            slots.adopt(slot, told["serial"])
+        except (OSError, ValueError, MemoryError) as error:
+            self._say("failed: " + str(error))
+            await asyncio.sleep(PATIENCE_S)
+            self._task = None  # the same manifest is tried again when it comes again, at the next session
+            return
+        self._say("starting " + told["version"])
+        await asyncio.sleep(1)
+        self._reset()
+
+    async def _fetch(self, digest: str) -> bytes:
+        self._came, self._wanted = None, self._topic + "/" + digest[:16]
+        self._link.subscribe(self._wanted, FILE_LIMIT + 128)
+        try:
+            for _ in range(PATIENCE_S * 20):
+                if self._came is not None:
+                    return self._came
+                await asyncio.sleep(0.05)
+        finally:
+            self._link.unsubscribe(self._wanted)
+        raise ValueError("no file came on " + self._wanted)
+
+
+def clear(slot: str) -> None:
+    """Empty a slot and make its folder."""
+    for folder in (slot, slot + "/gauge"):
+        try:
+            os.mkdir(folder)
+        except OSError:
+            pass  # it is there
+    for name in os.listdir(slot + "/gauge"):
+        os.remove(slot + "/gauge/" + name)

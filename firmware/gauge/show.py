@@ -1,0 +1,101 @@
+"""What needles and lamps show, ten times as often as an eye can see; fed by the link, never waiting for it."""
+
+import asyncio
+
+from gauge import lamps
+from gauge.scale import GAUGES, share
+from gauge.usage import REST, Freshness, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TICK_S = 0.004
+LAMP_MS = 33
+
+
+class Show:
+    """The cluster: what was heard last, four movements and five lamps."""
+
+    def __init__(self, settings: "dict[str, Any]", movements: list, pixels: "Any", clock: "Any") -> None:
+        self.usage = dict(REST, waiting=False, limit_before_reset=False)
+        self.freshness = Freshness()
+        self.linked = False
+        self.worst_ms = 0
+        self.beat_ms = 0  # when the show last showed that it lives
+        self.minute: int | None = None  # of the day, for the night hours
+        self._movements, self._pixels, self._clock = movements, pixels, clock
+        self._tach_high = settings["tach_high"]
+        self._day = settings["lamps"]["brightness"]
+        self._night = settings["night"]
+        self._shares: list | None = None
+        self._colours: list | None = None
+        self._lamps_ms = -LAMP_MS
+
+    def hear(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> None:
+        """Take in a message of the node that we show."""
+        now_ms = self._clock.ms()
+        if leaf == b"status":
+            self.freshness.status(payload)
+        elif leaf == b"usage" and payload:  # an empty one only clears what was retained
+            usage = parse(payload)
+            if usage is None:
+                print("show: dropped what is no usage payload")
+                return
+            self.usage = usage
+            self.freshness.heard(usage["updated_at"], now_ms, retained=retained, utc_s=utc_s)
+
+    async def begin(self, *, sweep: bool) -> None:
+        """Find every needle's stop, then show the whole scale once, as a car does."""
+        for movement in self._movements:
+            movement.home()
+        await self._settle()
+        if sweep:
+            for target in (1.0, None):
+                for movement in self._movements:
+                    movement.point(target)
+                await self._settle()
+
+    async def _settle(self) -> None:
+        while any(movement.moving() for movement in self._movements):
+            now_ms = self._clock.ms()
+            self.beat_ms = now_ms
+            for movement in self._movements:
+                movement.poll(now_ms)
+            self._light([lamps.WHITE] * len(lamps.LAMPS), now_ms)
+            await asyncio.sleep(TICK_S)
+
+    async def run(self) -> None:
+        """Show what there is to show, for ever."""
+        self.beat_ms = self._clock.ms()
+        while True:
+            now_ms = self._clock.ms()
+            self.worst_ms = max(self.worst_ms, now_ms - self.beat_ms)
+            self.beat_ms = now_ms
+            self.tick(now_ms)
+            await asyncio.sleep(TICK_S)
+
+    def tick(self, now_ms: int) -> None:
+        """Point the needles where they belong and make the moves that are due."""
+        stale = self.freshness.stale(now_ms)
+        shares = [None] * 4 if stale else self._wanted()
+        if shares != self._shares:
+            self._shares = shares
+            for movement, wanted in zip(self._movements, shares):
+                movement.point(wanted)
+        for movement in self._movements:
+            movement.poll(now_ms)
+        if now_ms - self._lamps_ms >= LAMP_MS:
+            self._light(lamps.colours(self.usage, now_ms, stale=stale, linked=self.linked), now_ms)
+
+    def _wanted(self) -> list:
+        usage = self.usage
+        return [share(usage[field], self._tach_high if name == "tach" else high) for name, field, high in GAUGES]
+
+    def _light(self, colours: list, now_ms: int) -> None:
+        self._lamps_ms = now_ms
+        level = lamps.brightness(self._day, self._night, self.minute)
+        dimmed = [lamps.shade(colour, level) for colour in colours]
+        if dimmed != self._colours:
+            self._colours = dimmed
+            self._pixels.show(dimmed)

@@ -1,0 +1,75 @@
+"""Which copy of the firmware to run: the one that was installed, or one of two slots that updates go to.
+
+An update that has not proved itself is tried three times; then the last good copy runs again.
+This file and main.py are never updated over the air: what chooses the fallback must not itself fail.
+"""
+
+import json
+
+FILE = "ota.json"
+SLOTS = ("slot-a", "slot-b")
+TRIES = 3
+FRESH = {"slot": "", "good": "", "proven": True, "tries": 0, "serial": 0}
+
+
+def load() -> dict:
+    """Return the state; a missing or broken file means the installed copy."""
+    state = dict(FRESH)
+    try:
+        with open(FILE) as file:
+            state.update(json.load(file))
+    except (OSError, ValueError, TypeError):
+        return dict(FRESH)
+    return state
+
+
+def save(state: dict) -> None:
+    """Write the state so that a power cut leaves the old one or the new one, never half of it."""
+    import os
+
+    with open(FILE + ".new", "w") as file:
+        json.dump(state, file)
+    os.rename(FILE + ".new", FILE)
+
+
+def choose() -> str:
+    """Return the folder to run from, empty for the installed copy, counting the tries of an unproven one."""
+    state = load()
+    if not state["proven"]:
+        if state["tries"] >= TRIES:
+            return reject()
+        state["tries"] += 1
+        save(state)
+    return state["slot"]
+
+
+def reject() -> str:
+    """Go back to the last good copy, for good, and return its folder."""
+    state = load()
+    print("slots: back to", state["good"] or "the installed copy")
+    if state["slot"] == state["good"]:
+        state["good"] = ""
+    state.update({"slot": state["good"], "proven": True, "tries": 0})
+    save(state)
+    return state["slot"]
+
+
+def prove() -> None:
+    """Take the running copy for good."""
+    state = load()
+    if not state["proven"]:
+        state.update({"good": state["slot"], "proven": True, "tries": 0})
+        save(state)
+
+
+def spare() -> str:
+    """Return the slot that an update may overwrite."""
+    state = load()
+    return next(slot for slot in SLOTS if slot not in (state["slot"], state["good"]) or slot == SLOTS[1])
+
+
+def adopt(slot: str, serial: int) -> None:
+    """Run a slot from the next start on, on trial."""
+    state = load()
+    state.update({"slot": slot, "proven": False, "tries": 0, "serial": serial})
+    save(state)

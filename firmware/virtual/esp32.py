@@ -1,0 +1,40 @@
+"""MicroPython's `esp32`, as much of it as the firmware uses: RMT, with the traps of the real one."""
+
+import time
+
+import hardware
+from machine import Pin
+
+LONGEST_US = 300_000  # an interrupted transmission above this panics up to ESP-IDF 5.5.1
+
+
+class RMT:
+    """A channel that plays pulses by itself."""
+
+    def __init__(self, channel: int, *, pin: Pin, clock_div: int) -> None:
+        if not 0 <= channel <= 7:
+            raise ValueError("invalid channel")
+        self._pin = pin.number
+        self._clock_div = clock_div
+        self._end_us = 0
+
+    def wait_done(self) -> bool:
+        """Tell whether nothing is being played."""
+        return hardware.now_us() >= self._end_us
+
+    def write_pulses(self, durations: list, data: bool = True) -> None:
+        """Play levels that take turns, beginning with `data`; blocks while something is being played."""
+        left_us = self._end_us - hardware.now_us()
+        if left_us > 0:
+            hardware.tell("fault", f"write_pulses blocked for {left_us} us")
+            time.sleep(left_us / 1e6)
+        if max(durations) > 32767 or min(durations) < 1:
+            raise ValueError("pulse out of range")
+        total_us = sum(durations) * self._clock_div // 80
+        if total_us > LONGEST_US:
+            hardware.tell("fault", f"a segment of {total_us} us")
+        if not data or len(durations) % 2 or min(durations[::2]) * self._clock_div < 40:
+            hardware.tell("fault", "no clean pulses")
+        waits = [high + low for high, low in zip(durations[::2], durations[1::2])]
+        self._end_us = hardware.now_us() + total_us
+        hardware.board.pulses(self._pin, waits)

