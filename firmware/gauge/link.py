@@ -119,7 +119,7 @@ class Link:
     async def _talk(self, reader: "Any", writer: "Any") -> None:
         broker = self._broker
         will = (self.root + "/status", "offline")
-        name = ("claude-gauge-" + self.identity)[:65]
+        name = ("gauge-" + self.identity)[:23]  # longer ones some brokers refuse
         writer.write(packets.connect(name, self._keepalive_s, will, broker["user"], broker["password"]))
         decoder = packets.Packets(self.limit)
         sent_ms = heard_ms = self._beat()
