@@ -10,6 +10,7 @@ from claude_gauge import __version__
 from claude_gauge.commands.config import config
 from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
+from claude_gauge.commands.fleet import fleet
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
@@ -38,6 +39,7 @@ app.command()(setup)
 app.command()(statusline)
 app.command(hidden=True)(hook)
 app.add_typer(discovery, name="discovery")
+app.command()(fleet)
 
 
 def _version(*, wanted: bool) -> None:

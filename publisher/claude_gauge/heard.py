@@ -44,8 +44,12 @@ class Heard:
         A retained payload may have lain at the broker for days: its own stamp must vouch for it.
         """
         usage = read(payload)
-        if usage is None:
-            return False
+        if usage is not None:
+            self.take(usage, now, retained=retained)
+        return usage is not None
+
+    def take(self, usage: Usage, now: float, *, retained: bool) -> None:
+        """Take a payload that was read already."""
         self.usage = usage
         made = seconds(usage.updated_at)
         if not retained:
@@ -54,7 +58,6 @@ class Heard:
             self._live_until = min(now, made) + SILENCE_S
         else:
             self._live_until = 0.0
-        return True
 
     def stale(self, now: float) -> str:
         """Say why what is known can't be believed, or "" while it can."""
