@@ -29,40 +29,48 @@ class Change:
 
 
 class _Response:
-    """What is known of one response; `twin` is another response that a gateway gave the same id."""
+    """What is known of one response."""
 
     __slots__ = (
-        "at", "cache_creation", "cache_read", "first_at", "input", "output", "sidechain", "spoken", "thinking",
-        "thought", "twin",
+        "at", "cache_creation", "cache_read", "first_at", "input", "output", "sidechain", "sizes", "thinking",
     )  # fmt: skip
 
-    def __init__(self, turn: Turn, twin: _Response | None) -> None:
-        self.twin = twin
+    def __init__(self, turn: Turn) -> None:
         self._begin(turn)
 
     def _begin(self, turn: Turn) -> None:
         self.at = self.first_at = turn.at
         self.sidechain = turn.sidechain
         self.input = self.output = self.cache_read = self.cache_creation = self.thinking = 0
-        self.thought = self.spoken = 0
+        self.sizes: tuple[tuple[int, int], ...] = ()  # (thought, spoken) of each line, only where it must be guessed
 
     @property
     def total(self) -> int:
         return self.input + self.output + self.cache_read + self.cache_creation
 
-    def prompt(self) -> tuple[int, int, int]:
-        return self.input, self.cache_read, self.cache_creation
-
     def tokens(self) -> Tokens:
         thinking = min(self.output, self.thinking)
         if self.estimated:
-            thinking = round(self.output * self.thought / (self.thought + self.spoken))
+            thought, spoken = map(sum, zip(*self.sizes, strict=True))
+            thinking = round(self.output * thought / (thought + spoken))
         return Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
 
     @property
     def estimated(self) -> bool:
         """A zero beside a thinking block means that the count is unknown."""
-        return self.thinking == 0 and self.thought > 0
+        return self.thinking == 0 and any(thought for thought, _ in self.sizes)
+
+    def fits(self, turn: Turn) -> bool:
+        """Tell whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
+        prompt, known = _prompt(turn), (self.input, self.cache_read, self.cache_creation)
+        apart = abs(turn.at - self.first_at)
+        if turn.message_id and turn.request_id:
+            return apart <= _RECYCLED_S or prompt == known
+        if turn.request_id or not turn.message_id or apart == 0:
+            return True
+        if not any(prompt) or not any(known):
+            return abs(turn.at - self.at) <= _SAME_RESPONSE_S
+        return prompt == known
 
     def take(self, turn: Turn) -> None:
         """Raise each figure to the largest seen; a line of the main chain outweighs all of a sidechain."""
@@ -76,8 +84,9 @@ class _Response:
         self.cache_read = max(self.cache_read, turn.cache_read)
         self.cache_creation = max(self.cache_creation, turn.cache_creation)
         self.thinking = max(self.thinking, turn.thinking or 0)
-        self.thought += turn.thought
-        self.spoken += turn.spoken
+        size = (turn.thought, turn.spoken)
+        if not self.thinking and any(size) and size not in self.sizes:  # a repeated line adds nothing
+            self.sizes += (size,)
         if self.total > before:
             self.at = turn.at
 
@@ -100,32 +109,32 @@ class Ledger:
 
     def add(self, turn: Turn) -> Change | None:
         """Count a line; return what it changed, or None for a repeat."""
-        key = _key(turn)
-        for day in self._settled.values():
-            if key in day:
+        keys = [_key(turn)]
+        response = self._recent.get(keys[0])
+        if response is not None and not response.fits(turn):
+            keys.insert(0, hash((keys[0], _prompt(turn) if any(_prompt(turn)) else turn.at // _SAME_RESPONSE_S)))
+            response = self._recent.get(keys[0])
+        if response is not None:
+            return _raised(response, turn)
+        for key in keys:
+            day = self._settled_with(key, turn.at)
+            if day is not None:
                 return _raise_settled(day, key, turn)
-        response = self._find(key, turn)
-        if response is None:
-            response = self._recent[key] = _Response(turn, self._recent.get(key))
-            known_at, before, before_total = None, Tokens(), 0
-        else:
-            known_at, before, before_total = response.at, response.tokens(), response.total
+        response = self._recent[keys[0]] = _Response(turn)
         response.take(turn)
-        added = response.tokens() - before
-        if known_at is not None and added == Tokens() and known_at == response.at:
-            return None
-        return Change(turn.at, added, known_at, before_total, response.at, response.total, response.estimated)
+        return Change(turn.at, response.tokens(), None, 0, response.at, response.total, response.estimated)
 
-    def _find(self, key: int, turn: Turn) -> _Response | None:
-        response = self._recent.get(key)
-        while response is not None and not _same(response, turn):
-            response = response.twin
-        return response
+    def _settled_with(self, key: int, at: float) -> dict[int, int] | None:
+        """Find the day on which a response of this key was settled; the same key on another day is recycled."""
+        for near in (at, at - _RECYCLED_S, at + _RECYCLED_S):
+            day = self._settled.get(int(near // _DAY_S))
+            if day is not None and key in day:
+                return day
+        return None
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
-        old = [key for key, response in self._recent.items() if response.at < before and response.twin is None]
-        for key in old:
+        for key in [key for key, response in self._recent.items() if response.at < before]:
             response = self._recent.pop(key)
             self._settled.setdefault(int(response.at // _DAY_S), {})[key] = response.total
 
@@ -135,13 +144,26 @@ class Ledger:
             del self._settled[day]
 
 
+def _raised(response: _Response, turn: Turn) -> Change | None:
+    at, tokens, total = response.at, response.tokens(), response.total
+    response.take(turn)
+    added = response.tokens() - tokens
+    if added == Tokens() and at == response.at:
+        return None
+    return Change(turn.at, added, at, total, response.at, response.total, response.estimated)
+
+
 def _raise_settled(day: dict[int, int], key: int, turn: Turn) -> Change | None:
     before = day[key]
-    total = turn.input + turn.output + turn.cache_read + turn.cache_creation
+    total = turn.output + sum(_prompt(turn))
     if total <= before:
         return None
     day[key] = total
     return Change(turn.at, Tokens(), None, 0, turn.at, total - before, estimated=False)
+
+
+def _prompt(turn: Turn) -> tuple[int, int, int]:
+    return turn.input, turn.cache_read, turn.cache_creation
 
 
 def _key(turn: Turn) -> int:
@@ -149,16 +171,4 @@ def _key(turn: Turn) -> int:
         return hash((turn.message_id, turn.request_id))
     if turn.line_id:
         return hash(turn.line_id)
-    return hash((turn.at, turn.model, turn.input, turn.output, turn.cache_read, turn.cache_creation))
-
-
-def _same(response: _Response, turn: Turn) -> bool:
-    prompt = (turn.input, turn.cache_read, turn.cache_creation)
-    apart = abs(turn.at - response.first_at)
-    if turn.message_id and turn.request_id:
-        return apart <= _RECYCLED_S or prompt == response.prompt()
-    if turn.request_id or not turn.message_id or apart == 0:
-        return True
-    if not any(prompt) or not any(response.prompt()):
-        return abs(turn.at - response.at) <= _SAME_RESPONSE_S
-    return prompt == response.prompt()
+    return hash((turn.at, turn.model, turn.output, _prompt(turn)))

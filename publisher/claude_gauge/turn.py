@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 _MOST = 10**12  # tokens in one response beyond which a figure is garbage
+_MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
 _decoder = json.JSONDecoder()
+# Only a record that begins as Claude Code's do is worth a second try after a torn one; nested objects are not.
+_BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +43,26 @@ class Turn:
 def parse(line: bytes) -> Iterator[Turn]:
     """Yield the turns of one line; garbage, foreign and unknown lines yield none.
 
-    Two records glued onto one line are both read, runs of NUL bytes are dropped (both seen in the wild).
+    Two records glued onto one line are both read, so is the whole one behind a torn one, and runs of NUL bytes are
+    dropped (all seen in the wild).
     """
     if b'"usage"' not in line or b"assistant" not in line:
         return
-    text = line.replace(b"\0", b"").decode("utf-8", "replace").lstrip("\ufeff \t\r")
-    while text:
+    text = line.replace(b"\0", b"").decode("utf-8", "replace")
+    at = text.find("{")
+    for _ in range(_MOST_RECORDS):
+        if at < 0:
+            return
         try:
-            record, end = _decoder.raw_decode(text)
+            record, end = _decoder.raw_decode(text, at)
+            turn = _turn(record)
         except (ValueError, RecursionError):
-            # The rest of a torn record may be followed by a whole one.
-            start = text.find('{"', 1)
-            if start < 0 or '"usage"' not in text[start:]:
-                return
-            text = text[start:] if _looks_like_record(text, start) else ""
+            begins = _BEGINNING.search(text, at + 1)
+            at = begins.start() if begins else -1
             continue
-        turn = _turn(record)
         if turn is not None:
             yield turn
-        text = text[end:].lstrip()
-
-
-def _looks_like_record(text: str, start: int) -> bool:
-    """Only a record that begins as Claude Code's do is worth a second try; nested objects are not."""
-    return text.startswith(('{"parentUuid"', '{"type"', '{"uuid"', '{"sessionId"'), start)
+        at = text.find("{", end)
 
 
 def _turn(record: Any) -> Turn | None:  # noqa: ANN401 - foreign JSON
