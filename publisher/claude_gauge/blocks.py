@@ -76,9 +76,20 @@ class Blocks:
         self._totals.pop(index)
         if span is not None and span.first_at < old_at < span.last_at:
             span.tokens -= old_total
+        elif span is not None and index == len(self._ats):
+            self._shorten(span, old_total)
         else:
             self._whole = False
         self.add(at, total)
+
+    def _shorten(self, last: Span, total: int) -> None:
+        """Take the newest entry out of the last block: what a response that still grows does all the time."""
+        if self._ats and self._ats[-1] >= last.first_at:
+            last.last_at = self._ats[-1]
+            last.tokens -= total
+        else:
+            self._chain.pop()
+            self._firsts.pop()
 
     def _extend(self, at: float, total: int) -> None:
         if self._chain and self._chain[-1].takes(at):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,8 @@ from claude_gauge.usage import MAX_COUNT, Part, Usage, stamp
 
 _WARN_AT = 0.8
 _MOST_MINUTES = 1e6
+_NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")
+_LATEST = 253_402_300_000.0  # the end of the year 9999: no later time can be written
 _LONGEST_WINDOW_S = 32 * 86400.0  # a reset further away is garbage
 
 
@@ -58,11 +61,11 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     low_cache = limits.cache_floor is not None and _had_input(traffic) and cache < limits.cache_floor
     return Usage(
         rate_1m=round(min(max(0.0, rate), MAX_COUNT), 3),
-        window_5h_tokens=min(max(0, round(tokens)), MAX_COUNT),
+        window_5h_tokens=_count(tokens),
         window_5h_pct=_share(share),
         thinking_ratio=_thinking_ratio(traffic, previous),
         cache_hit_rate=cache,
-        last_model=(traffic.model if traffic and traffic.model else previous.last_model if previous else "")[:24],
+        last_model=_plain(traffic.model, 24) if traffic and traffic.model else previous.last_model if previous else "",
         hot=rate > limits.redline,
         warn=share > _WARN_AT or low_cache,
         stall=_stall(reading, limits, now),
@@ -71,13 +74,13 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         window_5h_resets_at=_stamp(fuel.resets_at if fuel else None),
         window_7d_pct=_share(week.share) if week else None,
         window_7d_resets_at=_stamp(week.resets_at if week else None),
-        window_7d_tokens=None if reading.week_tokens is None else min(max(0, reading.week_tokens), MAX_COUNT),
+        window_7d_tokens=None if reading.week_tokens is None else _count(reading.week_tokens),
         minutes_to_limit=minutes,
         limit_before_reset=_limit_before_reset(fuel, minutes, now),
         waiting=reading.waiting,
         fuel_source=fuel.source if fuel else None,
-        sources={name[:8]: _part(health) for name, health in list(reading.sources.items())[:4]},
-        account=account,
+        sources={_plain(name, 8): _part(health) for name, health in list(reading.sources.items())[:4]},
+        account=account and _plain(account, 16),
         node=node,
     )
 
@@ -142,18 +145,30 @@ def _thinking_ratio(traffic: Traffic | None, previous: Usage | None) -> float:
 def _stall(reading: Reading, limits: Limits, now: float) -> bool:
     """No telemetry for too long, or a source of the tach or the fuel can't be reached."""
     traffic = reading.traffic
-    if traffic is None or traffic.newest_at is None or now - traffic.newest_at > limits.stall_s:
+    if traffic is None or traffic.newest_at is None:
+        return True
+    # As far ahead of now as that, it is from before the clock was set back: as good as nothing.
+    if not abs(now - traffic.newest_at) <= limits.stall_s:
         return True
     return any(not health.ok and not health.degraded for health in reading.sources.values())
 
 
 def _part(health: Health) -> Part:
-    return Part(source=health.source[:16], ok=health.ok, why=health.why[:28] or None)
+    return Part(source=_plain(health.source, 12), ok=health.ok, why=_plain(health.why, 28) or None)
+
+
+def _plain(text: str, longest: int) -> str:
+    """Keep to characters that are one byte each in JSON: the payload's size is bounded by theirs."""
+    return _NOT_PLAIN.sub("?", text[:longest])
 
 
 def _share(value: float) -> float:
     return round(min(1.0, max(0.0, value)), 6)
 
 
+def _count(value: float) -> int:
+    return round(min(max(0, value), MAX_COUNT))
+
+
 def _stamp(at: float | None) -> str | None:
-    return None if at is None else stamp(at)
+    return None if at is None or not abs(at) < _LATEST else stamp(at)

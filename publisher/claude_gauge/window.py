@@ -81,7 +81,10 @@ class Window:
 
     def seen(self, at: float, model: str, now: float) -> None:
         """Note that a message of this model was written at a time; the newest is remembered."""
-        if at <= now + AHEAD_S and (self._newest_at is None or at >= self._newest_at):
+        if at > now + AHEAD_S:
+            return
+        # What is the newest by a clock that has since been set back would hide all that follows.
+        if self._newest_at is None or at >= self._newest_at or self._newest_at > now + AHEAD_S:
             self._newest_at = at
             self._model = model or self._model
 
