@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from claude_gauge.lines import Lines
 
@@ -36,17 +37,23 @@ class Follower:
 
     def read(self) -> tuple[list[bytes], bool]:
         """Read the next chunk: (whole lines, whether there may be more). Raises OSError."""
-        with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 - Path.open costs as much as the read
-            status = os.fstat(file.fileno())
-            before = file_mark(file.fileno(), self.offset)
-            if self.offset and (status.st_size < self.offset or before != self._mark):
-                self.offset, self._lines = 0, None
-            data = os.pread(file.fileno(), CHUNK, self.offset)
-            self.stat = stamp_of(status)
-            if not data:
+        # Without O_NONBLOCK, a pipe that somebody named *.jsonl would hold up the reader for ever.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 return [], False
-            self.offset += len(data)
-            self._mark = file_mark(file.fileno(), self.offset)
+            before = _before(descriptor, self.offset)
+            if self.offset and (status.st_size < self.offset or hash(before) != self._mark):
+                self.offset, self._lines, before = 0, None, b""
+            data = os.pread(descriptor, CHUNK, self.offset)
+        finally:
+            os.close(descriptor)
+        self.stat = stamp_of(status)
+        if not data:
+            return [], False
+        self.offset += len(data)
+        self._mark = hash((before + data[-_MARK_BYTES:])[-_MARK_BYTES:])
         if self._lines is None:
             self._lines = Lines()
         lines = self._lines.feed(data)
@@ -63,7 +70,7 @@ class Follower:
         return lines[1:] if start else lines
 
 
-def file_mark(descriptor: int, offset: int) -> int:
-    """Fingerprint the bytes just before an offset."""
+def _before(descriptor: int, offset: int) -> bytes:
+    """Read the bytes just before an offset, by which a file is known again."""
     start = max(0, offset - _MARK_BYTES)
-    return hash(os.pread(descriptor, offset - start, start)) if offset else 0
+    return os.pread(descriptor, offset - start, start) if offset else b""

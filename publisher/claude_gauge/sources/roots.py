@@ -18,7 +18,7 @@ def config_dirs(environ: Mapping[str, str] = os.environ) -> list[Path]:
 
 def transcript_roots(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Return the folders below which transcripts lie; they need not exist yet."""
-    return [folder if folder.name == "projects" else folder / "projects" for folder in config_dirs(environ)]
+    return _distinct([folder if folder.name == "projects" else folder / "projects" for folder in config_dirs(environ)])
 
 
 def _distinct(folders: list[Path]) -> list[Path]:

@@ -26,11 +26,18 @@ class Tail:
         self._files: dict[str, Follower] = {}
         self._urgent: dict[str, None] = {}
         self._pending: dict[str, None] = {}
+        self._unreadable: set[str] = set()  # files; they are tried again at each scan
+        self._shut: set[str] = set()  # folders
         self._complained: set[str] = set()
-        self.unreadable = 0
+        self.folders = 0  # below the roots at the last scan; linked ones not counted
 
     def __len__(self) -> int:
         return len(self._files)
+
+    @property
+    def unreadable(self) -> int:
+        """How many files and folders cannot be read."""
+        return len(self._unreadable) + len(self._shut)
 
     @property
     def behind(self) -> bool:
@@ -47,18 +54,23 @@ class Tail:
             self._look_through(path, set())
 
     def scan(self) -> set[str]:
-        """Look at every file; note the changed ones to be read, forget the gone; return the changed ones."""
-        self.unreadable = 0
+        """Look at every file; note the changed ones to be read, forget the gone.
+
+        Return those that have grown or are new, and of which no hint has told: somebody should have.
+        """
+        self.folders = 0
         seen: set[str] = set()
-        changed: set[str] = set()
+        grown: set[str] = set()
         for root in self._roots:
-            changed |= self._look_through(root, seen)
+            grown |= self._look_through(root, seen)
         for gone in self._files.keys() - seen:
             del self._files[gone]
             self._pending.pop(gone, None)
             self._urgent.pop(gone, None)
-            self._complained.discard(gone)
-        return changed
+        self._unreadable &= seen
+        self._shut = {folder for folder in self._shut if os.path.lexists(folder)}
+        self._complained &= self._unreadable | self._shut
+        return grown
 
     def reach(self, oldest: float) -> None:
         """Read also files that were touched since this earlier time."""
@@ -66,7 +78,8 @@ class Tail:
         unread = [file for file in self._files.values() if not file.offset and file.stat]
         due = [file for file in unread if file.stat and file.stat[2] >= self._oldest_ns and file.stat[1]]
         for file in sorted(due, key=_touched, reverse=True):
-            self._pending[file.path] = None
+            if file.path not in self._unreadable:
+                self._pending[file.path] = None
 
     def recent(self, since: float) -> list[Follower]:
         """Return the files touched since a time, the newest first."""
@@ -96,16 +109,20 @@ class Tail:
         return follower
 
     def _read(self, follower: Follower) -> tuple[list[bytes], bool]:
+        path = follower.path
         try:
-            return follower.read()
+            found = follower.read()
         except FileNotFoundError:
-            self._files.pop(follower.path, None)
+            self._files.pop(path, None)
         except OSError as error:
-            self._complain(follower.path, error)
+            self._unreadable.add(path)
+            self._complain(path, error)
+        else:
+            self._unreadable.discard(path)
+            return found
         return [], False
 
     def _complain(self, path: str, error: OSError) -> None:
-        self.unreadable += 1
         if path not in self._complained:
             self._complained.add(path)
             _log.warning("cannot read %s: %s; its usage is missing until it can be", path, error.strerror or error)
@@ -114,7 +131,7 @@ class Tail:
         return any(path == root or path.startswith(root + os.sep) for root in self._roots)
 
     def _look_through(self, folder: str, seen: set[str]) -> set[str]:
-        changed = set()
+        grown = set()
         for path, status in self._walk(folder):
             seen.add(path)
             follower = self._files.get(path)
@@ -124,43 +141,51 @@ class Tail:
                 if status.st_mtime_ns < self._oldest_ns:
                     follower.stat = now
                     continue
-            if follower.stat != now:
-                changed.add(path)
-                if path not in self._urgent:
-                    self._pending[path] = None
-        return changed
+            if follower.stat == now or path in self._urgent:
+                continue
+            self._pending[path] = None
+            # Other times alone prove nothing: no event tells them to us.
+            if path not in self._unreadable and (follower.stat is None or follower.stat[:2] != now[:2]):
+                grown.add(path)
+        return grown
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
-        folders, linked = [folder], set[str]()
+        folders, targets = [(folder, False)], set[str]()
         while folders:
-            here = folders.pop()
-            try:
-                entries = os.scandir(here)
-            except OSError as error:
-                if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                    self._complain(here, error)
-                continue
-            with entries:
-                for entry in entries:
-                    try:
-                        if entry.name.endswith(".jsonl"):
-                            status = entry.stat()
-                            if stat.S_ISREG(status.st_mode):
-                                yield entry.path, status
-                                continue
-                        if entry.is_dir() and not (entry.is_symlink() and self._walked(entry.path, linked)):
-                            folders.append(entry.path)
-                    except OSError:
-                        continue  # gone between listing and looking, or a link to nowhere
+            here, linked = folders.pop()
+            for entry in self._list(here, linked=linked):
+                try:
+                    if entry.name.endswith(".jsonl") and stat.S_ISREG((status := entry.stat()).st_mode):
+                        yield entry.path, status
+                    elif entry.is_dir():
+                        by_link = linked or entry.is_symlink()
+                        if not (by_link and self._walked(entry.path, targets)):
+                            folders.append((entry.path, by_link))
+                except OSError:
+                    continue  # gone between listing and looking, or a link to nowhere
 
-    def _walked(self, link: str, linked: set[str]) -> bool:
+    def _list(self, folder: str, *, linked: bool) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                found = list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self._shut.add(folder)
+            self._complain(folder, error)
+            return []
+        self._shut.discard(folder)
+        self.folders += not linked
+        return found
+
+    def _walked(self, link: str, targets: set[str]) -> bool:
         """Tell whether a linked folder is walked anyway, or was already: loops end here."""
         target = os.path.realpath(link)
-        if target in linked or any(
+        if target in targets or any(
             (target + os.sep).startswith(os.path.realpath(root) + os.sep) for root in self._roots
         ):
             return True
-        linked.add(target)
+        targets.add(target)
         return False
 
 

@@ -25,6 +25,7 @@ TRUST_AGAIN_S = 60.0
 FIRST_S = 0.5  # what the first payload waits for at most; the rest of the history follows behind it
 TAIL_BYTES = 1 << 20
 JUMP_S = 2.0
+_DAY_S = 86400.0
 
 
 class Transcripts:
@@ -33,19 +34,25 @@ class Transcripts:
     def __init__(self, roots: Sequence[Path], clock: Callable[[], float] = time.time) -> None:
         self._roots = list(roots)
         self._clock = clock
-        self._tally = Tally()
         self._lock = threading.Lock()
         self._hints: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._watch = Watch(self._hints.put)
-        self._tail = Tail(self._roots, clock() - FIVE_HOURS_S)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
-        self._whole = False
-        self._suspects: set[str] = set()
         self._distrusted_at: float | None = None
         self._offset = clock() - time.monotonic()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        with self._lock:
+            now = self._clock()
+            self._tally = Tally()
+            self._tally.tidy(now)
+            self._tail = Tail(self._roots, now - FIVE_HOURS_S)
+            self._whole = False
+            self._suspects: set[str] = set()
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to follow; returns when the recent lines are read, half a second at most."""
@@ -60,6 +67,8 @@ class Transcripts:
         self._hints.put("")
         if self._thread:
             self._thread.join(5)
+        else:
+            self._watch.stop()
 
     def load(self) -> None:
         """Read all that matters now, without following it."""
@@ -117,6 +126,7 @@ class Transcripts:
 
     def _first(self) -> None:
         self._tail.scan()
+        self._watch.cover(self._tail.folders)
         begun = time.monotonic()
         for follower in self._tail.recent(self._clock() - FIVE_HOURS_S):
             if time.monotonic() - begun > FIRST_S / 2:
@@ -138,7 +148,7 @@ class Transcripts:
             lost = self._listen(next_scan)
             now = time.monotonic()
             if lost or now >= next_scan or self._clock_jumped():
-                self._reconcile()
+                self._reconcile(lost=lost)
                 next_scan = time.monotonic() + self._pause(time.monotonic() - now)
             self._catch_up(deadline=time.monotonic())
 
@@ -150,7 +160,8 @@ class Transcripts:
     def _listen(self, until: float) -> bool:
         """Wait for hints, take all there are; tell whether some were lost."""
         lost = False
-        wait = 0.0 if self._tail.behind or not self._whole else max(0.0, until - time.monotonic())
+        busy = self._tail.behind or not self._whole
+        wait = 0.0 if busy else min(SCAN_S, max(0.0, until - time.monotonic()))
         try:
             hint = self._hints.get(timeout=wait) if wait else self._hints.get_nowait()
             while True:
@@ -162,9 +173,9 @@ class Transcripts:
         except queue.Empty:
             return lost
 
-    def _reconcile(self) -> None:
-        """Scan; what the scan before found changed, and no event told since, shows that events go missing."""
-        self._watch.tend(self._roots)
+    def _reconcile(self, *, lost: bool) -> None:
+        """Scan; what the scan before found grown, and no event told since, shows that events go missing."""
+        began = self._watch.tend(self._roots)
         if self._suspects:
             if not self._polling:
                 _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
@@ -172,15 +183,19 @@ class Transcripts:
         elif self._distrusted_at is not None and time.monotonic() - self._distrusted_at > TRUST_AGAIN_S:
             self._distrusted_at = None
             _log.info("file events arrive again")
-        self._suspects = self._tail.scan() if self._whole else set()
+        grown = self._tail.scan()
+        self._watch.cover(self._tail.folders)
+        self._suspects = grown if self._whole and not (lost or began) else set()
 
     def _clock_jumped(self) -> bool:
         offset = self._clock() - time.monotonic()
-        jumped = abs(offset - self._offset) > JUMP_S
-        self._offset = offset
-        if jumped:
+        by, self._offset = offset - self._offset, offset
+        if by < -_DAY_S:
+            _log.warning("the clock was set back by %.1f days: counting anew", -by / _DAY_S)
+            self._start_over()  # in that future, what is present now was old and forgotten
+        if abs(by) > JUMP_S:
             self._changed()  # the same lines are now older or newer
-        return jumped
+        return abs(by) > JUMP_S
 
     def _catch_up(self, deadline: float | None) -> None:
         """Read what is new; with a deadline (of the steady clock), stop there, but never before one chunk."""

@@ -27,6 +27,7 @@ _WANTED: list[type[FileSystemEvent]] = [
 _WAKE_S = 60.0  # the observer's own idle wake-up
 
 Hint = Callable[[str | None], None]
+Identity = tuple[int, int]
 
 
 class Watch:
@@ -34,13 +35,22 @@ class Watch:
 
     def __init__(self, hint: Hint) -> None:
         self._hint = hint
-        self._observers: dict[Path, tuple[tuple[int, int], BaseObserver]] = {}
+        self._observers: dict[Path, tuple[Identity, BaseObserver]] = {}
         self._lost = _LostEvents(hint)
         logging.getLogger("watchdog").addHandler(self._lost)
-        self.trouble = ""
+        self._unwatched: set[Path] = set()
+        self._short = 0
 
-    def tend(self, roots: Sequence[Path]) -> None:
-        """Watch every root that exists; begin anew where a root was replaced or its observer died."""
+    @property
+    def trouble(self) -> str:
+        """Why events cannot be relied on; empty where they can."""
+        if self._unwatched:
+            return "no file events"
+        return "watch limit reached" if self._short > 1 else ""
+
+    def tend(self, roots: Sequence[Path]) -> bool:
+        """Watch every root that exists, anew where a root was replaced or its observer died; tell whether any was."""
+        began = False
         for root in roots:
             identity = _identity(root)
             known = self._observers.get(root)
@@ -48,21 +58,46 @@ class Watch:
                 continue
             if known:
                 self._end(root)
-                self._hint(None)
             if identity:
-                self._begin(root, identity)
+                began = self._begin(root, identity) or began
+            else:
+                self._unwatched.discard(root)
+        return began
 
-    def _begin(self, root: Path, identity: tuple[int, int]) -> None:
-        observer = Observer(timeout=_WAKE_S)
+    def cover(self, folders: int) -> None:
+        """Compare the number of folders with the watches that the kernel holds: beyond its limit it takes no more.
+
+        Watchdog says nothing of folders that it could not watch. One that was only just made may still be on its way,
+        so it takes two looks.
+        """
+        watches = _watches()
+        was = self.trouble
+        self._short = self._short + 1 if self._observers and watches is not None and watches < folders else 0
+        if self.trouble and not was:
+            _log.warning(
+                "only %s of %d folders can be watched (see fs.inotify.max_user_watches): looking every second instead",
+                watches,
+                folders,
+            )
+
+    def _begin(self, root: Path, identity: Identity) -> bool:
+        observer: BaseObserver | None = None
         try:
-            observer.schedule(_Handler(self._hint), str(root), recursive=True, event_filter=_WANTED)
+            observer = Observer(timeout=_WAKE_S)
+            # Watchdog does not follow a link, not even as the root.
+            real = os.path.realpath(root)
+            observer.schedule(_Handler(self._hint, str(root), real), real, recursive=True, event_filter=_WANTED)
             observer.start()
         except OSError as error:
-            self.trouble = "no file events"
-            _log.warning("cannot watch %s (%s): looking every second instead", root, error.strerror or error)
-            return
-        self.trouble = ""
+            if observer:
+                observer.stop()  # it has a thread already
+            if root not in self._unwatched:
+                _log.warning("cannot watch %s (%s): looking every second instead", root, error.strerror or error)
+            self._unwatched.add(root)
+            return False
+        self._unwatched.discard(root)
         self._observers[root] = (identity, observer)
+        return True
 
     def _end(self, root: Path) -> None:
         _, observer = self._observers.pop(root)
@@ -77,13 +112,16 @@ class Watch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, hint: Hint) -> None:
+    """Passes on what may concern transcripts, by the root's own name where that is a link."""
+
+    def __init__(self, hint: Hint, root: str, real: str) -> None:
         self._hint = hint
+        self._root, self._real = root, real
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         path = os.fsdecode(event.dest_path or event.src_path)
         if event.is_directory or path.endswith(".jsonl"):
-            self._hint(path)
+            self._hint(self._root + path[len(self._real) :])
 
 
 class _LostEvents(logging.Handler):
@@ -98,7 +136,7 @@ class _LostEvents(logging.Handler):
             self._hint(None)
 
 
-def _identity(root: Path) -> tuple[int, int] | None:
+def _identity(root: Path) -> Identity | None:
     try:
         status = root.stat()
     except OSError:
@@ -108,3 +146,15 @@ def _identity(root: Path) -> tuple[int, int] | None:
 
 def _emitting(observer: BaseObserver) -> bool:
     return all(emitter.is_alive() for emitter in observer.emitters)
+
+
+def _watches() -> int | None:
+    """Count the folders that this process watches by inotify; None where that cannot be told."""
+    count = 0
+    try:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            if str(descriptor.readlink()) == "anon_inode:inotify":
+                count += Path("/proc/self/fdinfo", descriptor.name).read_bytes().count(b"inotify wd:")
+    except OSError:
+        return None
+    return count
