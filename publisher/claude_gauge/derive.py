@@ -154,7 +154,7 @@ def _stall(reading: Reading, limits: Limits, now: float) -> bool:
 
 
 def _part(health: Health) -> Part:
-    return Part(source=_plain(health.source, 12), ok=health.ok, why=_plain(health.why, 28) or None)
+    return Part(source=_plain(health.source, 16), ok=health.ok, why=_plain(health.why, 28) or None)
 
 
 def _plain(text: str, longest: int) -> str:

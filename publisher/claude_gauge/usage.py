@@ -21,7 +21,7 @@ ONLINE, OFFLINE = "online", "offline"
 FLEET_NODE = "all"
 NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
-MAX_COUNT = 10**12  # bounds, so that no payload can outgrow MAX_BYTES
+MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT, json_schema_extra={"unit": "tokens"})]
@@ -34,7 +34,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: str = Field(max_length=12)
+    source: str = Field(max_length=16)
     ok: bool
     why: str | None = Field(default=None, max_length=28)
 
