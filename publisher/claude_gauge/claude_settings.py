@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from claude_gauge import whole_file
 from claude_gauge.errors import GaugeError
 from claude_gauge.json_members import parse, rewrite
 
@@ -80,24 +81,14 @@ class Change:
     def _write(self, now: float) -> Path | None:
         if _bytes(self.path) != self.before:
             raise GaugeError(f"{self.path} was changed by someone else meanwhile; nothing written, run it again")
-        real = Path(os.path.realpath(self.path))
-        mode = stat.S_IMODE(real.stat().st_mode) if self.before is not None else 0o600
         backup = None
         if self.before is not None:
             backup = _free_name(self.path, now)
-            _create(backup, self.before, mode)
+            whole_file.create(backup, self.before, stat.S_IMODE(self.path.stat().st_mode))
         if self.after is None:
-            real.unlink()
-            return backup
-        real.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = real.with_name(f".{real.name}.{os.getpid()}.tmp")
-        try:
-            _create(fresh, self.after, mode)
-            if self.before is not None and (owner := real.stat()).st_uid != os.geteuid():
-                os.chown(fresh, owner.st_uid, owner.st_gid)
-            fresh.replace(real)
-        finally:
-            fresh.unlink(missing_ok=True)
+            Path(os.path.realpath(self.path)).unlink()
+        else:
+            whole_file.replace(self.path, self.after)
         return backup
 
 
@@ -151,12 +142,3 @@ def _free_name(path: Path, now: float) -> Path:
     stem = f"{path.name}.before-claude-gauge-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}"
     names = [stem, *(f"{stem}-{number}" for number in range(1, 100))]
     return next(free for free in map(path.with_name, names) if not free.exists())
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that no one else could read for a moment, and have it on the disk before it counts."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)

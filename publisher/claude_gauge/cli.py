@@ -7,6 +7,7 @@ import sys
 import typer
 
 from claude_gauge import __version__
+from claude_gauge.commands.calibrate import calibrate
 from claude_gauge.commands.config import config
 from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
@@ -36,6 +37,7 @@ app.command()(watch)
 app.command()(config)
 app.command()(schema)
 app.command()(setup)
+app.command()(calibrate)
 app.command()(statusline)
 app.command(hidden=True)(hook)
 app.add_typer(discovery, name="discovery")

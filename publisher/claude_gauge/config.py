@@ -141,10 +141,11 @@ def read_secret(path: Path, setting: str) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """The settings and, for each one, where it came from."""
+    """The settings, for each one where it came from, and the settings file, which need not exist."""
 
     settings: Settings
     origins: Mapping[str, str]
+    path: Path | None = None
 
     def rows(self) -> list[tuple[str, str, str]]:
         """List (name, value, origin) of every setting, secrets masked."""
@@ -175,7 +176,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
             if name not in merged:
                 merged[name], origins[name] = value, origin
     try:
-        return Config(Settings.model_validate(merged), origins)
+        return Config(Settings.model_validate(merged), origins, path.expanduser())
     except ValidationError as error:
         raise GaugeError("; ".join(_complaint(each, origins) for each in error.errors())) from None
 

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from claude_gauge import plan_files
+from claude_gauge import plan_files, plan_seen
 from claude_gauge.config import Settings
 from claude_gauge.plan_files import FOLDER, HOOKS, STATUS, WAIT
 from claude_gauge.plan_window import SEVEN_DAYS_S
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources import plan_seen
+from claude_gauge.sources import plan_book
 from claude_gauge.sources.folder_hints import FolderHints
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ class Plan:
         self._waiting_s = settings.waiting_minutes * 60
         self._clock = clock
         self._known = Known()
+        self._saved = self._known.book
         self._files: dict[str, tuple[tuple[int, int], dict[str, object]]] = {}
         self._wake = threading.Event()
         self._stopped = False
@@ -92,10 +93,21 @@ class Plan:
 
     def start(self, changed: Callable[[], None]) -> None:
         """Look once, so that the first reading is a true one, then follow."""
-        self._known = Known(book=plan_seen.load(self._state_dir))
-        self._look()
+        self.load()
         self._thread = threading.Thread(target=self._follow, args=(changed,), name="plan", daemon=True)
         self._thread.start()
+
+    def load(self) -> None:
+        """Look once, without following."""
+        self._saved = plan_book.load(self._state_dir)
+        self._known = Known(self._saved)
+        self._look()
+        self._save()
+
+    @property
+    def seen(self) -> tuple[plan_seen.Seen, ...]:
+        """The highest percentage of each 5-hour window that was seen, oldest first."""
+        return self._known.book["five_hour"]
 
     def read(self, now: float) -> Reading:
         """Say what is known; touches no disk."""
@@ -125,6 +137,7 @@ class Plan:
                 self._look()
                 if self.read(self._clock()) != before:
                     changed()
+                self._save()  # last: the disk may take its time, a lamp not
             except Exception:  # nothing may end the watch: told in full, then it goes on
                 log.exception("following %s failed; going on", self._folder)
             self._wake.wait(RECONCILE_S)
@@ -144,8 +157,6 @@ class Plan:
             return
         self._files = {name: self._files[name] for name in files}
         book = _entered(self._known.book, files)
-        if book != self._known.book:
-            self._save(book)
         self._known = Known(book, _statuses(files), _waits(files), HOOKS in files)
 
     def _content(self, entry: os.DirEntry[str], now: float) -> dict[str, object] | None:
@@ -166,11 +177,15 @@ class Plan:
             held = self._files[entry.name] = (stamp, plan_files.load(entry.path))
         return held[1]
 
-    def _save(self, book: plan_seen.Book) -> None:
+    def _save(self) -> None:
+        book = self._known.book
+        if book == self._saved:
+            return
         try:
-            plan_seen.save(self._state_dir, book)
+            plan_book.save(self._state_dir, book)
         except OSError as error:
             log.warning("cannot keep the plan percentages in %s: %s", self._state_dir, error.strerror)
+        self._saved = book
 
 
 def _entered(book: plan_seen.Book, files: Mapping[str, dict[str, object]]) -> plan_seen.Book:

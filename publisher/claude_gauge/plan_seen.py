@@ -1,25 +1,18 @@
 """The plan percentages that were seen, the highest per reset time.
 
-Terminals repeat old ones, but the plan never takes one back.
-Kept on disk, so that a restarted publisher does not fall back to what an old terminal says, and `calibrate`
-can set past percentages beside the tokens of their time.
+Terminals repeat old ones, but the plan never takes one back. `calibrate` holds the past ones against their tokens.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from claude_gauge import plan_files
 from claude_gauge.plan_window import LENGTHS, live, reset_time, share
 from claude_gauge.reading import PlanWindow
 
 Slot = Literal["five_hour", "seven_day"]
-FILE = "plan-seen.json"
 KEPT = 300  # windows of each kind: two months of 5-hour ones
 SAME_WINDOW_S = 5 * 60.0  # reset times jitter by seconds between answers about one window
 
@@ -65,30 +58,3 @@ def present(book: Book, slot: Slot, now: float) -> PlanWindow | None:
     """Return the window that runs now; None once it has reset, until newer news."""
     running = [seen for seen in book[slot] if live(seen.resets_at, LENGTHS[slot], now)]
     return PlanWindow(running[-1].share, running[-1].resets_at) if running else None
-
-
-def load(state_dir: Path) -> Book:
-    """Read the book; an absent or broken one is empty."""
-    raw = plan_files.load(str(state_dir / FILE))
-    book = EMPTY
-    for slot in EMPTY:
-        entries = raw.get(slot)
-        for entry in entries if isinstance(entries, list) else []:
-            seen = from_status(slot, {slot: [100 * entry[1], entry[0], entry[2]]}) if _sound(entry) else None
-            book = enter(book, slot, [seen] if seen else [])
-    return book
-
-
-def save(state_dir: Path, book: Book) -> None:
-    """Write the book in one step; raises OSError."""
-    fresh = state_dir / f".{FILE}.{os.getpid()}.tmp"
-    entries = {slot: [[seen.resets_at, seen.share, seen.at] for seen in book[slot]] for slot in book}
-    try:
-        fresh.write_text(json.dumps(entries), "utf-8")
-        fresh.replace(state_dir / FILE)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-def _sound(entry: object) -> bool:
-    return isinstance(entry, list) and len(entry) == 3 and all(isinstance(each, int | float) for each in entry)  # noqa: PLR2004

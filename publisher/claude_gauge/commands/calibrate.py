@@ -1,0 +1,68 @@
+"""`claude-gauge calibrate`: a ceiling and a redline that fit the person who drives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import Config, with_settings
+
+DAY_S = 86400.0
+
+
+@with_settings("state_dir", "tach")
+def calibrate(
+    *,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How far back to look")] = 30,
+    write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file")] = False,
+    config: Config,
+) -> None:
+    """Propose ceiling and redline from your history and from the plan percentages seen, with the reasons."""
+    import time
+
+    from claude_gauge import calibrate as propose
+    from claude_gauge.plan_window import FIVE_HOURS_S
+    from claude_gauge.sources import past
+    from claude_gauge.sources.plan import Plan
+    from claude_gauge.sources.roots import transcript_roots
+
+    now = time.time()
+    settings = config.settings
+    since = now - days * DAY_S
+    used, blocks = past.read(transcript_roots(), since)
+    plan = Plan(settings)
+    plan.load()  # what the statusline told while no publisher ran counts, too
+    seen = [each for each in plan.seen if each.resets_at - FIVE_HOURS_S >= since]
+    typer.echo(f"{len(used.responses):,} responses in {len(blocks)} 5-hour blocks of the last {days} days.\n")
+    proposals = [propose.ceiling(used, blocks, seen, now), propose.redline(used, settings.tach)]
+    for proposal in proposals:
+        present = f"now {getattr(settings, proposal.setting):,.0f}, {config.origins.get(proposal.setting, 'default')}"
+        typer.echo(f"{proposal.setting} = {'?' if proposal.value is None else proposal.value}   ({present})")
+        for reason in proposal.reasons:
+            typer.echo(f"    {reason}")
+        typer.echo()
+    values = {proposal.setting: proposal.value for proposal in proposals if proposal.value is not None}
+    if config.path is None or not values:
+        typer.echo("Nothing to write.")
+    elif not write:
+        typer.echo(f"Nothing written; --write puts this into {config.path}")
+    else:
+        _write(config.path, values)
+        for name in [name for name in values if config.origins.get(name) == "environment"]:
+            typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
+
+
+def _write(path: Path, values: dict[str, int]) -> None:
+    from claude_gauge import whole_file
+    from claude_gauge.errors import GaugeError
+    from claude_gauge.toml_lines import set_values
+
+    try:
+        text = path.read_text("utf-8") if path.exists() else ""
+        whole_file.replace(path, set_values(text, values).encode(), mode=0o644)
+    except (OSError, ValueError) as error:
+        lines = "; ".join(f"{name} = {value}" for name, value in values.items())
+        raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None
+    typer.echo(f"Written to {path}")
