@@ -19,6 +19,7 @@ MISSED_HEARTBEATS = 3
 EXPIRY_S = int(4 * HEARTBEAT_S)
 ONLINE, OFFLINE = "online", "offline"
 FLEET_NODE = "all"
+ALERT_EVENT = "threshold"
 NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
@@ -131,6 +132,11 @@ def usage_topic(node: str) -> str:
 def status_topic(node: str) -> str:
     """Topic of a node's retained `online` / `offline`."""
     return f"claude-gauge/{node}/status"
+
+
+def alert_topic(node: str) -> str:
+    """Topic of a node's alerts: events, not retained."""
+    return f"claude-gauge/{node}/alert"
 
 
 def stamp(epoch_s: float) -> str:

@@ -13,11 +13,13 @@ from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
 
+from claude_gauge.alerts.decide import Alert
+from claude_gauge.alerts.outlet import to_json
 from claude_gauge.config import Settings
 from claude_gauge.homeassistant import HomeAssistant
 from claude_gauge.homeassistant.discovery import discovery_topic, entities
 from claude_gauge.mqtt.link import Link
-from claude_gauge.usage import status_topic
+from claude_gauge.usage import alert_topic, status_topic
 
 
 def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
@@ -32,6 +34,7 @@ def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosqui
         for each in found.values()
     }
     updated = shown.pop("Claude Code Studio-1 Updated")
+    assert shown.pop("Claude Code Studio-1 Alert") == "unknown"
     assert updated.endswith("+00:00")
     assert shown == {
         "Claude Code Studio-1 Token rate": "1234.5 tokens/min",
@@ -67,7 +70,7 @@ def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto
         home.wait_state(resting.entity("sensor", "rate_1m"), "0.0")
         found = {name.partition("resting_")[2]: each.state for name, each in home.states("resting").items()}
 
-    unknown = {name for name, state in found.items() if state == "unknown"}
+    unknown = {name for name, state in found.items() if state == "unknown"} - {"alert"}
     assert unknown == {
         "last_model",
         "window_5h_resets_at",
@@ -97,6 +100,18 @@ def test_payload_of_an_older_publisher(home: RunningHomeAssistant, house_broker:
         assert found == {"minutes_to_limit": "unknown", "window_7d_pct": "unknown"}
 
 
+def test_alert(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """An alert is an event of the node's device, with its figures."""
+    with node(house_broker, "alerted") as alerted:
+        alerted.say(BUSY)
+        home.wait_state(alerted.entity("event", "alert"), "unknown")
+        alerted.link.send(alert_topic("alerted"), to_json(Alert(0.8, BUSY, 1_795_000_000)), qos=1)
+        wait_until(lambda: "T" in home.state(alerted.entity("event", "alert")), "the alert's time")
+        (found,) = (each for name, each in home.states("alerted").items() if name.startswith("event."))
+
+    assert (found.attributes["event_type"], found.attributes["threshold"]) == ("threshold", 0.8)
+
+
 def test_publisher_ends(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
     """A publisher that ends in good order leaves unavailable entities, and comes back as the same ones."""
     with node(house_broker, "comes-back") as first:
@@ -108,7 +123,7 @@ def test_publisher_ends(home: RunningHomeAssistant, house_broker: Mosquitto) -> 
         second.say(REST)
         home.wait_state(second.entity("binary_sensor", "hot"), "off")
 
-        assert len(home.states("comes_back")) == len(entities("comes-back"))
+        assert len(home.states("comes_back")) == len(entities("comes-back")) + 1
 
 
 def test_publisher_killed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:

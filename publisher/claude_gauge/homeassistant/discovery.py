@@ -13,7 +13,7 @@ from typing import Any
 
 from claude_gauge import __version__
 from claude_gauge.homeassistant.template import template
-from claude_gauge.usage import FLEET_NODE, Usage, status_topic, usage_topic
+from claude_gauge.usage import ALERT_EVENT, FLEET_NODE, Usage, alert_topic, status_topic, usage_topic
 
 Schema = Mapping[str, Any]
 Entity = dict[str, Any]
@@ -66,7 +66,7 @@ def discovery(node: str, *, fleet: bool = False) -> bytes:
             "state_topic": usage_topic(node),
             "availability_topic": status_topic(node),
             "qos": 1,
-            "components": entities(node),
+            "components": entities(node) if merged else {**entities(node), "alert": _alert(node)},
         }
     ).encode()
 
@@ -82,6 +82,19 @@ def flat(field: Schema) -> Schema:
     """Take the `or null` off a field's schema: every entity can be unknown."""
     value: Schema = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), {})
     return {**field, **value}
+
+
+def _alert(node: str) -> Entity:
+    """Show the alerts as an event entity: they are no field of the payload, for they happen once."""
+    return {
+        "platform": "event",
+        "unique_id": f"{_device_id(node)}_alert",
+        "default_entity_id": f"event.{_slug(_device_id(node))}_alert",
+        "name": "Alert",
+        "icon": "mdi:bell-alert",
+        "state_topic": alert_topic(node),
+        "event_types": [ALERT_EVENT],
+    }
 
 
 def _entity(node: str, name: str, field: Schema) -> Entity:
