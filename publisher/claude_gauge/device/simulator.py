@@ -85,6 +85,11 @@ class Simulator:
         return self._cluster.faults
 
     @property
+    def heap(self) -> list[int]:
+        """The bytes that the firmware held, every five seconds."""
+        return self._cluster.heap
+
+    @property
     def duties(self) -> dict[int, int]:
         """The duty cycles by pin."""
         return self._cluster.duties

@@ -45,6 +45,7 @@ class Cluster:
     travels: dict[str, Travel] = field(default_factory=lambda: dict.fromkeys(NEEDLES, Travel()))
     lamps: tuple[str, ...] = (DARK,) * 5
     duties: dict[int, int] = field(default_factory=dict)
+    heap: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def take(self, line: str) -> Iterator[Pulse]:
@@ -65,6 +66,8 @@ class Cluster:
             self.lamps = tuple(rest)
         elif kind == "duty":
             self.duties[int(rest[0])] = int(rest[1])
+        elif kind == "heap":
+            self.heap.append(int(rest[0]))
         elif kind == "fault":
             self.faults.append(" ".join(rest))
 
