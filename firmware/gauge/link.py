@@ -169,13 +169,17 @@ class Link:
 
     def _context(self) -> "Any":
         if self._tls is None:
-            try:
-                import ssl
-            except ImportError:  # MicroPython's thin wrapper is not frozen in: take what it wraps
-                import tls as ssl  # type: ignore[no-redef]
             with open(self._broker["ca"], "rb") as file:
                 authority = file.read()
-            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._tls.verify_mode = ssl.CERT_REQUIRED
-            self._tls.load_verify_locations(cadata=authority)
+            try:
+                import tls
+            except ImportError:  # CPython
+                import ssl
+
+                self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                self._tls.load_verify_locations(cadata=authority)
+            else:
+                self._tls = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+                self._tls.verify_mode = tls.CERT_REQUIRED
+                self._tls.load_verify_locations(authority)
         return self._tls

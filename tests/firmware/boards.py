@@ -71,9 +71,9 @@ class Sender:
         self.client.loop_stop()
 
 
-def linked(each: Simulator, times: int = 1) -> None:
+def linked(each: Simulator, times: int = 1, deadline_s: float = 30) -> None:
     """Wait until the board has a session with the broker, for the n-th time."""
-    assert each.wait(lambda: sum("link: connected" in line for line in each.log) >= times), each.log
+    assert each.wait(lambda: sum("link: connected" in line for line in each.log) >= times, deadline_s), each.log
 
 
 def shows(each: Simulator, *shares: float, deadline_s: float = 30) -> None:

@@ -1,0 +1,123 @@
+"""Every kind of movement under the real MicroPython, pulse by pulse."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.firmware.boards import Sender, board, fresh, linked, shows
+from tests.support.mosquitto import Mosquitto
+
+NAMES = ("fuel", "tach", "temperature", "boost")
+HALF = {"window_5h_pct": 0.5, "rate_1m": 625_000, "thinking_ratio": 0.5, "cache_hit_rate": 0.5}
+THREE = ([13, 14, 18], [19, 21, 22], [23, 25, 26], [27, 32, 33])
+FOUR = ([13, 14, 15, 18], [19, 21, 22, 16], [23, 25, 26, 17], [27, 32, 33, 5])
+
+
+@pytest.mark.parametrize("pins", [THREE, FOUR], ids=["three outputs", "four outputs"])
+def test_direct_drive(broker: Mosquitto, tmp_path: Path, pins: tuple[list[int], ...]) -> None:
+    """Movements wired straight to outputs find their stops and their marks, each step at a safe speed."""
+    needles = {name: {"pins": own} for name, own in zip(NAMES, pins, strict=True)}
+    lamps = {"pins": [4]}
+    with (
+        board(tmp_path / "flash", broker.port, movement="direct", needles=needles, lamps=lamps) as gauge,
+        Sender(broker.port) as sender,
+    ):
+        linked(gauge)
+        sender.send(fresh(**HALF))
+        shows(gauge, 0.5, 0.5, 0.5, 0.5)
+
+        for name in NAMES:
+            times = [pulse.time_us for pulse in gauge.pulses if pulse.needle == name]
+            # The firmware counts whole milliseconds: one step may come up to one early by another clock.
+            assert min(after - before for before, after in pairwise(times)) > 1500
+        assert gauge.faults == []
+
+
+def test_voltmeters(broker: Mosquitto, tmp_path: Path) -> None:
+    """Voltmeters get the duty cycle of their share, and glide there."""
+    needles = {name: {"pins": [pin], "full": 0.9} for name, pin in zip(NAMES, (18, 19, 21, 22), strict=True)}
+    with (
+        board(tmp_path / "flash", broker.port, movement="voltmeter", needles=needles) as gauge,
+        Sender(broker.port) as sender,
+    ):
+        linked(gauge)
+        seen: set[int] = set()
+        sender.send(fresh(**HALF))
+        wanted = round(0.45 * 65535)
+
+        def arrived() -> bool:
+            seen.add(gauge.duties[18])
+            return [gauge.duties[pin] for pin in (18, 19, 21, 22)] == [wanted] * 4
+
+        assert gauge.wait(arrived), gauge.duties
+        assert len(seen) > 3
+
+
+def test_servos(broker: Mosquitto, tmp_path: Path) -> None:
+    """Servos get the pulse width of their share, also one that runs backwards."""
+    pins = (18, 19, 21, 22)
+    needles = {name: {"pins": [pin], "reverse": name == "boost"} for name, pin in zip(NAMES, pins, strict=True)}
+    with (
+        board(tmp_path / "flash", broker.port, movement="servo", needles=needles) as gauge,
+        Sender(broker.port) as sender,
+    ):
+        linked(gauge)
+        assert gauge.duties[22] == round(2400 / 20_000 * 65535)
+        sender.send(fresh(**{**HALF, "cache_hit_rate": 1}))
+        middle, low = round(1500 / 20_000 * 65535), round(600 / 20_000 * 65535)
+
+        assert gauge.wait(lambda: [gauge.duties[pin] for pin in pins] == [middle, middle, middle, low]), gauge.duties
+
+
+def test_plain_leds(broker: Mosquitto, tmp_path: Path) -> None:
+    """Lamps may be plain LEDs on seven outputs."""
+    pins = [4, 13, 14, 16, 17, 32, 33]
+    lamps = {"kind": "leds", "pins": pins, "brightness": 1.0}
+    with (
+        board(tmp_path / "flash", broker.port, lamps=lamps, reset_pin=-1) as gauge,
+        Sender(broker.port) as sender,
+    ):
+        linked(gauge)
+        sender.send(fresh(last_model="haiku", hot=True, idle=False))
+
+        assert gauge.wait(lambda: [gauge.duties[pin] for pin in pins] == [0, 65535, 0, 65535, 0, 0, 0]), gauge.duties
+
+
+def test_reversed_wiring(broker: Mosquitto, tmp_path: Path) -> None:
+    """A movement whose direction is wired the other way round is told so, and goes the other way."""
+    with board(tmp_path / "flash", broker.port, needles={"fuel": {"reverse": True}}) as gauge:
+        linked(gauge)
+
+        assert gauge.wait(lambda: gauge.shares()[0] > 1), gauge.shares()
+
+
+def test_sweep_at_power_on(broker: Mosquitto, tmp_path: Path) -> None:
+    """At power-on every needle finds its stop, shows its whole scale once, and rests."""
+    with board(tmp_path / "flash", broker.port, sweep=True) as gauge:
+        tops: dict[str, int] = {}
+
+        def swept() -> bool:
+            for pulse in gauge.pulses[:]:
+                if pulse.way > 0:
+                    tops[pulse.needle] = max(tops.get(pulse.needle, 0), pulse.position)
+            return len(tops) == 4 and gauge.shares() == [pytest.approx(-20 / 270, abs=0.001)] * 4
+
+        assert gauge.wait(swept), gauge.shares()
+        assert list(tops.values()) == [3480] * 4
+
+
+def test_every_pulse_is_safe(broker: Mosquitto, tmp_path: Path) -> None:
+    """However it is driven, no pulse comes quicker after the one before than the ramp allows."""
+    with board(tmp_path / "flash", broker.port) as gauge, Sender(broker.port) as sender:
+        linked(gauge)
+        for share in (1.0, 0.0, 0.7, 0.71, 0.1):
+            sender.send(fresh(window_5h_pct=share))
+            gauge.wait(lambda: False, 0.4)
+        shows(gauge, 0.1, 0, 0, 0)
+        pulses = [pulse for pulse in gauge.pulses if pulse.needle == "fuel"]
+        gaps = [(after.time_us - before.time_us, before.way, after.way) for before, after in pairwise(pulses)]
+
+        assert min(gap for gap, _, _ in gaps) >= 375
+        assert min(gap for gap, before, after in gaps if before != after) >= 740
