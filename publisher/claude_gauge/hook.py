@@ -6,12 +6,10 @@ since Claude Code takes a hook's output and exit code for orders.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 
-from claude_gauge import plan_files
+from claude_gauge import plan_files, quick_json
 from claude_gauge.plan_files import ANYONE, HOOKS, MAIN, WAIT
 
 # What `setup` asks Claude Code to tell us, and for which kinds of it.
@@ -29,9 +27,13 @@ EVENTS = {
 
 def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
     """Take in one event; whatever is wrong with it or with the disk, Claude Code goes on undisturbed."""
-    with contextlib.suppress(Exception):
-        event = json.loads(text)
-        note(event, f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}", time.time() if now is None else now)
+    try:
+        event = quick_json.loads(text)
+        folder = f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}"
+        if isinstance(event, dict):
+            note(event, folder, time.time() if now is None else now)
+    except Exception:  # noqa: BLE001, S110 - nothing of ours may disturb Claude Code
+        pass
 
 
 def note(event: dict[str, object], folder: str, now: float) -> None:

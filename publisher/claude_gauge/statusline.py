@@ -6,14 +6,12 @@ first, and then becomes the person's own command, so that its output, exit code 
 
 from __future__ import annotations
 
-import contextlib
+import _signal  # type: ignore[import-not-found]  # `signal` itself imports enum: milliseconds
 import fcntl
-import json
 import os
-import signal
 import time
 
-from claude_gauge import plan_files
+from claude_gauge import plan_files, quick_json
 from claude_gauge.plan_files import STATUS
 from claude_gauge.plan_window import LENGTHS, live, reset_time, share
 
@@ -25,14 +23,18 @@ def run(state_dir: str | None, then: str | None, text: bytes, now: float | None 
     """Store what one statusline call tells, then run `then` in our place, or print a line of ours."""
     now = time.time() if now is None else now
     status: dict[str, object] = {}
-    with contextlib.suppress(Exception):  # whatever is wrong with it or with the disk, the line must come
-        given = json.loads(text)
+    try:
+        given = quick_json.loads(text)
         status = given if isinstance(given, dict) else {}
         store(status, f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}", now)
+    except Exception:  # noqa: BLE001, S110 - whatever is wrong with it or with the disk, the line must come
+        pass
     if then:
         become(then, text)
-    with contextlib.suppress(Exception):
-        os.write(1, (line(status, now) + "\n").encode())
+    try:  # noqa: SIM105 - importing contextlib costs milliseconds
+        os.write(1, (line(status, now) + "\n").encode("utf-8", "replace"))
+    except Exception:  # noqa: BLE001, S110 - an empty line is better than an error in its place
+        pass
     return 0
 
 
@@ -54,10 +56,12 @@ def become(command: str, text: bytes) -> None:
 
     Python's own traces are wiped off first: the signals it ignores, the locale it may have put into the environment.
     """
-    with contextlib.suppress(OSError):  # then it runs without its input
+    try:  # noqa: SIM105 - as above
         feed(text)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    except OSError:  # no pipe is to be had: it runs without its input
+        pass
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
     if "LC_CTYPE" in os.environ and not _given("LC_CTYPE"):
         del os.environ["LC_CTYPE"]
     os.execv("/bin/sh", ["sh", "-c", command])  # noqa: S606 - as Claude Code itself would have run it
@@ -69,9 +73,10 @@ def feed(text: bytes) -> None:
     large = len(text) > _room(writer)
     if large and os.fork() == 0:
         os.close(reader)
-        with contextlib.suppress(OSError):
+        try:
             _write_all(writer, text)
-        os._exit(0)
+        finally:
+            os._exit(0)
     if not large:
         _write_all(writer, text)
     os.close(writer)

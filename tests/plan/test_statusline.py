@@ -209,7 +209,7 @@ def test_nothing_slow_is_imported(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "claude_gauge", "statusline", "--state-dir", str(tmp_path)]
     done = subprocess.run(command, input=json.dumps(status()).encode(), capture_output=True, check=True)
     loaded = {row.rpartition(b"|")[2].strip().decode() for row in done.stderr.splitlines()}
-    slow = {"typer", "pydantic", "dataclasses", "typing", "platformdirs", "subprocess", "pathlib", "datetime"}
+    slow = {"typer", "pydantic", "dataclasses", "typing", "platformdirs", "subprocess", "json", "datetime", "shlex"}
 
     assert "claude_gauge.statusline" in loaded
     assert not loaded & slow - loaded_by_python()
