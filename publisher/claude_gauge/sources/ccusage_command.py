@@ -1,0 +1,108 @@
+"""Which command is ccusage on this machine, and what its failures mean in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from claude_gauge.sources.child import Finished
+
+VERSION = "20.0.24"  # pinned: a newer one was seen to install without its native binary
+# Where Node's and Bun's programs lie that a service's short PATH does not name.
+MORE_PATHS = ("~/.bun/bin", "~/.local/bin", "~/.npm-global/bin", "/usr/local/bin", "/opt/homebrew/bin")
+INSTALL = f"npm install -g ccusage@{VERSION}"
+
+
+class CcusageError(Exception):
+    """Why ccusage gives no figures: `why` in a few words, the text in a sentence with what to do."""
+
+    def __init__(self, why: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to call ccusage; `first_s` is what its first call may take (a download)."""
+
+    argv: tuple[str, ...]
+    first_s: float = 60.0
+
+
+def search_path(environ: Mapping[str, str]) -> str:
+    """Return PATH and the places beyond it."""
+    home = environ.get("HOME", "~")
+    more = [path.replace("~", home, 1) for path in MORE_PATHS]
+    return os.pathsep.join([environ.get("PATH", os.defpath), *more])
+
+
+def find(setting: str | None, environ: Mapping[str, str], *, download: bool = True) -> Command:
+    """Find the named ccusage, else the installed one, else (where `download` is allowed) a pinned one by npx or bunx.
+
+    Raises CcusageError.
+    """
+    path = search_path(environ)
+    if setting is not None:
+        found = shutil.which(os.path.expanduser(setting), path=path)  # noqa: PTH111 - a bare name must stay one
+        if found is None:
+            raise CcusageError("not found", f"ccusage: nothing to run at {setting}; check the setting `ccusage`")
+        return Command((_checked(found),))
+    found = shutil.which("ccusage", path=path)
+    if found is not None:
+        return Command((_checked(found),))
+    launchers = {"npx": ("-y",), "bunx": ()} if download else {}
+    for launcher, flags in launchers.items():
+        found = shutil.which(launcher, path=path)
+        if found is not None:
+            return Command((found, *flags, f"ccusage@{VERSION}"), first_s=180.0)
+    raise CcusageError("not installed", f"ccusage: not installed, nor npx or bunx; install Node, then `{INSTALL}`")
+
+
+def _checked(path: str) -> str:
+    """Refuse the program of the same name from PyPI, without running it: it reads credentials."""
+    with Path(path).open("rb") as file:
+        first = file.readline(200)
+    if first.startswith(b"#!") and b"python" in first:
+        raise CcusageError(
+            "the one from PyPI", f"ccusage: {path} is another program, from PyPI; remove it, then `{INSTALL}`"
+        )
+    return path
+
+
+def environment(command: Command, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment to call it in: `env node` must find the Node that lies beside it."""
+    beside = str(Path(command.argv[0]).parent)
+    return {**environ, "PATH": os.pathsep.join([beside, search_path(environ)]), "NO_COLOR": "1", "CI": "1"}
+
+
+# (what stderr holds, why, sentence)
+_KNOWN = (
+    (
+        "native binary is not available",
+        "native binary missing",
+        f"its native binary is missing; reinstall: `{INSTALL}`",
+    ),
+    ("native binary is not executable", "binary not executable", "run it once as the user who installed it"),
+    ("requires Bun or Node", "Node too old", "this version wants a newer Node; update Node, or ccusage to 20"),
+    ("'node': No such file", "Node missing", "Node is missing; install Node 20 or newer"),
+    ("node: not found", "Node missing", "Node is missing; install Node 20 or newer"),
+    ("No valid Claude data", "no transcripts folder", "finds no transcripts; check CLAUDE_CONFIG_DIR"),
+    ("npm error", "npx cannot fetch it", f"npx can't fetch it; `{INSTALL}` while online"),
+    ("npm ERR!", "npx cannot fetch it", f"npx can't fetch it; `{INSTALL}` while online"),
+)
+
+
+def explain(finished: Finished, command: Command) -> CcusageError:
+    """Say why a call failed."""
+    called = " ".join(command.argv)
+    if finished.code is None:
+        return CcusageError("took too long", f"ccusage: {called} took too long and was stopped")
+    for sign, why, sentence in _KNOWN:
+        if sign in finished.err:
+            return CcusageError(why, f"ccusage: {called}: {sentence}")
+    said = finished.err.strip().splitlines()
+    last = said[-1][:120] if said else "it said nothing; its native binary may be missing: " + f"`{INSTALL}`"
+    return CcusageError(f"exit code {finished.code}", f"ccusage: {called} ended with {finished.code}: {last}")
