@@ -13,6 +13,7 @@ from claude_gauge.sources.otlp_feed import OtlpFeed, journal_path
 from claude_gauge.sources.otlp_tally import JointTally
 
 NAME = "otlp"
+DAY_S = 86400.0
 
 
 class Otlp:
@@ -22,7 +23,8 @@ class Otlp:
         self._tally = JointTally()
         self._lock = threading.Lock()
         path = journal_path(settings.state_dir, settings.node)
-        self._feed = OtlpFeed(settings.otlp, path, tally=self._tally, lock=self._lock, clock=clock)
+        self._feed = OtlpFeed(settings.otlp, path, tally=lambda: self._tally, lock=self._lock, clock=clock)
+        self._read_at = 0.0
 
     @property
     def port(self) -> int:
@@ -39,6 +41,9 @@ class Otlp:
 
     def read(self, now: float) -> Reading:
         """Tell what is counted so far."""
+        if now < self._read_at - DAY_S:
+            self._tally = JointTally()  # in that future, what is present now was old and forgotten
+        self._read_at = now
         self._feed.settle(now)
         with self._lock:
             self._tally.tidy(now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from claude_gauge.reading import Tokens
@@ -13,7 +13,7 @@ from claude_gauge.sources.otlp_books import Books, Fill
 from claude_gauge.sources.otlp_decode import Point
 from claude_gauge.sources.otlp_export import Export
 from claude_gauge.sources.otlp_http import Receiver
-from claude_gauge.sources.otlp_journal import Journal, Record
+from claude_gauge.sources.otlp_journal import Journal, Kept, Record
 from claude_gauge.sources.otlp_tally import JointTally
 
 log = logging.getLogger(__name__)
@@ -22,8 +22,9 @@ _FORGET_S = 3600.0
 
 
 class OtlpFeed:
-    """Fills `tally` (under `lock`) with what is received at `address` and was kept at `path`.
+    """Fills the tally (under `lock`) with what is received at `address` and was kept at `path`.
 
+    `tally` tells which one: where all is counted anew it is another, and is filled from what was kept.
     `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
     """
 
@@ -32,7 +33,7 @@ class OtlpFeed:
         address: str,
         path: Path,
         *,
-        tally: JointTally,
+        tally: Callable[[], JointTally],
         lock: threading.Lock,
         told_elsewhere: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
@@ -45,7 +46,7 @@ class OtlpFeed:
         self._clock = clock
         self._lock = threading.Lock()  # of books and journal; taken before the tally's, never after
         self._entered: dict[str, Tokens] = {}
-        self._loaded = False
+        self._filled: JointTally | None = None
         self._forgot_at = 0.0
         self._changed: Callable[[], None] = lambda: None
 
@@ -57,27 +58,37 @@ class OtlpFeed:
     def start(self, changed: Callable[[], None]) -> None:
         """Load what was kept, then listen; raises GaugeError where the address can't be had."""
         self._changed = changed
-        self.load()
+        self._load(self._journal.open)
         self._receiver.start()
 
     def load(self) -> None:
-        """Count what was kept of earlier runs."""
+        """Count what was kept of earlier runs, without listening or writing."""
+        self._load(self._journal.peek)
+
+    def _load(self, read: Callable[[float], Kept]) -> None:
         with self._lock:
-            if self._loaded:
+            if self._filled is not None:
                 return
-            self._loaded = True
             now = self._clock()
-            kept = self._journal.open(now)
-            requests = sorted(kept.requests.values(), key=lambda request: request.at)
-            series = [each for each in kept.series.values() if not self._told_elsewhere(each.unit)]
-            fills = [each for each in kept.fills.values() if not self._told_elsewhere(each.unit)]
+            kept = self._fill(read, now)
             for unit, tokens in kept.old.items():
                 self._books.explain(unit, tokens, now)
-            self._books.load(requests, series, fills, now)
-            with self._tally_lock:
-                for request in requests:
-                    self._tally.event(request, now)
-            self._enter(fills, now)
+            self._books.load(kept.requests.values(), kept.series.values(), kept.fills.values(), now)
+
+    def _fill(self, read: Callable[[float], Kept], now: float) -> Kept:
+        """Fill a tally that is new with what was kept."""
+        kept = read(now)
+        for key in [key for key, each in kept.series.items() if self._told_elsewhere(each.unit)]:
+            del kept.series[key]
+        for key in [key for key, each in kept.fills.items() if self._told_elsewhere(each.unit)]:
+            del kept.fills[key]
+        self._filled = self._tally()
+        self._entered = {}
+        with self._tally_lock:
+            for request in sorted(kept.requests.values(), key=lambda request: request.at):
+                self._filled.event(request, now)
+        self._enter(kept.fills.values(), now)
+        return kept
 
     def stop(self) -> None:
         """Stop listening; all that was answered is on disk already."""
@@ -94,6 +105,8 @@ class OtlpFeed:
             self._settle(now)
 
     def _settle(self, now: float) -> None:
+        if self._filled is not self._tally():
+            self._fill(self._journal.peek, now)
         fills = self._books.settle(now)
         self._journal.append(fills, now)
         self._enter(fills, now)
@@ -101,10 +114,10 @@ class OtlpFeed:
             self._forgot_at = now
             self._books.forget(now)
 
-    def _enter(self, fills: list[Fill], now: float) -> None:
+    def _enter(self, fills: Iterable[Fill], now: float) -> None:
         with self._tally_lock:
             for fill in fills:
-                self._tally.fill(fill, self._entered.get(fill.key, Tokens()), now)
+                self._tally().fill(fill, self._entered.get(fill.key, Tokens()), now)
                 self._entered[fill.key] = fill.tokens
 
     def _accept(self, export: Export) -> None:
@@ -117,7 +130,7 @@ class OtlpFeed:
             self._journal.append(records, now)
             with self._tally_lock:
                 for request in requests:
-                    self._tally.event(request, now)
+                    self._tally().event(request, now)
             self._settle(now)
         log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(told.points), told.rejected)
         if records:

@@ -7,7 +7,6 @@ that never end, more connections than wanted. It keeps nothing: every export goe
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import logging
 import socket
@@ -20,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from claude_gauge.errors import GaugeError
+from claude_gauge.sources.loopback import is_loopback
 from claude_gauge.sources.otlp_export import MAX_BODY, PATHS, Export, RefusedError, check_headers, understand
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Receiver:
                 f"OTLP: cannot listen on {where}: {getattr(error, 'strerror', None) or error}; "
                 "is a collector there already? choose another with --otlp"
             ) from None
-        if not _loopback(self._host):
+        if not is_loopback(self._host):
             log.warning("OTLP: %s is open to the network without a password; a firewall should guard it", self._host)
         threading.Thread(target=self._server.serve_forever, args=(0.5,), name="otlp", daemon=True).start()
         log.info("OTLP: listening on %s:%d", self._host, self.port)
@@ -81,7 +81,7 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, host: str, port: int, accept: Callable[[Export], None]) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.accept = accept
-        self.checks_host = _loopback(host)
+        self.checks_host = is_loopback(host)
         self._open: dict[_Handler, None] = {}
         self._lock = threading.Lock()
         super().__init__((host, port), _Handler)
@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             name = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
         except ValueError:
             name = ""
-        if self.server.checks_host and name not in LOCAL_NAMES and not _loopback(name):
+        if self.server.checks_host and name not in LOCAL_NAMES and not is_loopback(name):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Host should be a name of this machine's loopback")
 
     def _body(self) -> bytes:
@@ -266,10 +266,3 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, text: str, *values: object) -> None:
         """Keep http.server's own lines off stderr."""
         log.debug(text, *values)
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -84,10 +84,15 @@ class Journal:
         self._grown = 0
         self._complained = False
 
-    def open(self, now: float) -> Kept:
-        """Read what was kept and rewrite it without what is obsolete."""
+    def peek(self, now: float) -> Kept:
+        """Read what was kept; touches nothing, so that it is safe beside a publisher that writes."""
         kept = self._read()
         kept.age(now)
+        return kept
+
+    def open(self, now: float) -> Kept:
+        """Read what was kept and rewrite it without what is obsolete."""
+        kept = self.peek(now)
         self._grown = 0
         self._safely(lambda: self._replace(kept.lines()))
         return kept

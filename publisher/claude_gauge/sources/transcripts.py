@@ -29,12 +29,23 @@ _DAY_S = 86400.0
 
 
 class Transcripts:
-    """Reads Claude Code's transcripts below `roots`; `clock` gives epoch seconds."""
+    """Reads Claude Code's transcripts below `roots`; `clock` gives epoch seconds.
 
-    def __init__(self, roots: Sequence[Path], clock: Callable[[], float] = time.time) -> None:
+    Another source may count into the same tally (`fresh` makes it, now and when all is counted anew) under `lock`.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        clock: Callable[[], float] = time.time,
+        *,
+        fresh: Callable[[], Tally] = Tally,
+        lock: threading.Lock | None = None,
+    ) -> None:
         self._roots = list(roots)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._fresh = fresh
+        self._lock = lock or threading.Lock()
         self._hints: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._watch = Watch(self._hints.put)
         self._thread: threading.Thread | None = None
@@ -48,7 +59,7 @@ class Transcripts:
     def _start_over(self) -> None:
         with self._lock:
             now = self._clock()
-            self._tally = Tally()
+            self._tally = self._fresh()
             self._tally.tidy(now)
             self._tail = Tail(self._roots, now - FIVE_HOURS_S)
             self._whole = False
