@@ -28,7 +28,7 @@ Json = dict[str, Any]
 def _ccusage(claude: Path, *options: str) -> list[Json]:
     program = part("ccusage-20.0.24/node_modules/.bin/ccusage")
     env = {"PATH": os.environ["PATH"], "HOME": str(claude), "CLAUDE_CONFIG_DIR": str(claude)}
-    command = [program, "blocks", "--json", "--offline", *options]
+    command = [str(program), "blocks", "--json", "--offline", *options]
     told = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
     return [block for block in json.loads(told.stdout)["blocks"] if not block["isGap"]]
 
