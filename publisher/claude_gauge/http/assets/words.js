@@ -1,0 +1,26 @@
+// Figures and times as people read them; the same words as the terminal's.
+
+const PREFIXES = [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"], [1, ""]];
+
+export function short(count) {
+  for (const [power, prefix] of PREFIXES) {
+    const scaled = count / power;
+    if (scaled < 0.9995 && power !== 1) continue;
+    const digits = power === 1 || scaled >= 99.95 ? 0 : scaled >= 9.995 ? 1 : 2;
+    return (Math.floor(scaled * 10 ** digits + 0.5) / 10 ** digits).toFixed(digits) + prefix;
+  }
+  return "";
+}
+
+export const percent = (share) => `${Math.floor(share * 100 + 0.5)} %`;
+
+export const value = (gauge, figure) => gauge.unit === "%" ? percent(figure) : short(figure);
+
+export function span(minutes) {
+  const whole = Math.max(1, Math.round(minutes));
+  if (whole < 60) return `${whole} min`;
+  const hours = Math.floor(whole / 60);
+  return hours < 48 ? `${hours} h ${whole % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+export const clock = (stamp) => new Date(stamp).toLocaleTimeString([], { hour12: false });
