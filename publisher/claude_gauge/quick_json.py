@@ -34,16 +34,22 @@ _PLAIN = _Plain()
 
 def loads(text: bytes) -> object:
     """Read the JSON value that `text` begins with; raises ValueError or RecursionError for anything else."""
-    if make_scanner is None:
-        from json import loads as slow_loads  # noqa: PLC0415 - the slow way is the last one
-
-        value: object = slow_loads(text)
-        return value
     decoded = text.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(_SPACE)
     try:
-        return make_scanner(_PLAIN)(decoded, 0)[0]  # type: ignore[arg-type]  # anything with these attributes
+        scan = make_scanner(_PLAIN)  # type: ignore[arg-type]  # anything with these attributes
+    except (AttributeError, TypeError):  # this Python's scanner is not there, or wants to know more
+        return _slow_loads(decoded)
+    try:
+        return scan(decoded, 0)[0]
     except StopIteration:
         raise ValueError("no JSON") from None
+
+
+def _slow_loads(text: str) -> object:
+    from json import loads as json_loads  # noqa: PLC0415 - the last way out
+
+    value: object = json_loads(text)
+    return value
 
 
 def dumps(value: object) -> str:
