@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from claude_gauge.config import Config, Settings
+from claude_gauge.config import Settings
 from claude_gauge.derive import Limits
+from claude_gauge.homeassistant.announcer import HomeAssistant
 from claude_gauge.http.serving import serve
 from claude_gauge.mqtt.link import Link
 from claude_gauge.publisher import Publisher
+from claude_gauge.reading import Source
 from claude_gauge.sources.roots import transcript_roots
 from claude_gauge.sources.transcripts import Transcripts
 from claude_gauge.systemd import notify
@@ -37,19 +39,26 @@ def source_of(settings: Settings) -> Transcripts:
 class Assembly:
     """A publisher with all its outlets; `run` until `stop`."""
 
-    def __init__(self, config: Config, *, url: str | None = None, clock: Callable[[], float] = time.time) -> None:
-        settings = config.settings
-        self.shim = serve(settings, self.health)
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        url: str | None = None,
+        source: Source | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._topic = usage_topic(settings.node)
         self.link = Link(settings, status=status_topic(settings.node), url=url)
+        HomeAssistant(self.link, settings).start()
         self.publisher = Publisher(
-            source_of(settings),
+            source or source_of(settings),
             limits_of(settings),
             [self._to_broker, self._to_http, self._to_systemd],
             node=settings.node,
             account=settings.account,
             clock=clock,
         )
+        self.shim = serve(settings, self.health)
 
     def run(self) -> None:
         """Publish until `stop` is called."""

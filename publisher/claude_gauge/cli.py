@@ -9,6 +9,7 @@ import typer
 from claude_gauge import __version__
 from claude_gauge.commands.calibrate import calibrate
 from claude_gauge.commands.config import config
+from claude_gauge.commands.demo import demo
 from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
 from claude_gauge.commands.fleet import fleet
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(demo)
 app.command()(publish)
 app.command()(show)
 app.command()(doctor)

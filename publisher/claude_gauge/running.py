@@ -8,7 +8,7 @@ import sys
 import time
 
 from claude_gauge.assembly import Assembly, limits_of, source_of
-from claude_gauge.config import Config, Settings
+from claude_gauge.config import Settings
 from claude_gauge.derive import derive
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 CONNECT_S = 5.0
 
 
-def run_until_signal(config: Config) -> None:
+def run_until_signal(settings: Settings) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
-    assembly = Assembly(config)
+    assembly = Assembly(settings)
     received: list[int] = []
 
     def stop(number: int, _frame: object) -> None:

@@ -27,4 +27,4 @@ def publish(
         if once:
             typer.echo(publish_once(settings))
         else:
-            run_until_signal(config)
+            run_until_signal(settings)

@@ -88,18 +88,18 @@ def watch_once(settings: Settings, look: Look) -> str:
         watch.link.stop()
 
 
-def watch_live(settings: Settings, look: Look) -> None:
-    """Draw until `q`."""
+def watch_live(settings: Settings, look: Look, footer: Callable[[], str] = lambda: FOOTER) -> None:
+    """Draw until `q`; `footer` is asked for the last line of each picture."""
     watch = Watch(settings)
     watch.link.start()
     try:
         with Screen() as screen:
-            _show(watch, screen, look)
+            _show(watch, screen, look, footer)
     finally:
         watch.link.stop()
 
 
-def _show(watch: Watch, screen: Screen, look: Look) -> None:
+def _show(watch: Watch, screen: Screen, look: Look, footer: Callable[[], str]) -> None:
     watch.changed = screen.ring
     needles = [Needle() for _ in look.faces]
     drawn = ""
@@ -109,7 +109,8 @@ def _show(watch: Watch, screen: Screen, look: Look) -> None:
         now = time.monotonic()
         elapsed, before = now - before, now
         columns, rows = screen.size
-        picture, moving = _frame(watch, needles, replace(look, columns=columns, rows=rows), elapsed)
+        scene = replace(watch.scene(time.time()), footer=footer())
+        picture, moving = _frame(scene, needles, replace(look, columns=columns, rows=rows), elapsed)
         if picture != drawn:
             screen.show(picture)
             drawn = picture
@@ -120,10 +121,9 @@ def _quits(keys: str) -> bool:
     return not keys.startswith("\x1b") and any(key in QUIT for key in keys)
 
 
-def _frame(watch: Watch, needles: list[Needle], look: Look, elapsed_s: float) -> tuple[str, bool]:
+def _frame(scene: Scene, needles: list[Needle], look: Look, elapsed_s: float) -> tuple[str, bool]:
     """Draw one frame and tell whether a needle still moves."""
-    scene = watch.scene(time.time())
     for needle, gauge in zip(needles, look.faces, strict=True):
         needle.point(None if scene.dark or scene.usage is None else gauge.of(scene.usage))
     moving = [needle.advance(min(elapsed_s, 2 * FRAME_S) * 1e6) for needle in needles]
-    return draw(replace(scene, needles=[needle.share for needle in needles], footer=FOOTER), look), any(moving)
+    return draw(replace(scene, needles=[needle.share for needle in needles]), look), any(moving)

@@ -1,0 +1,39 @@
+"""`claude-gauge demo`: needles move, with nothing installed and nothing of yours read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import READER, Config, with_settings
+
+
+@with_settings(*READER, "http", "ceiling_5h", "redline", "cache_floor", "tach", "discovery")
+def demo(
+    *,
+    config: Config,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="How fast the scripted day goes.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Which day it is; the same seed gives the same day.")] = 1,
+    seconds: Annotated[float | None, typer.Option(min=1, help="End after so many seconds (lines only).")] = None,
+    lines: Annotated[
+        bool, typer.Option("--lines", help="Print payloads, a line a second, instead of drawing.")
+    ] = False,
+) -> None:
+    """Play a scripted day through the real chain: transcripts, tail, MQTT broker, subscriber, picture."""
+    import os
+    import sys
+
+    from claude_gauge import logs
+    from claude_gauge.demo.show import as_lines, in_terminal, staged
+    from claude_gauge.terminal.watching import look_of
+
+    tty = sys.stdin.isatty() and sys.stdout.isatty() and not lines and seconds is None
+    logs.to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")
+    with staged(config, seed=seed, speed=speed) as stage:
+        typer.echo(stage.footer().removesuffix("  q quits"), err=True)
+        if tty:
+            utf8 = "utf" in (sys.stdout.encoding or "").lower()
+            in_terminal(stage, look_of(stage.settings, os.environ, ascii_only=False, tty=tty, utf8=utf8))
+        else:
+            as_lines(stage, typer.echo, seconds)
