@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, find_mosquitto
 from tests.support.net import free_port
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
@@ -43,15 +45,22 @@ def _lines(env: dict[str, str], *arguments: str) -> tuple[list[dict[str, object]
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-@pytest.mark.parametrize("path", ["with Mosquitto", "bare"])
-def test_needles_move_on_a_bare_machine(env: dict[str, str], path: str) -> None:
-    """Payloads travel the real road and change, with an installed Mosquitto and without any program on PATH."""
-    if path == "bare":
-        env["PATH"] = "/nowhere"
-    payloads, said = _lines(env)
+def _without_mosquitto(*command: str) -> list[str]:
+    """Run a command where no Mosquitto is installed: /dev/null lies over it, for that command alone."""
+    hide = f'mount --bind /dev/null {find_mosquitto()} && exec "$@"'
+    return ["unshare", "--mount", "--map-root-user", "sh", "-c", hide, "sh", *command]
+
+
+@pytest.mark.parametrize("broker_kind", ["Mosquitto", "amqtt"])
+def test_needles_move_on_a_bare_machine(env: dict[str, str], broker_kind: str) -> None:
+    """Payloads travel the real road and change, with an installed Mosquitto and where Python is all there is."""
+    command = [sys.executable, "-m", "claude_gauge", "demo", "--lines", "--seconds", "6", "--speed", "5"]
+    words = command if broker_kind == "Mosquitto" else _without_mosquitto(*command)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    payloads, said = [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
     assert len({each["rate_1m"] for each in payloads}) > 2
-    assert "made-up transcripts, all else real" in said
+    assert f"made-up transcripts, all else real: {broker_kind}" in said
     for payload in payloads:
         payload.pop("scene")
         Usage.model_validate(payload)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # The inner shell waits for the end of a pipe that only we hold open: it also ends when we are killed.
-GUARDED = 'exec 3<&0; (cat <&3; kill $$) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
+GUARDED = 'exec 3<&0; (read -r _ <&3; kill $$) >/dev/null 2>&1 & exec "$@" </dev/null 3<&-'
 STOP_S = 2.0
 
 
