@@ -40,7 +40,7 @@ def test_made_up_figures_are_possible() -> None:
 
 
 def _lines(env: dict[str, str], *arguments: str) -> tuple[list[dict[str, object]], str]:
-    done = run("demo", "--lines", "--seconds", "6", "--speed", "5", *arguments, env=env)
+    done = run("demo", "--lines", "--seconds", "4", "--speed", "5", *arguments, env=env)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
@@ -54,7 +54,7 @@ def _without_mosquitto(*command: str) -> list[str]:
 @pytest.mark.parametrize("broker_kind", ["Mosquitto", "amqtt"])
 def test_needles_move_on_a_bare_machine(env: dict[str, str], broker_kind: str) -> None:
     """Payloads travel the real road and change, with an installed Mosquitto and where Python is all there is."""
-    command = [sys.executable, "-m", "claude_gauge", "demo", "--lines", "--seconds", "6", "--speed", "5"]
+    command = [sys.executable, "-m", "claude_gauge", "demo", "--lines", "--seconds", "4", "--speed", "5"]
     words = command if broker_kind == "Mosquitto" else _without_mosquitto(*command)
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
     payloads, said = [json.loads(line) for line in done.stdout.splitlines()], done.stderr
