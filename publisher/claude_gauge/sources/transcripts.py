@@ -156,9 +156,9 @@ class Transcripts:
     def _follow(self) -> None:
         next_scan = time.monotonic() + SCAN_S
         while not self._stopping.is_set():
-            lost = self._listen(next_scan)
+            lost, jumped = self._listen(next_scan), self._clock_jumped()
             now = time.monotonic()
-            if lost or now >= next_scan or self._clock_jumped():
+            if lost or jumped or now >= next_scan:
                 self._reconcile(lost=lost)
                 next_scan = time.monotonic() + self._pause(time.monotonic() - now)
             self._catch_up(deadline=time.monotonic())
