@@ -7,8 +7,8 @@ from twelve o'clock. The movement's stop lies below the zero mark, so that a nee
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from claude_gauge.usage import Usage
@@ -21,8 +21,9 @@ REST_DEGREES = 20.0  # from the stop to the zero mark
 SCALE_DEGREES = 270.0  # from the zero mark to the last one
 ZERO_ANGLE = -135.0  # of the zero mark on the face
 STEPS = 945  # of the movement over its sweep, a third of a degree each
-TOP_SPEED = 300  # a speed of n needs n steps to stop
-SLOWEST_US = 10_500  # the first step from rest; 4,500 steps/s² from there on
+# The movement's known-good ramp, as the firmware drives it: a speed (needs as many steps to stop), microseconds a step.
+RAMP = ((0, 3000), (20, 3000), (50, 1500))
+TOP_SPEED = RAMP[-1][0]
 
 FULL = 1.25  # the tachometer goes this far beyond its redline
 FUEL_WARN = 0.8
@@ -185,8 +186,9 @@ def step(share: float | None) -> int:
 
 
 def wait_us(speed: int) -> int:
-    """Return how long a step takes at a speed of 1..TOP_SPEED: constant acceleration by the motor's known-good ramp."""
-    return round(SLOWEST_US / math.sqrt(speed))
+    """Return how long a step takes at a speed of 1..TOP_SPEED; between the ramp's points the speed rises evenly."""
+    (slow, slow_us), (fast, fast_us) = next(pair for pair in pairwise(RAMP) if speed <= pair[1][0])
+    return round(slow_us * fast_us / (fast_us + (speed - slow) / (fast - slow) * (slow_us - fast_us)))
 
 
 def as_json(redline: float, cache_floor: float | None = None) -> dict[str, Any]:
@@ -195,10 +197,12 @@ def as_json(redline: float, cache_floor: float | None = None) -> dict[str, Any]:
         "gauges": [asdict(gauge) for gauge in gauges(redline, cache_floor)],
         "lamps": [{**asdict(lamp), "families": dict(lamp.families)} for lamp in LAMPS],
         "colours": dict(COLOURS),
-        "movement": dict(_movement()),
+        "movement": {
+            "sweep": SWEEP_DEGREES,
+            "rest": REST_DEGREES,
+            "scale": SCALE_DEGREES,
+            "zero": ZERO_ANGLE,
+            "steps": STEPS,
+            "waits_us": [wait_us(speed) for speed in range(1, TOP_SPEED + 1)],
+        },
     }
-
-
-def _movement() -> Iterator[tuple[str, float]]:
-    yield from (("sweep", SWEEP_DEGREES), ("rest", REST_DEGREES), ("scale", SCALE_DEGREES), ("zero", ZERO_ANGLE))
-    yield from (("steps", STEPS), ("top_speed", TOP_SPEED), ("slowest_us", SLOWEST_US))

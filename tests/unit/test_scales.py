@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from claude_gauge import scales
 from claude_gauge.usage import Usage
+from gauge.needle import Ramp
 
 
 def usage(**changes: object) -> Usage:
@@ -125,11 +126,11 @@ def test_model_lamp() -> None:
     assert shines == ["#ff3b30", "#ffb000", "#34d058", "#b18cff", "#b18cff", None]
 
 
-def test_needle_obeys_the_ramp() -> None:
-    """No step is quicker than the motor's known-good ramp allows by more than a tenth."""
-    known = {50: 1500, 100: 1000, 150: 800, 300: 600}
+def test_same_ramp_as_the_firmware() -> None:
+    """Speed for speed a needle on the screen takes as long as the one on the movement."""
+    firmware = Ramp()
 
-    assert all(scales.wait_us(steps) >= us * 0.9 for steps, us in known.items())
+    assert [scales.wait_us(speed) for speed in range(1, scales.TOP_SPEED + 1)] == list(firmware.waits)[1:]
 
 
 def test_plain_data() -> None:

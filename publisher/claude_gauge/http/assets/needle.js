@@ -20,7 +20,7 @@ export class Needle {
   // A speed of n needs n steps to stop, so it never exceeds the way left.
   step() {
     const left = (this.target - this.at) * this.way;
-    this.speed = Math.max(this.speed - 1, Math.min(this.speed + 1, this.movement.top_speed, left));
+    this.speed = Math.max(this.speed - 1, Math.min(this.speed + 1, this.movement.waits_us.length, left));
     if (this.speed <= 0) {
       this.speed = 0;
       if (this.at === this.target) return null;
@@ -28,7 +28,7 @@ export class Needle {
       this.speed = 1;
     }
     this.at += this.way;
-    return this.movement.slowest_us / Math.sqrt(this.speed);
+    return this.movement.waits_us[this.speed - 1];
   }
 
   // Make the steps that fit into the time that went by; tell whether it still moves.
