@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from claude_gauge.plan_window import LENGTHS, live, reset_time, share
+from claude_gauge.plan_window import LENGTHS, live, number, reset_time, share
 from claude_gauge.reading import PlanWindow
 
 Slot = Literal["five_hour", "seven_day"]
@@ -35,8 +35,8 @@ def from_status(slot: Slot, status: Mapping[str, object]) -> Seen | None:
     raw = status.get(slot)
     if not isinstance(raw, list) or len(raw) != 3:  # noqa: PLR2004 - percentage, reset, time
         return None
-    used, resets_at, at = share(raw[0]), reset_time(raw[1]), raw[2]
-    if used is None or resets_at is None or not isinstance(at, int | float):
+    used, resets_at, at = share(raw[0]), reset_time(raw[1]), number(raw[2])
+    if used is None or resets_at is None or at is None:
         return None
     return Seen(resets_at, used, at) if live(resets_at, LENGTHS[slot], at) else None
 

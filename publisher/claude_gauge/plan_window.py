@@ -18,20 +18,20 @@ _MILLISECONDS = 1e11
 
 def share(percentage: object) -> float | None:
     """Return `used_percentage` as a share of 1, cut at full; None for what is no percentage."""
-    number = _number(percentage)
-    if number is None or not 0 <= number < _NO_PERCENTAGE:
+    used = number(percentage)
+    if used is None or not 0 <= used < _NO_PERCENTAGE:
         return None
-    return min(number, _FULL) / _FULL
+    return min(used, _FULL) / _FULL
 
 
 def reset_time(value: object) -> float | None:
     """Return `resets_at` in epoch seconds, whether it came as seconds, milliseconds or ISO 8601."""
-    number = _number(value)
-    if number is None and isinstance(value, str):
-        number = _from_iso(value)
-    if number is None or number <= 0:
+    at = number(value)
+    if at is None and isinstance(value, str):
+        at = _from_iso(value)
+    if at is None or at <= 0:
         return None
-    return number / 1000 if number > _MILLISECONDS else number
+    return at / 1000 if at > _MILLISECONDS else at
 
 
 def live(resets_at: float, length_s: float, now: float) -> bool:
@@ -39,14 +39,15 @@ def live(resets_at: float, length_s: float, now: float) -> bool:
     return now < resets_at <= now + length_s + SLACK_S
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """Return a finite number as it came or from a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value)
+        read = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return read if math.isfinite(read) else None
 
 
 def _from_iso(text: str) -> float | None:

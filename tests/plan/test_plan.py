@@ -160,7 +160,16 @@ def test_high_water_mark_survives_restart(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"{", b"[]", b'{"five_hour": 3, "at": "x"}', b'{"five_hour": [1,2,"x"]}', b"\0\0"]
+    "garbage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"five_hour": 3, "at": "x"}',
+        b'{"five_hour": [1,2,"x"]}',
+        b'{"at": 1' + b"0" * 400 + b"}",
+        b"\0\0",
+    ],
 )
 def test_garbage_on_disk(desk: Desk, garbage: bytes) -> None:
     """Half-written, zeroed and foreign files are passed over; the sound ones count."""

@@ -6,14 +6,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from claude_gauge import plan_files, plan_seen
 from claude_gauge.config import Settings
 from claude_gauge.plan_files import FOLDER, HOOKS, STATUS, WAIT
+from claude_gauge.plan_known import Known, ends_at, interpret, open_waits, understand
 from claude_gauge.plan_window import SEVEN_DAYS_S
-from claude_gauge.reading import Health, Reading
+from claude_gauge.reading import Reading
 from claude_gauge.sources import plan_book
 from claude_gauge.sources.folder_hints import FolderHints
 
@@ -21,59 +21,7 @@ log = logging.getLogger(__name__)
 
 HALF_WRITTEN_S = 600.0
 RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth
-DIALOG_GONE_S = 2.0  # a statusline can be on its way when the question is put
-CLOCK_SLACK_S = 60.0
 KEPT_S = SEVEN_DAYS_S + 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """One agent of a session waits for the person since `at`."""
-
-    session: str
-    at: float
-    permission: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """All that the folder said when it was last looked at."""
-
-    book: plan_seen.Book = field(default_factory=lambda: plan_seen.EMPTY)
-    statuses: Mapping[str, float] = field(default_factory=dict)
-    waits: tuple[Wait, ...] = ()
-    hooks: bool = False
-    why: str = ""
-
-
-def ends_at(wait: Wait, waiting_s: float) -> float:
-    """Tell when an unanswered wait is dropped: no hook fires on Escape."""
-    return wait.at + waiting_s
-
-
-def open_waits(known: Known, now: float, waiting_s: float) -> list[Wait]:
-    """List the waits that still stand.
-
-    Claude Code's statusline pauses while a permission dialog is open, so one that ran later says that the
-    dialog is gone: by Escape, or granted to a tool that runs on for minutes.
-    """
-    return [
-        wait
-        for wait in known.waits
-        if now - wait.at >= -CLOCK_SLACK_S and now < ends_at(wait, waiting_s)
-        if not (wait.permission and known.statuses.get(wait.session, 0) > wait.at + DIALOG_GONE_S)
-    ]
-
-
-def interpret(known: Known, now: float, waiting_s: float) -> Reading:
-    """Say what the folder's content means at `now`."""
-    tells = bool(known.why or known.statuses or any(known.book.values()))
-    return Reading(
-        plan_5h=plan_seen.present(known.book, "five_hour", now),
-        plan_7d=plan_seen.present(known.book, "seven_day", now),
-        waiting=bool(open_waits(known, now, waiting_s)) if known.hooks else None,
-        sources={"plan": Health("statusline", not known.why, known.why, degraded=bool(known.why))} if tells else {},
-    )
 
 
 class Plan:
@@ -156,8 +104,7 @@ class Plan:
             self._known = Known(self._known.book, why="state folder unreadable")
             return
         self._files = {name: self._files[name] for name in files}
-        book = _entered(self._known.book, files)
-        self._known = Known(book, _statuses(files), _waits(files), HOOKS in files)
+        self._known = understand(files, self._known.book)
 
     def _content(self, entry: os.DirEntry[str], now: float) -> dict[str, object] | None:
         """Return a file's content, read anew only when it changed; None for what is gone or not ours."""
@@ -186,24 +133,3 @@ class Plan:
         except OSError as error:
             log.warning("cannot keep the plan percentages in %s: %s", self._state_dir, error.strerror)
         self._saved = book
-
-
-def _entered(book: plan_seen.Book, files: Mapping[str, dict[str, object]]) -> plan_seen.Book:
-    statuses = [content for name, content in files.items() if name.endswith(STATUS)]
-    for slot in plan_seen.EMPTY:
-        book = plan_seen.enter(book, slot, filter(None, (plan_seen.from_status(slot, each) for each in statuses)))
-    return book
-
-
-def _statuses(files: Mapping[str, dict[str, object]]) -> dict[str, float]:
-    statuses = _timed((name, content) for name, content in files.items() if name.endswith(STATUS))
-    return {name.removesuffix(STATUS): at for name, _, at in statuses}
-
-
-def _waits(files: Mapping[str, dict[str, object]]) -> tuple[Wait, ...]:
-    waits = _timed((name, content) for name, content in sorted(files.items()) if name.endswith(WAIT))
-    return tuple(Wait(name.partition(".")[0], at, content.get("kind") == "permission") for name, content, at in waits)
-
-
-def _timed(files: Iterable[tuple[str, dict[str, object]]]) -> list[tuple[str, dict[str, object], float]]:
-    return [(name, content, at) for name, content in files if isinstance(at := content.get("at"), int | float)]
