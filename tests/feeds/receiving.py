@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 
@@ -38,7 +39,15 @@ def receiving(state: Path, clock: Clock | None = None) -> Iterator[tuple[Otlp, C
         source.stop()
 
 
-def send(source: Otlp, path: str, body: object) -> httpx.Response:
+class Listening(Protocol):
+    """Whatever listens for OTLP."""
+
+    @property
+    def port(self) -> int:
+        """Where."""
+
+
+def send(source: Listening, path: str, body: object) -> httpx.Response:
     """Post one export as JSON; it must be taken."""
     answer = _CLIENT.post(f"http://127.0.0.1:{source.port}{path}", json=body)
     assert answer.status_code == 200, answer.text

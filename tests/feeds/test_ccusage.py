@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from tests.feeds.transcripts import line, write
 from tests.support.net import wait_until
 from tests.support.parts import part
+from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.reading import Block
 from claude_gauge.sources.ccusage import Ccusage, CommandLine
@@ -22,12 +22,11 @@ REAL = {"18": "ccusage-mcp-18.0.11/node_modules/.bin/ccusage", "20": "ccusage-20
 
 
 @pytest.fixture
-def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClaudeHome:
     """A config folder of Claude Code's, without transcripts."""
-    folder = tmp_path / "claude"
-    (folder / "projects").mkdir(parents=True)
-    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(folder))
-    return folder
+    home = ClaudeHome(tmp_path / "claude")
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home.folder))
+    return home
 
 
 def _program(folder: Path, text: str, name: str = "ccusage") -> Path:
@@ -69,23 +68,25 @@ def test_garbage_output(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("version", ["18", "20"])
-def test_real_ccusage(claude: Path, version: str) -> None:
+def test_real_ccusage(claude: ClaudeHome, version: str) -> None:
     """The real ccusage tells the block and the 7 days of transcripts written here."""
     now = time.time()
-    write(claude, line(now - 8 * 86400, 1), line(now - 3 * 86400, 2), line(now - 60, 3), line(now - 1, 4))
+    claude.append(
+        assistant(now - 8 * 86400, 1), assistant(now - 3 * 86400, 2), assistant(now - 60, 3), assistant(now - 1, 4)
+    )
     asked = CommandLine(str(part(REAL[version])))
     block, week = asked.block(), asked.week(now)
 
-    assert block.tokens == 2 * 1130
+    assert block.tokens == 2 * 1160
     assert block.start is not None
     assert now - 3700 < block.start < now
-    assert week == 3 * 1130
+    assert week == 3 * 1160
 
 
 @pytest.mark.parametrize("version", ["18", "20"])
-def test_real_ccusage_without_data(claude: Path, version: str) -> None:
+def test_real_ccusage_without_data(claude: ClaudeHome, version: str) -> None:
     """A real ccusage without transcripts tells an empty block."""
-    assert claude.exists()
+    assert claude.folder.exists()
     asked = CommandLine(str(part(REAL[version])))
 
     assert (asked.block(), asked.week(time.time())) == (Block(), 0)
@@ -101,24 +102,24 @@ def test_config_dir_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ve
     assert error.value.why == "no transcripts folder"
 
 
-def test_source_follows_transcripts(claude: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_source_follows_transcripts(claude: ClaudeHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source's figures follow the transcripts; the traffic part stays unknown."""
     monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.2)
-    write(claude, line(time.time(), 1))
+    claude.append(assistant(time.time(), 1))
     source = Ccusage(CommandLine(str(part(REAL["20"]))))
     source.start(lambda: None)
     first = source.read(time.time())
-    write(claude, line(time.time(), 2))
-    wait_until(lambda: (source.read(time.time()).block or Block()).tokens == 2260, "the second line")
+    claude.append(assistant(time.time(), 2))
+    wait_until(lambda: (source.read(time.time()).block or Block()).tokens == 2320, "the second line")
     source.stop()
 
     assert first.block is not None
-    assert (first.block.tokens, first.week_tokens, first.traffic) == (1130, 1130, None)
+    assert (first.block.tokens, first.week_tokens, first.traffic) == (1160, 1160, None)
     assert first.sources["fuel"].ok
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_not_asked_without_news(claude: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_asked_without_news(claude: ClaudeHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the transcripts stay the same, ccusage is not called again."""
     monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.02)
     calls = tmp_path / "calls"
@@ -133,7 +134,7 @@ def test_not_asked_without_news(claude: Path, tmp_path: Path, monkeypatch: pytes
     wait_until(lambda: len(calls.read_text().split()) > len(before), "the call that the news cause")
     source.stop()
 
-    assert claude.exists()
+    assert claude.folder.exists()
     assert before == ["blocks", "claude"]
 
 
@@ -202,14 +203,14 @@ def test_what_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             called(one, **arguments)
 
 
-def test_npx(claude: Path) -> None:
+def test_npx(claude: ClaudeHome) -> None:
     """Without an installed ccusage the pinned one is run by npx, for real."""
-    write(claude, line(time.time(), 1))
+    claude.append(assistant(time.time(), 1))
     path = os.pathsep.join(
         each for each in os.environ["PATH"].split(os.pathsep) if not (Path(each) / "ccusage").exists()
     )
 
-    assert CommandLine(None, {**os.environ, "PATH": path}).block().tokens == 1130
+    assert CommandLine(None, {**os.environ, "PATH": path}).block().tokens == 1160
 
 
 def test_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from tests.feeds.transcripts import line, write
 from tests.support.net import answers, free_port, wait_until
 from tests.support.parts import part
+from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.reading import Block
 from claude_gauge.sources import ccusage_mcp_stdio
@@ -27,13 +27,13 @@ SERVER = "ccusage-mcp-18.0.11/node_modules/.bin/ccusage-mcp"
 
 
 @pytest.fixture
-def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClaudeHome:
     """A config folder of Claude Code's with two responses now and one three days ago."""
-    folder = tmp_path / "claude"
+    home = ClaudeHome(tmp_path / "claude")
     now = time.time()
-    write(folder, line(now - 3 * 86400, 1), line(now - 2, 2), line(now - 1, 3))
-    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(folder))
-    return folder
+    home.append(assistant(now - 3 * 86400, 1), assistant(now - 2, 2), assistant(now - 1, 3))
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home.folder))
+    return home
 
 
 def _environ(folder: Path) -> dict[str, str]:
@@ -61,35 +61,35 @@ def _scripted(folder: Path, text: str) -> dict[str, str]:
     return _environ(folder)
 
 
-def test_http(claude: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_http(claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
     """The real server over StreamableHTTP tells block and week, again and again; its openness is warned of once."""
-    assert claude.exists()
+    assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))
         told = [(server.block().tokens, server.week(time.time())) for _ in range(3)]
         server.stop()
 
-    assert told == [(2260, 3390)] * 3
+    assert told == [(2320, 3480)] * 3
     assert caplog.text.count("listens on all interfaces without a password") == 1
 
 
-def test_stdio(claude: Path) -> None:
+def test_stdio(claude: ClaudeHome) -> None:
     """The real server as a child tells the same, follows the transcripts, and ends with us."""
     server = McpServer(wire := Stdio(_environ(part(SERVER).parent)))
     first = (server.block().tokens, server.week(time.time()))
-    write(claude, line(time.time(), 4))
+    claude.append(assistant(time.time(), 4))
     second = server.block().tokens
     process = wire._process
     assert process is not None
     server.stop()
 
-    assert (first, second) == ((2260, 3390), 3390)
+    assert (first, second) == ((2320, 3480), 3480)
     assert process.poll() is not None
 
 
-def test_stdio_server_dies(claude: Path) -> None:
+def test_stdio_server_dies(claude: ClaudeHome) -> None:
     """A server that was killed is an error once, and is run anew at the next question."""
-    assert claude.exists()
+    assert claude.folder.exists()
     server = McpServer(wire := Stdio(_environ(part(SERVER).parent)))
     server.block()
     assert wire._process is not None
@@ -98,12 +98,12 @@ def test_stdio_server_dies(claude: Path) -> None:
     told = server.block().tokens
     server.stop()
 
-    assert told == 2260
+    assert told == 2320
 
 
-def test_http_server_restarts(claude: Path) -> None:
+def test_http_server_restarts(claude: ClaudeHome) -> None:
     """A server that is away is told in words; when it is back it is greeted anew."""
-    assert claude.exists()
+    assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))
         server.block()
@@ -114,15 +114,15 @@ def test_http_server_restarts(claude: Path) -> None:
     assert error.value.why == "cannot be reached"
 
 
-def test_source(claude: Path) -> None:
+def test_source(claude: ClaudeHome) -> None:
     """As a source it gives block, week and its own name."""
-    assert claude.exists()
+    assert claude.folder.exists()
     source = Ccusage(McpServer(Stdio(_environ(part(SERVER).parent))), NAME)
     source.load()
     reading = source.read(time.time())
 
     assert reading.block is not None
-    assert (reading.block.tokens, reading.week_tokens) == (2260, 3390)
+    assert (reading.block.tokens, reading.week_tokens) == (2320, 3480)
     assert reading.sources["fuel"].source == "ccusage-mcp"
 
 

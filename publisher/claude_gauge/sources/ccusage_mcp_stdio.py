@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import shutil
@@ -99,7 +100,7 @@ class Stdio:
         if process is None:
             return
         kill_group(process)
-        with process:
+        with contextlib.suppress(OSError), process:  # a pipe may be broken already
             pass  # waits, and closes the pipes
 
 

@@ -54,12 +54,12 @@ class JointTally(Tally):
         if self._events.setdefault(request.request_id, (request.key, turn.at))[0] != request.key:
             self._recycled.add(request.request_id)
         if request.request_id and request.request_id not in self._recycled:
-            if hash(request.request_id) in self._told:
-                return False
+            known = hash(request.request_id) in self._told
         else:
-            if any(_near(at, turn.at) for at in self._told_figures.get(_figures(turn), [])):
-                return False
-            self._event_figures.setdefault(_figures(turn), []).append((turn.at, request.key))
+            known = any(_near(at, turn.at) for at in self._told_figures.get(_figures(turn), []))
+        if known:
+            return False
+        self._event_figures.setdefault(_figures(turn), []).append((turn.at, request.key))
         return super().add(turn, now)
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:
