@@ -1,4 +1,4 @@
-"""Puts a running publisher together from the settings: source, loop, broker link, HTTP."""
+"""Puts a running publisher together from the settings: source, loop, and everyone who shows its payloads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from claude_gauge.alerts import Alerts
 from claude_gauge.config import Settings
 from claude_gauge.derive import Limits
 from claude_gauge.homeassistant.announcer import HomeAssistant
@@ -13,8 +14,7 @@ from claude_gauge.http.serving import serve
 from claude_gauge.mqtt.link import Link
 from claude_gauge.publisher import Publisher
 from claude_gauge.reading import Source
-from claude_gauge.sources.roots import transcript_roots
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.choose import choose
 from claude_gauge.systemd import notify
 from claude_gauge.usage import EXPIRY_S, Usage, status_topic, usage_topic
 
@@ -28,12 +28,6 @@ def limits_of(settings: Settings) -> Limits:
         cache_floor=settings.cache_floor,
         tach=settings.tach,
     )
-
-
-def source_of(settings: Settings) -> Transcripts:
-    """Build the source that the settings name."""
-    _ = settings
-    return Transcripts(transcript_roots())
 
 
 class Assembly:
@@ -50,10 +44,11 @@ class Assembly:
         self._topic = usage_topic(settings.node)
         self.link = Link(settings, status=status_topic(settings.node), url=url)
         HomeAssistant(self.link, settings).start()
+        self._alerts = Alerts(settings, self.link, clock=clock)
         self.publisher = Publisher(
-            source or source_of(settings),
+            source or choose(settings, clock=clock),
             limits_of(settings),
-            [self._to_broker, self._to_http, self._to_systemd],
+            [self._to_broker, self._to_http, self._alerts, self._to_systemd],
             node=settings.node,
             account=settings.account,
             clock=clock,
@@ -66,6 +61,7 @@ class Assembly:
         try:
             self.publisher.run()
         finally:
+            self._alerts.stop()
             self.link.stop()
             if self.shim:
                 self.shim.stop()

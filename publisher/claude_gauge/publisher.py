@@ -95,8 +95,8 @@ class Publisher:
     def _tell_changes(self, usage: Usage) -> None:
         before = self.latest.sources if self.latest else {}
         for name, part in usage.sources.items():
-            if name not in before or (part.source, part.ok) != (before[name].source, before[name].ok):
-                level = logging.INFO if part.ok else logging.WARNING
-                _log.log(
-                    level, "%s from %s: %s", name, part.source, part.why or ("healthy" if part.ok else "not healthy")
-                )
+            was_ok = name not in before or before[name].ok
+            if part.ok and not was_ok:
+                _log.info("%s from %s: healthy again", name, part.source)
+            elif not part.ok and (was_ok or part.why != before[name].why):
+                _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")

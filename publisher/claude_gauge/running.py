@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 
-from claude_gauge.assembly import Assembly, limits_of, source_of
+from claude_gauge.assembly import Assembly, limits_of
+from claude_gauge.broker.choose import resolve
 from claude_gauge.config import Settings
 from claude_gauge.derive import derive
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
+from claude_gauge.sources.choose import choose
 from claude_gauge.usage import EXPIRY_S, Usage, usage_topic
 
 _log = logging.getLogger(__name__)
@@ -20,23 +22,29 @@ CONNECT_S = 5.0
 
 def run_until_signal(settings: Settings) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
-    assembly = Assembly(settings)
+    url, embedded, told = resolve(settings)
+    _log.info("%s", told)
     received: list[int] = []
+    try:
+        assembly = Assembly(settings, url=url)
 
-    def stop(number: int, _frame: object) -> None:
-        received.append(number)
-        assembly.stop()
+        def stop(number: int, _frame: object) -> None:
+            received.append(number)
+            assembly.stop()
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, stop)
-    assembly.run()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, stop)
+        assembly.run()
+    finally:
+        if embedded:
+            embedded.stop()
     if signal.SIGINT in received:
         sys.exit(130)
 
 
 def compute_once(settings: Settings) -> Usage:
     """Read all that matters, and compute one payload."""
-    source = source_of(settings)
+    source = choose(settings)
     source.load()
     now = time.time()
     return derive(source.read(now), limits_of(settings), now, node=settings.node, account=settings.account)

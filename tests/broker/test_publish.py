@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import answers, wait_until
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
 
@@ -116,3 +118,17 @@ def test_show_says_where_its_figures_come_from(
     assert "computed here" in alone.stderr
     assert "from claude-gauge/test/usage" in beside.stderr
     assert json.loads(alone.stdout)["window_5h_tokens"] == json.loads(beside.stdout)["window_5h_tokens"] == 1160
+
+
+def test_embedded_broker_comes_and_goes_with_the_publisher(
+    claude: ClaudeHome, env: dict[str, str], tmp_path: Path
+) -> None:
+    """`--broker embedded` brings a broker on loopback, says where it is, and takes it away at the end."""
+    claude.append(assistant(time.time(), 1))
+    with Publishing(tmp_path / "run", "--broker", "embedded", env=env) as publishing:
+        found = wait_until(lambda: re.search(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
+        with Listener(int(found[1]), "claude-gauge/#") as listener:
+            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+        publishing.end()
+
+    assert not answers(int(found[1]))
