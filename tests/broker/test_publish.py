@@ -126,9 +126,9 @@ def test_embedded_broker_comes_and_goes_with_the_publisher(
     """`--broker embedded` brings a broker on loopback, says where it is, and takes it away at the end."""
     claude.append(assistant(time.time(), 1))
     with Publishing(tmp_path / "run", "--broker", "embedded", env=env) as publishing:
-        found = wait_until(lambda: re.search(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
-        with Listener(int(found[1]), "claude-gauge/#") as listener:
+        found = wait_until(lambda: re.findall(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
+        with Listener(int(found[0]), "claude-gauge/#") as listener:
             listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
         publishing.end()
 
-    assert not answers(int(found[1]))
+    assert not answers(int(found[0]))

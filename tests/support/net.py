@@ -24,7 +24,7 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def wait_until(probe: Callable[[], T | None], what: str, deadline_s: float = 30.0) -> T:
+def wait_until(probe: Callable[[], T], what: str, deadline_s: float = 30.0) -> T:
     """Call `probe` until it answers something true, and return that; fail saying `what` was awaited."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
