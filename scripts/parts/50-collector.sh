@@ -2,8 +2,8 @@
 # broker/telemetry/collector.yaml names, at the version that compose.yaml pins.
 set -euo pipefail
 version=0.155.0 stable=1.61.0 # the two halves of one collector release
-folder=$CLAUDE_GAUGE_PARTS/collector-$version
-[ -x "$folder/otelcol" ] && exit 0
+folder=$CLAUDE_GAUGE_PARTS/collector
+[ -x "$folder/otelcol" ] && cmp -s "$0" "$folder/built-by" && exit 0
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin:/usr/lib/go/bin
 if ! command -v go >/dev/null; then
   echo "WARNING: no Go on this machine, so no OpenTelemetry collector was built: the collector's tests will FAIL." >&2
@@ -22,7 +22,9 @@ processors:
   - gomod: "$core/processor/batchprocessor v$version"
   - gomod: "$core/processor/memorylimiterprocessor v$version"
   - gomod: "$contrib/processor/deltatocumulativeprocessor v$version"
-exporters: [{gomod: "$contrib/exporter/prometheusexporter v$version"}]
+exporters:
+  - gomod: "$contrib/exporter/prometheusexporter v$version"
+  - gomod: "$core/exporter/nopexporter v$version"
 extensions: [{gomod: "$contrib/extension/healthcheckextension v$version"}]
 providers:
   - gomod: "$core/confmap/provider/envprovider v$stable"
@@ -35,3 +37,4 @@ GOBIN=$work go install "$core/cmd/builder@v$version" 2>"$work/log" &&
 mkdir -p "$folder"
 mv "$work/built/otelcol" "$folder/otelcol.new" && mv "$folder/otelcol.new" "$folder/otelcol"
 "$folder/otelcol" --version
+cp "$0" "$folder/built-by"
