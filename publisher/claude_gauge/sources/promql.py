@@ -56,7 +56,7 @@ def broken(counter: str, window: str, before: str = BEFORE) -> str:
     return f"max by (session_id) (resets({counter}[{window}]) > 0 or 0 * ({below}))"
 
 
-def restarted(counter: str, window: str, step: str, before: str = BEFORE) -> str:
+def restarted(counter: str, window: str, step: str, before: str) -> str:
     """Ask what each series had reached before it started again; `step` is at most the scrape interval."""
     return f"sum_over_time((last_over_time({counter}[{before}] offset {step}) > {counter})[{window}:{step}])"
 
