@@ -36,5 +36,6 @@ class RMT:
         if not data or len(durations) % 2 or min(durations[::2]) * self._clock_div < 40:
             hardware.tell("fault", "no clean pulses")
         waits = [high + low for high, low in zip(durations[::2], durations[1::2])]
-        self._end_us = hardware.now_us() + total_us
-        hardware.board.pulses(self._pin, waits)
+        begin_us = hardware.now_us()
+        self._end_us = begin_us + total_us
+        hardware.board.pulses(self._pin, waits, begin_us)

@@ -29,8 +29,13 @@ def now_us() -> int:
 
 
 def tell(kind: str, *parts: object) -> None:
+    """Write a line of the trace, for just now."""
+    tell_at(now_us(), kind, *parts)
+
+
+def tell_at(time_us: int, kind: str, *parts: object) -> None:
     """Write a line of the trace."""
-    sys.stdout.write("@{} {} {}\n".format(kind, now_us(), " ".join([str(part) for part in parts])))
+    sys.stdout.write("@{} {} {}\n".format(kind, time_us, " ".join([str(part) for part in parts])))
     if hasattr(sys.stdout, "flush"):
         sys.stdout.flush()
 
@@ -102,7 +107,7 @@ class Hardware:
         if motor:
             motor.coils(self.levels)
 
-    def pulses(self, pin: int, waits: list) -> None:
+    def pulses(self, pin: int, waits: list, begin_us: int) -> None:
         """Turn the movement whose step input this pin is."""
         motor = self.by_step.get(pin)
         if motor is None:
@@ -110,7 +115,7 @@ class Hardware:
             return
         way = 1 if self.levels.get(self.directions[motor.name]) else -1
         motor.move(way, len(waits))
-        tell("pulses", motor.name, way, motor.at, ",".join([str(wait) for wait in waits]))
+        tell_at(begin_us, "pulses", motor.name, way, motor.at, ",".join([str(wait) for wait in waits]))
 
 
 board = Hardware()

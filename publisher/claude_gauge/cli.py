@@ -18,6 +18,7 @@ from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
 from claude_gauge.commands.setup import setup
 from claude_gauge.commands.show import show
+from claude_gauge.commands.sim import sim
 from claude_gauge.commands.statusline import hook, statusline
 from claude_gauge.commands.watch import watch
 from claude_gauge.errors import GaugeError
@@ -36,6 +37,7 @@ app.command()(show)
 app.command()(doctor)
 app.add_typer(service, name="service")
 app.command()(watch)
+app.command()(sim)
 app.command()(config)
 app.command()(schema)
 app.command()(setup)

@@ -1,0 +1,122 @@
+"""`claude-gauge sim` beside the real `claude-gauge publish`: from a transcript's line to the pulses."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.mosquitto import Mosquitto
+from tests.support.net import wait_until
+from tests.support.parts import part
+from tests.support.publisher import Publishing, environment, run
+from tests.support.transcripts import ClaudeHome, assistant
+
+PROGRAM = [sys.executable, "-m", "claude_gauge", "sim"]
+
+
+@pytest.fixture
+def claude(tmp_path: Path) -> ClaudeHome:
+    """Give a Claude Code folder of this test's own."""
+    return ClaudeHome(tmp_path / "claude")
+
+
+@pytest.fixture
+def env(claude: ClaudeHome, tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
+    """Give an environment with this test's broker and the real MicroPython on the PATH."""
+    micropython = str(part("micropython"))
+    own = {"CLAUDE_GAUGE_BROKER": broker.url, "CLAUDE_GAUGE_NODE": "test", "CLAUDE_GAUGE_HTTP": "off"}
+    path = micropython + os.pathsep + os.environ["PATH"]
+    return {**environment(claude, tmp_path, **own, CLAUDE_GAUGE_REDLINE="1000000"), "PATH": path}
+
+
+@contextmanager
+def simulated(out: Path, env: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `claude-gauge sim` with its lines in a file."""
+    with out.open("wb") as file:
+        process = subprocess.Popen([*PROGRAM, *arguments], env=env, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--micropython",)], ids=["CPython", "MicroPython"])
+def test_a_turn_moves_the_needles(
+    claude: ClaudeHome, env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """What Claude Code appends is published and moves the firmware's needles; publisher gone, they rest."""
+    out, trace = tmp_path / "sim.log", tmp_path / "trace.csv"
+    with simulated(out, env, "--trace", str(trace), *arguments):
+        wait_until(lambda: "link: connected" in out.read_text(), "the link")
+        with Publishing(tmp_path / "run", env=env) as publishing:
+            wait_until(lambda: "5H PLAN 0%" in out.read_text(), "needles at zero")
+            claude.append(assistant(time.time(), 1, tokens=(0, 100_000, 400_000, 100_000), thinking=50_000))
+            wait_until(
+                lambda: "THINKING/OUTPUT 50%, CACHE HIT 80%; lamps: MODEL #400000" in out.read_text(),
+                "the needles",
+            )
+            assert "TOKENS/MIN 48%" in out.read_text()
+            publishing.end()
+        wait_until(lambda: "CACHE HIT rest; lamps: STALL" in out.read_text().splitlines()[-1], "rest and STALL")
+
+    rows = list(csv.DictReader(trace.read_text().splitlines()))
+    assert {row["needle"] for row in rows} == {"fuel", "tach", "temperature", "boost"}
+    times = [int(row["time_us"]) for row in rows if row["needle"] == "boost"]
+    assert times == sorted(times)
+
+
+def test_publisher_killed(claude: ClaudeHome, env: dict[str, str], tmp_path: Path) -> None:
+    """A publisher that is killed leaves its will behind: the needles rest and STALL shines."""
+    out = tmp_path / "sim.log"
+    with simulated(out, env, "--micropython"), Publishing(tmp_path / "run", env=env) as publishing:
+        claude.append(assistant(time.time(), 1))
+        wait_until(lambda: "CACHE HIT 94%" in out.read_text(), "the needles")
+        publishing.end(9)
+
+        wait_until(lambda: "CACHE HIT rest; lamps: STALL" in out.read_text().splitlines()[-1], "rest and STALL")
+
+
+def test_drawn_in_a_terminal(env: dict[str, str]) -> None:
+    """In a terminal the cluster is drawn, and `q` ends it."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(  # noqa: S606 - a terminal needs its own child
+            sys.executable, PROGRAM, {**env, "TERM": "xterm", "LINES": "24", "COLUMNS": "100"}
+        )
+    seen = b""
+    quitting = False
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if not select.select([terminal], [], [], 1)[0]:
+            continue
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:  # its end
+            break
+        if b"TOKENS/MIN" in seen and b"pulses, no faults" in seen and not quitting:
+            quitting = True
+            os.write(terminal, b"q")
+    _, status = os.waitpid(pid, 0)
+
+    assert quitting, seen[-2000:]
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_trouble_is_said(env: dict[str, str], tmp_path: Path) -> None:
+    """A trace that can't be written, a MicroPython that is missing, are said in one line."""
+    done = run("sim", "--trace", str(tmp_path / "no" / "trace.csv"), env=env)
+    assert (done.returncode, done.stderr.startswith("error: --trace")) == (1, True)
+
+    done = run("sim", "--micropython", env={**env, "PATH": "/nowhere"})
+    assert done.returncode == 1
+    assert "no micropython on the PATH" in done.stderr
