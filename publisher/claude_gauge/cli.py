@@ -12,6 +12,7 @@ from claude_gauge.commands.config import config
 from claude_gauge.commands.demo import demo
 from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
+from claude_gauge.commands.firmware import firmware
 from claude_gauge.commands.fleet import fleet
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
@@ -38,6 +39,7 @@ app.command()(doctor)
 app.add_typer(service, name="service")
 app.command()(watch)
 app.command()(sim)
+app.add_typer(firmware, name="firmware")
 app.command()(config)
 app.command()(schema)
 app.command()(setup)

@@ -11,7 +11,7 @@ _HERE = Path(__file__).parent
 
 def folder() -> Path:
     """Return the folder with main.py; raises GaugeError where the installation lacks it."""
-    for found in (_HERE.parents[2] / "firmware", _HERE / "files"):
+    for found in (_HERE.parents[2] / "firmware", _HERE / "on_board"):
         if (found / "gauge" / "app.py").exists():
             return found
     raise GaugeError("the firmware's files are missing from this installation; install claude-gauge again")

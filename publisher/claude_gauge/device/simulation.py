@@ -24,6 +24,7 @@ from claude_gauge.terminal.watching import QUIT, Watch
 
 FRAME_S = 0.05
 SETTLED_S = 0.25  # needles that stood still for so long are told in a line
+BELOW_ZERO = -0.01
 DARK = "000000"
 
 
@@ -88,11 +89,13 @@ def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: C
 def describe(shares: list[float], lamps: tuple[str, ...]) -> str:
     """Put the cluster into one line."""
     names = [gauge.label for gauge in gauges(1)]
-    needles = [
-        f"{name} {'rest' if share < -0.01 else f'{share:.0%}'}" for name, share in zip(names, shares, strict=True)
-    ]
+    needles = [f"{name} {_position(share)}" for name, share in zip(names, shares, strict=True)]
     lit = [f"{lamp.name} #{colour}" for lamp, colour in zip(LAMPS, lamps, strict=True) if colour != DARK]
     return "cluster: " + ", ".join(needles) + "; lamps: " + (", ".join(lit) or "none")
+
+
+def _position(share: float) -> str:
+    return "rest" if share < BELOW_ZERO else f"{share:.0%}"
 
 
 def sim_picture(settings: Settings, command: list[str], trace: Path | None, look: Look) -> None:

@@ -1,0 +1,98 @@
+"""`claude-gauge firmware …`: the device at the end of a cable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from claude_gauge.commands.flags import READER, Config, with_settings
+
+firmware = typer.Typer(
+    help="Put the firmware onto a board and look after it.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Port = Annotated[str | None, typer.Option("--port", help="The board's serial port, else the only one there is.")]
+Host = Annotated[str | None, typer.Option("--host", help="The broker's name as the board reaches it.")]
+Show = Annotated[str | None, typer.Option("--show", help="Node to show, or `all`; else this machine's.")]
+Wifi = Annotated[str | None, typer.Option("--wifi", help="Name of the Wi-Fi network.")]
+WifiFile = Annotated[
+    Path | None, typer.Option("--wifi-password-file", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked.")
+]
+DEVICE = (*READER, "redline", "discovery", "state_dir")
+
+
+@firmware.command()
+@with_settings(*DEVICE)
+def install(  # noqa: PLR0913 - each is a flag
+    *,
+    config: Config,
+    port: Port = None,
+    host: Host = None,
+    show: Show = None,
+    wifi: Wifi = None,
+    wifi_password_file: WifiFile = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Copy the sources, not bytecode.")] = False,
+) -> None:
+    """Check the board, copy the firmware, write its settings from yours, and start it."""
+    from claude_gauge.device.cable import Cable
+    from claude_gauge.device.install import install as install_firmware
+    from claude_gauge.device.install import wanted_settings
+
+    told = wanted_settings(config.settings, host=host, node=show, wifi=_network(wifi, wifi_password_file))
+    install_firmware(Cable(port), config.settings, told, typer.echo, sources=sources)
+
+
+@firmware.command("config")
+@with_settings(*DEVICE)
+def configure(  # noqa: PLR0913 - as above
+    *,
+    config: Config,
+    port: Port = None,
+    host: Host = None,
+    show: Show = None,
+    wifi: Wifi = None,
+    wifi_password_file: WifiFile = None,
+) -> None:
+    """Write the settings alone; the board's wiring and calibration stay."""
+    from claude_gauge.device.cable import Cable
+    from claude_gauge.device.install import wanted_settings, write_config
+
+    told = wanted_settings(config.settings, host=host, node=show, wifi=_network(wifi, wifi_password_file))
+    write_config(Cable(port), told, typer.echo)
+
+
+@firmware.command()
+def logs(*, port: Port = None) -> None:
+    """Show what the running firmware says, until Ctrl-C."""
+    from claude_gauge.device.cable import Cable
+
+    for line in Cable(port).listen():
+        typer.echo(line)
+
+
+@firmware.command()
+def selftest(*, port: Port = None) -> None:
+    """Move every needle and light every lamp, one after the other, then start the firmware again."""
+    from claude_gauge.device.cable import Cable
+
+    cable = Cable(port)
+    for line in cable.follow("from gauge import selftest; selftest.run()"):
+        typer.echo(line)
+    cable.reset()
+
+
+def _network(name: str | None, password_file: Path | None) -> dict[str, str] | None:
+    from claude_gauge.config import read_secret
+
+    if name is None:
+        return None
+    if password_file is not None:
+        password = read_secret(password_file, "--wifi-password-file")
+    else:
+        password = os.environ.get("CLAUDE_GAUGE_WIFI_PASSWORD") or typer.prompt(
+            f"Password of {name}", hide_input=True, default="", show_default=False
+        )
+    return {"ssid": name, "password": password}

@@ -1,0 +1,80 @@
+"""A board made of MicroPython's unix port, a folder and a pseudo-terminal: what mpremote needs to believe in it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import tty
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.parts import part
+
+from claude_gauge.device.files import folder
+
+REPL = Path(__file__).parent / "repl.py"
+RESET = 3
+
+
+class PtyBoard:
+    """A serial port at `port`; `flash` is its file system."""
+
+    def __init__(self, flash: Path) -> None:
+        flash.mkdir(parents=True, exist_ok=True)
+        self.flash = flash
+        shutil.copytree(folder() / "virtual", flash / "hw", dirs_exist_ok=True)
+        self.resets = 0
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        self.port = os.ttyname(self._slave)
+        self._stopping = False
+        self._process = self._spawn(main=(flash / "main.py").exists())
+        self._thread = threading.Thread(target=self._relay, daemon=True)
+
+    def _spawn(self, *, main: bool) -> subprocess.Popen[bytes]:
+        command = [str(part("micropython/micropython")), str(REPL), str(self.flash), "/hw", *(["main"] if main else [])]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def _relay(self) -> None:
+        while not self._stopping:
+            assert self._process.stdin
+            assert self._process.stdout
+            sources: list[Any] = [self._master, self._process.stdout]
+            ready, _, _ = select.select(sources, [], [], 0.1)
+            if self._master in ready:
+                data = os.read(self._master, 4096)
+                if b"\x03" in data:
+                    self._process.send_signal(signal.SIGINT)
+                self._process.stdin.write(data)
+                self._process.stdin.flush()
+            if self._process.stdout in ready:
+                data = os.read(self._process.stdout.fileno(), 4096)
+                if data:
+                    os.write(self._master, data)
+                elif self._process.wait(10) == RESET:
+                    self._process.stdin.close()
+                    self._process.stdout.close()
+                    self.resets += 1
+                    self._process = self._spawn(main=True)
+                else:
+                    return
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping = True
+        self._process.kill()
+        self._thread.join(15)
+        self._process.wait(10)
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream
+            stream.close()
+        os.close(self._master)
+        os.close(self._slave)
