@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
+from tests.support.parts import part
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
 
@@ -35,6 +36,7 @@ def test_all_is_well(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
         code, found = _examined(env)
 
     assert code == 0
+    assert found.pop("plan figures")["state"] == "off"
     assert {name: check["state"] for name, check in found.items()} == dict.fromkeys(
         ["settings", "Claude Code's folder", "file events", "state folder", "broker", "permission", "topic", "HTTP"],
         "ok",
@@ -96,3 +98,16 @@ def test_too_few_watches(claude: ClaudeHome, tmp_path: Path) -> None:
 
     assert check.state == "warn"
     assert "sysctl fs.inotify.max_user_watches" in check.advice
+
+
+def test_sources_that_are_configured_are_asked(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """A Prometheus that is away and a ccusage that answers are told as such."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    env["CLAUDE_GAUGE_PROMETHEUS"] = f"http://127.0.0.1:{free_port()}"
+    env["CLAUDE_GAUGE_CCUSAGE"] = str(part("ccusage-20.0.24/node_modules/.bin/ccusage"))
+    code, found = _examined(env)
+
+    assert code == 1
+    assert found["Prometheus"]["state"] == "fail"
+    assert found["ccusage"]["found"] == "answers: 1,160 tokens in the present block"

@@ -151,6 +151,7 @@ class Listener:
         """Disconnect in good order."""
         self.client.disconnect()
         self.client.loop_stop()
+        self.client._reset_sockets()  # paho leaves its own pair of sockets to the collector of garbage, which complains
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,53 @@
+"""The sources beside the transcripts, where they are configured: each is asked once, as the publisher asks it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from claude_gauge.config import Settings
+from claude_gauge.doctor.check import Check
+from claude_gauge.sources.ccusage import command_line
+from claude_gauge.sources.ccusage_command import CcusageError
+from claude_gauge.sources.plan import Plan
+from claude_gauge.sources.prometheus import Prometheus
+
+
+def plan(settings: Settings) -> Iterator[Check]:
+    """Look whether Claude Code hands us the plan's own figures."""
+    source = Plan(settings)
+    source.load()
+    reading = source.read(time.time())
+    if reading.plan_5h is not None:
+        yield Check("plan figures", "ok", f"{reading.plan_5h.share:.0%} of the 5-hour window, told by Claude Code")
+    elif "plan" in reading.sources:
+        yield Check("plan figures", "ok", "none for now: only Pro and Max have them, after a response in each window")
+    else:
+        yield Check("plan figures", "off", "not handed over: fuel is tokens / ceiling", "`claude-gauge setup`")
+
+
+def prometheus(settings: Settings) -> Iterator[Check]:
+    """Ask Prometheus one round of questions."""
+    if settings.prometheus is None:
+        return
+    source = Prometheus(settings)
+    source.load()
+    health = source.read(time.time()).sources["tach"]
+    if health.ok:
+        yield Check("Prometheus", "ok", f"{settings.prometheus} knows Claude Code's tokens")
+        return
+    advice = "check the URL and its access; `claude-gauge otel env` prints what Claude Code needs to send metrics"
+    yield Check("Prometheus", "warn" if health.degraded else "fail", f"{settings.prometheus}: {health.why}", advice)
+
+
+def ccusage(settings: Settings) -> Iterator[Check]:
+    """Ask ccusage for the present block, where it is the chosen source or was named."""
+    if settings.source != "ccusage" and settings.ccusage is None:
+        return
+    asked = command_line(settings, download=False)
+    try:
+        yield Check("ccusage", "ok", f"answers: {asked.block().tokens:,} tokens in the present block")
+    except CcusageError as error:
+        yield Check("ccusage", "fail", str(error), "npm install --global ccusage@20.0.24")
+    finally:
+        asked.stop()
