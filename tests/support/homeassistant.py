@@ -18,6 +18,27 @@ from tests.support.parts import part
 VERSION = "2026.11.0"
 BAD = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL) \(.*?\) \[(?P<logger>[^]]+)\]")
 OURS = re.compile(r"mqtt|claude|template|automation|blueprint|lovelace|sensor")
+CORE = """
+homeassistant:
+  name: Test
+  time_zone: UTC
+  unit_system: metric
+  country: US
+  auth_providers: # a browser on this machine is let in without a word
+    - {type: trusted_networks, trusted_networks: [127.0.0.1/32], allow_bypass_login: true}
+    - {type: homeassistant}
+history:
+"""
+HTTP = {
+    "cors_allowed_origins": [],
+    "login_attempts_threshold": -1,
+    "ip_ban_enabled": False,
+    "ssl_profile": "intermediate_v6",
+    "use_x_frame_options": True,
+    "created_at": "2026-11-01T00:00:00+00:00",
+    "error": None,
+    "error_message": None,
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +57,11 @@ class RunningHomeAssistant:
         self.folder = folder
         self.url = f"http://127.0.0.1:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "configuration.yaml").write_text(
-            "homeassistant: {name: Test, time_zone: UTC, unit_system: metric, country: US}\n"
-            f"http: {{server_host: 127.0.0.1, server_port: {self.port}}}\n" + configuration
-        )
+        (folder / "configuration.yaml").write_text(CORE + configuration)
+        (folder / ".storage").mkdir()
+        http = {"server_port": self.port, "server_host": ["127.0.0.1"], **HTTP}
+        stored = {"stable": http, "pending": None, "yaml_migration_done": True}  # by YAML it would be on trial only
+        (folder / ".storage" / "http").write_text(json.dumps({"version": 3, "key": "http", "data": stored}))
         self.log = folder / "output.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._token = ""
