@@ -221,7 +221,7 @@ def test_dead_observer_is_replaced(following: Following, claude: ClaudeHome) -> 
 def test_events_that_go_missing_are_noticed(
     following: Following, claude: ClaudeHome, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On a file system without events, as NFS, the scan finds the lines, a warning says so, `sources` is degraded."""
+    """On a file system without events, as NFS, a scan finds the lines, `sources` is degraded, the watch is renewed."""
     ((_, observer),) = following.source._watch._observers.values()
     observer.unschedule_all()
     for n in range(1, 4):
@@ -233,6 +233,8 @@ def test_events_that_go_missing_are_noticed(
     )
     assert following.reading.sources["tach"].degraded
     assert any("file events go missing" in record.getMessage() for record in caplog.records)
+    ((_, renewed),) = following.source._watch._observers.values()
+    assert renewed is not observer
 
 
 def test_no_handler_error_ends_the_watch(

@@ -186,14 +186,15 @@ class Transcripts:
 
     def _reconcile(self, *, lost: bool) -> None:
         """Scan; what the scan before found grown, and no event told since, shows that events go missing."""
-        began = self._watch.tend(self._roots)
         if self._suspects:
             if not self._polling:
                 _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
+                self._watch.renew()
             self._distrusted_at = time.monotonic()
         elif self._distrusted_at is not None and time.monotonic() - self._distrusted_at > TRUST_AGAIN_S:
             self._distrusted_at = None
             _log.info("file events arrive again")
+        began = self._watch.tend(self._roots)
         grown = self._tail.scan()
         self._watch.cover(self._tail.folders)
         self._suspects = grown if self._whole and not (lost or began) else set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class Watch:
         logging.getLogger("watchdog").addHandler(self._lost)
         self._unwatched: set[Path] = set()
         self._short = 0
+        # Watchdog says this of folders that appear while it looks through their parent; it does no harm.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
     @property
     def trouble(self) -> str:
@@ -63,6 +66,11 @@ class Watch:
             else:
                 self._unwatched.discard(root)
         return began
+
+    def renew(self) -> None:
+        """Begin anew at the next `tend`: where events go missing, a thread of an observer may have died unseen."""
+        for root in list(self._observers):
+            self._end(root)
 
     def cover(self, folders: int) -> None:
         """Compare the number of folders with the watches that the kernel holds: beyond its limit it takes no more.
@@ -107,8 +115,7 @@ class Watch:
     def stop(self) -> None:
         """End all threads."""
         logging.getLogger("watchdog").removeHandler(self._lost)
-        for root in list(self._observers):
-            self._end(root)
+        self.renew()
 
 
 class _Handler(FileSystemEventHandler):
