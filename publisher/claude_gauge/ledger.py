@@ -107,6 +107,11 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._recent) + sum(map(len, self._settled.values()))
 
+    @property
+    def unsettled(self) -> int:
+        """How many responses are still known in full."""
+        return len(self._recent)
+
     def add(self, turn: Turn) -> Change | None:
         """Count a line; return what it changed, or None for a repeat."""
         keys = [_key(turn)]

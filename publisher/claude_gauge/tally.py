@@ -10,6 +10,7 @@ from claude_gauge.window import FIVE_MINUTES_S, Window
 
 _DAY_S = 86400.0
 _TIDY_S = 600.0
+_MANY = 5000  # responses that history may add before its older ones are settled
 KEEP_S = WEEK_S + _DAY_S
 
 
@@ -22,6 +23,7 @@ class Tally:
         self.blocks = Blocks()
         self.oldest = 0.0  # turns before this are not counted
         self._tidied_at: float | None = None
+        self._unsettled = 0
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what one line tells; tell whether it changed anything."""
@@ -59,10 +61,12 @@ class Tally:
 
     def tidy(self, now: float) -> None:
         """Drop what is too old to matter; cheap to call often."""
-        if self._tidied_at is not None and abs(now - self._tidied_at) < _TIDY_S:
+        grown = self._ledger.unsettled - self._unsettled
+        if self._tidied_at is not None and abs(now - self._tidied_at) < _TIDY_S and grown < _MANY:
             return
         self._tidied_at = now
         self._ledger.settle(now - _DAY_S)
+        self._unsettled = self._ledger.unsettled
         if self.oldest < now - KEEP_S - _DAY_S:
             self.oldest = now - KEEP_S
             self._ledger.forget(self.oldest)

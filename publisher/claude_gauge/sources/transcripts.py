@@ -18,7 +18,7 @@ from claude_gauge.tally import Tally
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
-SCAN_S, LONGEST_SCAN_S = 3.0, 30.0
+SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
 TRUST_AGAIN_S = 60.0
@@ -238,5 +238,6 @@ class Transcripts:
         now = self._clock()
         with self._lock:
             changed = [self._tally.add(each, now) for each in turns]
+            self._tally.tidy(now)
         if any(changed):
             self._changed()
