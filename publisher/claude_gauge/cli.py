@@ -7,6 +7,7 @@ import sys
 import typer
 
 from claude_gauge import __version__
+from claude_gauge.commands.broker import broker
 from claude_gauge.commands.calibrate import calibrate
 from claude_gauge.commands.config import config
 from claude_gauge.commands.demo import demo
@@ -39,6 +40,7 @@ app.command()(doctor)
 app.add_typer(service, name="service")
 app.command()(watch)
 app.command()(sim)
+app.add_typer(broker, name="broker")
 app.add_typer(firmware, name="firmware")
 app.command()(config)
 app.command()(schema)

@@ -1,0 +1,144 @@
+"""`claude-gauge broker`: a broker that lets in only who belongs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from claude_gauge.broker.roles import Role
+from claude_gauge.commands.flags import Config, with_settings
+
+broker = typer.Typer(no_args_is_help=True, help="Make a broker that lets in only who belongs, and prove that it does.")
+
+Folder = Annotated[Path | None, typer.Option(help="The broker's folder [default: where `init` puts it].")]
+Hosts = Annotated[list[str] | None, typer.Option("--host", help="Name or address of this machine; may be repeated.")]
+Name = Annotated[str, typer.Argument(help="The user's name.")]
+
+
+@broker.command()
+@with_settings("node", "discovery", "state_dir")
+def init(
+    *,
+    folder: Folder = None,
+    host: Hosts = None,
+    owner: Annotated[
+        str | None, typer.Option(help="User that the broker runs as, name or uid:gid [default: mosquitto, for root].")
+    ] = None,
+    config: Config,
+) -> None:
+    """Make passwords, a CA, a certificate and Mosquitto's configuration, and say what each client must be told."""
+    from claude_gauge.broker import place
+    from claude_gauge.broker.house import House, Register, today
+    from claude_gauge.broker.roles import User
+    from claude_gauge.broker.tell import next_steps, told
+
+    settings = config.settings
+    house = House((folder or place.new(settings)).absolute())
+    hosts = host or place.hosts()
+    prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
+    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or place.owner()), today())
+    for user in (
+        User(name=settings.node, role=Role.PUBLISHER),
+        User(name="gauge", role=Role.DEVICE),
+        User(name="homeassistant", role=Role.HOMEASSISTANT),
+        User(name="viewer", role=Role.VIEWER),
+    ):
+        house.add(user)
+    register = house.register()
+    typer.echo(f"Made {house.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
+    for user in register.users.values():
+        typer.echo("\n".join(told(house, register, user)))
+    typer.echo("\n" + "\n".join(next_steps(house)))
+
+
+@broker.command()
+@with_settings("state_dir", "discovery")
+def add(  # noqa: PLR0913 - a command's options
+    name: Name,
+    *,
+    role: Annotated[Role, typer.Option(help="What the user is.")],
+    only: Annotated[str | None, typer.Option("--for", help="Node that a publisher writes [default: its name].")] = None,
+    announces: Annotated[bool, typer.Option("--announces", help="A device may announce itself.")] = False,
+    folder: Folder = None,
+    config: Config,
+) -> None:
+    """Add a user, or give one that exists a new role and a new password."""
+    from pydantic import ValidationError
+
+    from claude_gauge.broker import place
+    from claude_gauge.broker.roles import User
+    from claude_gauge.broker.tell import RELOAD, told
+    from claude_gauge.errors import GaugeError
+
+    house = place.present(folder, config.settings)
+    try:
+        user = User(name=name, role=role, node=only, announces=announces)
+    except ValidationError:
+        raise GaugeError("a name has letters, digits, _ and - only, 40 at most") from None
+    house.add(user)
+    typer.echo("\n".join([*told(house, house.register(), user), RELOAD]))
+
+
+@broker.command()
+@with_settings("state_dir")
+def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
+    """Take a user away; the broker throws it out when it reads its files again."""
+    from claude_gauge.broker import place
+    from claude_gauge.broker.tell import RELOAD
+
+    user = place.present(folder, config.settings).revoke(name)
+    typer.echo(f"{user.name} ({user.role}) is revoked. {RELOAD}")
+
+
+@broker.command()
+@with_settings("state_dir")
+def users(*, folder: Folder = None, config: Config) -> None:
+    """List the users and what each may do."""
+    from claude_gauge.broker import place
+    from claude_gauge.broker.roles import MEANING
+
+    for user in place.present(folder, config.settings).register().users.values():
+        own = f" ({user.own})" if user.own else ""
+        typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{own}")
+
+
+@broker.command()
+@with_settings("state_dir")
+def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) -> None:
+    """Give the broker a new certificate, for the same hosts or others; clients keep their CA."""
+    from claude_gauge.broker import place
+    from claude_gauge.broker.house import today
+
+    house = place.present(folder, config.settings)
+    hosts = host or house.register().hosts
+    house.certify(hosts, today())
+    typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
+
+
+@broker.command()
+@with_settings("state_dir")
+def check(
+    *,
+    folder: Folder = None,
+    host: Annotated[str, typer.Option(help="Where to find the broker.")] = "localhost",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config,
+) -> None:
+    """Prove from outside that the broker refuses what it must: everyone tries everything, and what arrives counts."""
+    import json
+
+    from claude_gauge.broker import place
+    from claude_gauge.broker.check import Inspection
+    from claude_gauge.broker.house import today
+
+    findings = []
+    for finding in Inspection(place.present(folder, config.settings), host).run(today()):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+    if as_json:
+        typer.echo(json.dumps([{"ok": finding.ok, "text": finding.text} for finding in findings], indent=2))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
