@@ -53,7 +53,7 @@ class Closed(Mosquitto):
     def start(self) -> Self:
         """Start it, and wait until it minds signals too."""
         super().start()
-        wait_until(lambda: "running" in self.log.read_text(), "the end of the start")
+        wait_until(lambda: " running\n" in self.log.read_text(), "the end of the start")
         return self
 
     def reload(self) -> None:

@@ -32,7 +32,7 @@ log_type error
 log_type warning
 log_type information
 """
-READY = "running"  # the last word of both brokers when they listen
+READY = " running\n"  # the last word of both brokers when they listen
 
 
 class Embedded:

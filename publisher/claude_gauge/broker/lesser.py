@@ -80,7 +80,7 @@ class Lesser:
         """Serve until this task is cancelled."""
         await self._broker.start()
         server = await asyncio.start_server(self._client, "127.0.0.1", port)
-        print("running", flush=True)  # noqa: T201 - whoever started us waits for this
+        print("amqtt running", flush=True)  # noqa: T201 - whoever started us waits for this
         async with server:
             await server.serve_forever()
 
