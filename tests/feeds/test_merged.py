@@ -185,6 +185,7 @@ def test_never_saw_any_use() -> None:
 def test_cannot_start(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A source that can't start is tried again, and stops no other."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr(merged, "LOOK_S", 0.02)
     monkeypatch.setattr(merged, "RETRY_S", 0.02)
     _, two, source = _two()
     two.fails = True
@@ -225,6 +226,39 @@ def test_one_cannot_stop() -> None:
     source.stop()
 
     assert two.running == 0
+
+
+def test_standing_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that is nobody's first is started only when those before it fail, and then stays."""
+    monkeypatch.setattr(merged, "LOOK_S", 0.02)
+    now = [NOW]
+    one, spare = Fake("one", 100, 1000), Fake("spare", 200, 2000)
+    order = {"tach": ["one", "spare"], "fuel": ["one", "spare"]}
+    source = Merged({"one": one, "spare": spare}, order, lambda: now[0])
+    source.start(lambda: None)
+    before = (spare.running, _seen(source, NOW))
+    one.die()
+    wait_until(lambda: spare.running, "the spare")
+    source.read(NOW)
+
+    assert before == (0, (100, 1000))
+    assert _seen(source, NOW + 31) == (200, 2000)
+
+    source.stop()
+
+    assert (one.running, spare.running) == (0, 0)
+
+
+def test_wanted_from_the_start() -> None:
+    """Where the first knows nothing when all begins, the next is started with it, and read once with it."""
+    for call in ("start", "load"):
+        one, spare = Fake("one"), Fake("spare", 200, 2000)
+        source = Merged({"spare": spare, "one": one}, {"tach": ["one", "spare"], "fuel": ["one", "spare"]})
+        source.start(lambda: None) if call == "start" else source.load()
+
+        assert _seen(source, NOW) == (200, 2000)
+
+        source.stop()
 
 
 def test_plan_beside() -> None:

@@ -1,4 +1,7 @@
-"""The source that `--source` names, built; with the plan's own figures beside it, whatever it is."""
+"""The source that `--source` names, built; with the plan's own figures beside it, whatever it is.
+
+Only what is used is imported: a publisher that follows transcripts starts without an HTTP client.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,23 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
 from claude_gauge.reading import Source
-from claude_gauge.sources.ccusage import Ccusage, command_line
-from claude_gauge.sources.ccusage_command import CcusageError, find
-from claude_gauge.sources.joint import Joint
 from claude_gauge.sources.merged import Merged
-from claude_gauge.sources.otlp import Otlp
 from claude_gauge.sources.plan import Plan
-from claude_gauge.sources.prometheus import Prometheus
 from claude_gauge.sources.roots import transcript_roots
 from claude_gauge.sources.transcripts import Transcripts
+
+if TYPE_CHECKING:
+    from claude_gauge.sources.ccusage import Asked
 
 _log = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
+Order = Mapping[str, Sequence[str]]
 
 
 def choose(settings: Settings, *, roots: Sequence[Path] | None = None, clock: Clock = time.time) -> Merged:
@@ -39,81 +43,94 @@ class _Builder:
         make = {
             "auto": self._auto,
             "hybrid": self._hybrid,
-            "transcripts": lambda: self._alone("transcripts", Transcripts(self._roots, self._clock)),
-            "otlp": lambda: self._alone("otlp", Otlp(self._settings, self._clock)),
-            "prometheus": lambda: self._alone("prometheus", Prometheus(self._settings, self._clock)),
+            "transcripts": lambda: self._alone(self._local(listen=False)),
+            "otlp": lambda: self._alone(self._otlp()),
+            "prometheus": lambda: self._alone(self._prometheus()),
             "ccusage": self._ccusage,
             "ccusage-mcp": self._ccusage_mcp,
         }
         order = make[self._settings.source]()
         _log.info("sources: %s", "; ".join(f"{part} from {' or '.join(names)}" for part, names in order.items()))
-        return Merged(self._sources, order)
+        return Merged(self._sources, order, self._clock)
 
-    def _alone(self, name: str, source: Source) -> Mapping[str, Sequence[str]]:
-        self._sources[name] = source
+    def _alone(self, name: str) -> Order:
         return {"tach": [name], "fuel": [name]}
 
-    def _auto(self) -> Mapping[str, Sequence[str]]:
+    def _auto(self) -> Order:
         """Take the best that answers: exact and at once, then exact and late, then another reader of the same files."""
         names = [self._local(listen="otlp" in self._settings.model_fields_set)]
         if self._settings.prometheus is not None:
-            names.append(self._add("prometheus", Prometheus(self._settings, self._clock)))
-        return {"tach": names, "fuel": [*names, *self._installed_ccusage()]}
+            names.append(self._prometheus())
+        return {"tach": names, "fuel": [*names, *self._installed_ccusage(names[0])]}
 
-    def _hybrid(self) -> Mapping[str, Sequence[str]]:
+    def _hybrid(self) -> Order:
         """Tach from what is here, in milliseconds; fuel from Prometheus, ccusage or OTLP, what was named first."""
         named = self._settings.model_fields_set
-        fuel: list[str] = []
-        if self._settings.prometheus is not None:
-            fuel.append(self._add("prometheus", Prometheus(self._settings, self._clock)))
+        fuel = [] if self._settings.prometheus is None else [self._prometheus()]
         # Beside Prometheus the usual port is the collector's.
         local = self._local(listen="otlp" in named or not fuel)
-        ccusage = self._installed_ccusage()
+        ccusage = self._installed_ccusage(local)
+        tach = [local, *fuel]
         fuel += [local, *ccusage] if "otlp" in named and "ccusage" not in named else [*ccusage, local]
-        return {"tach": [local, *(name for name in fuel if name == "prometheus")], "fuel": fuel}
+        return {"tach": tach, "fuel": fuel}
 
-    def _ccusage(self) -> Mapping[str, Sequence[str]]:
+    def _ccusage(self) -> Order:
         """Take fuel from ccusage, the tach from the transcripts."""
-        local = self._add("transcripts", Transcripts(self._roots, self._clock))
-        asked = command_line(self._settings)
-        return {
-            "tach": [local],
-            "fuel": [self._add("ccusage", Ccusage(asked, news=self._news(local), clock=self._clock))],
-        }
+        from claude_gauge.sources.ccusage import command_line
 
-    def _ccusage_mcp(self) -> Mapping[str, Sequence[str]]:
-        from claude_gauge.sources.ccusage_mcp import NAME, connection  # noqa: PLC0415 - legacy, loaded for those who ask
+        local = self._local(listen=False)
+        return {"tach": [local], "fuel": [self._asking("ccusage", command_line(self._settings), local)]}
 
-        local = self._add("transcripts", Transcripts(self._roots, self._clock))
-        asked = connection(self._settings)
-        return {"tach": [local], "fuel": [self._add(NAME, Ccusage(asked, NAME, self._news(local), self._clock))]}
+    def _ccusage_mcp(self) -> Order:
+        from claude_gauge.sources.ccusage_mcp import connection
+
+        local = self._local(listen=False)
+        return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
 
     def _local(self, *, listen: bool) -> str:
         if listen and self._settings.otlp != "off":
+            from claude_gauge.sources.joint import Joint
+
             return self._add("transcripts+otlp", Joint(self._settings, self._roots, self._clock))
         return self._add("transcripts", Transcripts(self._roots, self._clock))
 
-    def _installed_ccusage(self) -> list[str]:
+    def _prometheus(self) -> str:
+        from claude_gauge.sources.prometheus import Prometheus
+
+        return self._add("prometheus", Prometheus(self._settings, self._clock))
+
+    def _otlp(self) -> str:
+        from claude_gauge.sources.otlp import Otlp
+
+        if self._settings.otlp == "off":
+            raise GaugeError("source otlp with --otlp off: nothing to read; give an address, such as 127.0.0.1:4318")
+        return self._add("otlp", Otlp(self._settings, self._clock))
+
+    def _installed_ccusage(self, local: str) -> list[str]:
         """Add ccusage where it is installed: nothing is ever downloaded unasked."""
+        from claude_gauge.sources.ccusage_command import CcusageError, find
+
         try:
             find(self._settings.ccusage, os.environ, download=False)
         except CcusageError as error:
             if self._settings.ccusage is not None:
                 _log.warning("%s", error)
             return []
-        local = next(name for name in self._sources if name.startswith("transcripts"))
-        asked = command_line(self._settings, download=False)
-        return [self._add("ccusage", Ccusage(asked, news=self._news(local), clock=self._clock))]
+        from claude_gauge.sources.ccusage import command_line
 
-    def _news(self, name: str) -> Callable[[], object]:
-        """Tell when the transcripts were last written to: while that stays, ccusage has nothing new to say."""
-        source = self._sources[name]
+        return [self._asking("ccusage", command_line(self._settings, download=False), local)]
 
-        def newest() -> object:
-            traffic = source.read(self._clock()).traffic
+    def _asking(self, name: str, asked: Asked, local: str) -> str:
+        """Add a source that is asked only when the transcripts were written to."""
+        from claude_gauge.sources.ccusage import Ccusage
+
+        transcripts = self._sources[local]
+
+        def news() -> object:
+            traffic = transcripts.read(self._clock()).traffic
             return traffic.newest_at if traffic else None
 
-        return newest
+        return self._add(name, Ccusage(asked, name, news, self._clock))
 
     def _add(self, name: str, source: Source) -> str:
         self._sources[name] = source

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 GRACE_S = 30.0
 RETRY_S = 30.0
+LOOK_S = 5.0
+FAILED = "could not be started"
 PARTS = ("tach", "fuel")
 
 
@@ -88,48 +91,83 @@ class Choice:
 class Merged:
     """Sources by name; `order` says for each part who may give it, the best first.
 
-    What no part names (the plan's windows, waiting) is taken from whoever knows it.
+    Who is nobody's first stands by, and is started when those before it do not answer. What no part names (the
+    plan's windows, waiting) is taken from whoever knows it.
     """
 
-    def __init__(self, sources: Mapping[str, Source], order: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        order: Mapping[str, Sequence[str]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._sources = dict(sources)
+        self._clock = clock
+        firsts = {names[0] for names in order.values() if names}
+        others = {name for names in order.values() for name in names} - firsts
+        self._away = {name: "standing by" for name in self._sources if name in others}
         self._choices = {part: Choice(part, order.get(part, ())) for part in PARTS}
-        self._failed: dict[str, str] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._keeper: threading.Thread | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Start all; raises the first GaugeError only where nobody is left to give the tach."""
-        errors = [error for name in self._sources if (error := self._start(name, changed)) is not None]
-        if errors and not set(self._choices["tach"].order) - set(self._failed):
+        """Start all that is wanted; raises the first GaugeError only where nobody is left to give the tach."""
+        firsts = [name for name in self._sources if name not in self._away]
+        errors = [error for name in firsts if (error := self._start(name, changed)) is not None]
+        self._call_up(changed)
+        if errors and set(self._choices["tach"].order) <= set(self._away):
             self.stop()
             raise errors[0]
-        if errors:
-            self._keeper = threading.Thread(target=self._retry, args=(changed,), name="sources", daemon=True)
+        if self._away:
+            self._keeper = threading.Thread(target=self._keep, args=(changed,), name="sources", daemon=True)
             self._keeper.start()
 
     def _start(self, name: str, changed: Callable[[], None]) -> GaugeError | None:
         try:
             self._sources[name].start(changed)
         except GaugeError as error:
-            if name not in self._failed:
+            if self._away.get(name) != FAILED:
                 _log.warning("%s; going on without, trying again every %.0f s", error, RETRY_S)
-            self._failed[name] = str(error)
+            self._away[name] = FAILED
             return error
-        self._failed.pop(name, None)
+        if self._away.pop(name, None) is not None:
+            _log.info("%s started", name)
+            changed()
         return None
 
-    def _retry(self, changed: Callable[[], None]) -> None:
-        while self._failed and not self._stopping.wait(RETRY_S):
-            for name in list(self._failed):
-                if self._start(name, changed) is None:
-                    _log.info("%s started", name)
-                    changed()
+    def _keep(self, changed: Callable[[], None]) -> None:
+        """Try again what failed, and call up who is wanted."""
+        looks = 0
+        while self._away and not self._stopping.wait(LOOK_S):
+            looks += 1
+            if looks * LOOK_S >= RETRY_S:
+                looks = 0
+                for name in [name for name, why in self._away.items() if why == FAILED]:
+                    self._start(name, changed)
+            self._call_up(changed)
+
+    def _call_up(self, changed: Callable[[], None]) -> None:
+        for name in [name for name, why in self._away.items() if why != FAILED]:
+            if self._wanted(name):
+                self._start(name, changed)
+
+    def _wanted(self, name: str) -> bool:
+        """Tell whether, for some part, nobody before this one answers."""
+        now = self._clock()
+        parts = {part: choice.order for part, choice in self._choices.items() if name in choice.order}
+        return not parts or any(
+            not any(answers(self._read(better, now), part) for better in order[: order.index(name)])
+            for part, order in parts.items()
+        )
 
     def load(self) -> None:
-        """Have all read what is there, once, without following it."""
-        for name, source in self._sources.items():
+        """Have those that are wanted read what is there, once, without following it."""
+        for name in sorted(self._sources, key=lambda name: name in self._away):
+            if name in self._away and not self._wanted(name):
+                continue
+            self._away.pop(name, None)
+            source = self._sources[name]
             try:
                 if isinstance(source, Loads):
                     source.load()
@@ -137,11 +175,12 @@ class Merged:
                     source.start(lambda: None)
                     source.stop()
             except GaugeError as error:
-                self._failed[name] = str(error)
+                _log.warning("%s; going on without", error)
+                self._away[name] = FAILED
 
     def read(self, now: float) -> Reading:
         """Tell each part as its chosen source does."""
-        readings = {name: self._read(name, source, now) for name, source in self._sources.items()}
+        readings = {name: self._read(name, now) for name in self._sources}
         with self._lock:
             chosen = {part: choice.choose(readings, now) for part, choice in self._choices.items()}
         tach, fuel = (self._part(part, name, readings) for part, name in chosen.items())
@@ -161,10 +200,11 @@ class Merged:
             sources=health,
         )
 
-    def _read(self, name: str, source: Source, now: float) -> Reading:
-        if name in self._failed:
-            return Reading(sources={part: Health(name, ok=False, why="could not be started") for part in PARTS})
-        return source.read(now)
+    def _read(self, name: str, now: float) -> Reading:
+        why = self._away.get(name)
+        if why is not None:
+            return Reading(sources={part: Health(name, ok=False, why=why) for part in PARTS})
+        return self._sources[name].read(now)
 
     def _part(self, part: str, name: str | None, readings: Mapping[str, Reading]) -> Reading:
         """Return the chosen reading; where none ever answered the best one's, for its health."""
@@ -175,7 +215,7 @@ class Merged:
 
     def due(self, now: float) -> float | None:
         """Tell when the reading changes by the passing of time alone."""
-        times = [source.due(now) for name, source in self._sources.items() if name not in self._failed]
+        times = [source.due(now) for name, source in self._sources.items() if name not in self._away]
         return min((time for time in times if time is not None), default=None)
 
     def stop(self) -> None:
