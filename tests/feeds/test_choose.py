@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.feeds.otlp import event
 from tests.support.net import free_port, wait_until
@@ -16,7 +17,6 @@ from tests.support.parts import part
 from tests.support.prometheus import TOKENS, Series, Server
 from tests.support.transcripts import ClaudeHome, assistant
 
-import httpx
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.reading import Reading
