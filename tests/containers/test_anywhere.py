@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from tests.containers.conftest import Contained
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import wait_until
+from tests.support.publisher import Publishing, environment
+from tests.support.transcripts import ClaudeHome, assistant
+
+pytestmark = pytest.mark.xdist_group("containers")
+
+
+def _tokens(heard: Heard) -> int | None:
+    return json.loads(heard.payload)["window_5h_tokens"] if heard.topic.endswith("/usage") else None
+
+
+@pytest.fixture
+def claude(tmp_path: Path) -> ClaudeHome:
+    """Give a Claude Code folder of this test's own."""
+    return ClaudeHome(tmp_path / "claude")
+
+
+@pytest.fixture
+def env(claude: ClaudeHome, tmp_path: Path, anywhere: Mosquitto | Contained) -> dict[str, str]:
+    """Give an environment that leads to the broker."""
+    return environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=anywhere.url, CLAUDE_GAUGE_HTTP="off")
+
+
+def test_line_arrives(claude: ClaudeHome, env: dict[str, str], anywhere: Mosquitto | Contained, tmp_path: Path) -> None:
+    """An appended line reaches a subscriber, and stays for a later one."""
+    with Publishing(tmp_path / "run", env=env), Listener(anywhere.port, "claude-gauge/#") as listener:
+        listener.wait(lambda heard: heard.topic.endswith("/usage"))
+        claude.append(assistant(time.time(), 1))
+        listener.wait(lambda heard: _tokens(heard) == 1160)
+        with Listener(anywhere.port, "claude-gauge/#") as late:
+            assert late.wait(lambda heard: _tokens(heard) == 1160).retained
+
+
+def test_broker_killed_and_back(
+    claude: ClaudeHome, env: dict[str, str], anywhere: Mosquitto | Contained, tmp_path: Path
+) -> None:
+    """After the broker was killed and came back with nothing, the newest state is there again."""
+    with Publishing(tmp_path / "run", env=env) as publishing:
+        wait_until(lambda: "connected" in publishing.log, "the publisher to connect")
+        anywhere.kill()
+        claude.append(assistant(time.time(), 1))
+        anywhere.start()
+        with Listener(anywhere.port, "claude-gauge/#") as listener:
+            listener.wait(lambda heard: _tokens(heard) == 1160)
+            heard = listener.wait(lambda heard: heard.topic.endswith("/status"))
+
+    assert heard.payload == b"online"
