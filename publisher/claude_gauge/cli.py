@@ -15,6 +15,7 @@ from claude_gauge.commands.discovery import discovery
 from claude_gauge.commands.doctor import doctor
 from claude_gauge.commands.firmware import firmware
 from claude_gauge.commands.fleet import fleet
+from claude_gauge.commands.otel import otel
 from claude_gauge.commands.publish import publish
 from claude_gauge.commands.schema import schema
 from claude_gauge.commands.service import service
@@ -49,6 +50,7 @@ app.command()(calibrate)
 app.command()(statusline)
 app.command(hidden=True)(hook)
 app.add_typer(discovery, name="discovery")
+app.add_typer(otel, name="otel")
 app.command()(fleet)
 
 
