@@ -16,6 +16,7 @@ from claude_gauge.config import Settings
 from claude_gauge.hook import note
 from claude_gauge.plan_window import FIVE_HOURS_S
 from claude_gauge.reading import PlanWindow, Reading
+from claude_gauge.sources.folder_hints import FolderHints
 from claude_gauge.sources.plan import Plan
 from claude_gauge.statusline import store
 from claude_gauge.usage import stamp
@@ -198,8 +199,8 @@ def test_waiting_reaches_the_reading(desk: Desk) -> None:
     assert source.read(NOON).waiting is None
     desk.clock.now = wall = NOON
     note(event("PermissionRequest"), desk.folder, wall)
+    wait_until(lambda: source.read(wall).waiting is True, "the wait")
     assert desk.changes.acquire(timeout=30)
-    assert source.read(wall).waiting is True
     note(event("PostToolUse"), desk.folder, wall + 1)
     wait_until(lambda: source.read(wall).waiting is False, "the end of the wait")
 
@@ -207,8 +208,8 @@ def test_waiting_reaches_the_reading(desk: Desk) -> None:
 
 
 def test_real_hook_process(tmp_path: Path) -> None:
-    """From the command that Claude Code runs to the reading."""
-    source = Plan(Settings(state_dir=tmp_path))
+    """From the command that Claude Code runs to the reading, by the folder's events and not by looking now and then."""
+    source = Plan(Settings(state_dir=tmp_path), look_every_s=3600)
     changed = threading.Event()
     source.start(changed.set)
     run(["hook", "--state-dir", str(tmp_path)], event("PermissionRequest"))
@@ -218,6 +219,27 @@ def test_real_hook_process(tmp_path: Path) -> None:
 
     assert heard
     assert waiting is True
+
+
+def test_hints_follow_the_folder(tmp_path: Path) -> None:
+    """Each file that comes, is replaced or goes gives a hint, also in a folder made anew; a half one gives none."""
+    folder = tmp_path / "plan"
+    hints = threading.Semaphore(0)
+    following = FolderHints(folder, hints.release)
+    following.tend()  # nothing there yet: silent
+    for _ in range(2):
+        folder.mkdir()
+        following.tend()
+        (folder / ".a.tmp").write_text("")
+        (folder / ".a.tmp").rename(folder / "a")
+        assert hints.acquire(timeout=30)
+        (folder / "a").unlink()
+        assert hints.acquire(timeout=30)
+        folder.rmdir()
+        wait_until(lambda: not following._watching(), "the end of the watch with its folder")
+    following.stop()
+
+    assert not hints.acquire(blocking=False)
 
 
 def test_several_sessions(desk: Desk) -> None:

@@ -189,7 +189,7 @@ def person(tmp_path: Path) -> Home:
 
 def test_whole_road(person: Home) -> None:
     """Setup, a session of Claude Code, undo: figures and waiting arrive, theirs runs unchanged, all is given back."""
-    before = json.dumps(FULL, indent=3)
+    before = json.dumps(FULL, indent=3).replace('"padding": 2,\n', '"padding":2,')  # as only a person lays it out
     person.settings.write_text(before)
     theirs = person.statusline(status())
     shown = person.setup("--yes")

@@ -36,7 +36,7 @@ class FolderHints(FileSystemEventHandler):
         try:
             status = self._folder.stat()
             identity = (status.st_dev, status.st_ino)
-            if identity == self._watched and self._observer is not None and self._observer.is_alive():
+            if identity == self._watched and self._watching():
                 return
             self.stop()
             observer = Observer(timeout=_IDLE_WAKE_S)
@@ -45,6 +45,11 @@ class FolderHints(FileSystemEventHandler):
             self._observer, self._watched = observer, identity
         except OSError as error:
             log.debug("no events from %s: %s", self._folder, error.strerror or error)
+
+    def _watching(self) -> bool:
+        """Tell whether the watch lives: it ends with its folder, whose inode number the next one may get."""
+        observer = self._observer
+        return observer is not None and observer.is_alive() and all(each.is_alive() for each in observer.emitters)
 
     def stop(self) -> None:
         """End the watching."""

@@ -27,11 +27,14 @@ KEPT_S = SEVEN_DAYS_S + 86400.0
 class Plan:
     """Watches the folder: a file that comes, goes or is replaced reaches the reading within milliseconds."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float] = time.time, *, look_every_s: float = RECONCILE_S
+    ) -> None:
         self._state_dir = settings.state_dir.expanduser()
         self._folder = self._state_dir / FOLDER
         self._waiting_s = settings.waiting_minutes * 60
         self._clock = clock
+        self._look_every_s = look_every_s
         self._known = Known()
         self._saved = self._known.book
         self._files: dict[str, tuple[tuple[int, int], dict[str, object]]] = {}
@@ -88,7 +91,7 @@ class Plan:
                 self._save()  # last: the disk may take its time, a lamp not
             except Exception:  # nothing may end the watch: told in full, then it goes on
                 log.exception("following %s failed; going on", self._folder)
-            self._wake.wait(RECONCILE_S)
+            self._wake.wait(self._look_every_s)
             self._wake.clear()
         hints.stop()
 
