@@ -33,7 +33,7 @@ class Device:
         pixels = build.pixels(settings)
         self.show = Show(settings, build.movements(settings), pixels, self.clock)
         self.link = Link(settings, self.wifi, self.clock, self.hear)
-        self.update = ota.Update(settings["ota_key"], self.link, board.reset) if settings["ota_key"] else None
+        self.update = ota.Update(settings, self.link, board.reset) if settings["ota_key"] else None
         self._asked_ms: int | None = None
         self._reported_ms = 0
         self._session = 0

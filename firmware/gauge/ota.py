@@ -10,12 +10,12 @@ import json
 import os
 
 import slots
+from gauge import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-PROVEN_MS = 60_000  # connected and alive for so long: a good version
 FILE_LIMIT = 16_384
 MANIFEST_LIMIT = 6144
 PATIENCE_S = 30
@@ -70,8 +70,10 @@ def same(one: bytes, other: bytes) -> bool:
 class Update:
     """Waits for a newer manifest, fetches its files into the spare slot, and starts it on trial."""
 
-    def __init__(self, key: str, link: "Any", reset: "Any") -> None:
-        self._key = key.encode()
+    def __init__(self, settings: "dict[str, Any]", link: "Any", reset: "Any") -> None:
+        self._key = settings["ota_key"].encode()
+        self._prove_ms = settings["prove_s"] * 1000
+        self._trusted = slots.load()["proven"]
         self._link = link
         self._reset = reset
         self._topic = link.root + "/update"
@@ -93,14 +95,20 @@ class Update:
             self._came = payload
 
     def tend(self, now_ms: int, *, proven: bool) -> None:
-        """Trust the running version once it has been connected and alive for long enough."""
+        """Trust the running version once it was connected and alive for long enough; give it up if it never is."""
+        if self._trusted:
+            return
         if not proven:
             self._since_ms = None
         elif self._since_ms is None:
             self._since_ms = now_ms
-        elif self._since_ms >= 0 and now_ms - self._since_ms > PROVEN_MS:
+        elif now_ms - self._since_ms > self._prove_ms:
             slots.prove()
-            self._since_ms = -1 << 29  # said once: never again within this run
+            self._trusted = True
+            self._say("running " + VERSION)
+        if not self._trusted and now_ms > 10 * self._prove_ms:
+            print("ota: this version never came to work")
+            self._reset()
 
     def _say(self, text: str) -> None:
         print("ota:", text)

@@ -29,6 +29,7 @@ DEFAULTS = {
     "sweep": True,  # show the whole scale at power-on, as a car does
     "watchdog_ms": 10_000,  # 0: off
     "ota_key": "",  # updates over the air need one
+    "prove_s": 60,  # an update that was connected and alive for so long is trusted
     "portal": {"http": 80, "dns": 53},
 }
 

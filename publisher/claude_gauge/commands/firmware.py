@@ -65,6 +65,37 @@ def configure(  # noqa: PLR0913 - as above
 
 
 @firmware.command()
+@with_settings(*READER, "state_dir")
+def update(
+    *,
+    config: Config,
+    device: Annotated[str | None, typer.Option("--device", help="Which one, else the only one online.")] = None,
+    sources: Annotated[bool, typer.Option("--sources", help="Send the sources, not bytecode.")] = False,
+) -> None:
+    """Update a device over the air; one that is switched off updates itself when it is back."""
+    from claude_gauge.device.compiled import BYTECODE
+    from claude_gauge.device.compiled import firmware as built
+    from claude_gauge.device.install import device_key
+    from claude_gauge.device.update import Updating, messages, serial, version
+    from claude_gauge.mqtt.link import Link
+
+    link = Link(config.settings, status=None)
+    try:
+        updating = Updating(link, device, typer.echo)
+        files = built(None if sources else BYTECODE)
+        key = device_key(config.settings.state_dir)
+        told = messages(updating.device, key, files, version=version(), serial=serial())
+        updating.publish(told)
+        if not updating.present:
+            typer.echo(f"device {updating.device} is away; the update waits for it on the broker")
+            return
+        updating.wait()
+        updating.publish(dict.fromkeys(told, b""))  # nothing is left on the broker
+    finally:
+        link.stop()
+
+
+@firmware.command()
 def logs(*, port: Port = None) -> None:
     """Show what the running firmware says, until Ctrl-C."""
     from claude_gauge.device.cable import Cable

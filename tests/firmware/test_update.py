@@ -1,0 +1,161 @@
+"""Updates over the air under the real MicroPython: signed, checked, tried, and taken back where they fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.firmware.boards import DEVICE, Sender, board, fresh, linked, shows
+from tests.support.mosquitto import Mosquitto
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.device.compiled import firmware
+from claude_gauge.device.simulator import Simulator
+from claude_gauge.device.update import messages, topic_of, version
+
+KEY = "k" * 64
+NEW = b'VERSION = "9.9.9"\n'
+SOURCES = {**firmware(None), "gauge/__init__.py": NEW}
+
+
+@pytest.fixture
+def gauge(broker: Mosquitto, tmp_path: Path) -> Iterator[Simulator]:
+    """A connected board that takes updates, and trusts one after a second."""
+    with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=1) as running:
+        linked(running)
+        yield running
+
+
+def publish(broker: Mosquitto, files: dict[str, bytes], *, key: str = KEY, serial: int = 100) -> None:
+    """Publish an update."""
+    with Sender(broker.port) as sender:
+        for topic, payload in messages(DEVICE, key, files, version="9.9.9", serial=serial).items():
+            sender.send(payload, topic=topic)
+
+
+def said(gauge: Simulator, text: str, deadline_s: float = 60) -> None:
+    """Wait until the board's log has a text."""
+    assert gauge.wait(lambda: any(text in line for line in gauge.log), deadline_s), gauge.log
+
+
+def state(gauge: Simulator) -> dict[str, object]:
+    """Return what the board notes about its slots."""
+    found: dict[str, object] = json.loads((gauge.flash / "ota.json").read_text())
+    return found
+
+
+def test_update_runs_and_is_trusted(gauge: Simulator, broker: Mosquitto) -> None:
+    """A signed update is fetched, started, and trusted once it has been connected for long enough."""
+    publish(broker, SOURCES)
+    said(gauge, "gauge: version 9.9.9")
+    said(gauge, "ota: running 9.9.9")
+    assert (state(gauge)["slot"], state(gauge)["good"], state(gauge)["proven"]) == ("slot-a", "slot-a", True)
+    with Sender(broker.port) as sender:
+        sender.send(fresh(window_5h_pct=0.5))
+
+        shows(gauge, 0.5, 0, 0, 0)
+
+
+def test_second_update_takes_the_other_slot(gauge: Simulator, broker: Mosquitto) -> None:
+    """The next update leaves the running copy alone; one that is not newer is not taken."""
+    publish(broker, SOURCES)
+    said(gauge, "ota: running 9.9.9")
+    publish(broker, {**SOURCES, "gauge/__init__.py": b'VERSION = "8"\n'}, serial=99)
+    publish(broker, {**SOURCES, "gauge/__init__.py": b'VERSION = "10"\n'}, serial=101)
+    said(gauge, "ota: running 10")
+
+    assert state(gauge)["good"] == "slot-b"
+    assert not any("version 8" in line for line in gauge.log)
+
+
+def test_foreign_signature_is_refused(gauge: Simulator, broker: Mosquitto) -> None:
+    """An update that another key signed is refused, whoever published it."""
+    publish(broker, SOURCES, key="x" * 64)
+    said(gauge, "refused")
+
+    assert gauge.starts == 1
+    assert not (gauge.flash / "slot-a").exists()
+
+
+def test_file_that_is_not_what_was_signed(gauge: Simulator, broker: Mosquitto) -> None:
+    """A file that was changed on its way is noticed by its hash, and nothing is started."""
+    told = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
+    with Sender(broker.port) as sender:
+        for topic, payload in told.items():
+            evil = topic != topic_of(DEVICE) and b"asyncio" in payload
+            sender.send(payload.replace(b"asyncio", b"asynci0") if evil else payload, topic=topic)
+    said(gauge, "is not what was signed")
+
+    assert gauge.starts == 1
+
+
+def test_update_that_does_not_load(gauge: Simulator, broker: Mosquitto) -> None:
+    """An update that can't even be imported is dropped at once: the copy before it runs."""
+    publish(broker, {**SOURCES, "gauge/app.py": b"def broken(:\n"})
+    said(gauge, "does not load")
+    linked(gauge, 2)
+
+    assert state(gauge)["slot"] == ""
+    assert gauge.starts == 2
+    assert [line for line in gauge.log if "gauge: version" in line][-1].startswith(f"gauge: version {version()} ")
+
+
+def test_update_that_crashes(gauge: Simulator, broker: Mosquitto) -> None:
+    """An update that crashes is tried three times; then the copy before it runs again."""
+    app = SOURCES["gauge/app.py"].replace(
+        b"async def run(self) -> None:", b"async def run(self) -> None:\n        1 / 0"
+    )
+    publish(broker, {**SOURCES, "gauge/app.py": app})
+    said(gauge, "back to the installed copy", 90)
+    linked(gauge, 2)
+
+    assert sum("ZeroDivisionError" in line and "main:" in line for line in gauge.log) == 3
+    assert state(gauge)["slot"] == ""
+
+
+def test_update_that_never_connects(gauge: Simulator, broker: Mosquitto) -> None:
+    """An update that runs but never reaches the broker gives itself up, and the copy before it runs again."""
+    link = SOURCES["gauge/link.py"].replace(b"        await self._join()", b"        raise OSError('no way')")
+    assert link != SOURCES["gauge/link.py"]
+    publish(broker, {**SOURCES, "gauge/link.py": link})
+    said(gauge, "back to the installed copy", 100)
+
+    linked(gauge, 2)
+
+
+def test_power_cut_in_mid_update(broker: Mosquitto, tmp_path: Path) -> None:
+    """A board that loses its power while it fetches runs what it had, and fetches again."""
+    flash = tmp_path / "flash"
+    with board(flash, broker.port, ota_key=KEY, prove_s=1) as gauge:
+        linked(gauge)
+        told = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
+        with Sender(broker.port) as sender:
+            sender.send(told[topic_of(DEVICE)], topic=topic_of(DEVICE))
+            said(gauge, "ota: fetching")
+            gauge.stop()
+            for topic, payload in told.items():
+                sender.send(payload, topic=topic)
+    with board(flash, broker.port, ota_key=KEY, prove_s=1) as gauge:
+        said(gauge, f"gauge: version {version()}")
+        said(gauge, "ota: running 9.9.9")
+
+
+def test_the_command(broker: Mosquitto, tmp_path: Path) -> None:
+    """`claude-gauge firmware update` finds the device, updates it, watches it start, and leaves nothing behind."""
+    own = {"CLAUDE_GAUGE_BROKER": broker.url, "CLAUDE_GAUGE_NODE": "desk"}
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, **own)
+    done = run("firmware", "update", env=env)
+    assert (done.returncode, "online: none" in done.stderr) == (1, True)
+
+    key = (Path(env["CLAUDE_GAUGE_STATE_DIR"])) / "device-key"
+    key.parent.mkdir(exist_ok=True)
+    key.write_text(KEY + "\n")
+    with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=1) as gauge:
+        linked(gauge)
+        done = run("firmware", "update", env=env)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == f"running {version()}"
+        assert any(path.suffix == ".mpy" for path in (gauge.flash / "slot-a" / "gauge").iterdir())
