@@ -133,8 +133,11 @@ class Portal:
             await asyncio.wait_for(writer.drain(), 10)
         except (OSError, ValueError, EOFError, MemoryError, asyncio.TimeoutError):
             pass  # a browser that went away
-        finally:
-            writer.close()
+        writer.close()
+        try:
+            await writer.wait_closed()  # MicroPython closes here, and not before
+        except OSError:
+            pass
 
     async def _answer(self, reader: "Any") -> "tuple[str, str]":
         request = (await reader.readline()).decode()

@@ -1,0 +1,8 @@
+# ESPHome, to check firmware/esphome/claude-gauge.yaml: in an environment of its own, as it pins half of the world.
+set -euo pipefail
+version=2026.10.0
+folder=$CLAUDE_GAUGE_PARTS/esphome-$version
+[ -e "$folder/ready" ] && exit 0
+python3 -m venv "$folder"
+"$folder/bin/pip" install --quiet --disable-pip-version-check "esphome==$version"
+touch "$folder/ready"
