@@ -95,6 +95,8 @@ class Settings(BaseModel):
     def _http_url(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
             raise ValueError("should be an http:// or https:// URL")
+        if url is not None and urlsplit(url).password is not None:
+            raise ValueError("holds a password: give Prometheus's by CLAUDE_GAUGE_PROMETHEUS_PASSWORD")
         return url
 
     @field_validator("prometheus_headers", mode="before")
