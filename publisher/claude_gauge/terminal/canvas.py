@@ -31,6 +31,10 @@ class Canvas:
             self.put(x + offset, y, character, colour)
         return x + len(text)
 
+    def blank(self, x: int, y: int, length: int) -> bool:
+        """Tell whether nothing is drawn yet where a text of this length would stand."""
+        return 0 <= y < self.rows and set(self._characters[y][max(0, x) : x + length]) <= {" "}
+
     def dot(self, x: float, y: float, colour: str = "") -> None:
         """Set one Braille dot; a character is one wide and two high, so that a circle is round."""
         column, row = int(x // 1), int(y // 2)

@@ -11,6 +11,7 @@ from claude_gauge.terminal.canvas import Canvas
 
 DIM, INK, NEEDLE = "#8a8a8a", "#e4e4e4", "#ff8700"
 ASCII_ZONES: dict[Role | None, str] = {None: ".", "cool": "~", "good": "=", "caution": "+", "danger": "#"}
+THICK = 0.75  # of the needle's length is two dots wide
 FIGURES_FROM = 22  # columns; a smaller face would be crowded
 
 
@@ -67,6 +68,8 @@ class Pen:
 
 def draw(pen: Pen, place: Place, gauge: Gauge, share: float | None) -> None:
     """Draw a face and its needle; a needle without a share rests on the stop."""
+    _needle(pen, place, angle(share))
+    figures = list(_figures(pen.canvas, place, gauge)) if place.width >= FIGURES_FROM else []
     for degrees in _turn(angle(0), angle(1), place.radius):
         role = gauge.role((degrees - angle(0)) / (angle(1) - angle(0)) * gauge.high)
         for inward in (0, 0.5) if role and not pen.ascii_only else (0,):
@@ -74,9 +77,9 @@ def draw(pen: Pen, place: Place, gauge: Gauge, share: float | None) -> None:
     for tick in gauge.majors:
         for inward in () if pen.ascii_only else (0.5, 1.0, 1.5):
             pen.dot(place.point(angle(gauge.share(tick.value)), place.radius - inward), "", INK)
-    if place.width >= FIGURES_FROM:
-        _figures(pen.canvas, place, gauge)
-    _needle(pen, place, angle(share))
+    for left, row, figure in figures:
+        pen.canvas.text(left, row, figure, DIM)
+    _needle(pen, place, angle(share))  # again, on top
 
 
 def _turn(start: float, end: float, radius: float) -> Iterator[float]:
@@ -84,15 +87,20 @@ def _turn(start: float, end: float, radius: float) -> Iterator[float]:
     return (start + (end - start) * n / count for n in range(count + 1))
 
 
-def _figures(canvas: Canvas, place: Place, gauge: Gauge) -> None:
+def _figures(canvas: Canvas, place: Place, gauge: Gauge) -> Iterator[tuple[int, int, str]]:
+    """Place the figures, without the one that the needle points at: half a figure would mislead."""
     for tick in gauge.majors:
         x, y = place.point(angle(gauge.share(tick.value)), place.radius - 3.2)
-        canvas.text(round(x - len(tick.figure) / 2), int(y // 2), tick.figure, DIM)
+        left, row = round(x - len(tick.figure) / 2), int(y // 2)
+        if canvas.blank(left, row, len(tick.figure)):
+            yield left, row, tick.figure
 
 
 def _needle(pen: Pen, place: Place, degrees: float) -> None:
     length = place.radius - 1
     for n in range(round(length * 4) + 1):
         pen.dot(place.point(degrees, n / 4), "*", NEEDLE)
+        if not pen.ascii_only and n / 4 < length * THICK:
+            pen.dot(place.point(degrees + math.degrees(math.atan2(0.5, max(n / 4, 0.5))), n / 4), "*", NEEDLE)
     for around in range(0, 360, 45):
         pen.dot(place.point(around, 0.5), "o", NEEDLE)

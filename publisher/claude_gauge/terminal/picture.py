@@ -17,6 +17,7 @@ ALARM, LIVE = "#ff3b30", "#34d058"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = " _.-=+*#@"
 SMALLEST_DIAL, WIDEST_DIAL = 13, 44
+ROOMY = 6  # rows for the strip above which an empty one stands before it
 BESIDE = 7  # rows for title, warning, lamps and details around the dials
 
 
@@ -49,6 +50,7 @@ class Scene:
     now: float = 0.0
     node: str = ""
     strip: Sequence[Slice | None] = ()
+    span: str = ""
     needles: Sequence[float | None] | None = None
     footer: str = ""
 
@@ -66,7 +68,9 @@ def draw(scene: Scene, look: Look) -> str:
     top = _lamps(canvas, scene, look, top)
     texts = details(scene.usage, scene.now, look.columns - 2)
     room = look.rows - top - len(texts) - (1 if scene.footer else 0)
-    top += _strip(canvas, scene, look, (top, min(room, max(8, look.rows // 4))))
+    if room > ROOMY:
+        top, room = top + 1, room - 1
+    top += _strip(canvas, scene, look, (top, min(room, max(8, look.rows // 3))))
     for offset, text in enumerate(texts):
         canvas.text(1, top + offset, text, DIM if scene.dark else INK)
     canvas.text(1, look.rows - 1, scene.footer, DIM)
@@ -175,7 +179,9 @@ def _strip(canvas: Canvas, scene: Scene, look: Look, at: tuple[int, int]) -> int
     blocks, bars = ASCII_BLOCKS if look.ascii_only else BLOCKS, rows - 2
     strip = _resampled(scene.strip, look.columns - 2)
     highest = max((rate for rate in strip if rate is not None), default=0) or 1
-    canvas.text(1, top, f"TOKENS/MIN, highest {tach.text(highest if any(strip) else 0)}", DIM)
+    canvas.text(
+        1, top, f"TOKENS/MIN{scene.span and ', ' + scene.span}, highest {tach.text(highest if any(strip) else 0)}", DIM
+    )
     for x, rate in enumerate(strip):
         eighths = 0 if rate is None else round(rate / highest * bars * 8)
         colour = DIM if scene.dark else COLOURS["danger" if (rate or 0) > look.redline else "good"]

@@ -19,6 +19,7 @@ from claude_gauge.usage import status_topic, usage_topic
 
 CONNECT_S = 5.0
 RETAINED_S = 1.0  # a broker sends what is retained at once
+SPAN = "last 10 min"
 FRAME_S, REST_S = 0.05, 1.0
 FOOTER = "q quits"
 QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
@@ -44,7 +45,7 @@ class Watch:
             stale = self._heard.stale(now)
             if not self.link.connected:
                 stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
-            return Scene(self._heard.usage, stale, now, self._settings.node, self._strip.last(now))
+            return Scene(self._heard.usage, stale, now, self._settings.node, self._strip.last(now), SPAN)
 
     def _payload(self, _topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's signature
         now = time.time()
