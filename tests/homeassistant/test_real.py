@@ -7,11 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 from tests.homeassistant.conftest import BUSY, REST, node
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
+from tests.support.publisher import Publishing, environment
+from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.alerts.decide import Alert
 from claude_gauge.alerts.outlet import to_json
@@ -168,6 +172,37 @@ def test_removed_by_hand(home: RunningHomeAssistant, house_broker: Mosquitto) ->
 
     assert "removed unwanted" in said[0]
     assert "nothing to remove" in said[1]
+
+
+def test_fleet_removed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A fleet that is taken away leaves no nameless device behind: nodes no longer hang below it."""
+    command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--fleet", "--broker", house_broker.url]
+    topic = discovery_topic("homeassistant", "orphan")
+    with Listener(house_broker.port, topic) as listener, node(house_broker, "orphan") as orphan:
+        orphan.say(BUSY)
+        with node(house_broker, "all") as fleet:
+            fleet.say(BUSY)
+            listener.wait(lambda m: b"via_device" in m.payload)
+        heard = len(listener.messages)
+        subprocess.run(command, capture_output=True, check=True)
+        listener.wait(lambda m: b"via_device" not in m.payload, after=heard)
+        wait_until(lambda: not home.states("claude_gauge_all"), "the fleet's entities to be gone")
+
+        assert home.state(orphan.entity("binary_sensor", "hot")) == "on"
+
+
+def test_the_real_publisher(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+    """`claude-gauge publish` makes the device by itself, and tokens that Claude Code uses show on it."""
+    claude = ClaudeHome(tmp_path / "claude")
+    env = environment(claude, tmp_path)
+    more = ["--broker", house_broker.url, "--node", "genuine", "--http", "off"]
+    with Publishing(tmp_path / "log", *more, env=env):
+        home.wait_state("binary_sensor.claude_gauge_genuine_idle", "on")
+        claude.append(assistant(time.time(), 1, model="claude-fable-5", tokens=(10, 1224, 0, 0)))
+
+        home.wait_state("sensor.claude_gauge_genuine_last_model", "fable")
+        home.wait_state("sensor.claude_gauge_genuine_window_5h_tokens", "1234")
+        home.wait_state("binary_sensor.claude_gauge_genuine_idle", "off")
 
 
 def test_broker_crashes(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:

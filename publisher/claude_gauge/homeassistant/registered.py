@@ -55,7 +55,12 @@ class Registered:
         return self._heard.get(self._status) == ONLINE.encode()
 
     def remove(self) -> None:
-        """Take the discovery away: Home Assistant then forgets the device and its entities."""
+        """Take the discovery away: Home Assistant then forgets the device and its entities.
+
+        Where no publisher runs, its last `offline` goes too: nodes look there for whether there is a fleet.
+        """
         self._link.announce(self._topic, b"")
+        if not self.online:
+            self._link.announce(self._status, b"")
         if not self._link.flush(CONNECT_S):
             raise GaugeError(f"{self._link.endpoint.place} did not take the removal; try again")
