@@ -89,7 +89,7 @@ class Inspection:
                 yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there")
                 return
             refused = "password" in why
-            yield Finding(refused, f"{endpoint.place} ({kind}): {what} {why or 'let in'}")
+            yield Finding(refused, f"{endpoint.place} ({kind}): {what} {'refused' if refused else why or 'let in'}")
 
     def _samples(self) -> list[str]:
         """Topics that stand for all kinds, none of them anyone's real one."""
@@ -132,7 +132,7 @@ class Inspection:
             return Finding(ok=False, text=f"{who} was given {_list(topic for topic, _ in wrong)}")
         if missing:
             return Finding(ok=False, text=f"{who} was not given {_list(topic for topic, _ in missing)}")
-        return Finding(ok=True, text=f"{who} was given {len(expected)} messages that it may read, and no other")
+        return Finding(ok=True, text=f"{who} was given what it may read ({len(expected)}), and nothing else")
 
     def _written(self, writer: User, heard: dict[User, list[tuple[str, bytes]]], samples: list[str]) -> Finding:
         came = {topic for messages in heard.values() for topic, payload in messages if payload == writer.name.encode()}

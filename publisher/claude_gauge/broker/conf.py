@@ -64,7 +64,7 @@ def installed(place: str, ports: Ports = PORTS) -> str:
 
 def container() -> str:
     """Write the file for the container of compose.yaml, which opens the plain port to this machine alone."""
-    head = "# What compose.yaml mounts; `claude-gauge broker init broker/own` makes the passwords and certificates.\n"
+    head = "# What compose.yaml mounts; `claude-gauge broker init` makes the passwords and certificates.\n"
     plain, tls, websockets = PORTS
     why = "compose.yaml opens it to this machine alone"
     own = _COMMON.format(place=PLACE_IN_CONTAINER, plain=plain, plain_for=why, tls=tls, websockets=websockets)

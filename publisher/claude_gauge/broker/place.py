@@ -14,6 +14,7 @@ from claude_gauge.errors import GaugeError
 CHECKOUT = Path("broker/own")  # what compose.yaml mounts
 DEBIAN = Path("/etc/mosquitto/claude-gauge")
 MOSQUITTO = "mosquitto"
+IN_CONTAINER = "1883:1883"  # the image's own user
 
 
 def new(settings: Settings) -> Path:
@@ -34,10 +35,12 @@ def present(folder: Path | None, settings: Settings) -> House:
     raise GaugeError(f"no broker in {where}: make one with `claude-gauge broker init`, or name its --folder")
 
 
-def owner() -> str | None:
-    """Name the user that an installed Mosquitto runs as, where we may give files to it."""
+def owner(folder: Path) -> str | None:
+    """Name the user that the broker runs as, where we may give files to it."""
     if os.geteuid() != 0:
         return None
+    if folder == CHECKOUT:
+        return IN_CONTAINER
     try:
         pwd.getpwnam(MOSQUITTO)
     except KeyError:

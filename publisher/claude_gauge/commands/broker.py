@@ -35,10 +35,11 @@ def init(
     from claude_gauge.broker.tell import next_steps, told
 
     settings = config.settings
-    house = House((folder or place.new(settings)).absolute())
+    where = folder or place.new(settings)
+    house = House(where.absolute())
     hosts = host or place.hosts()
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
-    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or place.owner()), today())
+    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or place.owner(where)), today())
     for user in (
         User(name=settings.node, role=Role.PUBLISHER),
         User(name="gauge", role=Role.DEVICE),
