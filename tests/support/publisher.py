@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -30,12 +31,12 @@ def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str
 
 
 class Publishing:
-    """`claude-gauge publish` in the background; its log is in `log`."""
+    """`claude-gauge publish` in the background, `within` another command where one is given; its log is in `log`."""
 
-    def __init__(self, folder: Path, *arguments: str, env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str], within: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "publisher.log"
-        self._command = [sys.executable, "-m", "claude_gauge", "publish", *arguments]
+        self._command = [*within, sys.executable, "-m", "claude_gauge", "publish", *arguments]
         self._env = env
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -60,6 +61,11 @@ class Publishing:
         """Send it a signal and return its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
+        return self._process.wait(deadline_s)
+
+    def wait(self, deadline_s: float = 30) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        assert self._process is not None
         return self._process.wait(deadline_s)
 
     def __enter__(self) -> Self:

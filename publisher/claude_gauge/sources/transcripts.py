@@ -53,6 +53,7 @@ class Transcripts:
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._distrusted_at: float | None = None
+        self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()
 
@@ -186,6 +187,8 @@ class Transcripts:
 
     def _reconcile(self, *, lost: bool) -> None:
         """Scan; what the scan before found grown, and no event told since, shows that events go missing."""
+        if lost:
+            _log.info("file events were lost: looking through all files")
         if self._suspects:
             if not self._polling:
                 _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
@@ -198,6 +201,9 @@ class Transcripts:
         grown = self._tail.scan()
         self._watch.cover(self._tail.folders)
         self._suspects = grown if self._whole and not (lost or began) else set()
+        health, self._told = self._told, self._health()
+        if health != self._told:
+            self._changed()
 
     def _clock_jumped(self) -> bool:
         offset = self._clock() - time.monotonic()

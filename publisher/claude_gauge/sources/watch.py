@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -157,11 +158,13 @@ def _emitting(observer: BaseObserver) -> bool:
 
 def _watches() -> int | None:
     """Count the folders that this process watches by inotify; None where that cannot be told."""
-    count = 0
     try:
-        for descriptor in Path("/proc/self/fd").iterdir():
-            if str(descriptor.readlink()) == "anon_inode:inotify":
-                count += Path("/proc/self/fdinfo", descriptor.name).read_bytes().count(b"inotify wd:")
+        descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are what is wanted
     except OSError:
         return None
+    count = 0
+    for name in descriptors:
+        with contextlib.suppress(OSError):  # closed since, by another thread or by the listing itself
+            if str(Path("/proc/self/fd", name).readlink()) == "anon_inode:inotify":
+                count += Path("/proc/self/fdinfo", name).read_bytes().count(b"inotify wd:")
     return count
