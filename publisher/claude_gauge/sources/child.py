@@ -51,7 +51,6 @@ class Child:
                 kill_group(process)
                 out, err = process.communicate()
             finally:
-                kill_group(process)  # what it may have left running
                 with self._lock:
                     self._running = None
         return Finished(code, out, err.decode("utf-8", "replace"))
@@ -65,6 +64,11 @@ class Child:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a program that was started in a session of its own, and all that it started."""
+    """Kill a program that was started in a session of its own, and all that it started.
+
+    One that has ended is left alone: its number may be another's by now.
+    """
+    if process.returncode is not None:
+        return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)

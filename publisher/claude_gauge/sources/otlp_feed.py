@@ -142,4 +142,4 @@ class OtlpFeed:
 
 def journal_path(state_dir: Path, node: str) -> Path:
     """Where a node keeps what OTLP told it."""
-    return state_dir / f"otlp-{node}.jsonl"
+    return state_dir.expanduser() / f"otlp-{node}.jsonl"
