@@ -96,6 +96,15 @@ def update(
 
 
 @firmware.command()
+@with_settings("redline", "cache_floor")
+def faces(*, config: Config) -> None:
+    """Print the dial faces as an SVG sheet for A4 paper, true to scale, for your redline."""
+    from claude_gauge.device.faces import sheet
+
+    typer.echo(sheet(config.settings.redline, config.settings.cache_floor), nl=False)
+
+
+@firmware.command()
 def logs(*, port: Port = None) -> None:
     """Show what the running firmware says, until Ctrl-C."""
     from claude_gauge.device.cable import Cable

@@ -1,0 +1,75 @@
+"""The drawings for the workshop: true to scale, and of the pins and scales that the firmware really has."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.device.faces import PLACES, RADIUS, sheet
+from claude_gauge.device.wiring import plan, wires
+from claude_gauge.scales import angle, gauges
+from gauge.settings import DEFAULTS
+
+FIRMWARE = Path(__file__).parents[2] / "firmware"
+SVG = "{http://www.w3.org/2000/svg}"
+SAFE = {4, 13, 14, 18, 19, 21, 22, 23, 25, 26, 27, 32, 33}  # outputs that are quiet at boot, on WROVER too
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"), [("dial-faces.svg", sheet(1_000_000)), ("wiring.svg", plan(DEFAULTS))], ids=["faces", "wiring"]
+)
+def test_drawing_is_up_to_date(name: str, drawn: str) -> None:
+    """The drawing beside the firmware is what its generator draws today; an old one is written anew, for review."""
+    path = FIRMWARE / name
+    present = path.read_text() if path.exists() else ""
+    path.write_text(drawn)
+
+    assert present == drawn
+
+
+def test_faces_are_true_to_scale() -> None:
+    """A unit of the drawing is a millimetre on paper; each face is as large as planned."""
+    root = ET.fromstring(sheet(1_000_000))  # noqa: S314 - our own
+    assert root.get("width") == "210mm"
+    assert root.get("viewBox") == "0 0 210 297"
+    rims = [circle for circle in root.iter(SVG + "circle") if float(circle.get("r", 0)) == RADIUS]
+
+    assert [(float(rim.get("cx", 0)), float(rim.get("cy", 0))) for rim in rims] == list(PLACES)
+
+
+@pytest.mark.parametrize("redline", [50_000, 1_000_000, 7.5e6])
+def test_marks_stand_where_the_needle_goes(redline: float) -> None:
+    """Each mark is at the angle of the needle that shows its value, for any redline."""
+    root = ET.fromstring(sheet(redline))  # noqa: S314 - our own
+    for gauge, (x, y) in zip(gauges(redline), PLACES, strict=True):
+        group = next(each for each in root.iter(SVG + "g") if each.get("id") == gauge.name)
+        marks = [p.get("d", "") for p in group.iter(SVG + "path") if p.get("stroke-width") == "0.7"]
+        found = []
+        for mark in marks:
+            outer = [float(n) for n in re.findall(r"[\d.]+", mark)[:2]]
+            found.append(math.degrees(math.atan2(outer[0] - x, y - outer[1])))
+
+        assert found == pytest.approx([angle(gauge.share(tick.value)) for tick in gauge.majors], abs=0.01)
+
+
+def test_pins_are_safe_at_boot() -> None:
+    """The default wiring uses each pin once, and none that twitches at boot or is missing on some module."""
+    pins = [wire.pin for wire in wires(DEFAULTS)]
+
+    assert len(set(pins)) == len(pins) == 10
+    assert set(pins) <= SAFE
+
+
+def test_faces_for_ones_own_redline(tmp_path: Path) -> None:
+    """The command draws the sheet for the settings in force."""
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_REDLINE="200000")
+    done = run("firmware", "faces", env=env)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == sheet(200_000)
