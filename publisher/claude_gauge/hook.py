@@ -13,9 +13,10 @@ from claude_gauge import plan_files, quick_json
 from claude_gauge.plan_files import ANYONE, HOOKS, MAIN, WAIT
 
 # What `setup` asks Claude Code to tell us, and for which kinds of it.
+DIALOGS = ("permission_prompt", "worker_permission_prompt", "elicitation_dialog", "elicitation_url_dialog")
 EVENTS = {
     "PermissionRequest": None,
-    "Notification": "permission_prompt|idle_prompt",
+    "Notification": "|".join((*DIALOGS, "idle_prompt")),
     "UserPromptSubmit": None,
     "PreToolUse": None,
     "PostToolUse": None,
@@ -44,7 +45,7 @@ def note(event: dict[str, object], folder: str, now: float) -> None:
     match event.get("hook_event_name"), event.get("notification_type"):
         case "PermissionRequest", _:
             _begin(folder, session, agent, "permission", now)
-        case "Notification", "permission_prompt":
+        case "Notification", kind if kind in DIALOGS:
             if not waits(folder, session):  # else it only repeats, seconds later, what is known
                 _begin(folder, session, ANYONE, "permission", now)
         case "Notification", "idle_prompt":

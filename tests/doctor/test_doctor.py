@@ -36,7 +36,7 @@ def test_all_is_well(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
         code, found = _examined(env)
 
     assert code == 0
-    assert found.pop("plan figures")["state"] == "off"
+    assert (found.pop("Claude Code")["state"], found.pop("plan figures")["state"]) == ("off", "off")
     assert {name: check["state"] for name, check in found.items()} == dict.fromkeys(
         ["settings", "Claude Code's folder", "file events", "state folder", "broker", "permission", "topic", "HTTP"],
         "ok",

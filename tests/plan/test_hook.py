@@ -12,6 +12,9 @@ from claude_gauge.hook import note
 RAISES = [
     event("PermissionRequest"),
     event("Notification", notification_type="permission_prompt"),
+    event("Notification", notification_type="worker_permission_prompt"),
+    event("Notification", notification_type="elicitation_dialog"),
+    event("Notification", notification_type="elicitation_url_dialog"),
     event("Notification", notification_type="idle_prompt"),
 ]
 CLEARS = ["UserPromptSubmit", "PreToolUse", "PostToolUse", "Stop", "SessionEnd"]
@@ -42,6 +45,14 @@ def test_other_events_say_nothing(tmp_path: Path, name: str) -> None:
     note(event(name), str(tmp_path), 2)
 
     assert len(waiting(tmp_path)) == 1
+
+
+def test_notification_of_something_else(tmp_path: Path) -> None:
+    """A notification that asks nothing of the person, also one that is not known yet, is no wait."""
+    for kind in ("auth_success", "agent_completed", "not_known_yet", None, 3):
+        note(event("Notification", notification_type=kind), str(tmp_path), 0)
+
+    assert waiting(tmp_path) == []
 
 
 def test_stop_with_background_tasks(tmp_path: Path) -> None:

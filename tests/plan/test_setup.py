@@ -17,7 +17,7 @@ from tests.plan.claude import EVENTS, SESSION, event, run, status
 from claude_gauge import plan_files
 from claude_gauge.errors import GaugeError
 from claude_gauge.setup import hooks, statusline
-from claude_gauge.setup.ours import Ours, is_ours, program
+from claude_gauge.setup.ours import Ours, is_fleeting, is_ours, program
 
 OURS = Ours(["/opt/bin/claude-gauge"], "/state")
 NOON = 1_795_435_200.0
@@ -354,3 +354,40 @@ def test_program_is_named_by_its_lasting_path(tmp_path: Path) -> None:
 
     assert program(str(link)) == [str(link)]
     assert program(str(tmp_path / "claude_gauge" / "__main__.py")) == [sys.executable, "-m", "claude_gauge"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fleeting"),
+    [
+        ("/home/p/.cache/uv/archive-v0/abc/bin/claude-gauge", True),
+        ("/home/p/.local/pipx/.cache/abc/bin/claude-gauge", True),
+        ("/Users/p/Library/Caches/x/bin/claude-gauge", True),
+        ("/home/p/.local/bin/claude-gauge", False),
+        ("/home/p/cache/bin/claude-gauge", False),
+    ],
+)
+def test_passing_copy(path: str, *, fleeting: bool) -> None:
+    """A copy that uvx or pipx run made for one call is not what Claude Code should call every day."""
+    assert is_fleeting([path]) is fleeting
+
+
+def doctor(person: Home, **more: str) -> str:
+    """Say what `claude-gauge doctor` says of Claude Code."""
+    done = run(["doctor", "--http", "off"], environ={**person.environ, **more})
+    return next(line for line in done.stdout.decode().splitlines() if "Claude Code" in line and "settings.json" in line)
+
+
+def test_doctor_knows(person: Home, tmp_path: Path) -> None:
+    """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
+    assert "does not call us" in doctor(person)
+    person.setup("--yes")
+    assert "statusline and hooks are in" in doctor(person)
+    assert "looks in" in doctor(person, CLAUDE_GAUGE_STATE_DIR=str(tmp_path / "elsewhere"))
+    content = json.loads(person.settings.read_text())
+    person.settings.write_text(json.dumps({**content, "disableAllHooks": True}))
+    assert "disableAllHooks" in doctor(person)
+    person.settings.write_text(json.dumps(content).replace(sys.executable, "/gone/python"))
+    assert "which is not there" in doctor(person)
+    person.settings.write_text("{")
+
+    assert "broken JSON" in doctor(person)

@@ -28,13 +28,17 @@ def setup(
     import time
 
     from claude_gauge.claude_settings import config_dirs, read
+    from claude_gauge.errors import GaugeError
     from claude_gauge.plan_files import FOLDER, HOOKS, remove
     from claude_gauge.setup import changes
-    from claude_gauge.setup.ours import Ours, program
+    from claude_gauge.setup.ours import Ours, is_fleeting, program
 
     folders = config_dirs(os.environ)
     state_dir = config.settings.state_dir.expanduser().absolute()
-    ours = Ours(program(sys.argv[0]), str(state_dir))
+    words = program(sys.argv[0])
+    if is_fleeting(words) and not undo:
+        raise GaugeError(f"{words[0]} is a passing copy in a cache; install claude-gauge, then run its setup")
+    ours = Ours(words, str(state_dir))
     planned = (
         changes.take_out(folders)
         if undo

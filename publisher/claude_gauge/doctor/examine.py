@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from claude_gauge.config import Config
-from claude_gauge.doctor import broker, feeds, machine, web
+from claude_gauge.doctor import broker, claude_code, feeds, machine, web
 from claude_gauge.doctor.check import Check
 from claude_gauge.sources.roots import transcript_roots
 
@@ -20,6 +20,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield from machine.folders(roots, time.time())
     yield from machine.watches(roots)
     yield from machine.disk(settings)
+    yield from claude_code.claude_code(settings)
     yield from feeds.plan(settings)
     yield from feeds.prometheus(settings)
     yield from feeds.ccusage(settings)

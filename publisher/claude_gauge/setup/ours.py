@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from claude_gauge import fast, plan_files
 
@@ -44,6 +45,11 @@ def program(argv0: str) -> list[str]:
     if os.path.basename(path) == PROGRAM and os.access(path, os.X_OK):  # noqa: PTH119 - as above
         return [path]
     return [sys.executable, "-m", "claude_gauge"]
+
+
+def is_fleeting(words: Sequence[str]) -> bool:
+    """Tell whether the program lies in a cache, where `uvx` and `pipx run` put it and from where it will vanish."""
+    return not {".cache", "Caches"}.isdisjoint(Path(words[0]).parts)
 
 
 def is_ours(command: object, name: str) -> bool:
