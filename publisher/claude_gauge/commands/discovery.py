@@ -33,8 +33,10 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
     """Take a node's device out of Home Assistant."""
+    from claude_gauge import logs
     from claude_gauge.homeassistant.registered import Registered
 
+    logs.to_stderr(config.settings.log_format, level="ERROR")
     node = _node(config.settings, fleet=fleet)
     with Registered(config.settings, node) as registered:
         if not registered.there:

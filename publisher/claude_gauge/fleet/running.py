@@ -19,6 +19,7 @@ from claude_gauge.usage import EXPIRY_S, FLEET_NODE, status_topic, usage_topic
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # silence is noticed by looking
+RETAINED_S = 1.0
 
 
 class Fleet:
@@ -40,6 +41,8 @@ class Fleet:
         refuse_second(self._settings, self._stopping)
         self.link.start()
         try:
+            if self.link.wait_connected(RETAINED_S):
+                self._stopping.wait(RETAINED_S / 4)  # what the broker holds comes first: no needle drops at a restart
             while not self._stopping.is_set():
                 self._turn()
                 self._news.wait(LOOK_S)

@@ -7,6 +7,7 @@ import time
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import AlreadyPublishingError
+from claude_gauge.localhost import answers
 from claude_gauge.mqtt.link import Link
 from claude_gauge.usage import FLEET_NODE, HEARTBEAT_S, ONLINE, status_topic, usage_topic
 
@@ -30,6 +31,9 @@ def refuse_second(settings: Settings, stopping: threading.Event) -> None:
             alive.set()
 
     link = Link(settings, status=None)
+    if not answers(link.endpoint.host, link.endpoint.port):
+        link.stop()
+        return
     link.listen(status_topic(FLEET_NODE), status)
     link.listen(usage_topic(FLEET_NODE), usage)
     link.start()
