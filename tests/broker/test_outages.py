@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.broker.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import wait_until
@@ -110,6 +115,64 @@ def test_frozen_broker(broker: Mosquitto, connect: Connect) -> None:
         reader.wait(lambda heard: heard.payload == b"499")
 
         assert len(reader.messages) < 50
+
+
+def test_broker_frozen_for_long(broker: Mosquitto, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that thaws after the link gave it up several times ends with `online` and the newest value."""
+    monkeypatch.setattr("claude_gauge.mqtt.link.ACK_S", 0.3)
+    monkeypatch.setattr("claude_gauge.mqtt.link.CONNACK_S", 0.5)
+    link = connect(broker.url)
+    link.announce(USAGE, b"old")
+    assert link.flush(10)
+    broker.send(signal.SIGSTOP)
+    link.announce(USAGE, b"new")
+    wait_until(lambda: "does not answer" in link.trouble, "the link to give up and try again")
+    wait_until(lambda: link._backoff._step > 2, "some more attempts")
+    broker.send(signal.SIGCONT)
+    assert link.wait_connected(10)
+
+    def settled() -> bool:
+        with Listener(broker.port, "claude-gauge/#") as reader:
+            reader.wait(lambda heard: heard.topic == USAGE)
+            reader.wait(lambda heard: heard.topic == STATUS)
+            return {heard.payload for heard in reader.messages} == {b"online", b"new"}
+
+    wait_until(settled, "the broker to hold what is true", 15)
+    assert link.version == "MQTT 5"
+
+
+def test_stop_while_connecting(connect: Connect) -> None:
+    """`stop` ends soon though the network swallows every packet."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):  # fills the queue: the next one gets no answer
+                filler = stack.enter_context(socket.socket())
+                filler.settimeout(0)
+                filler.connect_ex(address)
+            link = connect(f"mqtt://127.0.0.1:{address[1]}")
+            began = time.monotonic()
+            link.stop()
+
+            assert time.monotonic() - began < 1.9
+
+
+def test_more_files_than_select_takes(broker: Mosquitto, connect: Connect) -> None:
+    """A process with over a thousand open files still reaches its broker."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    with contextlib.ExitStack() as stack:
+        for _ in range(1200):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        link = connect(broker.url)
+        link.announce(USAGE, b"1")
+
+        assert link.flush(10), link.trouble
+        assert link._connection is not None
+        assert link._connection._client.socket().fileno() > 1024  # type: ignore[union-attr]
+        link.stop()
 
 
 def test_stop_beside_a_frozen_broker(broker: Mosquitto, connect: Connect) -> None:

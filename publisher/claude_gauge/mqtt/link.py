@@ -19,6 +19,7 @@ from claude_gauge.mqtt.connection import LOOK_S, Connection, Identity, close_soc
 from claude_gauge.mqtt.guard import Guard, Repairs, Verdict
 from claude_gauge.mqtt.outbox import Message, Outbox
 from claude_gauge.mqtt.report import Report
+from claude_gauge.mqtt.suspects import Suspects
 from claude_gauge.mqtt.tls import Trust
 from claude_gauge.mqtt.versions import NAMES, Backoff, Versions
 from claude_gauge.mqtt.wake import Wake
@@ -59,7 +60,7 @@ class Link:
         self._outbox = Outbox()
         self._guard = Guard(status) if status else None
         self._report = Report(self.endpoint.place)
-        self._versions, self._backoff = Versions(), Backoff()
+        self._versions, self._backoff, self._suspects = Versions(), Backoff(), Suspects()
         self._listening: list[_Listening] = []
         self._subscribed = 0
         self._repairs = Repairs()
@@ -112,7 +113,7 @@ class Link:
 
     @property
     def trouble(self) -> str:
-        """Why the broker is away, or an empty string."""
+        """Why the broker is away, or does not take what it should; an empty string when all is well."""
         return self._report.trouble
 
     @property
@@ -171,9 +172,14 @@ class Link:
         finally:
             connection.close() if self._stopping else connection.drop()
             self._set(None)
-        if connection.accepted and time.monotonic() - began > HELD_S:
-            self._backoff.reset()
+        if connection.accepted:
+            self._ended(time.monotonic(), began)
         return connection
+
+    def _ended(self, now: float, began: float) -> None:
+        self._suspects.ended(self._outbox.unacked(), now - began, now)
+        if now - began > HELD_S:
+            self._backoff.reset()
 
     def _accepted(self, connection: Connection, deadline: float) -> bool:
         """Wait for the broker's answer to CONNECT."""
@@ -226,6 +232,9 @@ class Link:
         while connection.alive and not connection.clogged and (message := self._outbox.take()):
             if connection.largest_packet is not None and message.size > connection.largest_packet:
                 self._report.refused(message, f"it takes {connection.largest_packet} bytes at most")
+                continue
+            if self._suspects.holds(message, now):
+                self._report.refused(message, f"it closes the connection at {message.size} bytes")
                 continue
             if self._guard:
                 self._guard.said(message.topic, message.payload)

@@ -84,6 +84,11 @@ class Outbox:
             message, _ = self._unacked.pop(mid, (None, 0.0))
             return message
 
+    def unacked(self) -> list[Message]:
+        """List what the broker has not acknowledged."""
+        with self._lock:
+            return [message for message, _ in self._unacked.values()]
+
     def waits_since(self, now: float) -> float:
         """Tell when the oldest unacknowledged message was sent; `now` when there is none."""
         with self._lock:

@@ -10,35 +10,41 @@ log = logging.getLogger(__name__)
 
 
 class Report:
-    """Says each thing once until it changes; `trouble` is why the broker is away, or an empty string."""
+    """Says each thing once until it changes."""
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._refused: set[str] = set()
+        self._away = ""
+        self._refused: dict[str, str] = {}
         self._rival = False
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the broker is away, or does not take something, or an empty string."""
+        return self._away or next(iter(self._refused.values()), "")
 
     def connected(self, version: str) -> None:
         """Say that the broker let us in."""
-        self.trouble = ""
+        self._away = ""
         log.info("connected to broker %s (%s)", self._place, version)
 
     def away(self, why: str) -> None:
         """Say why the broker can't be used at present."""
         trouble = f"broker {self._place} {why}"
-        if trouble != self.trouble:
-            self.trouble = trouble
+        if trouble != self._away:
+            self._away = trouble
             log.warning("%s; trying again", trouble)
 
     def refused(self, message: Message, why: str) -> None:
         """Say that the broker does not take this message, others it does."""
         if message.topic not in self._refused:
-            self._refused.add(message.topic)
-            log.warning("broker %s does not take %s: %s", self._place, message.topic, why)
+            said = f"broker {self._place} does not take {message.topic}: {why}"
+            self._refused[message.topic] = said
+            log.warning("%s", said)
 
     def taken(self, message: Message) -> None:
         """Note that the broker took this message."""
-        self._refused.discard(message.topic)
+        self._refused.pop(message.topic, None)
 
     def rival(self, topic: str, *, there: bool) -> None:
         """Say that another publisher writes to our topics, or no longer does."""

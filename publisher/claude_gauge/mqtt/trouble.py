@@ -41,7 +41,7 @@ def failure(error: BaseException, endpoint: Endpoint) -> str:  # noqa: PLR0911 -
         case ssl.SSLError():
             return handshake(str(error))
         case WebsocketConnectionError():
-            return f"answers, but not as an MQTT websocket at {endpoint.websocket_path}"
+            return f"answers, but not as an MQTT websocket at {str(endpoint.websocket_path).partition('?')[0]}"
         case ConnectionRefusedError():
             return "refuses the connection: nothing listens there"
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
