@@ -6,7 +6,6 @@ transcript records), growing lines, and a day's work three days ago. The truth i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from tests.feeds.otlp import event, metrics, point
 from tests.feeds.receiving import send
+from tests.support.net import wait_until
 from tests.support.parts import part
 from tests.support.prometheus import TOKENS, Series, Server
 from tests.support.transcripts import ClaudeHome, assistant
@@ -207,7 +207,7 @@ def measure(acts: Sequence[Act], now: float, folder: Path, home: ClaudeHome) -> 
         with listening(source):
             for each in tell:
                 each()
-            time.sleep(0.2 if isinstance(source, Joint) else 0)
+            wait_until(lambda: source.read(now).week_tokens is not None, "the history")
             source.read(now + 40)  # metrics are compared with events after a while
             found[name] = Figures.of(source.read(now))
 

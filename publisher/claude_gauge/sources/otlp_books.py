@@ -20,7 +20,7 @@ from claude_gauge.sources.otlp_decode import Point, Request
 from claude_gauge.sources.otlp_meters import Meters, Series, Used, of_kind
 from claude_gauge.tally import KEEP_S
 
-EVENTS_LATE_S = 30.0  # what a session that sends events is given before its metrics are compared
+EVENTS_LATE_S = 15.0  # what a session that sends events is given before its metrics are compared
 FIRST_EVENT_S = 6.0  # what a new session is given to send its first one; Claude Code sends them every 5 s
 SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it tells the event
 RETURN_S = 30 * 86400.0  # a session that was silent for longer is taken for over
