@@ -85,11 +85,19 @@ class Change:
         if self.before is not None:
             backup = _free_name(self.path, now)
             whole_file.create(backup, self.before, stat.S_IMODE(self.path.stat().st_mode))
+        try:
+            self._put()
+        except OSError:
+            if backup is not None:
+                backup.unlink()  # nothing was changed, so there is nothing to go back from
+            raise
+        return backup
+
+    def _put(self) -> None:
         if self.after is None:
             Path(os.path.realpath(self.path)).unlink()
         else:
             whole_file.replace(self.path, self.after)
-        return backup
 
 
 def plan(path: Path, edit: Edit) -> Change:

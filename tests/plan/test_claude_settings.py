@@ -212,6 +212,16 @@ def test_unwritable(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == ""
 
 
+def test_failed_write_leaves_no_trace(settings: Path) -> None:
+    """If the file can't be replaced it stands as it was, and no backup of a change that never was lies about."""
+    (settings.parent / f".settings.json.{os.getpid()}.tmp").mkdir()
+    with pytest.raises(GaugeError, match="cannot write"):
+        plan(settings, add("a", 1)).write(0)
+
+    assert settings.read_text() == HAND_MADE
+    assert backups(settings) == []
+
+
 def test_diff_masks_secrets(settings: Path) -> None:
     """The diff shows the change but no key that stands near it."""
     text = plan(settings, add("umlaut", "ö")).diff()
