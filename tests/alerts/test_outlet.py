@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from tests.alerts.test_decide import at
 from tests.fleet.conftest import NOW
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
+from tests.support.publisher import Publishing, environment
+from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.alerts import Alerts
 from claude_gauge.alerts.decide import Alert
-from claude_gauge.alerts.tell import environment, notify, run
+from claude_gauge.alerts.tell import environment as told_to
+from claude_gauge.alerts.tell import notify, run
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
@@ -67,6 +71,26 @@ def test_topic_and_command(broker: Mosquitto, tmp_path: Path) -> None:
     assert environ["CLAUDE_GAUGE_ALERT_ACCOUNT"] == ""
 
 
+def test_the_real_publisher(broker: Mosquitto, tmp_path: Path) -> None:
+    """`claude-gauge publish` tells an alert when transcripts fill the window, and not again after a restart."""
+    claude = ClaudeHome(tmp_path / "claude")
+    out = tmp_path / "told"
+    more = ["--node", "studio", "--broker", broker.url, "--http", "off", "--ceiling-5h", "1000", "--alerts", "0.5,0.9"]
+    more += ["--alert-command", f"sh -c 'echo $CLAUDE_GAUGE_ALERT_PERCENT >>{out}'"]
+    env = environment(claude, tmp_path)
+    with Listener(broker.port, "claude-gauge/studio/+") as listener:
+        for number, percent in enumerate((60, 20, 15), 1):
+            with Publishing(tmp_path / "log", *more, env=env) as publishing:
+                claude.append(assistant(time.time(), number, tokens=(0, 10 * percent, 0, 0)))
+                tokens = b'"window_5h_tokens":%d,' % (10 * sum((60, 20, 15)[:number]))
+                listener.wait(lambda m, t=tokens: t in m.payload)  # type: ignore[misc]
+                if number != 2:
+                    wait_until(lambda n=number: out.exists() and out.read_text().count("\n") > n // 2, "the command")  # type: ignore[misc]
+                assert publishing.end() == 0
+
+    assert out.read_text().split() == ["60", "95"]
+
+
 def test_restart(broker: Mosquitto, tmp_path: Path) -> None:
     """What was told before a restart is not told again; the next threshold is."""
     with Listener(broker.port) as listener:
@@ -93,7 +117,7 @@ def test_broker_away(broker: Mosquitto, tmp_path: Path) -> None:
 def test_secrets_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The person's command gets its own environment and the figures, but no setting of ours, above all no password."""
     monkeypatch.setenv("CLAUDE_GAUGE_BROKER_PASSWORD", "hunter2")
-    found = environment(Alert(0.8, at(0.9), NOW), os.environ)
+    found = told_to(Alert(0.8, at(0.9), NOW), os.environ)
 
     assert "hunter2" not in found.values()
     assert found["PATH"] == os.environ["PATH"]

@@ -61,6 +61,13 @@ def test_shares_of_the_ceiling_add_up() -> None:
     assert (full.window_5h_pct, full.warn, full.limit_before_reset) == (1.0, True, True)
 
 
+def test_shares_of_sources_that_are_away() -> None:
+    """What two nodes keep of one plan's figure, while their sources are away, is not added up."""
+    found = merged(*(member(n, window_5h_pct=0.5, stall=True) for n in "ab"))
+
+    assert (found.window_5h_pct, found.fuel_source, found.stall, found.warn) == (0.5, None, True, False)
+
+
 def test_two_accounts() -> None:
     """Of two accounts the fuller one is shown, whole and by its label: nothing is added or mixed across them."""
     found = merged(

@@ -40,12 +40,14 @@ def account(members: Sequence[Member], now: float) -> Account:
     """Merge the windows of one account's nodes.
 
     The plan's own figure stands for all nodes; without one, the shares of the ceiling that each node used add up.
+    Figures that nodes keep while their sources are away may be either, so of those only the largest counts.
     """
     plan = _newest([m for m in members if m.usage.fuel_source == "plan"], "window_5h")
     week = _newest([m for m in members if m.usage.window_7d_pct is not None], "window_7d")
-    guesses = [m for m in members if m.usage.fuel_source == "ceiling"] or members
-    fullest = plan or max(guesses, key=lambda m: m.usage.window_5h_pct)
-    share = fullest.usage.window_5h_pct if plan else min(1.0, sum(m.usage.window_5h_pct for m in guesses))
+    guesses = [m for m in members if m.usage.fuel_source == "ceiling"]
+    fullest = plan or max(guesses or members, key=lambda m: m.usage.window_5h_pct)
+    add = guesses and not plan
+    share = min(1.0, sum(m.usage.window_5h_pct for m in guesses)) if add else fullest.usage.window_5h_pct
     minutes = _minutes(members, share)
     resets_at = fullest.usage.window_5h_resets_at
     fuel_source = fullest.usage.fuel_source
