@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from claude_gauge.usage import HEARTBEAT_S, MISSED_HEARTBEATS, OFFLINE, Usage
 
 SILENCE_S = MISSED_HEARTBEATS * HEARTBEAT_S
+CLOCK_S = 1.0  # what a clock may be corrected by in passing
 
 
 def read(payload: bytes) -> Usage | None:
@@ -36,7 +37,7 @@ class Heard:
     def __init__(self) -> None:
         self.usage: Usage | None = None
         self.status = ""
-        self._live_until = 0.0
+        self._live = (0.0, 0.0)
 
     def payload(self, payload: bytes, now: float, *, retained: bool) -> bool:
         """Take a payload; tell whether it was one.
@@ -53,11 +54,11 @@ class Heard:
         self.usage = usage
         made = seconds(usage.updated_at)
         if not retained:
-            self._live_until = now + SILENCE_S
+            self._live = (now, now + SILENCE_S)
         elif made is not None and abs(now - made) <= SILENCE_S:
-            self._live_until = min(now, made) + SILENCE_S
+            self._live = (now, min(now, made) + SILENCE_S)
         else:
-            self._live_until = 0.0
+            self._live = (0.0, 0.0)
 
     def stale(self, now: float) -> str:
         """Say why what is known can't be believed, or "" while it can."""
@@ -65,6 +66,8 @@ class Heard:
             return "publisher offline"
         if self.usage is None:
             return "nothing heard yet"
-        return (
-            "" if now < self._live_until else f"no heartbeat since {self.usage.updated_at[:19].replace('T', ' ')} UTC"
-        )
+        came, until = self._live
+        # A clock that was set back knows nothing of the payload's age: the next heartbeat mends it.
+        if came - CLOCK_S <= now < until:
+            return ""
+        return f"no heartbeat since {self.usage.updated_at[:19].replace('T', ' ')} UTC"

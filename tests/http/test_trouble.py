@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 
 import h11
 import pytest
@@ -17,6 +18,7 @@ from claude_gauge.http.request import BadRequestError, parse
 from claude_gauge.http.shim import Shim
 
 PAYLOAD = usage().to_json()
+SHIM = Shim("127.0.0.1:0", dict)  # one for all of hypothesis's examples
 GOOD = b"GET /usage HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -221,6 +223,15 @@ def test_nothing_left_behind(full: Shim) -> None:
     assert not full._server._idle._due
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _for_any_bytes() -> Iterator[None]:
+    SHIM.start()
+    SHIM.push(PAYLOAD)
+    shown(SHIM.port, PAYLOAD)
+    yield
+    SHIM.stop()
+
+
 tokens = st.text("abcXYZ019-_ :\t\x00é,", max_size=12)
 lines = st.lists(st.tuples(tokens, tokens).map(": ".join) | tokens, max_size=5)
 heads = st.tuples(
@@ -249,3 +260,16 @@ def test_never_more_lenient_than_h11(head: tuple[str, str, str, list[str]]) -> N
     assert isinstance(event, h11.Request)
     assert event.method.decode() == ours.method
     assert event.target.decode() == target
+
+
+@given(
+    st.lists(st.binary(max_size=60) | st.sampled_from([GOOD, GOOD[:-2], b"\r\n", b"Host: localhost\r\n"]), max_size=8)
+)
+@settings(deadline=None, max_examples=60)
+def test_any_bytes(pieces: list[bytes]) -> None:
+    """Whatever bytes arrive, the next client is served as if nothing had been."""
+    with Wire(SHIM.port) as wire:
+        for piece in pieces:
+            wire.send(piece)
+
+    assert get(SHIM.port, "/usage").body == PAYLOAD

@@ -2,15 +2,22 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+from collections.abc import Callable
 
 import pytest
 from tests.support.http import Wire, get, shown
+from tests.support.net import wait_until
 from tests.support.payloads import usage
 
+from claude_gauge.derive import Limits
 from claude_gauge.http.hosts import Hosts
 from claude_gauge.http.shim import Shim
+from claude_gauge.publisher import Publisher
+from claude_gauge.reading import Reading
 
 PAYLOAD = usage().to_json()
+LIMITS = Limits(ceiling_5h=1000, redline=1000, stall_s=600, cache_floor=None, tach="all")
 
 
 def test_the_very_bytes(shim: Shim) -> None:
@@ -254,3 +261,55 @@ def test_stop_is_safe_anytime() -> None:
 
     assert shim._thread is not None
     assert not shim._thread.is_alive()
+
+
+def test_ipv6() -> None:
+    """An IPv6 address in brackets is listened on, and answered to."""
+    shim = Shim("[::1]:0", dict)
+    shim.start()
+    with socket.create_connection(("::1", shim.port), timeout=20) as client:
+        client.sendall(f"GET /healthz HTTP/1.1\r\nHost: [::1]:{shim.port}\r\nConnection: close\r\n\r\n".encode())
+        answer = client.makefile("rb").read()
+    shim.stop()
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"starting" in answer
+
+
+class Counted:
+    """A source that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Begin."""
+
+    def read(self, now: float) -> Reading:  # noqa: ARG002 - a Source's own shape
+        """Know nothing, and count."""
+        self.asked += 1
+        return Reading()
+
+    def due(self, now: float) -> float | None:
+        """Change never."""
+
+    def stop(self) -> None:
+        """End."""
+
+
+def test_a_request_touches_no_source(shim: Shim) -> None:
+    """A thousand requests of every kind ask the source not once; only the publisher's own heartbeat does."""
+    source = Counted()
+    publisher = Publisher(source, LIMITS, [lambda _, payload: shim.push(payload)], node="studio")
+    thread = threading.Thread(target=publisher.run)
+    thread.start()
+    wait_until(lambda: get(shim.port, "/usage").status == 200, "the first payload")
+    before = source.asked
+    with Wire(shim.port) as wire:
+        for number in range(1000):
+            wire.ask(("/usage", "/healthz", "/history", "/scales", "/", "/nothing")[number % 6])
+    after = source.asked
+    publisher.stop()
+    thread.join()
+
+    assert after - before <= 1

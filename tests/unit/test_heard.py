@@ -65,6 +65,15 @@ def test_wrong_clock_mends_with_the_next_heartbeat() -> None:
     assert heard.stale(NOON + 2) == ""
 
 
+def test_clock_set_back() -> None:
+    """A clock that was set back by an hour does not keep a payload alive for an hour."""
+    heard = Heard()
+    heard.payload(payload(NOON), NOON, retained=False)
+
+    assert heard.stale(NOON - 3600) != ""
+    assert heard.stale(NOON - 0.5) == ""
+
+
 def test_offline_beats_a_fresh_payload() -> None:
     """`offline` is believed at once, and `online` lets the payload speak again."""
     heard = Heard()

@@ -153,6 +153,46 @@ def test_old_payload_is_not_made_young_by_opening_the_page(
     shim.stop()
 
 
+def test_title_of_a_tab_in_the_background(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tab that nobody looks at still tells by its title that it is stale."""
+    monkeypatch.setattr(site, "SILENCE_S", 2)
+    shim = Shim("127.0.0.1:0", dict)
+    shim.start()
+    shim.push(usage(window_5h_pct=0.42).to_json())
+    with browser.new_context() as context:
+        context.add_init_script("Object.defineProperty(document, 'hidden', { get: () => true })")
+        cluster = Cluster(context, f"http://localhost:{shim.port}/")
+        cluster.page.wait_for_function("() => document.title.startsWith('42 %')")
+        cluster.page.wait_for_function("() => document.title.startsWith('STALE')")
+
+        assert cluster.complaints == []
+    shim.stop()
+
+
+def test_clock_set_back_or_laptop_asleep(browser: Browser, shim: Shim) -> None:
+    """Neither a wall clock set back nor a steady clock that stood still keeps an old payload alive."""
+    with browser.new_context() as context:
+        cluster = Cluster(context, f"http://localhost:{shim.port}/")
+        said = cluster.page.evaluate(
+            """async (payload) => {
+              const { Heard } = await import("./heard.js");
+              const heard = new Heard(45), said = [];
+              heard.trouble = "";
+              let steady = 1e6;
+              performance.now = () => steady;
+              for (const [wall, ran] of [[10, 10], [-3600, 46], [46, 0], [10, 10]]) {
+                heard.payload(payload, 1000);
+                steady += ran * 1000;
+                said.push(heard.stale(1000 + wall));
+              }
+              return said;
+            }""",
+            usage().to_json().decode(),
+        )
+
+    assert said == ["", "no heartbeat", "no heartbeat", ""]
+
+
 def test_markup_in_a_model_name(open_cluster: Open, shim: Shim) -> None:
     """A model, a node or a source full of markup is shown as the text that it is."""
     evil = "<img src=x onerror=alert(1)>"
@@ -269,7 +309,10 @@ def test_fifty_tabs(context: BrowserContext, shim: Shim) -> None:
         tab.shows("window_5h_pct", "77 %")
 
     assert shim._server is not None
-    assert len(shim._server._streams) == 1
+    streams = shim._server._streams
+    assert len(streams) == 1
+    context.close()
+    wait_until(lambda: not streams, "the stream to end with the last tab")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -349,7 +392,7 @@ def test_memory_of_the_publisher(open_cluster: Open, shim: Shim) -> None:
     shim.push(usage(rate_1m=800_000).to_json())
     cluster = open_cluster()
     cluster.live()
-    cluster.page.wait_for_function("document.getElementById('strip-text').textContent.includes('900 k')")
+    cluster.page.wait_for_function("() => document.getElementById('strip-text').textContent.includes('900 k')")
 
     assert str(cluster.page.get_attribute("#strip path.rate", "d")).count("M") >= 9
 

@@ -56,7 +56,7 @@ def parse(head: bytes) -> Request:
         path=path,
         query=query,
         host=_name(authority or headers.get("host", [""])[0]),
-        keep_alive="close" not in options if newer else "keep-alive" in options,
+        keep_alive=newer and "close" not in options,
         has_body="transfer-encoding" in headers or headers.get("content-length", ["0"]) != ["0"],
         if_none_match=",".join(headers.get("if-none-match", [])),
     )

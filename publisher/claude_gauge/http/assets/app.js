@@ -131,14 +131,14 @@ function shine(lamp, usage) {
 }
 
 function show() {
-  if (document.hidden) return;
   const why = heard.stale(seconds());
+  told(why);
+  if (document.hidden) return; // nobody sees the needles, but the tab's title is seen
   const usage = why ? null : heard.usage;
   document.documentElement.toggleAttribute("data-stale", Boolean(why));
   for (const dial of dials) dial.show(usage && usage[dial.gauge.field]);
   for (const lamp of lamps) shine(lamp, usage);
   write(heard.usage ?? {}, usage);
-  told(why);
   move();
 }
 
@@ -150,7 +150,8 @@ function told(why) {
   band.hidden = !why || why === CONNECTING;
   const state = document.getElementById("state"), word = why ? "not live" : "live";
   if (state.textContent !== word) state.textContent = word;
-  document.title = why ? "STALE · claude-gauge" : `${percent(heard.usage.window_5h_pct)} · ${short(heard.usage.rate_1m)}/min · claude-gauge`;
+  const title = why ? "STALE" : `${percent(heard.usage.window_5h_pct)} · ${short(heard.usage.rate_1m)}/min`;
+  document.title = `${title} · claude-gauge`;
 }
 
 function write(usage, live) {
