@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,24 @@ def test_ctrl_c(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
 
         assert terminal.code() == 130
         assert "CLAUDE GAUGE" not in terminal.screen()
+
+
+def test_ctrl_z(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
+    """Ctrl-Z gives the shell its terminal back, and `fg` draws the cluster again."""
+    publish(broker, usage().to_json())
+    with Terminal(folder, ["bash", "-c", "PS1='shell> ' exec bash --norc -i 2>/dev/tty"], env) as terminal:
+        terminal.wait("shell>")
+        terminal.press(f"{shlex.join(COMMAND)} --broker {broker.url}", "Enter")
+        terminal.wait("42 %")
+        terminal.press("C-z")
+        suspended = terminal.wait("Stopped")
+        terminal.press("fg", "Enter")
+        again = terminal.wait("42 %")
+        terminal.press("q")
+        terminal.wait("shell>")
+
+    assert "CLAUDE GAUGE" not in suspended
+    assert "LIVE" in again
 
 
 def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -26,20 +26,27 @@ class Screen:
         self._news, self._ring = os.pipe()
         os.set_blocking(self._ring, False)
         os.set_blocking(self._news, False)
+        self.taken_again = False  # what was shown is gone
 
     def __enter__(self) -> Self:
         self._before = termios.tcgetattr(self._stdin)
-        self._resize_before = signal.signal(signal.SIGWINCH, self._resized)
-        self._term_before = signal.signal(signal.SIGTERM, self._ended)
-        tty.setcbreak(self._stdin)
-        self._write(ENTER)
+        handlers = {signal.SIGWINCH: self._resized, signal.SIGTERM: self._ended, signal.SIGTSTP: self._suspended}
+        self._handlers_before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._take()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._give_back()
+        for number, handler in self._handlers_before.items():
+            signal.signal(number, handler)
+
+    def _take(self) -> None:
+        tty.setcbreak(self._stdin)
+        self._write(ENTER)
+
+    def _give_back(self) -> None:
         self._write(LEAVE)
         termios.tcsetattr(self._stdin, termios.TCSADRAIN, self._before)
-        signal.signal(signal.SIGWINCH, self._resize_before)
-        signal.signal(signal.SIGTERM, self._term_before)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -68,6 +75,16 @@ class Screen:
         return os.read(self._stdin, 64).decode("utf-8", "replace") or "q"  # a closed terminal quits
 
     def _resized(self, _number: int, _frame: FrameType | None) -> None:
+        self.ring()
+
+    def _suspended(self, number: int, _frame: FrameType | None) -> None:
+        """Give the terminal back for as long as Ctrl-Z lasts."""
+        self._give_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # stops here until `fg`
+        signal.signal(number, self._suspended)
+        self._take()
+        self.taken_again = True
         self.ring()
 
     def _ended(self, _number: int, _frame: FrameType | None) -> None:

@@ -112,7 +112,8 @@ def _show(watch: Watch, screen: Screen, look: Look, footer: Callable[[], str]) -
         columns, rows = screen.size
         scene = replace(watch.scene(time.time()), footer=footer())
         picture, moving = _frame(scene, needles, replace(look, columns=columns, rows=rows), elapsed)
-        if picture != drawn:
+        if picture != drawn or screen.taken_again:
+            screen.taken_again = False
             screen.show(picture)
             drawn = picture
         wait = FRAME_S if moving else REST_S
