@@ -323,6 +323,35 @@ def test_check_without_a_broker(house: House) -> None:
     assert (False, f"localhost:{house.register().ports[1]} (TLS): nothing listens there") in findings(house)
 
 
+def test_check_after_add_without_reload(closed: Closed, house: House) -> None:
+    """A user that the broker does not know yet fails the check, with what to do; one without a password is named."""
+    house.password_file("clock").unlink()
+    found = findings(house)
+    house.add(User(name="second", role=Role.VIEWER))
+    later = findings(house)
+
+    assert (True, "not tried, their passwords are no longer here: clock") in found
+    assert any(not ok and "second; has the broker read its files again?" in text for ok, text in later)
+    assert answers(closed.port)
+
+
+def test_new_certificate(house: House, visit: Visit) -> None:
+    """A certificate for other hosts is signed by the same CA: clients go on, under the new name only."""
+    house.certify(["localhost"], today())
+    with Closed(house.folder.parent / "running", house):
+        assert visit.link("desk").wait_connected(10)
+        port = house.register().ports[1]
+        elsewhere = Settings(
+            broker=f"mqtts://desk@127.0.0.1:{port}",
+            broker_ca=house.ca,
+            broker_password_file=house.password_file("desk"),
+        )
+        link = Link(elsewhere, status=None)
+        visit.links.append(link)
+        link.start()
+        wait_until(lambda: "not accepted" in link.trouble, "the wrong name to be told")
+
+
 def mode(path: Path) -> str:
     """A file's permission bits."""
     return oct(path.stat().st_mode & 0o777)

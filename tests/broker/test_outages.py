@@ -117,6 +117,24 @@ def test_frozen_broker(broker: Mosquitto, connect: Connect) -> None:
         assert len(reader.messages) < 50
 
 
+def test_clogged_network(broker: Mosquitto, connect: Connect) -> None:
+    """What the network does not take waits, and goes out whole and newest when it flows again."""
+    link = connect(broker.url)
+    assert link.flush(10)
+    broker.send(signal.SIGSTOP)
+    for number in range(20):
+        link.announce(f"claude-gauge/here/{number}", b"old" * 300_000)
+    wait_until(lambda: link._connection is not None and link._connection.clogged, "the network to be full")
+    for number in range(20):
+        link.announce(f"claude-gauge/here/{number}", b"%d" % number)
+    broker.send(signal.SIGCONT)
+
+    assert link.flush(20), link.trouble
+    with Listener(broker.port, "claude-gauge/here/+") as late:
+        for number in range(20):
+            late.wait(lambda heard, number=number: heard.payload == b"%d" % number)  # type: ignore[misc]
+
+
 def test_broker_frozen_for_long(broker: Mosquitto, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that thaws after the link gave it up several times ends with `online` and the newest value."""
     monkeypatch.setattr("claude_gauge.mqtt.link.ACK_S", 0.3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import socket
 import socketserver
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -211,11 +212,43 @@ def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
         wait_until(lambda: len(heard) == 201, "all messages")
 
 
+def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
+    """Packets that came in one TLS record are all read: the kernel tells only of the first."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls / "broker.crt", tls / "broker.key")
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reader = connect(f"mqtts://localhost:{server.getsockname()[1]}", broker_ca=tls / "ca.crt", status=None)
+        reader.listen("t", lambda _topic, payload, _retained: heard.append(payload))
+        with context.wrap_socket(server.accept()[0], server_side=True) as peer:
+            peer.recv(4096)
+            peer.sendall(b"\x20\3\0\0\0")
+            subscribe = peer.recv(4096)
+            suback = b"\x90\4" + subscribe[2:4] + b"\0\0"
+            peer.sendall(suback + b"".join(b"\x30\5\0\1t\0" + b"%d" % number for number in range(5)))
+
+            wait_until(lambda: heard == [b"0", b"1", b"2", b"3", b"4"], "all five", 2)
+
+
 def test_tls_unknown_ca(tls: Path, connect: Connect) -> None:
     """A certificate signed by nobody we know is refused, with what to do."""
     with TlsMosquitto(tls / "broker", tls) as broker:
         told(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "stranger.crt"), "broker_ca")
         told(connect(f"mqtts://localhost:{broker.port}"), "certificate that is not accepted")
+
+
+def test_tls_renewed_ca(tls: Path, connect: Connect) -> None:
+    """A CA file that is renewed while we wait is read again."""
+    with TlsMosquitto(tls / "broker", tls) as broker:
+        own = tls / "own.crt"
+        own.write_bytes((tls / "stranger.crt").read_bytes())
+        link = connect(f"mqtts://localhost:{broker.port}", broker_ca=own)
+        told(link, "broker_ca")
+        own.write_text("half a file")
+        told(link, "no readable CA")
+        own.write_bytes((tls / "ca.crt").read_bytes())
+
+        assert link.wait_connected(10)
 
 
 def test_tls_other_name(tls: Path, ca: Pair, connect: Connect) -> None:

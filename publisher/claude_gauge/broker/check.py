@@ -49,8 +49,12 @@ class Inspection:
         try:
             missing = [user.name for user, visitor in visitors.items() if not visitor.inside]
             if missing:
-                yield Finding(ok=False, text=f"not let in with their own password: {', '.join(missing)}")
+                advice = "has the broker read its files again?"
+                yield Finding(ok=False, text=f"not let in with their own password: {', '.join(missing)}; {advice}")
                 return
+            untried = [user.name for user in self._register.users.values() if user not in visitors]
+            if untried:
+                yield Finding(ok=True, text=f"not tried, their passwords are no longer here: {', '.join(untried)}")
             yield from self._deliveries(visitors)
             yield from self._oversize(visitors)
         finally:
