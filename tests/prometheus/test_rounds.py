@@ -132,6 +132,7 @@ def test_two_processes_in_one_series(tmp_path: Path) -> None:
     [figures] = go(tmp_path, past, [NOON + HOUR])
 
     assert figures.shared
+    assert figures.anonymous
     assert figures.block.tokens < 5000
 
 
@@ -148,6 +149,7 @@ def test_both_namings(tmp_path: Path) -> None:
     [figures] = go(tmp_path, past, [NOON + 600])
 
     assert figures.block.tokens == 14 * 110
+    assert not figures.anonymous
 
 
 def test_rolling_week_ends(tmp_path: Path) -> None:

@@ -113,4 +113,6 @@ def _health(figures: Figures) -> Health:
         return Health(NAME, ok=False, why="no Claude Code metrics")
     if figures.shared:
         return Health(NAME, ok=False, why="sessions share a series", degraded=True)
+    if figures.anonymous:
+        return Health(NAME, ok=False, why="no session ids: inexact", degraded=True)
     return Health(NAME)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.errors import GaugeError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 SKEW_S = 2.0  # the Date header tells whole seconds only
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _WHY = {
     HTTPStatus.UNAUTHORIZED: "401: credentials refused",
     HTTPStatus.FORBIDDEN: "403: not allowed",
@@ -112,6 +114,7 @@ class Engine:
                 auth=(given.prometheus_user, password) if given.prometheus_user is not None else None,
                 verify=verify,
                 timeout=self._timeout_s,
+                trust_env=urlsplit(self._base).hostname not in _LOOPBACK,  # no proxy leads back to this machine
             )
         return self._client
 

@@ -26,13 +26,17 @@ _KINDS = {"input": "input", "output": "output", "cacheRead": "cache_read", "cach
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a round found; `seen` is false where the engine never had Claude Code's metrics."""
+    """What a round found; `seen` is false where the engine never had Claude Code's metrics.
+
+    `shared`: two processes write to one series in turns. `anonymous`: no session ids, so that they might.
+    """
 
     traffic: Traffic
     block: Block
     week: int
     seen: bool
     shared: bool
+    anonymous: bool
     partial: bool
 
 
@@ -77,7 +81,15 @@ class Rounds:
             model=self._model,
             newest_at=None if self._newest_at is None else min(now, self._newest_at - skew),
         )
-        return Figures(traffic, block, self._week[1], self._seen, self._sums.shared, self._sums.partial)
+        return Figures(
+            traffic,
+            block,
+            self._week[1],
+            seen=self._seen,
+            shared=self._sums.shared,
+            anonymous=self._sums.anonymous,
+            partial=self._sums.partial,
+        )
 
     def _recall(self, at: float) -> None:
         """Learn from the history when tokens came in."""

@@ -50,6 +50,11 @@ class Sums:
         """Tell whether two processes write to one series in turns: no query can count that."""
         return any(self._flaps.values())
 
+    @property
+    def anonymous(self) -> bool:
+        """Tell whether there are series without a session id, which several sessions may share."""
+        return any("" in sessions for sessions in self._known.values())
+
     def ask(self, at: float, windows: Mapping[str, float]) -> dict[str, list[Sample]]:
         """Ask what came in during each window: a name and its length in seconds."""
         found = self._ask(at, windows)
