@@ -67,6 +67,7 @@ def test_a_scripted_hour(tmp_path: Path, kind: str) -> None:
     assert found[1800].traffic.model == "opus"
     assert found[1800].traffic.minute.total == 28_000
     assert found[3600].block.tokens == 14 * 3500
+    assert all(figures.week == figures.block.tokens for figures in found.values())
     assert found[3600].week == 14 * 3500
     assert found[3600].traffic.newest_at == NOON + 1800
 

@@ -53,7 +53,7 @@ class Rounds:
         self._until: float | None = None
         self._newest_at: float | None = None
         self._model = ""
-        self._week = (float("-inf"), 0)
+        self._week, self._week_at = 0.0, float("-inf")
         self._seen = False
 
     def take(self, now: float) -> Figures:
@@ -69,9 +69,7 @@ class Rounds:
         sums = self._sums.ask(at, {"since": since, "minute": _MINUTE_S, "five": _FIVE_S})
         self._moved(sums["since"], at)
         block = self._block(at)
-        if not 0 <= at - self._week[0] < _SLOW_S:
-            week = self._sums.ask(at, {"week": WEEK_S})["week"]
-            self._week = (at, round(_tokens(week).total))
+        self._count_week(at, sums["since"])
         self._seen = self._seen or self._newest_at is not None or self._exists(at)
         self._until = at
         traffic = Traffic(
@@ -84,7 +82,7 @@ class Rounds:
         return Figures(
             traffic,
             block,
-            self._week[1],
+            round(self._week),
             seen=self._seen,
             shared=self._sums.shared,
             anonymous=self._sums.anonymous,
@@ -108,6 +106,7 @@ class Rounds:
                 except TroubleError as trouble:
                     _log.info("Prometheus tells nothing from before the last day: %s", trouble.why)
         self._until = end
+        self._week_at = float("-inf")
 
     def _replay(self, start: float, end: float) -> None:
         if end <= start:
@@ -144,6 +143,13 @@ class Rounds:
         sums = self._sums.ask(at, {name: at - block.start})
         skew = self._engine.skew
         return Block(round(_tokens(sums[name]).total), block.start - skew, block.end - skew)
+
+    def _count_week(self, at: float, since: list[Sample]) -> None:
+        """Add what came in; ask anew now and then, for what is older than 7 days drops out."""
+        self._week += _tokens(since).total
+        if not 0 <= at - self._week_at < _SLOW_S:
+            self._week = _tokens(self._sums.ask(at, {"week": WEEK_S})["week"]).total
+            self._week_at = at
 
     def _exists(self, at: float) -> bool:
         answer = self._engine.now(f"count(last_over_time({self._tokens}[{promql.LONG_BEFORE}]))", at)
