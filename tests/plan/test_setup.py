@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from tests.plan.claude import EVENTS, SESSION, event, run, status
 
 from claude_gauge import plan_files
+from claude_gauge.config import Settings
+from claude_gauge.doctor.claude_code import claude_code
 from claude_gauge.errors import GaugeError
 from claude_gauge.setup import hooks, statusline
 from claude_gauge.setup.ours import Ours, is_fleeting, is_ours, program
@@ -371,23 +373,26 @@ def test_passing_copy(path: str, *, fleeting: bool) -> None:
     assert is_fleeting([path]) is fleeting
 
 
-def doctor(person: Home, **more: str) -> str:
-    """Say what `claude-gauge doctor` says of Claude Code."""
-    done = run(["doctor", "--http", "off"], environ={**person.environ, **more})
-    return next(line for line in done.stdout.decode().splitlines() if "Claude Code" in line and "settings.json" in line)
-
-
 def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
-    assert "does not call us" in doctor(person)
+    environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}
+
+    def found(state_dir: Path = person.state) -> str:
+        (check,) = claude_code(Settings(state_dir=state_dir), environ)
+        return f"{check.state}: {check.found}"
+
+    assert found().startswith("off: ")
     person.setup("--yes")
-    assert "statusline and hooks are in" in doctor(person)
-    assert "looks in" in doctor(person, CLAUDE_GAUGE_STATE_DIR=str(tmp_path / "elsewhere"))
+    assert found() == f"ok: statusline and hooks are in {person.settings}"
+    assert found(tmp_path / "elsewhere").startswith("warn: ")
     content = json.loads(person.settings.read_text())
     person.settings.write_text(json.dumps({**content, "disableAllHooks": True}))
-    assert "disableAllHooks" in doctor(person)
+    assert "disableAllHooks" in found()
     person.settings.write_text(json.dumps(content).replace(sys.executable, "/gone/python"))
-    assert "which is not there" in doctor(person)
+    assert found().endswith("calls /gone/python, which is not there")
+    del content["statusLine"]
+    person.settings.write_text(json.dumps(content))
+    assert found().endswith("calls us for 8 of 9 things")
     person.settings.write_text("{")
 
-    assert "broken JSON" in doctor(person)
+    assert "broken JSON" in found()
