@@ -23,6 +23,7 @@ class Device:
     """Show, link, clock, watchdog and updates of one cluster."""
 
     def __init__(self, settings: "dict[str, Any]") -> None:
+        board.prepare()
         settings["id"] = settings["id"] or board.identity()
         self.settings = settings
         self.clock = Clock()

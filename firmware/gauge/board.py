@@ -1,6 +1,7 @@
 """The ESP32 itself: the one module that imports `machine`. `sim` and the tests put a virtual board in its place."""
 
 import gc
+import sys
 import time
 
 import esp32
@@ -8,6 +9,8 @@ import machine
 import neopixel
 import network
 
+FULL_SPEED_HZ = 240_000_000
+HEAP_SWEEP = 16_384  # bytes between sweeps: often and short, and no hole fills up with what will stay
 HIGH_US = 10  # of a step pulse; the drivers ask for half a microsecond
 
 
@@ -34,6 +37,8 @@ class Ws2812:
     """The lamps as a chain of WS2812 pixels."""
 
     def __init__(self, pin: int, count: int) -> None:
+        if any(kind in getattr(sys.implementation, "_machine", "") for kind in ("S2", "S3")):
+            esp32.RMT.bitstream_channel(None)  # they have four transmitters, and the needles have them all
         self._pixels = neopixel.NeoPixel(machine.Pin(pin, machine.Pin.OUT), count)
 
     def show(self, colours: list) -> None:
@@ -54,6 +59,15 @@ class Leds:
         levels = list(colours[0]) + [max(colour) for colour in colours[1:]]
         for led, level in zip(self._pwms, levels):
             led.duty_u16(level * 257)
+
+
+def prepare() -> None:
+    """Run as fast as the chip can, so that a needle's next steps are soon worked out, and keep the heap in order."""
+    gc.threshold(HEAP_SWEEP)
+    try:
+        machine.freq(FULL_SPEED_HZ)
+    except ValueError:
+        pass  # a smaller chip that has its own limit
 
 
 def out(pin: int, level: int = 0) -> machine.Pin:

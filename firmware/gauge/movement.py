@@ -47,7 +47,11 @@ class Quad:
         if segment:
             way, waits = segment
             self._direction(self._up if way > 0 else 1 - self._up)
-            self._pulses.play(waits)
+            try:
+                self._pulses.play(waits)
+            except MemoryError:
+                self.needle.undo(way, len(waits))
+                raise
 
 
 class Direct:

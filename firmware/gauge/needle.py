@@ -10,8 +10,9 @@ FULL_STEPS = 945  # an X27.168 turns 315 degrees in full steps of 1/3 degree
 # Steps since rest and the microseconds per full step that the movement is known to follow up to there.
 KNOWN_GOOD = ((20, 3000), (50, 1500), (100, 1000), (150, 800), (300, 600))
 TOP_US = 1500
-# Above 300 ms an interrupted RMT transmission can panic; a new target waits for the running segment, too.
-SEGMENT_US = 150_000
+# Above 300 ms an interrupted RMT transmission can panic. A new target waits for the running segment, and a segment's
+# pulses must find room in one piece of heap: both want it shorter still.
+SEGMENT_US = 100_000
 
 
 class Ramp:
@@ -75,29 +76,37 @@ class Needle:
         It starts and ends slowly enough to stop dead: whoever plays it may be late for the next one (a collection
         of garbage, a blocking look-up of a name) and costs smoothness, never position.
         """
-        ramp, spent = self.ramp, 0
+        if (self.target - self.at) * self._way <= 0 and self._speed <= self.ramp.slow:
+            self._speed = 0
+            if not self._turn():
+                return None
+        # Locals alone in this loop: it runs for every single step, and a chip's Python is slow.
+        table, brakes, slow, top = self.ramp.waits, self.ramp.brakes, self.ramp.slow, self.ramp.top
+        way, speed, spent = self._way, self._speed, 0
+        left = (self.target - self.at) * way
         waits: list = []
-        while True:
-            left = (self.target - self.at) * self._way
-            speed = max(self._speed - 1, min(self._speed + 1, ramp.top, left))
-            if left <= 0 and self._speed <= ramp.slow:
-                speed = 0
-            elif not waits:
-                speed = min(speed, ramp.slow)
-            if speed == 0:
-                self._speed = 0
-                if waits or not self._turn():
-                    break
-                continue
-            while speed > ramp.slow and spent + ramp.waits[speed] + ramp.brakes[speed] > limit_us:
-                speed -= 1
-            if spent + ramp.waits[speed] > limit_us:
+        while left > 0 or speed > slow:
+            wanted = max(speed - 1, min(speed + 1, top, left))
+            if wanted > slow:
+                if not waits:
+                    wanted = slow
+                while wanted > slow and spent + table[wanted] + brakes[wanted] > limit_us:
+                    wanted -= 1
+            wait = table[wanted]
+            if spent + wait > limit_us:
                 break
-            self._speed = speed
-            self.at += self._way
-            waits.append(ramp.waits[speed])
-            spent += ramp.waits[speed]
-        return (self._way, waits) if waits else None
+            spent += wait
+            speed = wanted
+            left -= 1
+            waits.append(wait)
+        self.at += way * len(waits)
+        self._speed = speed
+        return way, waits
+
+    def undo(self, way: int, steps: int) -> None:
+        """Take back a segment that could not be played; the needle stands where it stood."""
+        self.at -= way * steps
+        self._speed = 0
 
     def _turn(self) -> bool:
         # Standing still: face the target, and tell whether there is any way to go.

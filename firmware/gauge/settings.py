@@ -27,7 +27,7 @@ DEFAULTS = {
     "reset_pin": 32,  # of the quad driver; -1: tied to 3.3 V
     "lamps": {"kind": "ws2812", "pins": [33], "brightness": 0.5, "night": []},  # night: ["22:00", "07:00", 0.1]
     "sweep": True,  # show the whole scale at power-on, as a car does
-    "watchdog_ms": 10_000,  # 0: off
+    "watchdog_ms": 30_000,  # longer than the look-up of a name may block; 0: off
     "ota_key": "",  # updates over the air need one
     "prove_s": 60,  # an update that was connected and alive for so long is trusted
     "portal": {"http": 80, "dns": 53},

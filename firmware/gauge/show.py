@@ -1,6 +1,7 @@
 """What needles and lamps show, ten times as often as an eye can see; fed by the link, never waiting for it."""
 
 import asyncio
+import gc
 
 from gauge import lamps
 from gauge.scale import GAUGES, share
@@ -72,7 +73,11 @@ class Show:
             now_ms = self._clock.ms()
             self.worst_ms = max(self.worst_ms, now_ms - self.beat_ms)
             self.beat_ms = now_ms
-            self.tick(now_ms)
+            try:
+                self.tick(now_ms)
+            except MemoryError:  # no step is lost by it: the next tick tries again, with the heap swept
+                print("show: out of memory")
+                gc.collect()
             await asyncio.sleep(TICK_S)
 
     def tick(self, now_ms: int) -> None:

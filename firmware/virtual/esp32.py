@@ -20,6 +20,7 @@ class RMT:
 
     def wait_done(self) -> bool:
         """Tell whether nothing is being played."""
+        hardware.board.alive()
         return hardware.now_us() >= self._end_us
 
     def write_pulses(self, durations: list, data: bool = True) -> None:

@@ -80,6 +80,7 @@ class Hardware:
         self.by_coil: dict = {}
         self.directions: dict = {}
         self.wifi_ms = 300
+        self.bites_us: int | None = None  # when the watchdog bites, if it was started
         try:
             with open("config.json") as file:
                 settings = json.load(file)
@@ -99,6 +100,12 @@ class Hardware:
                 motor.pins = tuple(pins)
                 for pin in pins:
                     self.by_coil[pin] = motor
+
+    def alive(self) -> None:
+        """See whether the watchdog has bitten by now: that is a reset."""
+        if self.bites_us is not None and now_us() > self.bites_us:
+            tell("watchdog")
+            sys.exit(3)
 
     def set(self, pin: int, level: int) -> None:
         """Set an output."""

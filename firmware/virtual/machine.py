@@ -40,19 +40,16 @@ class PWM:
 
 
 class WDT:
-    """The watchdog; it can't bite, but it tells when it would have."""
+    """The watchdog; it bites when the next pulse or pixel is due after its time."""
 
     def __init__(self, *, timeout: int) -> None:
         self._timeout = timeout
-        self._fed_us = hardware.now_us()
         self._fed = 0
+        hardware.board.bites_us = hardware.now_us() + 1000 * timeout
 
     def feed(self) -> None:
         """Pat it."""
-        now_us = hardware.now_us()
-        if now_us - self._fed_us > 1000 * self._timeout:
-            hardware.tell("fault", "the watchdog would have bitten")
-        self._fed_us = now_us
+        hardware.board.bites_us = hardware.now_us() + 1000 * self._timeout
         self._fed += 1
         if self._fed % 20 == 0:  # five seconds: what is really in use, for whoever looks for a leak
             gc.collect()
@@ -66,6 +63,10 @@ class RTC:
         """Set it."""
         told = time.mktime(fields[:3] + fields[4:7] + (0, 0) + (() if sys.implementation.name != "cpython" else (0,)))
         hardware.tell("clock", told)
+
+
+def freq(_hz: int) -> None:
+    """Set the processor's speed."""
 
 
 def unique_id() -> bytes:

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, linked, rests, shows, told
 from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.net import free_port
 
+from claude_gauge import __version__
+from claude_gauge.device.files import fixed, modules
 from claude_gauge.device.simulator import Simulator
+from claude_gauge.device.update import version
 from claude_gauge.usage import stamp, usage_topic
 
 CRUISE = {
@@ -212,3 +216,31 @@ def test_publishers_topic_is_ours(gauge: Simulator) -> None:
     """Board and publisher mean the same topic."""
     assert usage_topic(NODE) == f"claude-gauge/{NODE}/usage"
     assert gauge.running
+
+
+def test_watchdog_restarts_a_hung_link(broker: Mosquitto, tmp_path: Path) -> None:
+    """A link that hangs for good takes the watchdog's food away, though the needles still live: the board restarts."""
+    flash = tmp_path / "flash"
+    (flash / "gauge").mkdir(parents=True)
+    for path in modules():
+        (flash / "gauge" / path.name).write_bytes(path.read_bytes())
+    for path in fixed():
+        (flash / path.name).write_bytes(path.read_bytes())
+    link = (flash / "gauge" / "link.py").read_text()
+    hung = link.replace("        await self._join()\n", "        await asyncio.sleep(3600)\n")
+    assert hung != link
+    (flash / "gauge" / "link.py").write_text(hung)
+    with board(flash, broker.port, watchdog_ms=2000) as gauge:
+        assert gauge.wait(lambda: gauge.starts == 2, 60), gauge.log
+
+
+def test_watchdog_leaves_a_patient_board_alone(tmp_path: Path) -> None:
+    """A board without Wi-Fi and broker waits for hours if need be: that is no reason for a restart."""
+    with board(tmp_path / "flash", free_port(), watchdog_ms=1500, wifi={"ssid": "home"}) as gauge:
+        assert not gauge.wait(lambda: gauge.starts > 1, 8), gauge.log
+        assert gauge.running
+
+
+def test_firmware_has_the_packages_version() -> None:
+    """Firmware and package are released together."""
+    assert version() == __version__

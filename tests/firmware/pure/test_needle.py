@@ -121,6 +121,19 @@ def test_direct_drive_keeps_one_safe_speed() -> None:
     assert len(play(needle, 3000)) == 9
 
 
+def test_segment_that_was_not_played() -> None:
+    """A segment that found no room to be played is taken back, and the way made good by the next."""
+    needle = Needle(Ramp(4))
+    needle.point(1000)
+    needle.segment()
+    at = needle.at
+    way, waits = needle.segment() or (0, [])
+    needle.undo(way, len(waits))
+    assert needle.at == at
+
+    assert sum([way * len(waits) for way, waits in play(needle)]) == 1000 - at
+
+
 def test_full_sweep_takes_about_two_seconds() -> None:
     """A whole sweep at power-on is a matter of seconds."""
     needle = Needle(Ramp(4))
