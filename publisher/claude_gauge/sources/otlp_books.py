@@ -111,7 +111,8 @@ class Books:
             unit = self._unit(name, now)
             unit.talks = True
             unit.explained += request.tokens
-            insort(unit.events, (request.at, request.tokens), key=lambda event: event[0])
+            if request.at >= now - _EVENTS_KEPT_S:
+                insort(unit.events, (request.at, request.tokens), key=lambda event: event[0])
             if unit.filled.total and not unit.waiting:
                 self._compare(unit, now, _nothing(name, unit))
         return True

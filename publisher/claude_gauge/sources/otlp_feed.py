@@ -87,6 +87,7 @@ class OtlpFeed:
         with self._tally_lock:
             for request in sorted(kept.requests.values(), key=lambda request: request.at):
                 self._filled.event(request, now)
+                self._filled.tidy(now)  # history is settled as it is read: memory does not grow with it
         self._enter(kept.fills.values(), now)
         return kept
 
