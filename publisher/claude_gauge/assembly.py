@@ -13,7 +13,7 @@ from claude_gauge.homeassistant.announcer import HomeAssistant
 from claude_gauge.http.serving import serve
 from claude_gauge.mqtt.link import Link
 from claude_gauge.publisher import Publisher
-from claude_gauge.reading import Source
+from claude_gauge.reading import Remembers, Source
 from claude_gauge.sources.choose import choose
 from claude_gauge.systemd import notify
 from claude_gauge.usage import EXPIRY_S, Usage, status_topic, usage_topic
@@ -45,8 +45,11 @@ class Assembly:
         self.link = Link(settings, status=status_topic(settings.node), url=url)
         HomeAssistant(self.link, settings).start()
         self._alerts = Alerts(settings, self.link, clock=clock)
+        self._source = source or choose(settings, clock=clock)
+        self._clock = clock
+        self._recalls = settings.tach == "all"  # the past is known in all kinds of tokens together
         self.publisher = Publisher(
-            source or choose(settings, clock=clock),
+            self._source,
             limits_of(settings),
             [self._to_broker, self._to_http, self._alerts, self._to_systemd],
             node=settings.node,
@@ -79,8 +82,14 @@ class Assembly:
         }
 
     def _to_http(self, _usage: Usage, payload: bytes) -> None:
-        if self.shim:
-            self.shim.push(payload)
+        if self.shim is None:
+            return
+        self.shim.push(payload)
+        if self._recalls and isinstance(self._source, Remembers):
+            past = self._source.past(self._clock())
+            if past is not None:
+                self.shim.remember(past)
+                self._recalls = False
 
     def _to_broker(self, _usage: Usage, payload: bytes) -> None:
         self.link.announce(self._topic, payload, expiry_s=EXPIRY_S)

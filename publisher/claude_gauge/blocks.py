@@ -144,6 +144,14 @@ class Blocks:
                 total += sum(self._totals[low:high])
         return total
 
+    def minutes(self, since: float, until: float) -> dict[int, int]:
+        """Sum the tokens of each minute (numbered from the epoch) that had any."""
+        sums: dict[int, int] = {}
+        for index in range(bisect_right(self._ats, since), bisect_right(self._ats, until)):
+            minute = int(self._ats[index] // 60)
+            sums[minute] = sums.get(minute, 0) + self._totals[index]
+        return sums
+
     def since_pause(self) -> float | None:
         """Return the first entry after the last pause of over 5 h: what is older moves no present border."""
         chain = self.history()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One slice of time: its number since the epoch, the highest rate in it and the last share of the window."""
+    """One slice of time: its number since the epoch, the highest rate in it and the last share of the window.
+
+    The share is None for a time that was not published but remembered by a source.
+    """
 
     number: int
     rate: float
-    share: float
+    share: float | None
 
 
 class History:
@@ -31,6 +35,13 @@ class History:
         if self._kept and number == self._kept[-1].number:
             rate = max(rate, self._kept.pop().rate)
         self._kept.append(Slice(number, rate, share))
+
+    def remember(self, rates: Mapping[int, float], now: float) -> None:
+        """Fill the time before the first payload with what a source knows of it; a slice that it lacks had none."""
+        present = int(now // self.slice_s)
+        began = self._kept[0].number if self._kept else present
+        for number in range(began - 1, present - self.slices, -1):
+            self._kept.appendleft(Slice(number, rates.get(number, 0.0), None))
 
     def last(self, now: float) -> list[Slice | None]:
         """Return one entry per slice up to `now`, oldest first; None where nothing was published."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Tach = Literal["all", "fresh", "output"]
 Thinking = Literal["exact", "estimated", "unknown"]
@@ -122,3 +122,11 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """End all threads and children; safe to call twice."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A source that knows what was used before the publisher began."""
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute (numbered from the epoch) of the last five hours; None until it knows."""

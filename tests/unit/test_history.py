@@ -36,3 +36,21 @@ def test_clock_jumped_back() -> None:
     history.add(60, 6, 0.2)
 
     assert history.last(60) == [None, None, Slice(1, 6, 0.2)]
+
+
+def test_what_a_source_remembers() -> None:
+    """The time before the first payload is filled from the source's memory; what was published stays as it was."""
+    history = History(slices=4, slice_s=60)
+    history.add(180, 5, 0.1)
+    history.remember({1: 70, 2: 80, 3: 999, -50: 1}, 185)
+
+    assert history.last(185) == [Slice(0, 0, None), Slice(1, 70, None), Slice(2, 80, None), Slice(3, 5, 0.1)]
+
+
+def test_remembered_before_any_payload() -> None:
+    """A memory that comes before the first payload leaves the present slice to it."""
+    history = History(slices=3, slice_s=60)
+    history.remember({0: 70, 1: 80, 2: 90}, 125)
+    history.add(126, 5, 0.1)
+
+    assert history.last(130) == [Slice(0, 70, None), Slice(1, 80, None), Slice(2, 5, 0.1)]

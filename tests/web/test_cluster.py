@@ -81,7 +81,13 @@ def test_lamps(open_cluster: Open, shim: Shim) -> None:
 def test_figures_below(open_cluster: Open, shim: Shim) -> None:
     """What is known beyond the needles stands below them; what is not known is a dash, never a zero."""
     resets = (datetime.now(UTC) + timedelta(hours=2, minutes=14, seconds=20)).isoformat()
-    known = usage(window_5h_resets_at=resets, minutes_to_limit=51, limit_before_reset=True, window_7d_pct=0.63)
+    known = usage(
+        window_5h_resets_at=resets,
+        minutes_to_limit=51,
+        limit_before_reset=True,
+        window_7d_pct=0.63,
+        window_7d_resets_at=resets,
+    )
     shim.push(known.to_json())
     cluster = open_cluster()
     cluster.live()
@@ -91,7 +97,7 @@ def test_figures_below(open_cluster: Open, shim: Shim) -> None:
     shim.push(usage(window_5h_pct=0.5).to_json())
     cluster.shows("window_5h_pct", "50 %")
 
-    assert texts == ["41.2 M tokens", "2 h 14 min", "51 min, before the reset", "63 %"]
+    assert texts == ["41.2 M tokens", "2 h 14 min", "51 min, before the reset", "63 %, 2 h 14 min left"]
     assert [cluster.text(name) for name in ("minutes_to_limit", "window_7d_pct")] == ["—", "—"]
 
 
@@ -388,7 +394,7 @@ def test_theme_by_address(context: BrowserContext, shim: Shim) -> None:
 def test_memory_of_the_publisher(open_cluster: Open, shim: Shim) -> None:
     """A page opened later shows what the publisher remembers of the last five hours."""
     for at in range(10):
-        shim._site.history.add(shim._site._now() - 600 + 60 * at, 100_000 * at, 0.1)
+        shim._site.history.add(shim._site.now() - 600 + 60 * at, 100_000 * at, 0.1)
     shim.push(usage(rate_1m=800_000).to_json())
     cluster = open_cluster()
     cluster.live()

@@ -79,6 +79,27 @@ def test_real_publisher_killed_and_back(tmp_path: Path, context: BrowserContext,
         assert cluster.violations() == []
 
 
+def test_strip_knows_what_was_before(tmp_path: Path, context: BrowserContext) -> None:
+    """A publisher that just began shows the last five hours of the transcripts that it found."""
+    claude = ClaudeHome(tmp_path / "claude")
+    now = time.time()
+    claude.append(*(assistant(now - 60 * minutes, minutes) for minutes in (280, 200, 199, 100)))
+    port = free_port()
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER="mqtt://127.0.0.1:1", CLAUDE_GAUGE_HTTP=f"127.0.0.1:{port}")
+    with Publishing(tmp_path / "run", env=env):
+        wait_until(lambda: answers(port) and get(port, "/usage").status == 200, "the first payload")
+        slices = wait_until(
+            lambda: [each for each in get(port, "/history").json()["slices"] if each and each[0]], "the past"
+        )
+        cluster = Cluster(context, f"http://127.0.0.1:{port}/")
+        cluster.live()
+        cluster.page.wait_for_selector("#strip path.rate[d]:not([d=''])", state="attached")
+
+        assert slices == [[1160, None]] * 4
+        assert str(cluster.page.get_attribute("#strip path.rate", "d")).count("M") == 4
+        assert cluster.complaints == []
+
+
 def test_straight_from_the_broker(context: BrowserContext, shim: Shim, broker: Mosquitto, ws_port: int) -> None:
     """With `?broker=` the page reads the topics itself: live, offline, and live again after the broker was killed."""
     with broker:

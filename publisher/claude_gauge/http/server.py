@@ -8,6 +8,7 @@ import fcntl
 import logging
 import resource
 import socket
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from claude_gauge.http.answer import Dates, error
@@ -49,6 +50,10 @@ class Server:
         event = _event(payload)
         for stream in tuple(self._streams):
             stream.send(event)
+
+    def remember(self, minutes: Mapping[int, int]) -> None:
+        """Fill the strip with what was used before."""
+        self.site.history.remember(minutes, self.site.now())
 
     def close(self) -> None:
         """End everything at once."""

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from claude_gauge.errors import GaugeError
 from claude_gauge.http.hosts import Hosts
@@ -17,6 +17,7 @@ from claude_gauge.http.server import Server
 from claude_gauge.http.site import Site
 from claude_gauge.scales import as_json
 
+T = TypeVar("T")
 DEFAULT_REDLINE = 1_000_000.0
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,17 @@ class Shim:
         if self._server is None:
             self._site.push(payload)
             return
+        self._soon(self._server.push, payload)
+
+    def remember(self, minutes: Mapping[int, int]) -> None:
+        """Fill the strip with what was used before the first payload: tokens by minute, numbered from the epoch."""
+        if self._server is not None:
+            self._soon(self._server.remember, minutes)
+
+    def _soon(self, do: Callable[[T], None], what: T) -> None:
         with contextlib.suppress(RuntimeError):  # it was stopped
-            self._server.loop.call_soon_threadsafe(self._server.push, payload)
+            if self._server is not None:
+                self._server.loop.call_soon_threadsafe(do, what)
 
     def stop(self) -> None:
         """End every connection and the thread; safe to call twice, and before `start`."""

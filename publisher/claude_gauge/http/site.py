@@ -29,7 +29,7 @@ class Site:
         self.history = History()
         self._hosts = hosts
         self._health = health
-        self._now = now
+        self.now = now
         page = Page()
         known = as_json({**scales, "silence_s": SILENCE_S})
         self._usage = error(
@@ -46,7 +46,7 @@ class Site:
 
     def push(self, payload: bytes) -> None:
         """Take the newest payload."""
-        self.payload, self.pushed_at = payload, self._now()
+        self.payload, self.pushed_at = payload, self.now()
         self._usage = answer(HTTPStatus.OK, payload, "application/json")
         usage = read(payload)
         if usage is not None:
@@ -55,7 +55,7 @@ class Site:
     @property
     def age(self) -> float | None:
         """Seconds since the newest payload came, None before the first."""
-        return None if self.payload is None else max(0.0, self._now() - self.pushed_at)
+        return None if self.payload is None else max(0.0, self.now() - self.pushed_at)
 
     def answer(self, request: Request) -> Answer:
         """Answer one request."""
@@ -70,8 +70,8 @@ class Site:
         return unchanged(found) if request.if_none_match and _knows(request.if_none_match, found.etag) else found
 
     def _strip(self) -> Answer:
-        strip = self.history.last(self._now())
-        slices = [None if each is None else [round(each.rate), round(each.share, 3)] for each in strip]
+        strip = self.history.last(self.now())
+        slices = [None if each is None else [round(each.rate), each.share and round(each.share, 3)] for each in strip]
         return as_json({"slice_s": self.history.slice_s, "slices": slices})
 
     def _healthz(self) -> Answer:

@@ -97,6 +97,10 @@ class Joint:
         sources = {part: self._health(health, seen=seen) for part, health in reading.sources.items()}
         return replace(reading, sources=sources)
 
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell each minute's tokens of the last five hours, None until all of them are read."""
+        return self._transcripts.past(now)
+
     def due(self, now: float) -> float | None:
         """Tell when a sum changes by the passing of time."""
         times = (self._transcripts.due(now), self._feed.due())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from claude_gauge.errors import GaugeError
-from claude_gauge.reading import Health, Reading, Source
+from claude_gauge.reading import Health, Reading, Remembers, Source
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -177,6 +177,11 @@ class Merged:
             except GaugeError as error:
                 _log.warning("%s; going on without", error)
                 self._away[name] = FAILED
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell what the tach's source remembers of the last five hours, None where it can't."""
+        source = self._sources.get(self._choices["tach"].name or "")
+        return source.past(now) if isinstance(source, Remembers) else None
 
     def read(self, now: float) -> Reading:
         """Tell each part as its chosen source does."""

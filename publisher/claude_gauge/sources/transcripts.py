@@ -105,6 +105,11 @@ class Transcripts:
                 },
             )
 
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell each minute's tokens of the last five hours, None until all of them are read."""
+        with self._lock:
+            return self._tally.blocks.minutes(now - FIVE_HOURS_S, now) if self._whole else None
+
     def due(self, now: float) -> float | None:
         """Tell when a sum changes by the passing of time."""
         with self._lock:

@@ -62,6 +62,7 @@ function listenToPublisher() {
     }
     show();
   };
+  setInterval(() => document.hidden || lost || remember(), 60_000);
   if (!globalThis.SharedWorker) return new Stream("events", take);
   const worker = new SharedWorker("worker.js", { type: "module", name: "claude-gauge" });
   worker.onerror = () => new Stream("events", take);
@@ -166,7 +167,8 @@ function write(usage, live) {
   put("window_5h_tokens", known(Number.isFinite(usage.window_5h_tokens), `${short(usage.window_5h_tokens)} tokens`));
   put("window_5h_resets_at", known(until > 0, span(until)));
   put("minutes_to_limit", known(Number.isFinite(usage.minutes_to_limit), `${span(usage.minutes_to_limit)}${usage.limit_before_reset ? ", before the reset" : ""}`), usage.limit_before_reset === true);
-  put("window_7d_pct", Number.isFinite(usage.window_7d_pct) ? percent(usage.window_7d_pct) : known(Number.isFinite(usage.window_7d_tokens), `${short(usage.window_7d_tokens)} tokens`));
+  const week = usage.window_7d_resets_at ? (Date.parse(usage.window_7d_resets_at) / 1000 - seconds()) / 60 : NaN;
+  put("window_7d_pct", Number.isFinite(usage.window_7d_pct) ? percent(usage.window_7d_pct) + (week > 0 ? `, ${span(week)} left` : "") : known(Number.isFinite(usage.window_7d_tokens), `${short(usage.window_7d_tokens)} tokens`));
   put("fuel_source", known(usage.fuel_source, usage.fuel_source === "plan" ? "the plan" : "ceiling"));
   put("updated_at", known(usage.updated_at, clock(usage.updated_at)));
   const parts = Object.entries(usage.sources ?? {});

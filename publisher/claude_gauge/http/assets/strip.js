@@ -31,8 +31,8 @@ export class Strip {
 
   get text() {
     const rates = this.kept.filter(Boolean).map(([rate]) => rate);
-    const shares = this.kept.filter(Boolean).map(([, share]) => share);
-    return rates.length ? `highest ${short(Math.max(...rates))}, now ${percent(shares.at(-1))}` : "nothing yet";
+    const share = this.kept.at(-1)?.[1];
+    return rates.length ? `highest ${short(Math.max(...rates))}${Number.isFinite(share) ? `, now ${percent(share)}` : ""}` : "nothing yet";
   }
 
   draw() {
@@ -46,6 +46,7 @@ export class Strip {
         return;
       }
       if (slice[0] > 0) area += `M${x(index)} ${HIGH}V${y(slice[0] / highest)}H${x(index + 1)}V${HIGH}z`;
+      if (slice[1] === null) return;
       line += `${pen}${x(index)} ${y(slice[1])}H${x(index + 1)}`;
       pen = "L";
     });
