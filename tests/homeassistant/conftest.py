@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pydantic import SecretStr
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
 
@@ -56,9 +57,11 @@ REST = Usage(
 class Node:
     """A publisher as far as the broker and Home Assistant can tell."""
 
-    def __init__(self, broker: Mosquitto, name: str) -> None:
+    def __init__(self, broker: Mosquitto, name: str, password: str | None = None) -> None:
         self.name, self.slug = name, name.lower().replace("-", "_")
-        self.settings = Settings.model_construct(**{**Settings(broker=broker.url).__dict__, "node": name})
+        url = broker.url if password is None else broker.url.replace("//", f"//{name}@")
+        checked = Settings(broker=url, broker_password=SecretStr(password) if password else None)
+        self.settings = checked.model_copy(update={"node": name})  # unchecked: the fleet's name is no node's
         self.link = Link(self.settings, status=status_topic(name))
         HomeAssistant(self.link, self.settings).start()
         self.link.start()
@@ -74,9 +77,9 @@ class Node:
 
 
 @contextmanager
-def node(broker: Mosquitto, name: str) -> Iterator[Node]:
-    """A node that lives as long as the `with`."""
-    found = Node(broker, name)
+def node(broker: Mosquitto, name: str, password: str | None = None) -> Iterator[Node]:
+    """A node that lives as long as the `with`; with a password it logs in under its own name."""
+    found = Node(broker, name, password)
     try:
         yield found
     finally:

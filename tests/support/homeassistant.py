@@ -102,9 +102,10 @@ class RunningHomeAssistant:
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": client, "redirect_uri": client})
 
-    def connect(self, broker_port: int) -> None:
-        """Add the MQTT integration, as its dialogue does."""
+    def connect(self, broker_port: int, **login: str) -> None:
+        """Add the MQTT integration, as its dialogue does; `login` is a username and a password."""
         answers = {
+            **login,
             "broker": "127.0.0.1",
             "port": broker_port,
             "protocol": "5",
