@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from tests.prometheus.past import HOUR, NOON, truth, wild
 from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server
+from tests.support.prometheus import filled as having
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus_http import Engine
@@ -26,13 +27,8 @@ def filled(
     """Twenty-five wild pasts in one engine."""
     chance = random.Random(7)
     past = [series for case in CASES for series in wild(chance, case, NOON)]
-    server = Server(tmp_path_factory.mktemp(request.param), request.param)
-    if request.param == VICTORIA:
-        server.start().fill(past)
-    else:
-        server.fill(past).start()
-    yield server, past
-    server.stop()
+    with having(Server(tmp_path_factory.mktemp(request.param), request.param), past) as server:
+        yield server, past
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -52,8 +48,6 @@ def test_wild_pasts(filled: tuple[Server, list[Series]], case: str) -> None:
 def test_the_seeds_query_is_not_exact(filled: tuple[Server, list[Series]]) -> None:
     """What these expressions are for: `increase` is off by more than 1 % on the same past."""
     server, past = filled
-    if server.kind == VICTORIA:
-        pytest.skip("its increase() is another one")
     true = truth(past, NOON - 5 * HOUR, NOON)
 
     told = server.value(f"sum(increase({TOKENS[0]}[5h]))", NOON)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.prometheus.past import HOUR, NOON, counted, labels
-from tests.support.prometheus import NEW, OLD, Series, Server
+from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server, filled
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block, Tokens
@@ -19,7 +19,7 @@ from claude_gauge.sources.prometheus_round import Figures, Rounds
 def go(folder: Path, past: Iterable[Series], times: Iterable[float], kind: str = NEW) -> list[Figures]:
     """Take rounds at these times."""
     with (
-        Server(folder / "engine", kind).fill(past) as server,
+        filled(Server(folder / "engine", kind), past) as server,
         closing(Engine(Settings(prometheus=server.url))) as engine,
     ):
         rounds = Rounds(engine)
@@ -39,7 +39,7 @@ def write(session: str, model: str, born: float, steps: list[tuple[float, float]
     ]
 
 
-@pytest.mark.parametrize("kind", [OLD, NEW])
+@pytest.mark.parametrize("kind", [OLD, NEW, VICTORIA])
 def test_a_scripted_hour(tmp_path: Path, kind: str) -> None:
     """Three sessions of an hour: the tach rises and falls, the model follows who wrote last, the block adds all up."""
     end = NOON + HOUR

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -148,6 +149,15 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+@contextmanager
+def filled(server: Server, past: Iterable[Series]) -> Iterator[Server]:
+    """Run an engine that has a past, whichever comes first in its kind."""
+    try:
+        yield server.start().fill(past) if server.kind == VICTORIA else server.fill(past).start()
+    finally:
+        server.stop()
 
 
 def _in_milliseconds(series: Series) -> Iterable[str]:

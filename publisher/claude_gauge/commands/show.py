@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
 
+if TYPE_CHECKING:
+    from claude_gauge.glance import Glance
+
 
 @with_settings(*EVERY)
 def show(
-    *, config: Config, json: Annotated[bool, typer.Option("--json", help="Print the payload itself.")] = False
+    *,
+    config: Config,
+    json: Annotated[bool, typer.Option("--json", help="Print the payload itself.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Add cost, sessions, active time, lines, commits…, from Prometheus.")
+    ] = False,
 ) -> None:
     """Show the present figures: from the topic, or computed here when no publisher runs; it says which."""
     from claude_gauge import logs
@@ -22,8 +30,34 @@ def show(
     typer.echo(glance.origin, err=True)
     if json:
         typer.echo(glance.payload.decode())
-        return
+    else:
+        _print(glance)
+    if everything:
+        _print_more(config, as_json=json)
+
+
+def _print(glance: Glance) -> None:
     for name, value in glance.usage.model_dump(exclude={"sources"}).items():
         typer.echo(f"{name:22} {'unknown' if value is None else value}")
     for name, part in glance.usage.sources.items():
         typer.echo(f"{'source of ' + name:22} {part.source}: {part.why or ('ok' if part.ok else 'not healthy')}")
+
+
+def _print_more(config: Config, *, as_json: bool) -> None:
+    import dataclasses
+    import json
+    import time
+
+    from claude_gauge.errors import GaugeError
+    from claude_gauge.sources.prometheus_more import lines, more
+
+    settings = config.settings
+    if settings.prometheus is None and settings.source != "prometheus":
+        raise GaugeError("--all asks Prometheus for what no other source tells: name it with --prometheus")
+    figures = more(settings, time.time())
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in figures]))
+        return
+    typer.echo()
+    for line in lines(figures):
+        typer.echo(line)

@@ -74,6 +74,25 @@ def more(settings: Settings, now: float, clock: Callable[[], float] | None = Non
             ) from None
 
 
+def lines(figures: list[Figure]) -> list[str]:
+    """Write them as a table for people."""
+    rows = [("", "5 hours", "7 days")]
+    for figure in figures:
+        labels = ", ".join(label for label in figure.labels if label)
+        name = f"{figure.metric.name} ({labels})" if labels else figure.metric.name
+        unit = figure.metric.unit
+        rows.append((name, _shown(figure.five_hours, unit), _shown(figure.week, unit)))
+    return [f"{name:44} {hours:>14} {week:>14}" for name, hours, week in rows]
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "USD":
+        return f"{value:,.2f} USD"
+    if unit == "s":
+        return f"{value / 60:,.1f} min"
+    return f"{value:,.0f}"
+
+
 def _figures(metric: Metric, engine: Engine, settings: Settings, at: float) -> list[Figure]:
     sums = Sums(engine, metric.names, settings.prometheus_match, settings.prometheus_interval, ", ".join(metric.by))
     found: dict[tuple[str, ...], dict[str, float]] = {}
