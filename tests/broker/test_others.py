@@ -75,7 +75,7 @@ def test_second_publisher(
             FOREIGN
         ] * 5
     assert caplog.text.count("another publisher") == 1
-    assert "--node" in caplog.text
+    assert "--node" in link.trouble
 
 
 @versions

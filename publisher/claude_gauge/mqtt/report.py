@@ -16,12 +16,12 @@ class Report:
         self._place = place
         self._away = ""
         self._refused: dict[str, str] = {}
-        self._rival = False
+        self._rival = ""
 
     @property
     def trouble(self) -> str:
-        """Why the broker is away, or does not take something, or an empty string."""
-        return self._away or next(iter(self._refused.values()), "")
+        """Why the broker is away or does not take something, or that we are not alone; else an empty string."""
+        return self._away or next(iter(self._refused.values()), "") or self._rival
 
     def connected(self, version: str) -> None:
         """Say that the broker let us in."""
@@ -49,7 +49,8 @@ class Report:
     def rival(self, topic: str, *, there: bool) -> None:
         """Say that another publisher writes to our topics, or no longer does."""
         if there and not self._rival:
-            log.warning("another publisher writes to our topics %s: give one of the two another --node", topic)
+            self._rival = f"another publisher writes to our topics {topic}: give one of the two another --node"
+            log.warning("%s", self._rival)
         elif self._rival and not there:
+            self._rival = ""
             log.info("the other publisher on %s is gone", topic)
-        self._rival = there
