@@ -284,6 +284,17 @@ def test_light_and_small() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|document\.write", text), name
 
 
+def test_one_light_theme() -> None:
+    """The light that the system prefers and the one that the address asks for are the same."""
+    style = ASSETS.joinpath("style.css").read_text()
+    asked = re.search(r':root\[data-theme="light"\] \{(.*?)\}', style, re.DOTALL)
+    preferred = re.search(r':root:not\(\[data-theme="dark"\]\) \{(.*?)\}', style, re.DOTALL)
+
+    assert asked
+    assert preferred
+    assert asked[1] == preferred[1]
+
+
 def test_fields_are_the_contracts() -> None:
     """Every field that the page names exists in the contract."""
     named = re.findall(r'data-field="(\w+)"', ASSETS.joinpath("index.html").read_text())
