@@ -1,4 +1,7 @@
-"""Measure, print the table, and write it to RESULTS.md: `python -m benchmarks [latency busy start many http]`."""
+"""Measure, print the table, and write it to RESULTS.md: `python -m benchmarks`, or some of them by name.
+
+Names: latency busy start many http recovery.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ ALL = {
     "start": measures.start,
     "many": measures.many,
     "http": measures.http,
+    "recovery": measures.recovery,
 }
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

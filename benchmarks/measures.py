@@ -7,24 +7,27 @@ import json
 import os
 import selectors
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
+from tests.support.mosquitto import Heard, Listener
 from tests.support.net import wait_until
 from tests.support.parts import PARTS, part
 from tests.support.transcripts import assistant, encoded
 
 from benchmarks.process import cost, rss_mb
-from benchmarks.scene import Scene
+from benchmarks.scene import NODE, Arrivals, Scene
 from benchmarks.tree import fill
+from claude_gauge.usage import OFFLINE, ONLINE
 
 WHOLE = 1160
 SAMPLES = 60
@@ -159,6 +162,50 @@ def _idle(pid: int, where: str) -> list[Row]:
         Row(f"idle wake-ups, {where}", f"{wakes:.1f}/s", target="≤ 5/s"),
         Row(f"memory, {where}", f"{rss_mb(pid):.0f} MB, at most {rss_mb(pid, peak=True):.0f}", target="≤ 60 MB"),
     ]
+
+
+def recovery() -> list[Row]:
+    """Kill, freeze, overflow, and take the broker away: how long until a reader knows, or the figures are right."""
+    rows = []
+    with _scene() as scene, Listener(scene.broker.port, f"claude-gauge/{NODE}/status") as listener:
+        publishing = scene.publish()
+        listener.wait(_says(ONLINE))
+        for what, number, target in (("killed", signal.SIGKILL, "≤ 1 s"), ("frozen", signal.SIGSTOP, "≤ 22.5 s")):
+            seen, begun = len(listener.messages), time.monotonic()
+            os.kill(publishing.pid, number)
+            listener.wait(_says(OFFLINE), 60, after=seen)
+            rows.append(Row(f"publisher {what} → seen", _ms(time.monotonic() - begun), target=target))
+            publishing.end(signal.SIGKILL)
+            publishing.start()
+            listener.wait(_says(ONLINE), after=len(listener.messages))
+        scene.claude.append(assistant(time.time(), 1), name="s1.jsonl")
+        scene.arrivals.wait_for(WHOLE)
+        os.kill(publishing.pid, signal.SIGSTOP)
+        for n in range(2, 20_001):
+            scene.claude.append(assistant(time.time(), n), name=f"s{n % 50}.jsonl")
+        begun = time.monotonic()
+        os.kill(publishing.pid, signal.SIGCONT)
+        took = scene.arrivals.wait_for(20_000 * WHOLE) - begun
+        rows.append(Row("event queue overflown → all 20,000 lines counted", _ms(took), target="≤ 5 s"))
+    return [*rows, _broker_back()]
+
+
+def _broker_back() -> Row:
+    with _scene() as scene:
+        scene.publish()
+        assert scene.arrivals.any.wait(20)
+        scene.broker.kill()
+        time.sleep(10)
+        scene.claude.append(assistant(time.time(), 1))
+        scene.broker.start()
+        begun = time.monotonic()
+        with Arrivals(scene.broker.port, f"claude-gauge/{NODE}/usage") as arrivals:
+            took = arrivals.wait_for(WHOLE) - begun
+    return Row("broker back after 10 s → fresh state", _ms(took), target="≤ 5 s")
+
+
+def _says(word: str) -> Callable[[Heard], bool]:
+    return lambda heard: heard.payload.decode() == word
 
 
 def http(seconds: float = 3.0, clients: int = 32) -> list[Row]:

@@ -30,7 +30,7 @@ from claude_gauge.mqtt.versions import FIVE
 from claude_gauge.mqtt.wake import Wake
 from claude_gauge.usage import OFFLINE
 
-KEEPALIVE_S = 15  # a frozen publisher's will comes after 1.5 times this
+KEEPALIVE_S = 11  # a frozen publisher's will comes after 1.5 times this, and Mosquitto looks every 5 s: 22 s at most
 CONNECT_S = 5.0
 LOOK_S = 3.0  # how often the keepalive is looked after
 FAILED = 0x80  # reason codes from here on are refusals

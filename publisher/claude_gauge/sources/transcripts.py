@@ -22,7 +22,7 @@ SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
 TRUST_AGAIN_S = 60.0
-FIRST_S = 0.5  # what the first payload waits for at most; the rest of the history follows behind it
+FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
 TAIL_BYTES = 1 << 20
 JUMP_S = 2.0
 _DAY_S = 86400.0
@@ -67,7 +67,7 @@ class Transcripts:
             self._suspects: set[str] = set()
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to follow; returns when the recent lines are read, half a second at most."""
+        """Begin to follow; returns when the recent lines are read, a third of a second at most."""
         self._changed = changed
         self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
