@@ -8,6 +8,7 @@ from gauge import VERSION, board, build, diagnosis, ntp, ota
 from gauge.clock import Clock
 from gauge.link import Link
 from gauge.show import Show
+from gauge.usage import epoch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class Device:
         """Take in a message."""
         base, _, leaf = topic.decode().rpartition("/")
         if base == "claude-gauge/" + self.settings["node"]:
-            self.show.hear(leaf.encode(), payload, retained=retained, utc_s=board.utc_s())
+            utc_s = board.utc_s()
+            self.show.hear(leaf.encode(), payload, retained=retained, utc_s=utc_s)
+            told_s = epoch(self.show.usage["updated_at"])
+            if utc_s is None and not retained and told_s is not None:
+                board.set_clock(told_s)  # where no time server can be reached, a live payload is as good
         elif self.update:
             self.update.hear(topic.decode(), payload)
 

@@ -7,6 +7,7 @@ run over them unchanged. What happens at the pins is written to the standard out
     @step TIME NEEDLE WAY POSITION                   one full step of a directly driven movement
     @duty TIME PIN DUTY                              a duty cycle of 0..65535
     @lamps TIME RRGGBB RRGGBB ...                    the pixels
+    @clock TIME YEAR MONTH DAY HOUR MINUTE SECOND    what the real-time clock is set to
     @heap TIME BYTES                                 what the firmware holds, garbage apart
     @fault TIME TEXT                                 what the real hardware would not forgive
 

@@ -2,7 +2,6 @@
 
 import gc
 import sys
-import time
 
 import hardware
 
@@ -57,12 +56,11 @@ class WDT:
 
 
 class RTC:
-    """The real-time clock; the host's is right already."""
+    """The real-time clock; the host's stays as it is."""
 
     def datetime(self, fields: tuple) -> None:
-        """Set it."""
-        told = time.mktime(fields[:3] + fields[4:7] + (0, 0) + (() if sys.implementation.name != "cpython" else (0,)))
-        hardware.tell("clock", told)
+        """Set it: year, month, day, weekday, hour, minute, second, and a part of one."""
+        hardware.tell("clock", *fields[:3] + fields[4:7])
 
 
 def freq(_hz: int) -> None:

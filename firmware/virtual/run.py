@@ -18,6 +18,9 @@ def lend() -> None:
     time.ticks_diff = lambda later, earlier: later - earlier
     gc.mem_free = gc.mem_alloc = lambda: 0
     gc.threshold = lambda _bytes: None
+    if "GAUGE_NO_CLOCK" in os.environ:  # as a board is just after power-on: its clock begins at zero
+        power_on, host = time.time(), time.time
+        time.time = lambda: host() - power_on
 
 
 def run(flash: str, here: str) -> None:

@@ -85,6 +85,11 @@ class Simulator:
         return self._cluster.faults
 
     @property
+    def clock(self) -> tuple[int, ...]:
+        """What the board's clock was set to: year, month, day, hour, minute, second; empty where it never was."""
+        return self._cluster.clock
+
+    @property
     def heap(self) -> list[int]:
         """The bytes that the firmware held, every five seconds."""
         return self._cluster.heap

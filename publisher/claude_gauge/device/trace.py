@@ -46,6 +46,7 @@ class Cluster:
     lamps: tuple[str, ...] = (DARK,) * 5
     duties: dict[int, int] = field(default_factory=dict)
     heap: list[int] = field(default_factory=list)
+    clock: tuple[int, ...] = ()
     faults: list[str] = field(default_factory=list)
 
     def take(self, line: str) -> Iterator[Pulse]:
@@ -66,6 +67,8 @@ class Cluster:
             self.lamps = tuple(rest)
         elif kind == "duty":
             self.duties[int(rest[0])] = int(rest[1])
+        elif kind == "clock":
+            self.clock = tuple(map(int, rest))
         elif kind == "heap":
             self.heap.append(int(rest[0]))
         elif kind == "fault":
