@@ -248,6 +248,25 @@ def test_does_not_outlive_its_owner(tmp_path: Path, kind: str) -> None:
     assert not answers(port)
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_terminal_is_closed_on_its_owner(tmp_path: Path, kind: str, number: int) -> None:
+    """A signal that the terminal sends to all in it ends the owner first, and with it the broker."""
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path), kind],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert owner.stdout is not None
+    with owner.stdout as said:
+        _port, pid = map(int, said.readline().split())
+    os.killpg(owner.pid, number)
+    owner.wait(10)
+
+    wait_until(lambda: gone(pid), "the broker to end", 10)
+
+
 def test_stop_twice(start: Start) -> None:
     """A stopped broker is gone, and may be stopped again."""
     broker = start()

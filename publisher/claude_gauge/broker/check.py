@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from paho.mqtt.client import topic_matches_sub
+
 from claude_gauge.broker.certificates import expires
 from claude_gauge.broker.house import House, Register
-from claude_gauge.broker.roles import ROOT, Role, User, may
+from claude_gauge.broker.roles import ROOT, Role, User, rules
 from claude_gauge.broker.visitor import Visitor, until
 from claude_gauge.mqtt.endpoint import Endpoint
 
@@ -163,3 +165,12 @@ class Inspection:
 
 def _list(topics: Iterator[str] | set[str]) -> str:
     return ", ".join(sorted(topics))
+
+
+def may(user: User, access: str, topic: str, discovery: str) -> bool:
+    """Tell whether a user may `read` or `write` a topic."""
+    for rule in rules(user, discovery):
+        _, given, topic_filter = rule.split(" ")
+        if given in {access, "readwrite"} and topic_matches_sub(topic_filter, topic):
+            return True
+    return False

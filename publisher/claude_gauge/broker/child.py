@@ -18,8 +18,12 @@ class Child:
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command, no shell text in it
-                ["/bin/sh", "-c", GUARDED, "sh", *command], stdin=subprocess.PIPE, stdout=output, stderr=output
-            )
+                ["/bin/sh", "-c", GUARDED, "sh", *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for us: `offline` needs the broker. A closed terminal would
+            )  # end the inner shell, while Mosquitto takes its SIGHUP for a wish to reload.
 
     @property
     def pid(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import StrEnum
 
-from paho.mqtt.client import topic_matches_sub
 from pydantic import BaseModel, ConfigDict, Field
 
 from claude_gauge.usage import FLEET_NODE, NODE_PATTERN
@@ -77,15 +76,6 @@ def rules(user: User, discovery: str) -> list[str]:
         case Role.HOMEASSISTANT:
             return [f"topic read {ROOT}/#", f"topic readwrite {discovery}/#"]
     return [f"topic read {ROOT}/#"]
-
-
-def may(user: User, access: str, topic: str, discovery: str) -> bool:
-    """Tell whether a user may `read` or `write` a topic."""
-    for rule in rules(user, discovery):
-        _, given, topic_filter = rule.split(" ")
-        if given in {access, "readwrite"} and topic_matches_sub(topic_filter, topic):
-            return True
-    return False
 
 
 def acl(users: Iterable[User], discovery: str) -> str:
