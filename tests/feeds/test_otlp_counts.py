@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,28 @@ def test_state_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         reading = source.read(clock.now)
 
     assert reading.week_tokens == 3 * 4321
+    assert len([each for each in caplog.messages if "restart will forget" in each]) == 1
+
+
+def test_disk_fills_up_in_mid_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What a full disk cut in half is lost to a restart alone; what is written when there is room again is not."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with receiving(tmp_path) as (source, clock):
+        send(source, "/v1/logs", event(NOW - 5, "r1"))
+        size = next(tmp_path.glob("otlp-*.jsonl")).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 70, before[1]))  # a write over it is cut, as by a full disk
+        try:
+            for number in (2, 3):
+                send(source, "/v1/logs", event(NOW - 4, f"r{number}", sequence=number))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        send(source, "/v1/logs", event(NOW - 3, "r4", sequence=4))
+        live = source.read(clock.now).week_tokens
+    with receiving(tmp_path) as (source, clock):
+        kept = source.read(clock.now).week_tokens
+
+    assert live == 4 * 4321
+    assert kept == 2 * 4321
     assert len([each for each in caplog.messages if "restart will forget" in each]) == 1
 
 

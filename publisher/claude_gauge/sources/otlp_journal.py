@@ -7,6 +7,7 @@ alone is kept for the comparison of events with metrics. No text of any conversa
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -82,6 +83,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._grown = 0
+        self._torn = False
         self._complained = False
 
     def peek(self, now: float) -> Kept:
@@ -125,14 +127,17 @@ class Journal:
         return kept
 
     def _append(self, data: bytes) -> None:
+        if self._torn:
+            data = b"\n" + data  # end the half line, so that it spoils no other
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            if os.write(descriptor, data) < len(data):
-                os.write(descriptor, b"\n")  # a full disk took half a line: end it, so that it spoils no other
-                raise OSError(0, "written in part only")
+            wrote = os.write(descriptor, data)
         finally:
             os.close(descriptor)
-        self._grown += len(data)
+        self._grown += wrote
+        self._torn = wrote < len(data)
+        if self._torn:
+            raise OSError(errno.ENOSPC, "written in part only")
 
     def _replace(self, data: bytes) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,6 +148,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+        self._torn = False
 
     def _safely(self, write: Any) -> None:  # noqa: ANN401
         try:
