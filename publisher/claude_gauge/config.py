@@ -63,6 +63,7 @@ class Settings(BaseModel):
     ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH")
     ccusage_mcp: str | None = Field(default=None, description="URL of a ccusage MCP server, else one is run on stdio")
     otlp: Address = Field(default="127.0.0.1:4318", description="Address that receives OTLP/HTTP")
+    otlp_token_file: Path | None = Field(default=None, description="File with a bearer token that exporters must send")
     ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill the fuel gauge")
     redline: float = Field(default=1_000_000, gt=0, description="Tokens per minute above which HOT lights")
     stall_minutes: float = Field(default=10, gt=0, description="Minutes of silence before STALL lights")

@@ -1,9 +1,10 @@
 // Sends what Claude Code sends, with the SDK that Claude Code uses: one counter, one event per request.
-// Arguments: folder of node_modules, then JSON {form, temporality, compression, session, requests, wait_ms}.
+// Arguments: folder of node_modules, then JSON {form, temporality, compression, session, requests, wait_ms,
+// hold}: before the request of number `hold` it waits for a line on stdin.
 import { createRequire } from "node:module";
 
 const [folder, settings] = process.argv.slice(2);
-const { form, temporality, compression, session, requests, wait_ms: wait } = JSON.parse(settings);
+const { form, temporality, compression, session, requests, wait_ms: wait, hold } = JSON.parse(settings);
 const load = createRequire(folder + "/");
 const { MeterProvider, PeriodicExportingMetricReader, AggregationTemporality } = load("@opentelemetry/sdk-metrics");
 const { LoggerProvider, BatchLogRecordProcessor } = load("@opentelemetry/sdk-logs");
@@ -17,7 +18,11 @@ const counter = meters.getMeter("com.anthropic.claude_code").createCounter("clau
 const logger = logs.getLogger("com.anthropic.claude_code.events");
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-for (const { id, input, output, read, creation } of requests) {
+for (const [number, { id, input, output, read, creation }] of requests.entries()) {
+  if (number === hold) {
+    await new Promise((done) => process.stdin.once("data", done));
+    process.stdin.destroy();
+  }
   const common = { "session.id": session, model: "claude-opus-5-5" };
   for (const [type, count] of Object.entries({ input, output, cacheRead: read, cacheCreation: creation }))
     counter.add(count, { ...common, type });

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.feeds.otlp import event, metrics, point
 from tests.feeds.receiving import Clock
 
+from claude_gauge.config import Settings
 from claude_gauge.sources.otlp_decode import decode_logs, decode_metrics
 from claude_gauge.sources.otlp_export import Export
 from claude_gauge.sources.otlp_feed import OtlpFeed
@@ -66,8 +67,8 @@ class World:
     def restart(self) -> None:
         """Start a publisher on what the one before kept."""
         self.tally = JointTally()
-        path = self.folder / "otlp.jsonl"
-        self.feed = OtlpFeed("127.0.0.1:0", path, tally=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
+        own = Settings(otlp="127.0.0.1:0", state_dir=self.folder, node="test")
+        self.feed = OtlpFeed(own, tally=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
         self.feed.load()
 
     def logs(self, body: dict[str, Any], times: int) -> None:

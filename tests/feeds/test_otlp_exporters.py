@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -13,15 +11,13 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from tests.feeds.claude_code import claude_code, go_on, wait_said
 from tests.feeds.otlp import SESSION
 from tests.support.net import free_port, wait_until
-from tests.support.parts import part
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.otlp import Otlp
 
-SCRIPT = Path(__file__).with_name("claude_code.mjs")
-MODULES = "otel-js-0.208.0/node_modules"
 REQUESTS = [{"id": f"req_{n}", "input": 10, "output": 200 + n, "read": 3000, "creation": 40} for n in range(4)]
 TRUE = 4 * 3250 + 0 + 1 + 2 + 3
 
@@ -33,9 +29,7 @@ def _source(state: Path, port: int) -> Otlp:
 
 
 def _claude_code(port: int, settings: dict[str, object]) -> subprocess.Popen[str]:
-    arguments = [str(part(MODULES).parent / "node_modules"), json.dumps(settings)]
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
-    return subprocess.Popen(["node", str(SCRIPT), *arguments], env=environment, text=True, stdout=subprocess.PIPE)
+    return claude_code({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}, **settings)
 
 
 def _week(source: Otlp, ahead_s: float) -> int:
@@ -63,13 +57,12 @@ def test_publisher_restarts_under_javascript(tmp_path: Path) -> None:
     """Claude Code's exporter drops what it can't deliver; cumulative counters bring it back, once."""
     source = _source(tmp_path, port := free_port())
     settings = {"form": "http", "temporality": "CUMULATIVE", "compression": "none", "session": SESSION}
-    with _claude_code(port, {**settings, "requests": REQUESTS, "wait_ms": 700}) as claude:
+    with _claude_code(port, {**settings, "requests": REQUESTS, "wait_ms": 700, "hold": 3}) as claude:
         wait_until(lambda: _week(source, 0) >= 3250, "the first request")
         source.stop()
-        assert claude.stdout is not None
-        while "req_2" not in claude.stdout.readline():
-            pass
+        wait_said(claude, "req_2")
         source = _source(tmp_path, port)
+        go_on(claude)
         assert claude.wait(60) == 0
 
     assert _week(source, 40) == TRUE

@@ -280,6 +280,30 @@ def test_open_to_the_network(caplog: pytest.LogCaptureFixture) -> None:
     assert "open to the network" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["Authorization: Bearer s3cret"], 200),
+        ([], 401),
+        (["Authorization: Bearer other"], 401),
+        (["Authorization: s3cret"], 401),
+        (["Authorization: Bearer s3cret\u00e9"], 401),
+    ],
+)
+def test_token(headers: list[str], status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """With a token set only who sends it is heard, and the open address is no worry."""
+    exports = Taken()
+    exports.receiver = Receiver("0.0.0.0:0", exports.append, "s3cret")
+    exports.receiver.start()
+    answer = _speak(exports, _request(JSON, *headers))
+    exports.receiver.stop()
+
+    assert _status(answer) == status
+    assert len(exports) == (status == 200)
+    assert "open to the network" not in caplog.text
+    assert "s3cret" not in caplog.text
+
+
 def test_ipv6() -> None:
     """An IPv6 address is listened on as written."""
     exports = Taken()

@@ -17,7 +17,7 @@ from pathlib import Path
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources.otlp_feed import OtlpFeed, journal_path
+from claude_gauge.sources.otlp_feed import OtlpFeed
 from claude_gauge.sources.otlp_tally import JointTally
 from claude_gauge.sources.transcripts import Transcripts
 
@@ -56,8 +56,7 @@ class Joint:
         self._tally = JointTally()
         self._transcripts = Transcripts(roots, clock, fresh=self._fresh, lock=lock)
         self._feed = OtlpFeed(
-            settings.otlp,
-            journal_path(settings.state_dir, settings.node),
+            settings,
             tally=lambda: self._tally,
             lock=lock,
             told_elsewhere=LocalSessions(roots, clock),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources.otlp_feed import OtlpFeed, journal_path
+from claude_gauge.sources.otlp_feed import OtlpFeed
 from claude_gauge.sources.otlp_tally import JointTally
 
 NAME = "otlp"
@@ -22,8 +22,7 @@ class Otlp:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._tally = JointTally()
         self._lock = threading.Lock()
-        path = journal_path(settings.state_dir, settings.node)
-        self._feed = OtlpFeed(settings.otlp, path, tally=lambda: self._tally, lock=self._lock, clock=clock)
+        self._feed = OtlpFeed(settings, tally=lambda: self._tally, lock=self._lock, clock=clock)
         self._read_at = 0.0
 
     @property

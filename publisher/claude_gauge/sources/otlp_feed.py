@@ -6,8 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
+from claude_gauge.config import Settings, read_secret
 from claude_gauge.reading import Tokens
 from claude_gauge.sources.otlp_books import Books, Fill
 from claude_gauge.sources.otlp_decode import Point
@@ -22,23 +22,25 @@ _FORGET_S = 3600.0
 
 
 class OtlpFeed:
-    """Fills the tally (under `lock`) with what is received at `address` and was kept at `path`.
+    """Fills the tally (under `lock`) with what is received at `settings.otlp`, and was before.
 
     `tally` tells which one: where all is counted anew it is another, and is filled from what was kept.
     `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
     """
 
-    def __init__(  # noqa: PLR0913 - what it works with, each by name
+    def __init__(
         self,
-        address: str,
-        path: Path,
+        settings: Settings,
         *,
         tally: Callable[[], JointTally],
         lock: threading.Lock,
         told_elsewhere: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._receiver = Receiver(address, self._accept)
+        file = settings.otlp_token_file
+        token = None if file is None else read_secret(file, "otlp_token_file")
+        self._receiver = Receiver(settings.otlp, self._accept, token)
+        path = settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl"
         self._journal = Journal(path)
         self._books = Books()
         self._tally, self._tally_lock = tally, lock
@@ -139,8 +141,3 @@ class OtlpFeed:
 
     def _wanted(self, point: Point) -> bool:
         return not self._told_elsewhere(point.unit)
-
-
-def journal_path(state_dir: Path, node: str) -> Path:
-    """Where a node keeps what OTLP told it."""
-    return state_dir.expanduser() / f"otlp-{node}.jsonl"

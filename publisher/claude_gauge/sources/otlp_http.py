@@ -7,6 +7,7 @@ that never end, more connections than wanted. It keeps nothing: every export goe
 from __future__ import annotations
 
 import contextlib
+import hmac
 import json
 import logging
 import socket
@@ -36,9 +37,10 @@ LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.i
 class Receiver:
     """Listens at `address` and hands every understood export to `accept` before it is answered."""
 
-    def __init__(self, address: str, accept: Callable[[Export], None]) -> None:
+    def __init__(self, address: str, accept: Callable[[Export], None], token: str | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
+        self._token = token
         self._accept = accept
         self._server: _Server | None = None
 
@@ -52,15 +54,15 @@ class Receiver:
         if self._server is not None:
             return
         try:
-            self._server = _Server(self._host, self._port, self._accept)
+            self._server = _Server(self._host, self._port, self._accept, self._token)
         except (OSError, OverflowError) as error:
             where = f"{self._host}:{self._port}"
             raise GaugeError(
                 f"OTLP: cannot listen on {where}: {getattr(error, 'strerror', None) or error}; "
                 "is a collector there already? choose another with --otlp"
             ) from None
-        if not is_loopback(self._host):
-            log.warning("OTLP: %s is open to the network without a password; a firewall should guard it", self._host)
+        if not is_loopback(self._host) and self._token is None:
+            log.warning("OTLP: %s is open to the network; guard it with --otlp-token-file or a firewall", self._host)
         threading.Thread(target=self._server.serve_forever, args=(0.5,), name="otlp", daemon=True).start()
         log.info("OTLP: listening on %s:%d", self._host, self.port)
 
@@ -78,9 +80,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int, accept: Callable[[Export], None]) -> None:
+    def __init__(self, host: str, port: int, accept: Callable[[Export], None], token: str | None) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.accept = accept
+        self.authorization = None if token is None else f"Bearer {token}".encode()
         self.checks_host = is_loopback(host)
         self._open: dict[_Handler, None] = {}
         self._lock = threading.Lock()
@@ -180,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Take one export."""
         try:
             self._check_host()
+            self._check_token()
             path = urlsplit(self.path).path
             content_type = self.headers.get("Content-Type", "")
             encoding = self.headers.get("Content-Encoding", "").strip()
@@ -209,6 +213,12 @@ class _Handler(BaseHTTPRequestHandler):
             name = ""
         if self.server.checks_host and name not in LOCAL_NAMES and not is_loopback(name):
             raise RefusedError(HTTPStatus.FORBIDDEN, "Host should be a name of this machine's loopback")
+
+    def _check_token(self) -> None:
+        wanted = self.server.authorization
+        given = self.headers.get("Authorization", "").encode("utf-8", "replace")
+        if wanted is not None and not hmac.compare_digest(given, wanted):
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "the bearer token is missing or another one")
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
