@@ -45,7 +45,8 @@ def enter(book: Book, slot: Slot, news: Iterable[Seen]) -> Book:
     """Enter what was seen into the book; per window only the highest share stays, with its earliest time."""
     kept = list(book[slot])
     for seen in news:
-        old = next((each for each in kept if abs(each.resets_at - seen.resets_at) < SAME_WINDOW_S), None)
+        # From the newest on: what terminals tell is mostly of the present window.
+        old = next((each for each in reversed(kept) if abs(each.resets_at - seen.resets_at) < SAME_WINDOW_S), None)
         if old is None:
             kept.append(seen)
         elif (seen.share, -seen.at) > (old.share, -old.at):

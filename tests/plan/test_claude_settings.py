@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.rights import no_override
 
 from claude_gauge.claude_settings import Edit, backups, config_dirs, plan, read, settings_path
 from claude_gauge.errors import GaugeError
@@ -220,6 +221,16 @@ def test_failed_write_leaves_no_trace(settings: Path) -> None:
 
     assert settings.read_text() == HAND_MADE
     assert backups(settings) == []
+
+
+def test_read_only_folder(settings: Path) -> None:
+    """Settings that a package manager laid down read-only are left alone, in one line that says so."""
+    settings.parent.chmod(0o500)
+    with no_override(), pytest.raises(GaugeError, match=r"cannot write .*settings\.json: Permission denied"):
+        plan(settings, add("a", 1)).write(0)
+    settings.parent.chmod(0o700)
+
+    assert settings.read_text() == HAND_MADE
 
 
 def test_diff_masks_secrets(settings: Path) -> None:

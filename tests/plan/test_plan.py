@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.plan.claude import event, run, status
 from tests.support.net import wait_until
+from tests.support.rights import no_override
 
 from claude_gauge import plan_files
 from claude_gauge.config import Settings
@@ -317,6 +318,24 @@ def test_old_files_are_swept(desk: Desk) -> None:
     desk.read()
 
     assert sorted(path.name for path in Path(desk.folder).iterdir()) == ["hooks", "new.status"]
+
+
+def test_folder_that_can_only_be_read(desk: Desk) -> None:
+    """A state folder that is mounted read-only, as in a container, is read all the same."""
+    store(status(five_hour=(5, NOON + HOUR)), desk.folder, NOON)
+    litter = Path(desk.folder) / ".dead.status.99.tmp"
+    litter.write_text("{")
+    os.utime(litter, (NOON - 86400,) * 2)
+    Path(desk.folder).chmod(0o500)
+    desk.state_dir.chmod(0o500)
+    with no_override():
+        reading = desk.read()
+    desk.state_dir.chmod(0o700)
+    Path(desk.folder).chmod(0o700)
+
+    assert reading.plan_5h == PlanWindow(0.05, NOON + HOUR)
+    assert reading.sources["plan"].ok
+    assert litter.exists()
 
 
 def test_book_of_percentages(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -117,7 +118,8 @@ class Plan:
             return None
         age = now - stat.st_mtime
         if age > (HALF_WRITTEN_S if entry.name.endswith(".tmp") else KEPT_S) and entry.name != HOOKS:
-            plan_files.remove(entry.path)  # a killed writer's half file, or a session long over
+            with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
+                plan_files.remove(entry.path)  # a killed writer's half file, or a session long over
             return None
         if entry.name != HOOKS and not entry.name.endswith((STATUS, WAIT)):
             return None
