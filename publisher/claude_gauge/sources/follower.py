@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 
 from claude_gauge.lines import Lines
 
 _MARK_BYTES = 4096
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 
-Stat = tuple[int, int, int, int]
+_STAMP = struct.Struct("=QQqq")
+CONTENT = slice(16)  # of a stamp: inode and size, without the times
 
 
-def stamp_of(status: os.stat_result) -> Stat:
-    """Return what changes when a file does."""
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def stamp_of(status: os.stat_result) -> bytes:
+    """Return what changes when a file does; packed, since it is kept for tens of thousands of files."""
+    return _STAMP.pack(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class Follower:
@@ -31,9 +33,19 @@ class Follower:
     def __init__(self, path: str) -> None:
         self.path = path
         self.offset = 0
-        self.stat: Stat | None = None
+        self.stat: bytes | None = None
         self._lines: Lines | None = None
         self._mark: int | None = None
+
+    @property
+    def touched(self) -> int:
+        """When the file was last seen to be written, in nanoseconds; 0 where it was not looked at yet."""
+        return int(_STAMP.unpack(self.stat)[2]) if self.stat else 0
+
+    @property
+    def waits(self) -> bool:
+        """Whether the file was seen to hold something, and none of it was read."""
+        return not self.offset and self.stat is not None and _STAMP.unpack(self.stat)[1] > 0
 
     def read(self) -> tuple[list[bytes], bool]:
         """Read the next chunk: (whole lines, whether there may be more). Raises OSError."""

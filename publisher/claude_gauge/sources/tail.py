@@ -9,12 +9,14 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 
-from claude_gauge.sources.follower import Follower, stamp_of
+from claude_gauge.sources.follower import CONTENT, Follower, stamp_of
 
 _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
+_touched = attrgetter("touched")
 
 
 class Tail:
@@ -75,15 +77,14 @@ class Tail:
     def reach(self, oldest: float) -> None:
         """Read also files that were touched since this earlier time."""
         self._oldest_ns = min(self._oldest_ns, int(oldest * _NS))
-        unread = [file for file in self._files.values() if not file.offset and file.stat]
-        due = [file for file in unread if file.stat and file.stat[2] >= self._oldest_ns and file.stat[1]]
+        due = [file for file in self._files.values() if file.waits and file.touched >= self._oldest_ns]
         for file in sorted(due, key=_touched, reverse=True):
             if file.path not in self._unreadable:
                 self._pending[file.path] = None
 
     def recent(self, since: float) -> list[Follower]:
         """Return the files touched since a time, the newest first."""
-        files = [file for file in self._files.values() if file.stat and file.stat[2] >= since * _NS]
+        files = [file for file in self._files.values() if file.touched >= since * _NS]
         return sorted(files, key=_touched, reverse=True)
 
     def newest(self) -> Follower | None:
@@ -145,7 +146,7 @@ class Tail:
                 continue
             self._pending[path] = None
             # Other times alone prove nothing: no event tells them to us.
-            if path not in self._unreadable and (follower.stat is None or follower.stat[:2] != now[:2]):
+            if path not in self._unreadable and (follower.stat is None or follower.stat[CONTENT] != now[CONTENT]):
                 grown.add(path)
         return grown
 
@@ -187,7 +188,3 @@ class Tail:
             return True
         targets.add(target)
         return False
-
-
-def _touched(follower: Follower) -> int:
-    return follower.stat[2] if follower.stat else 0
