@@ -66,6 +66,7 @@ def test_shares_of_sources_that_are_away() -> None:
     found = merged(*(member(n, window_5h_pct=0.5, stall=True) for n in "ab"))
 
     assert (found.window_5h_pct, found.fuel_source, found.stall, found.warn) == (0.5, None, True, False)
+    assert found.limit_before_reset is None
 
 
 def test_two_accounts() -> None:
@@ -179,8 +180,8 @@ def test_hot_node() -> None:
     """It is told which node is hot: the hottest of those that light their lamp."""
     calm = merged(member("a", rate_1m=10), member("b", rate_1m=20))
     hot = merged(
-        member("a", rate_1m=900_000),
-        member("b", rate_1m=600_000, hot=True),
+        member("a", rate_1m=900),
+        member("b", rate_1m=600, hot=True),
         member("c", rate_1m=5, hot=True),
     )
     together = merged(member("a", rate_1m=600_000), member("b", rate_1m=700_000))
@@ -200,6 +201,16 @@ def test_dead_nodes_are_dropped() -> None:
 
     assert (found.rate_1m, found.window_5h_pct) == (10, 0)
     assert found.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent")}
+
+
+def test_unhealthy_sources_are_counted() -> None:
+    """The fleet tells how many nodes have a source that can't be read; it is well when all are."""
+    well, unwell = Part(source="transcripts", ok=True), Part(source="otlp", ok=False, why="port taken")
+    sick = merged(member("a", sources={"tach": well}), member("b", sources={"tach": well, "fuel": unwell}))
+    healthy = merged(member("a", sources={"tach": well}), member("b"))
+
+    assert sick.sources["nodes"] == Part(source="2 nodes", ok=False, why="1 unwell")
+    assert healthy.sources["nodes"] == Part(source="2 nodes", ok=True)
 
 
 def test_lamps() -> None:

@@ -7,7 +7,7 @@ from tests.fleet.conftest import NOW, usage
 
 from claude_gauge.fleet.roll import FORGET_S, MOST_NODES, Roll
 from claude_gauge.heard import SILENCE_S
-from claude_gauge.usage import stamp
+from claude_gauge.usage import MAX_BYTES, stamp
 
 
 def said(at: float = NOW, **changes: object) -> bytes:
@@ -110,6 +110,24 @@ def test_garbage(garbage: bytes) -> None:
     roll.payload("a", garbage, NOW, retained=False)
 
     assert rate(roll) == 5
+
+
+def test_payload_that_is_too_large() -> None:
+    """A payload that no microcontroller could hold is none, however well it is formed."""
+    roll = Roll()
+    large = json.dumps({**json.loads(said(rate_1m=5)), "new_field": "x" * MAX_BYTES}).encode()
+
+    assert not roll.payload("a", large, NOW, retained=False)
+    assert rate(roll) is None
+
+
+def test_live_payload_goes_before_a_retained_one() -> None:
+    """A retained copy that comes in behind a live payload, before either is read, does not take its place."""
+    roll = Roll()
+    roll.payload("a", said(NOW - 9999, rate_1m=2), NOW, retained=False)
+    roll.payload("a", said(NOW - 9999, rate_1m=1), NOW, retained=True)
+
+    assert rate(roll) == 2
 
 
 def test_newer_contract() -> None:
