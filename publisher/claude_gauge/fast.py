@@ -22,9 +22,7 @@ def run(arguments: list[str]) -> int | None:
     if options is None:
         return None
     if not options:
-        from claude_gauge.setup.ours import options_in_settings  # noqa: PLC0415 - only when tried by hand
-
-        options = options_in_settings()
+        options = set_up_options()
     from claude_gauge import statusline  # noqa: PLC0415 - as above
 
     return statusline.run(options.get("--state-dir"), options.get("--then"), read_input())
@@ -36,6 +34,23 @@ def parse(arguments: list[str]) -> dict[str, str] | None:
         return None
     options = dict(zip(arguments[::2], arguments[1::2], strict=True))
     return options if set(options) <= {"--state-dir", "--then"} else None
+
+
+def set_up_options() -> dict[str, str]:
+    """Return the options that setup gave our statusline, so that trying it by hand shows what Claude Code shows."""
+    folder = os.environ.get("CLAUDE_CONFIG_DIR", "").partition(",")[0].strip() or "~/.claude"
+    try:
+        with open(os.path.expanduser(folder) + "/settings.json", "rb") as file:  # noqa: PTH111, PTH123 - pathlib is slow
+            text = file.read()
+        if b"--state-dir" not in text:
+            return {}  # spares us the imports
+        from claude_gauge.quick_json import loads  # noqa: PLC0415 - as above
+        from claude_gauge.setup.ours import options  # noqa: PLC0415 - as above
+
+        command = loads(text)["statusLine"]["command"]  # type: ignore[index]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    return options(command, "statusline") or {}
 
 
 def read_input() -> bytes:

@@ -247,3 +247,15 @@ def test_time_is_now(tmp_path: Path) -> None:
 
     assert isinstance(at, float)
     assert before <= at <= time.time()
+
+
+@pytest.mark.parametrize(
+    "settings", ["", "{", "[]", '{"statusLine": "--state-dir"}', '{"statusLine": {"command": 3, "x": "--state-dir"}}']
+)
+def test_by_hand_with_odd_settings(settings: str) -> None:
+    """Tried by hand beside settings that hold nothing of ours, or nothing sound, it prints its own line."""
+    folder = Path(os.environ["HOME"]) / ".claude"
+    folder.mkdir()
+    (folder / "settings.json").write_text(settings)
+
+    assert run(["statusline"], status()).stdout == b"Opus 5.5 \xc2\xb7 context 0%\n"

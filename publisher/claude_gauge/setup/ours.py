@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from claude_gauge import fast, plan_files
+from claude_gauge import fast
 
 PROGRAM = "claude-gauge"
 
@@ -68,10 +68,3 @@ def options(command: object, name: str) -> dict[str, str] | None:
     if len(words) < 2 or os.path.basename(words[0]) != PROGRAM or words[1] != name:  # noqa: PLR2004, PTH119
         return None
     return fast.parse(words[2:])
-
-
-def options_in_settings() -> dict[str, str]:
-    """Return the options that the present settings give our statusline, so that trying it by hand shows the same."""
-    folder = os.environ.get("CLAUDE_CONFIG_DIR", "").partition(",")[0].strip() or "~/.claude"
-    present = plan_files.load(os.path.expanduser(folder) + "/settings.json").get("statusLine")  # noqa: PTH111 - quick
-    return (options(present.get("command"), "statusline") if isinstance(present, dict) else None) or {}
