@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
+from claude_gauge.mqtt.client import Identity, close_sockets
+from claude_gauge.mqtt.connection import Connection
 from claude_gauge.mqtt.endpoint import Endpoint
 from claude_gauge.mqtt.outbox import Message
 from claude_gauge.mqtt.versions import FIVE

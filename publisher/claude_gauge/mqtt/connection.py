@@ -7,42 +7,30 @@ socket is watched here, and one thread alone touches the client.
 from __future__ import annotations
 
 import selectors
-import socket
 import ssl
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
+from paho.mqtt.enums import LogLevel, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from claude_gauge.mqtt import trouble
+from claude_gauge.mqtt.client import Identity, make
 from claude_gauge.mqtt.endpoint import Endpoint
 from claude_gauge.mqtt.outbox import UNACKED_LIMIT, Message
 from claude_gauge.mqtt.versions import FIVE
 from claude_gauge.mqtt.wake import Wake
-from claude_gauge.usage import OFFLINE
 
 KEEPALIVE_S = 11  # a frozen publisher's will comes after 1.5 times this, and Mosquitto looks every 5 s: 22 s at most
-CONNECT_S = 5.0
 LOOK_S = 3.0  # how often the keepalive is looked after
 FAILED = 0x80  # reason codes from here on are refusals
 NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who we are to the broker, through all connections; `status` is the topic of the last will."""
-
-    client_id: str
-    status: str | None = None
 
 
 class Connection:
@@ -71,28 +59,12 @@ class Connection:
         self._complaint = ""
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0
-        self._client = self._make(identity)
-
-    def _make(self, identity: Identity) -> mqtt.Client:
-        path = self._endpoint.websocket_path
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=identity.client_id,
-            protocol=self.version,
-            transport="tcp" if path is None else "websockets",
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = CONNECT_S
-        if path is not None:
-            client.ws_set_options(path)
-        if identity.status is not None:
-            client.will_set(identity.status, OFFLINE, qos=1, retain=True)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
-        client.on_publish = self._on_publish
-        client.on_log = self._on_log
-        return client
+        self._client = make(endpoint, identity, version)
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+        self._client.on_log = self._on_log
 
     @property
     def alive(self) -> bool:
@@ -226,11 +198,3 @@ class Connection:
     def _on_log(self, _client: mqtt.Client, _user: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._complaint = text
-
-
-def close_sockets(error: BaseException) -> None:
-    """Close what paho left open when a handshake failed: the socket is known to the traceback alone."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        for value in list(frame.f_locals.values()):
-            if isinstance(value, socket.socket):
-                value.close()

@@ -22,55 +22,6 @@ class Verdict(Enum):
     RIVAL = auto()
 
 
-class Guard:
-    """Knows what we said on our own topics, and so what others said.
-
-    A rival's value is left alone: it would put its own right again too, for ever. Anything else is put right.
-    """
-
-    def __init__(self, status_topic: str) -> None:
-        self._status = status_topic
-        self.filter = status_topic.rpartition("/")[0] + "/+"
-        self._prefix = self.filter[:-1]
-        self._said: dict[str, deque[bytes]] = {}
-        self._rival_at: float | None = None
-
-    def said(self, topic: str, payload: bytes) -> None:
-        """Remember what we publish, so that its echo is known."""
-        if topic.startswith(self._prefix):
-            self._said.setdefault(topic, deque(maxlen=REMEMBERED)).append(_digest(payload))
-
-    def judge(self, topic: str, payload: bytes, now: float) -> Verdict:
-        """Say what a message means that came while we are connected."""
-        said = self._said.get(topic)
-        if said is None:
-            return Verdict.OURS
-        if topic == self._status:
-            return Verdict.OURS if payload == ONLINE.encode() else Verdict.REPAIR
-        if _digest(payload) in said:
-            return Verdict.OURS
-        if _is_usage(payload):
-            self._rival_at = now
-            return Verdict.RIVAL
-        return Verdict.REPAIR
-
-    def rival(self, now: float) -> bool:
-        """Tell whether another publisher was heard of late."""
-        return self._rival_at is not None and now - self._rival_at < EPISODE_S
-
-
-def _digest(payload: bytes) -> bytes:
-    return hashlib.blake2b(payload, digest_size=8).digest()
-
-
-def _is_usage(payload: bytes) -> bool:
-    try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(value, dict) and "updated_at" in value
-
-
 class Repairs:
     """When to say our own value again on a topic where someone else spoke: at once, but once a second at most."""
 
@@ -93,3 +44,58 @@ class Repairs:
     def next(self, otherwise: float) -> float:
         """Tell when the next one is due."""
         return min(self._due.values(), default=otherwise)
+
+
+class Guard:
+    """Knows what we said on our own topics, and so what others said.
+
+    A rival's value is left alone: it would put its own right again too, for ever. Anything else is put right.
+    """
+
+    def __init__(self, status_topic: str) -> None:
+        self._status = status_topic
+        self.filter = status_topic.rpartition("/")[0] + "/+"
+        self._prefix = self.filter[:-1]
+        self._said: dict[str, deque[bytes]] = {}
+        self._rival_at: float | None = None
+        self.repairs = Repairs()
+
+    def said(self, topic: str, payload: bytes) -> None:
+        """Remember what we publish, so that its echo is known."""
+        if topic.startswith(self._prefix):
+            self._said.setdefault(topic, deque(maxlen=REMEMBERED)).append(_digest(payload))
+
+    def judge(self, topic: str, payload: bytes, now: float) -> Verdict:
+        """Say what a message means that came while we are connected."""
+        said = self._said.get(topic)
+        if said is None:
+            return Verdict.OURS
+        if topic == self._status:
+            return Verdict.OURS if payload == ONLINE.encode() else Verdict.REPAIR
+        if _digest(payload) in said:
+            return Verdict.OURS
+        if _is_usage(payload):
+            self._rival_at = now
+            return Verdict.RIVAL
+        return Verdict.REPAIR
+
+    def hear(self, topic: str, payload: bytes, now: float) -> None:
+        """Take in a message that is not retained, and have put right what is to be."""
+        if self.judge(topic, payload, now) is Verdict.REPAIR:
+            self.repairs.want(topic, now)
+
+    def rival(self, now: float) -> bool:
+        """Tell whether another publisher was heard of late."""
+        return self._rival_at is not None and now - self._rival_at < EPISODE_S
+
+
+def _digest(payload: bytes) -> bytes:
+    return hashlib.blake2b(payload, digest_size=8).digest()
+
+
+def _is_usage(payload: bytes) -> bool:
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and "updated_at" in value

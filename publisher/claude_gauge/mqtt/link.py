@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from paho.mqtt.client import topic_matches_sub
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
 from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.connection import LOOK_S, Connection, Identity, close_sockets
-from claude_gauge.mqtt.guard import Guard, Repairs, Verdict
+from claude_gauge.mqtt.client import Identity, close_sockets
+from claude_gauge.mqtt.connection import LOOK_S, Connection
+from claude_gauge.mqtt.guard import Guard
+from claude_gauge.mqtt.listeners import Handler, Listeners
 from claude_gauge.mqtt.outbox import Message, Outbox
 from claude_gauge.mqtt.report import Report
-from claude_gauge.mqtt.suspects import Suspects
+from claude_gauge.mqtt.sender import Sender
 from claude_gauge.mqtt.tls import Trust
 from claude_gauge.mqtt.versions import NAMES, Backoff, Versions
 from claude_gauge.mqtt.wake import Wake
 from claude_gauge.usage import OFFLINE, ONLINE
-
-log = logging.getLogger(__name__)
 
 CONNACK_S = 10.0
 DOUBT_S = 4.0  # some brokers just fall silent at MQTT 5
 ACK_S = 10.0  # a broker that acknowledges nothing for so long is not there
 HELD_S = 5.0  # a connection that held so long was a good one
 GOODBYE_S = 1.0
-
-Handler = Callable[[str, bytes, bool], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Listening:
-    topic_filter: str
-    handler: Handler
-    qos: int
 
 
 class Link:
@@ -60,10 +46,9 @@ class Link:
         self._outbox = Outbox()
         self._guard = Guard(status) if status else None
         self._report = Report(self.endpoint.place)
-        self._versions, self._backoff, self._suspects = Versions(), Backoff(), Suspects()
-        self._listening: list[_Listening] = []
-        self._subscribed = 0
-        self._repairs = Repairs()
+        self._sender = Sender(self._outbox, self._report, self._guard)
+        self._versions, self._backoff = Versions(), Backoff()
+        self._listeners = Listeners()
         self._news = threading.Condition()
         self._connection: Connection | None = None
         self._stopping = False
@@ -103,7 +88,7 @@ class Link:
 
     def listen(self, topic_filter: str, handler: Handler, *, qos: int = 1) -> None:
         """Call the handler with (topic, payload, retained) for each message, through every reconnect."""
-        self._listening.append(_Listening(topic_filter, handler, qos))
+        self._listeners.add(topic_filter, handler, qos)
         self._wake()
 
     @property
@@ -158,7 +143,7 @@ class Link:
     def _live(self) -> Connection:
         """Live one connection from its beginning to its end."""
         began = time.monotonic()
-        connection = Connection(self.endpoint, self._identity, self._versions.next, self._heard, self._acked)
+        connection = Connection(self.endpoint, self._identity, self._versions.next, self._heard, self._sender.acked)
         try:
             connection.open(self._wake, self._secrets(), self._trust.context() if self._trust else None)
             if self._accepted(connection, began + (DOUBT_S if self._versions.in_doubt else CONNACK_S)):
@@ -172,14 +157,12 @@ class Link:
         finally:
             connection.close() if self._stopping else connection.drop()
             self._set(None)
+        now = time.monotonic()
         if connection.accepted:
-            self._ended(time.monotonic(), began)
-        return connection
-
-    def _ended(self, now: float, began: float) -> None:
-        self._suspects.ended(self._outbox.unacked(), now - began, now)
-        if now - began > HELD_S:
+            self._sender.ended(now - began, now)
+        if connection.accepted and now - began > HELD_S:
             self._backoff.reset()
+        return connection
 
     def _accepted(self, connection: Connection, deadline: float) -> bool:
         """Wait for the broker's answer to CONNECT."""
@@ -195,7 +178,7 @@ class Link:
     def _greet(self, connection: Connection) -> None:
         """Subscribe to everything and have everything published again: the broker may have lost it all."""
         self._versions.spoken(connection.version)
-        self._subscribed = 0
+        self._listeners.connected()
         self._outbox.connected(connection.unacked_limit)
         if self._guard:
             connection.subscribe(self._guard.filter, 1, foreign=True)
@@ -207,7 +190,9 @@ class Link:
         goodbye: float | None = None
         while connection.alive:
             now = time.monotonic()
-            self._send(connection, now)
+            self._listeners.subscribe(connection)
+            self._sender.send(connection, now)
+            self._tell_if_empty()
             if self._stopping:
                 goodbye = goodbye or now + GOODBYE_S
                 if self._outbox.empty() or now > goodbye:
@@ -215,54 +200,20 @@ class Link:
             if now - self._outbox.waits_since(now) > ACK_S:
                 connection.drop("acknowledges nothing")
                 return
-            due = min(self._repairs.next(now + LOOK_S), goodbye or now + LOOK_S)
+            look = now + LOOK_S
+            due = min(self._guard.repairs.next(look) if self._guard else look, goodbye or look)
             if connection.turn(max(0.0, due - now)):
                 self._wake.drain()
 
-    def _send(self, connection: Connection, now: float) -> None:
-        """Hand over all that is due, as much as the network takes."""
-        while self._subscribed < len(self._listening):
-            each = self._listening[self._subscribed]
-            connection.subscribe(each.topic_filter, each.qos)
-            self._subscribed += 1
-        for topic in self._repairs.take(now):
-            self._outbox.again(topic)
-        if self._guard:
-            self._report.rival(self._guard.filter, there=self._guard.rival(now))
-        while connection.alive and not connection.clogged and (message := self._outbox.take()):
-            if connection.largest_packet is not None and message.size > connection.largest_packet:
-                self._report.refused(message, f"it takes {connection.largest_packet} bytes at most")
-                continue
-            if self._suspects.holds(message, now):
-                self._report.refused(message, f"it closes the connection at {message.size} bytes")
-                continue
-            if self._guard:
-                self._guard.said(message.topic, message.payload)
-            mid = connection.publish(message)
-            if message.qos:
-                self._outbox.sent(mid, message, now)
+    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the connection's signature
+        if self._guard and not retained and not self._stopping:
+            self._guard.hear(topic, payload, time.monotonic())
+        self._listeners.hear(topic, payload, retained=retained)
+
+    def _tell_if_empty(self) -> None:
         if self._outbox.empty():
             with self._news:
                 self._news.notify_all()
-
-    def _acked(self, mid: int, refusal: str | None) -> None:
-        message = self._outbox.acked(mid)
-        if message is not None and refusal is None:
-            self._report.taken(message)
-        elif message is not None:
-            self._report.refused(message, f"{refusal}; check its ACL")
-
-    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the handlers' signature
-        if self._guard and not retained and not self._stopping:
-            now = time.monotonic()
-            if self._guard.judge(topic, payload, now) is Verdict.REPAIR:
-                self._repairs.want(topic, now)
-        for each in list(self._listening):
-            if topic_matches_sub(each.topic_filter, topic):
-                try:
-                    each.handler(topic, payload, retained)
-                except Exception:  # one reader's fault must not cut the others off
-                    log.exception("a reader of %s failed", each.topic_filter)
 
     def _set(self, connection: Connection | None) -> None:
         with self._news:
