@@ -165,3 +165,15 @@ def test_rolling_week_ends(tmp_path: Path) -> None:
 
     assert figures.week == 14
     assert figures.traffic.model == "opus"
+
+
+@pytest.mark.parametrize("kind", [OLD, NEW, VICTORIA])
+def test_odd_session_names(tmp_path: Path, kind: str) -> None:
+    """Session ids with quotes, regular expressions and other alphabets are asked for as they are."""
+    past: list[Series] = []
+    for number, session in enumerate(['.*"|(\\', "é 漢 ☃", "a+b{2}$", "x/y:z", "-"]):
+        past += write(session, "claude-opus-5-5", NOON + 60 + number, [(0, 700), (600, 900), (1200, 1)], NOON + 1800)
+
+    [figures] = go(tmp_path, past, [NOON + 1800], kind)
+
+    assert figures.block.tokens == 5 * 14 * 901

@@ -48,11 +48,11 @@ def parse(body: bytes) -> Answer:
         raise TroubleError(refusal(answer))
     try:
         samples = tuple(
-            Sample(dict(series["metric"]), float(at), _number(value))
+            Sample(_labels(series["metric"]), _number(at), _number(value))
             for series in answer["data"]["result"]
             for at, value in (series["values"] if "values" in series else [series["value"]])
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise TroubleError("answer has no such shape") from None
     return Answer(samples, partial=bool(answer.get("warnings")) or answer.get("isPartial") is True)
 
@@ -61,6 +61,12 @@ def refusal(answer: Any) -> str:  # noqa: ANN401 - whatever JSON there was
     """Name an engine's complaint in a word, such as `bad_data` or `timeout`."""
     kind = answer.get("errorType") if isinstance(answer, dict) else None
     return f"error: {kind}" if isinstance(kind, str) and kind else "answer has no such shape"
+
+
+def _labels(metric: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(text, str) for text in metric.values()):
+        raise TypeError
+    return dict(metric)
 
 
 def _number(value: object) -> float:
