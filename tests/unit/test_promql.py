@@ -9,7 +9,7 @@ def test_selector() -> None:
     """All names at once, and the person's own matchers, with braces or without."""
     assert promql.selector(("a", "b")) == '{__name__=~"a|b"}'
     assert promql.selector(("a",), ' {user="x"} ') == '{__name__=~"a",user="x"}'
-    assert promql.selector(("a",), 'x="1",') == '{__name__=~"a",x="1"}'
+    assert promql.selector(("a",), '{x="1"},', 'y="2"') == '{__name__=~"a",x="1",y="2"}'
 
 
 def test_sessions_are_taken_literally() -> None:

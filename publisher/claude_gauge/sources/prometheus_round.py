@@ -47,7 +47,7 @@ class Rounds:
         self._engine = engine
         self._sums = Sums(engine, promql.TOKENS, match, step)
         self._tokens = promql.selector(promql.TOKENS, match)
-        self._output = promql.selector(promql.TOKENS, ",".join(filter(None, [match, 'type="output"'])))
+        self._output = promql.selector(promql.TOKENS, match, 'type="output"')
         self._blocks = Blocks()
         self._block_name = ""
         self._until: float | None = None

@@ -118,7 +118,7 @@ class Sums:
         return promql.LONG_BEFORE if self._orphans.get(name) else promql.BEFORE
 
     def _narrowed(self, some: frozenset[str]) -> str:
-        return promql.selector(self._names, ",".join(filter(None, [self._match, promql.sessions(some)])))
+        return promql.selector(self._names, self._match, promql.sessions(some))
 
     def _answer(self, query: str, at: float) -> Answer:
         answer = self._engine.now(query, at)

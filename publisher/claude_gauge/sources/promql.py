@@ -18,10 +18,10 @@ LONG_BEFORE = "8d"  # the same after a gap: a machine that slept, a Prometheus t
 HISTORY_BEFORE = "1d"
 
 
-def selector(names: Iterable[str], match: str = "") -> str:
+def selector(names: Iterable[str], *matches: str) -> str:
     """Select the series of any of these names: each road into Prometheus names a metric in its own way."""
     wanted = f'__name__=~"{"|".join(names)}"'
-    return "{" + ",".join(part for part in (wanted, match.strip().strip("{},")) if part) + "}"
+    return "{" + ",".join(filter(None, [wanted, *(match.strip(" {},") for match in matches)])) + "}"
 
 
 def sessions(names: Iterable[str]) -> str:
