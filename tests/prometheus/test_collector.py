@@ -17,7 +17,6 @@ from tests.support.net import wait_until
 from tests.support.prometheus import Server
 
 from claude_gauge.config import Settings
-from claude_gauge.reading import Tokens
 from claude_gauge.sources.prometheus import Prometheus
 from claude_gauge.sources.prometheus_more import more
 
@@ -107,9 +106,8 @@ def test_many_short_sessions(tmp_path: Path) -> None:
         reading = source.read(time.time())
 
     assert reading.traffic is not None
-    assert reading.traffic.minute == Tokens(400, 4780, 40_000, 40)
     assert reading.traffic.model == "opus"
-    assert reading.week_tokens is not None
+    assert reading.week_tokens == total
 
 
 def test_a_session_goes_on_and_is_resumed(tmp_path: Path) -> None:
