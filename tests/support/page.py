@@ -22,7 +22,7 @@ WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective + " " + event.blockedURI));
 """  # noqa: E501 - one statement
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 
 
 @contextmanager

@@ -314,12 +314,13 @@ def test_without_shared_workers(browser: Browser, shim: Shim) -> None:
         assert cluster.complaints == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_fifty_tabs(context: BrowserContext, shim: Shim) -> None:
     """Fifty tabs are all live, though a browser opens only six connections to a server: they share one stream."""
     shim.push(usage(window_5h_pct=0.42).to_json())
     tabs = [Cluster(context, f"http://localhost:{shim.port}/") for _ in range(50)]
     for tab in tabs:
+        tab.page.set_default_timeout(240_000)  # fifty renderers begin at once, perhaps beside other tests
         tab.shows("window_5h_pct", "42 %")
     shim.push(usage(window_5h_pct=0.77).to_json())
     for tab in tabs:
