@@ -87,6 +87,13 @@ def test_rolling_window() -> None:
     assert len(found) == 3
 
 
+def test_reset_in_the_far_future() -> None:
+    """A reset that no 5-hour window has neither silences the gauge for years nor tells a threshold again and again."""
+    absurd = at(0.9, ends=NOW + 1e8)
+
+    assert told((NOW, absurd), (NOW + 900, absurd), (NOW + WINDOW_S + 1, absurd)) == [0.8, 0, 0.8]
+
+
 def test_no_thresholds() -> None:
     """Without thresholds nothing is ever told, and a threshold of 0 is none."""
     assert decide(at(1), (), None, NOW) == (None, None)

@@ -167,3 +167,16 @@ def test_where_tokens_flowed_last() -> None:
         roll.members(NOW + at)
 
     assert roll.members(NOW + 20)[0].moved_at == NOW + 10
+
+
+def test_first_word_of_a_node() -> None:
+    """A node that works when it is first heard counts as moving, an idle one does not; a new model is a move too."""
+    roll = Roll()
+    roll.payload("busy", said(idle=False), NOW, retained=False)
+    roll.payload("idle", said(), NOW, retained=False)
+    first = {member.node: member.moved_at for member in roll.members(NOW)}
+    roll.payload("idle", said(NOW + 1, last_model="opus"), NOW + 1, retained=False)
+    later = {member.node: member.moved_at for member in roll.members(NOW + 1)}
+
+    assert first == {"busy": NOW, "idle": 0}
+    assert later == {"busy": NOW, "idle": NOW + 1}

@@ -71,6 +71,13 @@ def test_units_follow_from_the_types() -> None:
     assert {name for name, entity in found.items() if "state_class" in entity} == set(units)
 
 
+def test_diagnostics_apart() -> None:
+    """What tells of the reading itself is diagnostic; nothing that a person looks at is."""
+    found = {name for name, entity in entities("all").items() if entity.get("entity_category") == "diagnostic"}
+
+    assert found == {"account", "fuel_source", "sources", "updated_at"}
+
+
 def test_lamps_are_binary_sensors() -> None:
     """Every bool is a binary sensor, and nothing else is, but the health of the sources."""
     found = {name for name, entity in entities("all").items() if entity["platform"] == "binary_sensor"}
@@ -94,5 +101,6 @@ def test_the_fleet_hangs_below_nothing() -> None:
     below = json.loads(discovery("studio", fleet=True))["device"]
 
     assert "via_device" not in fleet
+    assert discovery("all", fleet=True) == discovery("all")
     assert "via_device" not in alone
     assert below["via_device"] == fleet["identifiers"][0]

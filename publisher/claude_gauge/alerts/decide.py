@@ -50,11 +50,13 @@ def decide(
     reset = seconds(usage.window_5h_resets_at)
     if usage.fuel_source is None or (reset is not None and reset <= now):
         return None, fired  # an old figure, kept while the source is away, says nothing of this window
+    if reset is not None and reset > now + WINDOW_S + JITTER_S:
+        reset = None  # no 5-hour window ends so late
     known = _of_this_window(fired, usage.fuel_source, reset, now)
     passed = max((each for each in thresholds if 0 < each <= usage.window_5h_pct), default=0.0)
     if passed <= (known.threshold if known else 0.0):
         return None, known
-    ends = known.ends if known else min(reset or now + WINDOW_S, now + WINDOW_S + JITTER_S)
+    ends = known.ends if known else reset or now + WINDOW_S
     return Alert(passed, usage, now), Fired(passed, ends, usage.fuel_source)
 
 
