@@ -24,5 +24,6 @@ def examine(config: Config) -> Iterator[Check]:
     yield from feeds.plan(settings)
     yield from feeds.prometheus(settings)
     yield from feeds.ccusage(settings)
+    yield from feeds.otlp(settings)
     yield from broker.broker(settings)
     yield from web.shim(settings)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import httpx
+
 from claude_gauge.config import Settings
 from claude_gauge.doctor.check import Check
 from claude_gauge.sources.ccusage import command_line
 from claude_gauge.sources.ccusage_command import CcusageError
+from claude_gauge.sources.otlp_http import SERVER
 from claude_gauge.sources.plan import Plan
 from claude_gauge.sources.prometheus import Prometheus
 
@@ -44,10 +47,30 @@ def ccusage(settings: Settings) -> Iterator[Check]:
     """Ask ccusage for the present block, where it is the chosen source or was named."""
     if settings.source != "ccusage" and settings.ccusage is None:
         return
-    asked = command_line(settings, download=False)
+    asked = command_line(settings, download=settings.source == "ccusage")
     try:
         yield Check("ccusage", "ok", f"answers: {asked.block().tokens:,} tokens in the present block")
     except CcusageError as error:
         yield Check("ccusage", "fail", str(error), "npm install --global ccusage@20.0.24")
     finally:
         asked.stop()
+
+
+def otlp(settings: Settings) -> Iterator[Check]:
+    """Look who holds the port that OTLP is sent to, where it is received at all."""
+    if settings.otlp == "off" or not (settings.source in ("otlp", "hybrid") or "otlp" in settings.model_fields_set):
+        return
+    path = f"http://{settings.otlp}/v1/logs"
+    try:
+        answer = httpx.get(path, timeout=2, trust_env=False)
+        ours = answer.headers.get("Server", "").startswith(SERVER)
+    except httpx.ConnectError:
+        yield Check("OTLP", "ok", f"{settings.otlp} is free: the publisher will listen there")
+        return
+    except httpx.HTTPError:
+        ours = False
+    if ours:
+        yield Check("OTLP", "ok", f"a publisher listens at {settings.otlp}")
+    else:
+        advice = "is it a collector? choose another address with --otlp, and give it to `claude-gauge otel env`"
+        yield Check("OTLP", "fail", f"something else listens at {settings.otlp}", advice)

@@ -58,7 +58,8 @@ def find(setting: str | None, environ: Mapping[str, str], *, download: bool = Tr
         found = shutil.which(launcher, path=path)
         if found is not None:
             return Command((found, *flags, f"ccusage@{VERSION}"), first_s=180.0)
-    raise CcusageError("not installed", f"ccusage: not installed, nor npx or bunx; install Node, then `{INSTALL}`")
+    nor = ", nor npx or bunx" if download else ""
+    raise CcusageError("not installed", f"ccusage: not installed{nor}; install Node, then `{INSTALL}`")
 
 
 def _checked(path: str) -> str:

@@ -226,13 +226,13 @@ class Merged:
     def stop(self) -> None:
         """Stop all, whatever one of them does."""
         self._stopping.set()
+        if self._keeper is not None:
+            self._keeper.join(5)  # first, or it might start one behind our back
         for name, source in self._sources.items():
             try:
                 source.stop()
             except Exception:  # noqa: BLE001 - told in full; the others must stop too
                 _log.exception("%s did not stop in good order", name)
-        if self._keeper is not None:
-            self._keeper.join(5)
 
 
 def knows(reading: Reading, part: str) -> bool:

@@ -30,6 +30,7 @@ STALL_S = 10.0  # nor does one byte of it
 IDLE_S = 150.0  # exporters keep a connection between exports, by default a minute apart
 MAX_CONNECTIONS = 100
 CHUNK_LINE = 1024
+SERVER = "claude-gauge"
 # A name that rebinding cannot take over: loopback's own, and what containers call their host.
 LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal", "gateway.docker.internal"})
 
@@ -133,7 +134,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "claude-gauge", ""
+    server_version, sys_version = SERVER, ""
     wbufsize = -1  # one segment per answer
     server: _Server
     raw_requestline: bytes
