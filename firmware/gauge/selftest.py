@@ -16,16 +16,23 @@ HOLD_S = 0.4
 async def needles(movements: list) -> None:
     """Send each needle to its stop, its zero mark, the middle and the end of its scale."""
     clock = Clock()
-    for movement, gauge in zip(movements, GAUGES):
-        print("selftest: needle", gauge[0], "- stop, 0 %, 50 %, 100 %, stop")
+    for movement in movements:
         movement.home()
-        for share in (None, 0.0, 0.5, 1.0, None):
+    await arrive(movements, clock)
+    for movement, gauge in zip(movements, GAUGES):
+        print("selftest: needle", gauge[0], "- 0 %, 50 %, 100 %, stop")
+        for share in (0.0, 0.5, 1.0, None):
             movement.point(share)
-            movement.poll(clock.ms())
-            while movement.moving():
-                await asyncio.sleep(0.002)
-                movement.poll(clock.ms())
+            await arrive([movement], clock)
             await asyncio.sleep(HOLD_S)
+
+
+async def arrive(movements: list, clock: Clock) -> None:
+    """Wait until these movements stand."""
+    while any(movement.moving() for movement in movements):
+        for movement in movements:
+            movement.poll(clock.ms())
+        await asyncio.sleep(0.002)
 
 
 async def lights(pixels: "Any") -> None:

@@ -116,14 +116,16 @@ def test_update_that_crashes(gauge: Simulator, broker: Mosquitto) -> None:
     assert state(gauge)["slot"] == ""
 
 
-def test_update_that_never_connects(gauge: Simulator, broker: Mosquitto) -> None:
+def test_update_that_never_connects(broker: Mosquitto, tmp_path: Path) -> None:
     """An update that runs but never reaches the broker gives itself up, and the copy before it runs again."""
     link = SOURCES["gauge/link.py"].replace(b"        await self._join()", b"        raise OSError('no way')")
     assert link != SOURCES["gauge/link.py"]
-    publish(broker, {**SOURCES, "gauge/link.py": link})
-    said(gauge, "back to the installed copy", 100)
+    with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=0.5) as gauge:
+        linked(gauge)
+        publish(broker, {**SOURCES, "gauge/link.py": link})
+        said(gauge, "back to the installed copy", 100)
 
-    linked(gauge, 2)
+        linked(gauge, 2)
 
 
 def test_power_cut_in_mid_update(broker: Mosquitto, tmp_path: Path) -> None:

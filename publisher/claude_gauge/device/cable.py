@@ -14,6 +14,7 @@ from claude_gauge.device.compiled import EXTRA
 from claude_gauge.errors import GaugeError
 
 PATIENCE_S = 30
+ANSWER_S = 12  # for a board that has MicroPython to say so
 COPY_S = 300
 BAUD = 115_200
 # Run on the board. Nothing is imported that a stock MicroPython lacks.
@@ -65,7 +66,7 @@ class Cable:
 
     def about(self) -> About:
         """Ask what the board is; raises GaugeError where no MicroPython answers."""
-        said = self.execute(ASK)
+        said = self._mpremote("exec", ASK, patience_s=ANSWER_S)
         line = next((line for line in said.splitlines() if line.startswith("@@")), "@@[]")
         try:
             name, version, mpy, platform, config = json.loads(line[2:])

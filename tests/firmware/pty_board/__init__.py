@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import tty
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ class PtyBoard:
         self.resets = 0
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
         self._stopping = False
         self._process = self._spawn(main=(flash / "main.py").exists())
@@ -55,7 +57,8 @@ class PtyBoard:
             if self._process.stdout in ready:
                 data = os.read(self._process.stdout.fileno(), 4096)
                 if data:
-                    os.write(self._master, data)
+                    with suppress(BlockingIOError):  # nobody listens: a serial port loses it, too
+                        os.write(self._master, data)
                 elif self._process.wait(10) == RESET:
                     self._process.stdin.close()
                     self._process.stdout.close()
@@ -70,8 +73,8 @@ class PtyBoard:
 
     def __exit__(self, *_: object) -> None:
         self._stopping = True
-        self._process.kill()
         self._thread.join(15)
+        self._process.kill()
         self._process.wait(10)
         for stream in (self._process.stdin, self._process.stdout):
             assert stream
