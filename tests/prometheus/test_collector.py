@@ -96,11 +96,11 @@ def test_many_short_sessions(tmp_path: Path) -> None:
         asking(server) as source,
     ):
         for number in range(40):
-            now = time.time()
-            for kind, value in (("input", 10), ("output", 100 + number), ("cacheRead", 1000), ("cacheCreation", 1)):
-                session = f"00000000-0000-4000-8000-{number:012}"
-                collector.send(metrics(point(kind, value, now, session=session), temporality=2))
-                total += value
+            now, session = time.time(), f"00000000-0000-4000-8000-{number:012}"
+            kinds = {"input": 10, "output": 100 + number, "cacheRead": 1000, "cacheCreation": 1}
+            points = [point(kind, value, now, session=session) for kind, value in kinds.items()]
+            collector.send(metrics(*points, temporality=2))
+            total += sum(kinds.values())
             if number % 10 == 9:
                 wait_for(source, total)
         reading = source.read(time.time())

@@ -177,3 +177,13 @@ def test_odd_session_names(tmp_path: Path, kind: str) -> None:
     [figures] = go(tmp_path, past, [NOON + 1800], kind)
 
     assert figures.block.tokens == 5 * 14 * 901
+
+
+def test_many_rounds_a_second(tmp_path: Path) -> None:
+    """However often it asks, a second's tokens are added to the week once."""
+    past = write("a", "claude-opus-5-5", NOON + 60, [(0, 100), (30, 200)], NOON + 600)
+
+    found = go(tmp_path, past, [NOON + 55 + 0.2 * step for step in range(300)])
+
+    assert all(figures.week == figures.block.tokens for figures in found)
+    assert found[-1].week == 14 * 200

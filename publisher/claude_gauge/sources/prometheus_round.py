@@ -69,7 +69,7 @@ class Rounds:
         sums = self._sums.ask(at, {"since": since, "minute": _MINUTE_S, "five": _FIVE_S})
         self._moved(sums["since"], at)
         block = self._block(at)
-        self._count_week(at, sums["since"])
+        self._count_week(at, sums["since"] if at != self._until else [])  # a second is counted once
         self._seen = self._seen or self._newest_at is not None or self._exists(at)
         self._until = at
         traffic = Traffic(
