@@ -159,6 +159,9 @@ def test_linked_folder_outside_is_read_once(root: Path, tmp_path: Path) -> None:
 
     assert _lines(tail) == [b"1"]
     assert tail.folders == 1
+    _write(tmp_path / "outside" / "s.jsonl", b"2\n", "ab")
+    assert tail.scan() == set()  # nobody watches there, so nothing went missing
+    assert _lines(tail) == [b"2"]
 
 
 def test_root_that_appears_later(root: Path) -> None:

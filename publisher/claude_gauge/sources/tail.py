@@ -133,7 +133,7 @@ class Tail:
 
     def _look_through(self, folder: str, seen: set[str]) -> set[str]:
         grown = set()
-        for path, status in self._walk(folder):
+        for path, status, linked in self._walk(folder):
             seen.add(path)
             follower = self._files.get(path)
             now = stamp_of(status)
@@ -145,19 +145,23 @@ class Tail:
             if follower.stat == now or path in self._urgent:
                 continue
             self._pending[path] = None
-            # Other times alone prove nothing: no event tells them to us.
-            if path not in self._unreadable and (follower.stat is None or follower.stat[CONTENT] != now[CONTENT]):
+            # Other times alone prove nothing: no event tells them to us, nor anything of linked folders.
+            if (
+                not linked
+                and path not in self._unreadable
+                and (follower.stat is None or follower.stat[CONTENT] != now[CONTENT])
+            ):
                 grown.add(path)
         return grown
 
-    def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result, bool]]:
         folders, targets = [(folder, False)], set[str]()
         while folders:
             here, linked = folders.pop()
             for entry in self._list(here, linked=linked):
                 try:
                     if entry.name.endswith(".jsonl") and stat.S_ISREG((status := entry.stat()).st_mode):
-                        yield entry.path, status
+                        yield entry.path, status, linked or entry.is_symlink()
                     elif entry.is_dir():
                         by_link = linked or entry.is_symlink()
                         if not (by_link and self._walked(entry.path, targets)):

@@ -13,6 +13,7 @@ from claude_gauge import turn
 from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.reading import Health, Reading
 from claude_gauge.sources.tail import Tail
+from claude_gauge.sources.trust import Trust
 from claude_gauge.sources.watch import Watch
 from claude_gauge.tally import Tally
 
@@ -21,7 +22,6 @@ NAME = "transcripts"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
-TRUST_AGAIN_S = 60.0
 FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
 TAIL_BYTES = 1 << 20
 JUMP_S = 2.0
@@ -52,7 +52,7 @@ class Transcripts:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
-        self._distrusted_at: float | None = None
+        self._trust = Trust()
         self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()
@@ -64,7 +64,6 @@ class Transcripts:
             self._tally.tidy(now)
             self._tail = Tail(self._roots, now - FIVE_HOURS_S)
             self._whole = False
-            self._suspects: set[str] = set()
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to follow; returns when the recent lines are read, a third of a second at most."""
@@ -126,7 +125,7 @@ class Transcripts:
 
     @property
     def _polling(self) -> bool:
-        return bool(self._watch.trouble) or self._distrusted_at is not None
+        return bool(self._watch.trouble) or self._trust.lost
 
     def _run(self) -> None:
         steps = [self._first, self._follow]
@@ -183,7 +182,7 @@ class Transcripts:
             hint = self._hints.get(timeout=wait) if wait else self._hints.get_nowait()
             while True:
                 if hint:
-                    self._suspects.discard(hint)
+                    self._trust.hinted(hint)
                     self._tail.hint(hint)
                 lost = lost or hint is None
                 hint = self._hints.get_nowait()
@@ -191,21 +190,15 @@ class Transcripts:
             return lost
 
     def _reconcile(self, *, lost: bool) -> None:
-        """Scan; what the scan before found grown, and no event told since, shows that events go missing."""
+        """Scan, and see whether the watch still tells all."""
         if lost:
             _log.info("file events were lost: looking through all files")
-        if self._suspects:
-            if not self._polling:
-                _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
-                self._watch.renew()
-            self._distrusted_at = time.monotonic()
-        elif self._distrusted_at is not None and time.monotonic() - self._distrusted_at > TRUST_AGAIN_S:
-            self._distrusted_at = None
-            _log.info("file events arrive again")
+        if self._trust.judge(time.monotonic()):
+            self._watch.renew()
         began = self._watch.tend(self._roots)
         grown = self._tail.scan()
         self._watch.cover(self._tail.folders)
-        self._suspects = grown if self._whole and not (lost or began) else set()
+        self._trust.found(grown if self._whole and not (lost or began) else set())
         health, self._told = self._told, self._health()
         if health != self._told:
             self._changed()
