@@ -131,7 +131,7 @@ class World:
         return self.tally.week(self.clock.now)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(steps=st.lists(STEPS, min_size=1, max_size=12), cumulative=st.booleans())
 def test_any_order(steps: list[Step], cumulative: bool) -> None:  # noqa: FBT001 - drawn by name
     """Events lost, late and twice, exports twice, restarts of both sides: each token counts once."""

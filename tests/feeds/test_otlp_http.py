@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.feeds.otlp import event, metrics, point
 from tests.support.net import answers, wait_until
 
@@ -28,14 +31,27 @@ class Taken(list[Export]):
     receiver: Receiver
 
 
-@pytest.fixture
-def taken() -> Iterator[Taken]:
-    """A receiver on a port of its own, and what it takes."""
+@contextmanager
+def _receiving() -> Iterator[Taken]:
     exports = Taken()
     exports.receiver = Receiver("127.0.0.1:0", exports.append)
     exports.receiver.start()
     yield exports
     exports.receiver.stop()
+
+
+@pytest.fixture
+def taken() -> Iterator[Taken]:
+    """A receiver on a port of its own, and what it takes."""
+    with _receiving() as exports:
+        yield exports
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Taken]:
+    """One receiver for very many examples."""
+    with _receiving() as exports:
+        yield exports
 
 
 def _speak(taken: Taken, data: bytes, *, shut: bool = False) -> bytes:
@@ -160,6 +176,36 @@ def test_partial_success(taken: Taken) -> None:
     assert partial["rejectedDataPoints"] == "1"
     assert partial["errorMessage"].startswith("claude_code.token.usage")
     assert len(taken[0].told.points) == 1
+
+
+@settings(max_examples=150)
+@given(garbled=st.data())
+def test_any_bytes(shared: Taken, garbled: st.DataObject) -> None:
+    """Whatever bytes come, the receiver answers or cuts, says no fault of its own, and serves on."""
+    chunked = _request(JSON, "Transfer-Encoding: chunked", body=b"5\r\nabcde")
+    good = garbled.draw(st.sampled_from([_request(JSON), chunked]))
+    at = garbled.draw(st.integers(0, len(good)))
+    junk = garbled.draw(st.binary(max_size=40))
+    faults = Faults()
+    logging.getLogger(otlp_http.__name__).addHandler(faults)
+    _speak(shared, good[:at] + junk + good[at + len(junk) + 1 :], shut=True)
+    after = _status(_speak(shared, _request(JSON)))
+    logging.getLogger(otlp_http.__name__).removeHandler(faults)
+
+    assert after == 200
+    assert faults.said == []
+
+
+class Faults(logging.Handler):
+    """Keeps what is said as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.said.append(record.getMessage())
 
 
 def test_kept_alive(taken: Taken) -> None:
