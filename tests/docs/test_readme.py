@@ -10,11 +10,14 @@ import pytest
 from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome, assistant
+from typer.testing import CliRunner
 
+from claude_gauge.cli import app
 from claude_gauge.usage import Usage
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md"]
+DOCS = [*PAGES, *sorted((ROOT / "docs").glob("*.md")), ROOT / "firmware" / "README.md"]
 # What is run by other means than here, and where.
 ELSEWHERE = {
     "python3 -m venv": "scripts/setup does so before these tests",
@@ -35,11 +38,11 @@ ELSEWHERE = {
 }
 
 
-def _commands() -> list[str]:
-    """List each command line of the pages' sh blocks."""
+def _commands(pages: list[Path]) -> list[str]:
+    """List each command line of the pages' shell blocks."""
     found = []
-    for page in PAGES:
-        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+    for page in pages:
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
             lines = block.replace("\\\n", " ").splitlines()
             found += [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
     return found
@@ -61,10 +64,10 @@ def env(tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
 
 def test_readme_has_commands() -> None:
     """The pages show commands at all: an empty list would prove nothing."""
-    assert len(_commands()) >= 5
+    assert len(_commands(PAGES)) >= 5
 
 
-@pytest.mark.parametrize("command", [each for each in _commands() if _here(each)])
+@pytest.mark.parametrize("command", [each for each in _commands(PAGES) if _here(each)])
 def test_command_of_the_readme_works(command: str, env: dict[str, str], broker: Mosquitto) -> None:
     """Each command that the pages show ends well, on a machine as a reader would have it."""
     words = shlex.split(command.replace("-h localhost", f"-h localhost -p {broker.port}"))
@@ -78,6 +81,17 @@ def test_command_of_the_readme_works(command: str, env: dict[str, str], broker: 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "command", sorted({each for each in _commands(DOCS) if re.search(r"(^| |\()claude-gauge ", each)})
+)
+def test_command_of_the_docs_exists(command: str) -> None:
+    """Each command that any page shows is one that the program takes, with all its options."""
+    words = shlex.split(command.replace('"$(', " ").replace(')"', " "))
+    done = CliRunner().invoke(app, [*words[words.index("claude-gauge") + 1 :], "--help"])
+
+    assert done.exit_code == 0, done.output
+
+
 def test_table_of_fields_is_the_contract() -> None:
     """The README's table names every field of the payload, in its order, and none besides."""
     text = (ROOT / "README.md").read_text()
@@ -89,6 +103,6 @@ def test_table_of_fields_is_the_contract() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link and picture of the README and the docs is there."""
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "firmware" / "README.md"]:
+    for page in DOCS:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
