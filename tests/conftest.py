@@ -14,6 +14,13 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests took with `record_property("figure", …)`, whichever process they ran in."""
+    passed = terminalreporter.getreports("passed")
+    for figure in [str(text) for report in passed for name, text in report.user_properties if name == "figure"]:
+        terminalreporter.write_line(figure)
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A real Mosquitto of this test's own, anonymous, without a store."""

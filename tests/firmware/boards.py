@@ -47,8 +47,10 @@ def fresh(**changes: object) -> Usage:
 class Sender:
     """A publisher's place on the broker, for payloads of the test's choice."""
 
-    def __init__(self, port: int, *, will: bool = False) -> None:
+    def __init__(self, port: int, *, will: bool = False, user: str | None = None, password: str = "") -> None:
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        if user is not None:
+            self.client.username_pw_set(user, password)
         if will:
             self.client.will_set(status_topic(NODE), b"offline", qos=1, retain=True)
         self.client.connect("127.0.0.1", port)

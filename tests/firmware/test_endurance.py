@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.firmware.boards import Sender, board, fresh, linked, shows
@@ -17,7 +18,9 @@ MESSAGES = 3600  # one a second for an hour; at ten a second it would be six min
 HEAP = "100wK"  # as far as 100 kB go on a 32-bit chip
 
 
-def test_an_hour_of_messages_leaves_no_trace(broker: Mosquitto, tmp_path: Path) -> None:
+def test_an_hour_of_messages_leaves_no_trace(
+    broker: Mosquitto, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Thousands of payloads, each with its moves, fit into 100 kB, and what is held does not grow."""
     flash = tmp_path / "flash"
     (flash / "gauge").mkdir(parents=True)
@@ -38,8 +41,8 @@ def test_an_hour_of_messages_leaves_no_trace(broker: Mosquitto, tmp_path: Path) 
         shows(gauge, 0.5, 0.5, 0, 0, deadline_s=60)
         seen = len(gauge.heap)
         assert gauge.wait(lambda: len(gauge.heap) >= seen + 2)
-        told = f"heap in use: {before} bytes at first, {gauge.heap[-1]} after {MESSAGES} messages (64-bit words)"
-        print(told)  # noqa: T201 - a figure worth seeing
+        figure = f"heap in use: {before} bytes at first, {gauge.heap[-1]} after {MESSAGES} messages (64-bit words)"
+        record_property("figure", "firmware: " + figure)
 
         assert gauge.heap[-1] < before + 4096
         assert not [line for line in gauge.log if "emory" in line or "Traceback" in line], gauge.log

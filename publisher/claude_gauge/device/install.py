@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import tempfile
@@ -19,17 +20,36 @@ from claude_gauge.device.files import fixed
 from claude_gauge.device.simulation import ca_as_der
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import parse, url_of
+from claude_gauge.usage import NODE_PATTERN
 
 OLDEST = (1, 22)
 KEY_FILE = "device-key"
 
 
 def wanted_settings(
-    settings: Settings, *, host: str | None, node: str | None, wifi: Mapping[str, str] | None
+    settings: Settings,
+    *,
+    host: str | None,
+    node: str | None,
+    wifi: Mapping[str, str] | None,
+    device: tuple[str, str] | None,
 ) -> dict[str, Any]:
-    """Return what a board is to be told: broker, node, scale, its network, and the key of its updates."""
+    """Return what a board is to be told: broker, node, scale, its network, its own name, and the key of its updates.
+
+    `device` is the board's name and password: with a password they are its user at the broker, in place of ours.
+    """
     told = device_settings(settings, host=host or seen_from_the_network(parse(url_of(settings)).host), node=node)
-    return {**told, **({"wifi": dict(wifi)} if wifi else {}), "ota_key": device_key(settings.state_dir)}
+    told["ota_key"] = device_key(settings.state_dir)
+    if wifi:
+        told["wifi"] = dict(wifi)
+    if device:
+        name, password = device
+        if not re.fullmatch(NODE_PATTERN, name):
+            raise GaugeError(f"--device {name!r}: letters, digits, _ and - only, 40 at most")
+        told["id"] = name
+        if password:
+            told["broker"] |= {"user": name, "password": password}
+    return told
 
 
 def device_key(state_dir: Path) -> str:
