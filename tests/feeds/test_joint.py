@@ -92,6 +92,48 @@ def test_several_lines_after_the_event(tmp_path: Path, claude: ClaudeHome) -> No
         assert _week(source) == ONE
 
 
+def test_lines_before_and_after_the_event(tmp_path: Path, claude: ClaudeHome) -> None:
+    """A response's later lines, and its copy in a resumed session, are known though its event came between."""
+    with _joint(tmp_path, claude) as source:
+        claude.append(assistant(NOW - 5, 1, thinking=0))
+        wait_until(lambda: _minute(source.read(NOW)) == ONE, "the first line")
+        send(source, "/v1/logs", _event("req_000001"))
+        claude.append(assistant(NOW - 5, 1))
+        claude.append(assistant(NOW - 5, 1), assistant(NOW - 4, 2, thinking=1), name="resumed.jsonl")
+        wait_until(lambda: _thinking(source.read(NOW)) == 21, "the last line")
+
+        assert _week(source) == 2 * ONE
+
+
+@pytest.mark.parametrize(("told", "transcribed"), [("req_000001", None), ("", "req_000001")])
+@pytest.mark.parametrize("first", ["event", "transcript"])
+def test_request_id_in_one_of_them(
+    tmp_path: Path, claude: ClaudeHome, told: str, transcribed: str | None, first: str
+) -> None:
+    """Where only one of them knows the request's id, the same prompt at the same time is the same response."""
+    with _joint(tmp_path, claude) as source:
+        if first == "event":
+            send(source, "/v1/logs", _event(told))
+        for output in (1, 100):
+            claude.append(assistant(NOW - 5, 1, requestId=transcribed, tokens=(10, output, 1000, 50)))
+        wait_until(lambda: _thinking(source.read(NOW)) == 20, "the transcript")
+        send(source, "/v1/logs", _event(told))
+
+        assert _week(source) == ONE
+
+
+def test_same_prompt_at_the_same_time(tmp_path: Path, claude: ClaudeHome) -> None:
+    """Two responses with the same figures at once, as parallel agents have, are told apart by their ids."""
+    with _joint(tmp_path, claude) as source:
+        claude.append(assistant(NOW - 5, 1))
+        wait_until(lambda: _minute(source.read(NOW)) == ONE, "the transcript")
+        send(source, "/v1/logs", _event("req_000002", sequence=1))
+        claude.append(assistant(NOW - 5, 3, thinking=7))
+        wait_until(lambda: _thinking(source.read(NOW)) == 27, "the other transcript")
+
+        assert _week(source) == 3 * ONE
+
+
 def test_without_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
     """Where the provider gives no request ids, the same figures within seconds are the same response."""
     with _joint(tmp_path, claude) as source:

@@ -1,7 +1,8 @@
 """One tally for transcripts and OTLP together: a response that both tell is counted once.
 
-Both know the request's id. Where a provider gives none (Bedrock, Vertex), the same four figures within seconds are
-the same response. Whichever comes first is counted; the transcript's lines still add what only they know, thinking.
+Both know the request's id. Where one of them has none (Bedrock, Vertex), or a gateway gives the same to all, the same
+prompt figures within seconds are the same response. Whichever comes first is counted; a transcript's lines still add
+what only they know, thinking.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from claude_gauge.tally import KEEP_S, Tally
 from claude_gauge.turn import Turn
 
 SAME_RESPONSE_S = 10.0  # an event and a transcript's lines are written when the response ends
-_Figures = tuple[int, int, int, int]
+_LIVE_S = 3600.0  # an event of older than that was told before its transcript was read
+_Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
 
 
 class JointTally(Tally):
@@ -24,43 +26,57 @@ class JointTally(Tally):
     def __init__(self) -> None:
         super().__init__()
         self._told: dict[int, float] = {}  # request ids in transcripts, hashed -> when
-        self._events: dict[str, tuple[str, float]] = {}  # request id -> key of the event that told it first, when
+        self._events: dict[str, tuple[str, float]] = {}  # request id -> key of the event that was counted, when
+        self._firsts: dict[str, tuple[str, float]] = {}  # request id -> key of the first event under it, when
         self._recycled: set[str] = set()  # ids that a gateway gave to several
-        self._told_figures: dict[_Figures, list[float]] = {}
-        self._event_figures: dict[_Figures, list[tuple[float, str]]] = {}
+        self._told_prompts: dict[_Prompt, list[tuple[float, str | None]]] = {}  # -> when, request id
+        self._event_prompts: dict[_Prompt, list[tuple[float, str, str]]] = {}  # -> when, request id, key
         self._pruned_at = 0.0
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what a transcript's line tells."""
         self._prune(now)
-        if turn.request_id and turn.request_id not in self._recycled:
-            event = self._events.get(turn.request_id)
-            if event is not None:
-                turn = replace(turn, message_id=None, request_id=None, line_id=event[0])
-            else:
-                self._told[hash(turn.request_id)] = turn.at
-        else:
-            key = next((key for at, key in self._event_figures.get(_figures(turn), []) if _near(at, turn.at)), None)
-            if key is not None:
-                turn = replace(turn, message_id=None, request_id=None, line_id=key)
-            else:
-                self._told_figures.setdefault(_figures(turn), []).append(turn.at)
+        key = self._event_of(turn)
+        if key is not None:
+            return super().add(replace(turn, message_id=None, request_id=None, line_id=key), now)
+        if turn.request_id:
+            self._told[hash(turn.request_id)] = turn.at
+        if turn.at > now - _LIVE_S:
+            self._told_prompts.setdefault(_prompt(turn), []).append((turn.at, turn.request_id))
         return super().add(turn, now)
+
+    def _event_of(self, turn: Turn) -> str | None:
+        """Find the counted event of a line's response."""
+        if self._names(turn.request_id) and turn.request_id in self._events:
+            return self._events[turn.request_id][0]
+        for at, request_id, key in self._event_prompts.get(_prompt(turn), []):
+            if _near(at, turn.at) and not self._differ(request_id, turn.request_id):
+                return key
+        return None
 
     def event(self, request: Request, now: float) -> bool:
         """Count what an event tells, unless a transcript told it already."""
         self._prune(now)
         turn = _turn(request.key, min(request.at, now), request.model, request.tokens)
-        if self._events.setdefault(request.request_id, (request.key, turn.at))[0] != request.key:
-            self._recycled.add(request.request_id)
-        if request.request_id and request.request_id not in self._recycled:
-            known = hash(request.request_id) in self._told
-        else:
-            known = any(_near(at, turn.at) for at in self._told_figures.get(_figures(turn), []))
-        if known:
+        name = request.request_id
+        if self._firsts.setdefault(name, (request.key, turn.at))[0] != request.key:
+            self._recycled.add(name)
+        if self._names(name) and hash(name) in self._told:
             return False
-        self._event_figures.setdefault(_figures(turn), []).append((turn.at, request.key))
+        told = self._told_prompts.get(_prompt(turn), [])
+        if any(_near(at, turn.at) and not self._differ(name, other) for at, other in told):
+            return False
+        self._events.setdefault(name, (request.key, turn.at))
+        self._event_prompts.setdefault(_prompt(turn), []).append((turn.at, name, request.key))
         return super().add(turn, now)
+
+    def _names(self, request_id: str | None) -> bool:
+        """Tell whether an id names one response."""
+        return bool(request_id) and request_id not in self._recycled
+
+    def _differ(self, one: str | None, other: str | None) -> bool:
+        """Tell whether two ids name two responses."""
+        return self._names(one) and self._names(other) and one != other
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:
         """Enter what metrics told, or lower what was entered under the same key `before`."""
@@ -72,13 +88,14 @@ class JointTally(Tally):
         return True
 
     def _prune(self, now: float) -> None:
-        if abs(now - self._pruned_at) < KEEP_S / 8:
+        if abs(now - self._pruned_at) < _LIVE_S:
             return
         self._pruned_at, oldest = now, now - KEEP_S
         self._told = {key: at for key, at in self._told.items() if at >= oldest}
         self._events = {key: event for key, event in self._events.items() if event[1] >= oldest}
-        self._told_figures = {key: ats for key, ats in self._told_figures.items() if ats[-1] >= oldest}
-        self._event_figures = {key: ats for key, ats in self._event_figures.items() if ats[-1][0] >= oldest}
+        self._firsts = {key: event for key, event in self._firsts.items() if event[1] >= oldest}
+        self._told_prompts = {key: told for key, told in self._told_prompts.items() if told[-1][0] >= now - _LIVE_S}
+        self._event_prompts = {key: told for key, told in self._event_prompts.items() if told[-1][0] >= oldest}
 
 
 def _turn(key: str, at: float, model: str, tokens: Tokens) -> Turn:
@@ -86,8 +103,8 @@ def _turn(key: str, at: float, model: str, tokens: Tokens) -> Turn:
     return Turn(at, None, None, key, model, False, *map(round, counts))  # noqa: FBT003
 
 
-def _figures(turn: Turn) -> _Figures:
-    return turn.input, turn.output, turn.cache_read, turn.cache_creation
+def _prompt(turn: Turn) -> _Prompt:
+    return turn.input, turn.cache_read, turn.cache_creation
 
 
 def _near(one: float, other: float) -> bool:
