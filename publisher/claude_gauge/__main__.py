@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    from claude_gauge import fast  # noqa: PLC0415 - the order of imports is what this file is about
+    from claude_gauge.plan import fast  # noqa: PLC0415 - the order of imports is what this file is about
 
     code = fast.run(sys.argv[1:])
     if code is None:

@@ -12,8 +12,8 @@ from datetime import datetime
 from itertools import accumulate
 
 from claude_gauge.blocks import Span
-from claude_gauge.plan_seen import Seen
-from claude_gauge.plan_window import FIVE_HOURS_S
+from claude_gauge.plan.seen import Seen
+from claude_gauge.plan.window import FIVE_HOURS_S
 from claude_gauge.reading import Tach, Tokens
 
 LEAST_SHARE = 0.05  # the plan tells whole percents: smaller ones are too coarse to divide by

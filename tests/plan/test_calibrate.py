@@ -13,7 +13,7 @@ from tests.plan.claude import run, status
 
 from claude_gauge.blocks import Span
 from claude_gauge.calibrate import Past, ceiling, redline, round_up
-from claude_gauge.plan_seen import Seen
+from claude_gauge.plan.seen import Seen
 from claude_gauge.reading import Tokens
 from claude_gauge.toml_lines import set_values
 from claude_gauge.usage import stamp

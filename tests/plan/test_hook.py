@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.plan.claude import EVENTS, SESSION, event, run
 
-from claude_gauge.hook import EVENTS as ASKED_FOR
-from claude_gauge.hook import note
+from claude_gauge.plan.hook import EVENTS as ASKED_FOR
+from claude_gauge.plan.hook import note
 
 RAISES = [
     event("PermissionRequest"),

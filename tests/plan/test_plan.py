@@ -12,14 +12,14 @@ from tests.plan.claude import event, run, status
 from tests.support.net import wait_until
 from tests.support.rights import no_override
 
-from claude_gauge import plan_files
 from claude_gauge.config import Settings
-from claude_gauge.hook import note
-from claude_gauge.plan_window import FIVE_HOURS_S
+from claude_gauge.plan import notes
+from claude_gauge.plan.hook import note
+from claude_gauge.plan.statusline import store
+from claude_gauge.plan.window import FIVE_HOURS_S
 from claude_gauge.reading import PlanWindow, Reading
 from claude_gauge.sources.folder_hints import FolderHints
 from claude_gauge.sources.plan import Plan
-from claude_gauge.statusline import store
 from claude_gauge.usage import stamp
 
 NOON = float(int(time.time()))  # files bear the real time, whatever clock the source reads by
@@ -363,5 +363,5 @@ def test_session_name_in_file_is_the_safe_one(desk: Desk) -> None:
     note(event("PermissionRequest", "odd/../name"), desk.folder, NOON)
     store(status("odd/../name"), desk.folder, NOON + 5)
 
-    assert (Path(desk.folder) / (plan_files.safe("odd/../name") + ".status")).exists()
+    assert (Path(desk.folder) / (notes.safe("odd/../name") + ".status")).exists()
     assert desk.read().waiting is False

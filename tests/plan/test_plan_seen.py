@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_gauge.plan_seen import EMPTY, KEPT, SAME_WINDOW_S, Seen, enter, from_status, present
+from claude_gauge.plan.seen import EMPTY, KEPT, SAME_WINDOW_S, Seen, enter, from_status, present
 from claude_gauge.reading import PlanWindow
 
 NOON = 1_795_435_200.0

@@ -12,8 +12,8 @@ from tests.plan.claude import run
 from tests.support.claude_code import Api, ClaudeCode
 from tests.support.net import wait_until
 
-from claude_gauge import plan_files
 from claude_gauge.config import Settings
+from claude_gauge.plan import notes
 from claude_gauge.sources.plan import Plan
 
 pytestmark = pytest.mark.timeout(180)
@@ -71,7 +71,7 @@ def test_permission_is_given(desk: Desk, tmp_path: Path) -> None:
         claude.type("\r")
         wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
         running = not ended.exists()
-    (status,) = [plan_files.load(str(path)) for path in (desk.state / "plan").glob("*.status")]
+    (status,) = [notes.load(str(path)) for path in (desk.state / "plan").glob("*.status")]
 
     assert running
     assert str(status["model"]).startswith("claude-")

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.plan.claude import EVENTS, SESSION, event, run, status
 
-from claude_gauge import plan_files
 from claude_gauge.config import Settings
 from claude_gauge.doctor.claude_code import claude_code
 from claude_gauge.errors import GaugeError
+from claude_gauge.plan import notes
 from claude_gauge.setup import hooks, statusline
 from claude_gauge.setup.ours import Ours, is_fleeting, is_ours, program
 
@@ -199,7 +199,7 @@ def test_whole_road(person: Home) -> None:
     assert shown.returncode == 0
     assert b"--then" in shown.stdout
     assert person.statusline(status(five_hour=(42, NOON))).stdout == theirs.stdout
-    assert plan_files.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
+    assert notes.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
     for given_event in ("UserPromptSubmit", "PreToolUse", "PermissionRequest"):
         assert {done.returncode for done in person.hooks(event(given_event))} <= {0, 127}  # "guard" does not exist
     assert list((person.state / "plan").glob("*.wait"))

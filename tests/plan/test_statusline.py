@@ -14,16 +14,16 @@ from platformdirs import user_state_dir
 from tests.plan.claude import GAUGE, SESSION, STATUSES, run, status
 from tests.support.net import wait_until
 
-from claude_gauge import plan_files
-from claude_gauge.plan_files import state_dir
-from claude_gauge.statusline import line, store
+from claude_gauge.plan import notes
+from claude_gauge.plan.notes import state_dir
+from claude_gauge.plan.statusline import line, store
 
 NOON = 1_795_435_200.0
 
 
 def stored(state: Path, session: str = SESSION) -> dict[str, object]:
     """What the statusline left for the publisher."""
-    return plan_files.load(str(state / "plan" / f"{session}.status"))
+    return notes.load(str(state / "plan" / f"{session}.status"))
 
 
 def test_figures_are_stored(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_nothing_slow_is_imported(tmp_path: Path) -> None:
     loaded = {row.rpartition(b"|")[2].strip().decode() for row in done.stderr.splitlines()}
     slow = {"typer", "pydantic", "dataclasses", "typing", "platformdirs", "subprocess", "json", "datetime", "shlex"}
 
-    assert "claude_gauge.statusline" in loaded
+    assert "claude_gauge.plan.statusline" in loaded
     assert not loaded & slow - loaded_by_python()
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.plan.claude import event
 
-from claude_gauge import plan_files
-from claude_gauge.hook import note
-from claude_gauge.plan_known import open_waits as open_waits_of
-from claude_gauge.plan_known import understand
-from claude_gauge.plan_seen import EMPTY
+from claude_gauge.plan import notes
+from claude_gauge.plan.hook import note
+from claude_gauge.plan.known import open_waits as open_waits_of
+from claude_gauge.plan.known import understand
+from claude_gauge.plan.seen import EMPTY
 
 NOON = 1_795_435_200.0
 WAITING_S = 600.0
@@ -48,7 +48,7 @@ class Folder:
 
     def waits(self, now: float | None = None) -> list[str]:
         """Name the sessions that wait."""
-        files = {path.name: plan_files.load(str(path)) for path in Path(self.path).iterdir()}
+        files = {path.name: notes.load(str(path)) for path in Path(self.path).iterdir()}
         return [wait.session for wait in open_waits_of(understand(files, EMPTY), now or self.now, WAITING_S)]
 
 

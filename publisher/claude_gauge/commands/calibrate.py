@@ -23,7 +23,7 @@ def calibrate(
     import time
 
     from claude_gauge import calibrate as propose
-    from claude_gauge.plan_window import FIVE_HOURS_S
+    from claude_gauge.plan.window import FIVE_HOURS_S
     from claude_gauge.sources import past
     from claude_gauge.sources.plan import Plan
     from claude_gauge.sources.roots import transcript_roots

@@ -29,7 +29,7 @@ def setup(
 
     from claude_gauge.claude_settings import config_dirs, read
     from claude_gauge.errors import GaugeError
-    from claude_gauge.plan_files import FOLDER, HOOKS, remove
+    from claude_gauge.plan.notes import FOLDER, HOOKS, remove
     from claude_gauge.setup import changes
     from claude_gauge.setup.ours import Ours, is_fleeting, program
 

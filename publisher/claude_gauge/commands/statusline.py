@@ -15,15 +15,15 @@ def statusline(
     then: Annotated[str | None, typer.Option(help="Your own statusline command, run afterwards")] = None,
 ) -> None:
     """Claude Code's statusline: hand the plan's figures to the publisher, then run your own (`setup` puts it in)."""
-    from claude_gauge import fast
-    from claude_gauge.statusline import run
+    from claude_gauge.plan import fast
+    from claude_gauge.plan.statusline import run
 
     raise typer.Exit(run(state_dir, then, fast.read_input()))
 
 
 def hook(*, state_dir: StateDir = None) -> None:
     """Claude Code's hook: tell the publisher whether Claude waits for you (`setup` puts it in)."""
-    from claude_gauge import fast
-    from claude_gauge.hook import run
+    from claude_gauge.plan import fast
+    from claude_gauge.plan.hook import run
 
     run(state_dir, fast.read_input())

@@ -13,7 +13,7 @@ from claude_gauge.claude_settings import config_dirs, read
 from claude_gauge.config import Settings
 from claude_gauge.doctor.check import Check
 from claude_gauge.errors import GaugeError
-from claude_gauge.hook import EVENTS
+from claude_gauge.plan.hook import EVENTS
 from claude_gauge.setup.ours import options
 
 LINK = "Claude Code"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from claude_gauge.errors import GaugeError
-from claude_gauge.hook import EVENTS
+from claude_gauge.plan.hook import EVENTS
 from claude_gauge.setup.ours import Ours, is_ours
 
 KEY = "hooks"

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from claude_gauge import fast
+from claude_gauge.plan import fast
 
 PROGRAM = "claude-gauge"
 

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from claude_gauge import plan_files, plan_seen
 from claude_gauge.config import Settings
-from claude_gauge.plan_files import FOLDER, HOOKS, STATUS, WAIT
-from claude_gauge.plan_known import Known, ends_at, interpret, open_waits, understand
-from claude_gauge.plan_window import SEVEN_DAYS_S
+from claude_gauge.plan import book as plan_book
+from claude_gauge.plan import notes
+from claude_gauge.plan import seen as plan_seen
+from claude_gauge.plan.known import Known, ends_at, interpret, open_waits, understand
+from claude_gauge.plan.notes import FOLDER, HOOKS, STATUS, WAIT
+from claude_gauge.plan.window import SEVEN_DAYS_S
 from claude_gauge.reading import Reading
-from claude_gauge.sources import plan_book
 from claude_gauge.sources.folder_hints import FolderHints
 
 log = logging.getLogger(__name__)
@@ -119,14 +120,14 @@ class Plan:
         age = now - stat.st_mtime
         if age > (HALF_WRITTEN_S if entry.name.endswith(".tmp") else KEPT_S) and entry.name != HOOKS:
             with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
-                plan_files.remove(entry.path)  # a killed writer's half file, or a session long over
+                notes.remove(entry.path)  # a killed writer's half file, or a session long over
             return None
         if entry.name != HOOKS and not entry.name.endswith((STATUS, WAIT)):
             return None
         stamp = (stat.st_ino, stat.st_mtime_ns)
         held = self._files.get(entry.name)
         if held is None or held[0] != stamp:
-            held = self._files[entry.name] = (stamp, plan_files.load(entry.path))
+            held = self._files[entry.name] = (stamp, notes.load(entry.path))
         return held[1]
 
     def _save(self) -> None:

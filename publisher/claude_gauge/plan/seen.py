@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from claude_gauge.plan_window import LENGTHS, live, number, reset_time, share
+from claude_gauge.plan.window import LENGTHS, live, number, reset_time, share
 from claude_gauge.reading import PlanWindow
 
 Slot = Literal["five_hour", "seven_day"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from claude_gauge import plan_files, whole_file
-from claude_gauge.plan_seen import EMPTY, Book, enter, from_status
+from claude_gauge import whole_file
+from claude_gauge.plan import notes
+from claude_gauge.plan.seen import EMPTY, Book, enter, from_status
 
 FILE = "plan-seen.json"
 
 
 def load(state_dir: Path) -> Book:
     """Read the book; an absent or broken one is empty."""
-    raw = plan_files.load(str(state_dir / FILE))
+    raw = notes.load(str(state_dir / FILE))
     book = EMPTY
     for slot in EMPTY:
         entries = raw.get(slot)

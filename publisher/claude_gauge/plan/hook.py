@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import time
 
-from claude_gauge import plan_files, quick_json
-from claude_gauge.plan_files import ANYONE, HOOKS, MAIN, WAIT
+from claude_gauge.plan import notes, quick_json
+from claude_gauge.plan.notes import ANYONE, HOOKS, MAIN, WAIT
 
 # What `setup` asks Claude Code to tell us, and for which kinds of it.
 DIALOGS = ("permission_prompt", "worker_permission_prompt", "elicitation_dialog", "elicitation_url_dialog")
@@ -30,7 +30,7 @@ def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
     """Take in one event; whatever is wrong with it or with the disk, Claude Code goes on undisturbed."""
     try:
         event = quick_json.loads(text)
-        folder = f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}"
+        folder = f"{notes.state_dir(state_dir)}/{notes.FOLDER}"
         if isinstance(event, dict):
             note(event, folder, time.time() if now is None else now)
     except Exception:  # noqa: BLE001, S110 - nothing of ours may disturb Claude Code
@@ -39,8 +39,8 @@ def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
 
 def note(event: dict[str, object], folder: str, now: float) -> None:
     """Write or remove the wait that an event begins or ends."""
-    session = plan_files.safe(event["session_id"])
-    agent = plan_files.safe(event.get("agent_id") or MAIN)
+    session = notes.safe(event["session_id"])
+    agent = notes.safe(event.get("agent_id") or MAIN)
     _mark(folder)
     match event.get("hook_event_name"), event.get("notification_type"):
         case "PermissionRequest", _:
@@ -65,14 +65,14 @@ def waits(folder: str, session: str) -> list[str]:
 
 
 def _begin(folder: str, session: str, agent: str, kind: str, now: float) -> None:
-    plan_files.store(folder, f"{session}.{agent}{WAIT}", {"at": now, "kind": kind})
+    notes.store(folder, f"{session}.{agent}{WAIT}", {"at": now, "kind": kind})
 
 
 def _end(folder: str, names: list[str]) -> None:
     for name in names:
-        plan_files.remove(f"{folder}/{name}")
+        notes.remove(f"{folder}/{name}")
 
 
 def _mark(folder: str) -> None:
     if not os.path.exists(f"{folder}/{HOOKS}"):  # noqa: PTH110 - pathlib is slow
-        plan_files.store(folder, HOOKS, {})
+        notes.store(folder, HOOKS, {})

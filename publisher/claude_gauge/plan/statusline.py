@@ -11,9 +11,9 @@ import fcntl
 import os
 import time
 
-from claude_gauge import plan_files, quick_json
-from claude_gauge.plan_files import STATUS
-from claude_gauge.plan_window import LENGTHS, live, reset_time, share
+from claude_gauge.plan import notes, quick_json
+from claude_gauge.plan.notes import STATUS
+from claude_gauge.plan.window import LENGTHS, live, reset_time, share
 
 _LONGEST_FIGURE = 40
 _BAR = 10
@@ -26,7 +26,7 @@ def run(state_dir: str | None, then: str | None, text: bytes, now: float | None 
     try:
         given = quick_json.loads(text)
         status = given if isinstance(given, dict) else {}
-        store(status, f"{plan_files.state_dir(state_dir)}/{plan_files.FOLDER}", now)
+        store(status, f"{notes.state_dir(state_dir)}/{notes.FOLDER}", now)
     except Exception:  # noqa: BLE001, S110 - whatever is wrong with it or with the disk, the line must come
         pass
     if then:
@@ -40,15 +40,15 @@ def run(state_dir: str | None, then: str | None, text: bytes, now: float | None 
 
 def store(status: dict[str, object], folder: str, now: float) -> None:
     """Keep the plan's raw figures, the model and the time, in a file of this session's own."""
-    name = plan_files.safe(status["session_id"]) + STATUS
-    known = plan_files.load(f"{folder}/{name}")
+    name = notes.safe(status["session_id"]) + STATUS
+    known = notes.load(f"{folder}/{name}")
     slots = {slot: known[slot] for slot in LENGTHS if slot in known}  # a call without figures takes none back
     for slot in LENGTHS:
         figures = _within(status, "rate_limits", slot)
         if isinstance(figures, dict):
             slots[slot] = [_figure(figures.get("used_percentage")), _figure(figures.get("resets_at")), now]
     model = _figure(_within(status, "model", "id"))
-    plan_files.store(folder, name, {"at": now, "session": str(status["session_id"])[:64], "model": model, **slots})
+    notes.store(folder, name, {"at": now, "session": str(status["session_id"])[:64], "model": model, **slots})
 
 
 def become(command: str, text: bytes) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from claude_gauge import plan_seen
-from claude_gauge.plan_files import HOOKS, STATUS, WAIT
-from claude_gauge.plan_window import number
+from claude_gauge.plan import seen as plan_seen
+from claude_gauge.plan.notes import HOOKS, STATUS, WAIT
+from claude_gauge.plan.window import number
 from claude_gauge.reading import Health, Reading
 
 DIALOG_GONE_S = 2.0  # a statusline can be on its way when the question is put

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-from claude_gauge import quick_json
+from claude_gauge.plan import quick_json
 
 FOLDER = "plan"
 STATUS = ".status"

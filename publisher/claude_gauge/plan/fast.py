@@ -15,7 +15,7 @@ def run(arguments: list[str]) -> int | None:
         return None
     options = parse(arguments[1:])
     if arguments[0] == "hook":
-        from claude_gauge import hook  # noqa: PLC0415 - the other one need not be loaded
+        from claude_gauge.plan import hook  # noqa: PLC0415 - the other one need not be loaded
 
         hook.run((options or {}).get("--state-dir"), read_input())
         return 0  # bad arguments too: an exit code of 2 would block what Claude Code is about to do
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int | None:
         return None
     if not options:
         options = set_up_options()
-    from claude_gauge import statusline  # noqa: PLC0415 - as above
+    from claude_gauge.plan import statusline  # noqa: PLC0415 - as above
 
     return statusline.run(options.get("--state-dir"), options.get("--then"), read_input())
 
@@ -44,7 +44,7 @@ def set_up_options() -> dict[str, str]:
             text = file.read()
         if b"--state-dir" not in text:
             return {}  # spares us the imports
-        from claude_gauge.quick_json import loads  # noqa: PLC0415 - as above
+        from claude_gauge.plan.quick_json import loads  # noqa: PLC0415 - as above
         from claude_gauge.setup.ours import options  # noqa: PLC0415 - as above
 
         command = loads(text)["statusLine"]["command"]  # type: ignore[index]
