@@ -25,7 +25,7 @@ class JointTally(Tally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[int, float] = {}  # request ids in transcripts, hashed -> when
+        self._told: dict[int, tuple[float, str | None, bool]] = {}  # request id, hashed -> a transcript's line
         self._events: dict[str, tuple[str, float]] = {}  # request id -> key of the event that was counted, when
         self._firsts: dict[str, tuple[str, float]] = {}  # request id -> key of the first event under it, when
         self._recycled: set[str] = set()  # ids that a gateway gave to several
@@ -38,9 +38,10 @@ class JointTally(Tally):
         self._prune(now)
         key = self._event_of(turn)
         if key is not None:
-            return super().add(replace(turn, message_id=None, request_id=None, line_id=key), now)
+            # A subagent's line too: ids that are the same make it the same response.
+            return super().add(replace(turn, message_id=None, request_id=None, line_id=key, sidechain=False), now)
         if turn.request_id:
-            self._told[hash(turn.request_id)] = turn.at
+            self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         if turn.at > now - _LIVE_S:
             self._told_prompts.setdefault(_prompt(turn), []).append((turn.at, turn.request_id))
         return super().add(turn, now)
@@ -55,14 +56,17 @@ class JointTally(Tally):
         return None
 
     def event(self, request: Request, now: float) -> bool:
-        """Count what an event tells, unless a transcript told it already."""
+        """Count what an event tells; of a response that a transcript told, only what is more (its stream was cut)."""
         self._prune(now)
         turn = _turn(request.key, min(request.at, now), request.model, request.tokens)
         name = request.request_id
         if self._firsts.setdefault(name, (request.key, turn.at))[0] != request.key:
             self._recycled.add(name)
-        if self._names(name) and hash(name) in self._told:
-            return False
+        line = self._told.get(hash(name)) if self._names(name) else None
+        if line is not None:
+            _, message_id, sidechain = line
+            same = replace(turn, message_id=message_id, request_id=name, line_id=None, sidechain=sidechain)
+            return super().add(same, now)
         told = self._told_prompts.get(_prompt(turn), [])
         if any(_near(at, turn.at) and not self._differ(name, other) for at, other in told):
             return False
@@ -91,7 +95,7 @@ class JointTally(Tally):
         if abs(now - self._pruned_at) < _LIVE_S:
             return
         self._pruned_at, oldest = now, now - KEEP_S
-        self._told = {key: at for key, at in self._told.items() if at >= oldest}
+        self._told = {key: line for key, line in self._told.items() if line[0] >= oldest}
         self._events = {key: event for key, event in self._events.items() if event[1] >= oldest}
         self._firsts = {key: event for key, event in self._firsts.items() if event[1] >= oldest}
         self._told_prompts = {key: told for key, told in self._told_prompts.items() if told[-1][0] >= now - _LIVE_S}
