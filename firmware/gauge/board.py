@@ -143,7 +143,9 @@ def heap() -> int:
 
 
 def set_clock(utc_s: int) -> None:
-    """Set the real-time clock, in seconds since 1970; TLS looks at it."""
+    """Set the real-time clock, in seconds since 1970; TLS looks at it. A time that can't be is not taken."""
+    if not _BUILT_S < utc_s < _LAST_S:
+        return
     fields = time.gmtime(utc_s - _EPOCH_S)
     machine.RTC().datetime((fields[0], fields[1], fields[2], fields[6], fields[3], fields[4], fields[5], 0))
 
@@ -156,6 +158,7 @@ def utc_s() -> "int | None":
 
 _EPOCH_S = 946_684_800 if time.gmtime(0)[0] == 2000 else 0  # ESP32 counts from 2000
 _BUILT_S = 1_750_000_000  # no clock that was ever set is before
+_LAST_S = 4_000_000_000
 
 
 def watchdog(limit_ms: int) -> machine.WDT:

@@ -61,8 +61,7 @@ class Show:
         while any(movement.moving() for movement in self._movements):
             now_ms = self._clock.ms()
             self.beat_ms = now_ms
-            for movement in self._movements:
-                movement.poll(now_ms)
+            self._move(now_ms)
             self._light([lamps.WHITE] * len(lamps.LAMPS), now_ms)
             await asyncio.sleep(TICK_S)
 
@@ -73,11 +72,7 @@ class Show:
             now_ms = self._clock.ms()
             self.worst_ms = max(self.worst_ms, now_ms - self.beat_ms)
             self.beat_ms = now_ms
-            try:
-                self.tick(now_ms)
-            except MemoryError:  # no step is lost by it: the next tick tries again, with the heap swept
-                print("show: out of memory")
-                gc.collect()
+            self.tick(now_ms)
             await asyncio.sleep(TICK_S)
 
     def tick(self, now_ms: int) -> None:
@@ -88,10 +83,17 @@ class Show:
             self._shares = shares
             for movement, wanted in zip(self._movements, shares):
                 movement.point(wanted)
-        for movement in self._movements:
-            movement.poll(now_ms)
+        self._move(now_ms)
         if now_ms - self._lamps_ms >= LAMP_MS:
             self._light(lamps.colours(self.usage, now_ms, stale=stale, linked=self.linked), now_ms)
+
+    def _move(self, now_ms: int) -> None:
+        for movement in self._movements:
+            try:
+                movement.poll(now_ms)
+            except MemoryError:  # no step is lost by it: the next tick tries again, with the heap swept
+                print("show: out of memory")
+                gc.collect()
 
     def _wanted(self) -> list:
         usage = self.usage

@@ -94,8 +94,8 @@ class Freshness:
         age_ms = 0
         if retained:
             computed_s = epoch(stamp)
-            if utc_s is None or computed_s is None:
-                return
+            if utc_s is None or computed_s is None or (computed_s - utc_s) * 1000 > STALE_MS:
+                return  # nothing to judge it by, or from a clock that is wrong
             age_ms = max(0, utc_s - computed_s) * 1000
         elif stamp == self._stamp:
             return

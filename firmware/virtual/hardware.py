@@ -80,13 +80,14 @@ class Hardware:
         self.by_step: dict = {}
         self.by_coil: dict = {}
         self.directions: dict = {}
-        self.wifi_ms = 300
+        self.wifi_ms, self.refusals = 300, 0
         self.bites_us: int | None = None  # when the watchdog bites, if it was started
         try:
             with open("config.json") as file:
                 settings = json.load(file)
         except (OSError, ValueError):
             settings = {}
+        self.refusals = settings.get("virtual", {}).get("wifi_refusals", 0)
         self.wire(settings)
 
     def wire(self, settings: dict) -> None:

@@ -28,8 +28,11 @@ class WLAN:
             raise ValueError("unknown config param")
 
     def connect(self, _ssid: str, _password: str) -> None:
-        """Begin to connect."""
-        self._ready_us = hardware.now_us() + hardware.board.wifi_ms * 1000
+        """Begin to connect; the access point may ignore the first attempts."""
+        hardware.tell("wifi")
+        hardware.board.refusals -= 1
+        if hardware.board.refusals < 0:
+            self._ready_us = hardware.now_us() + hardware.board.wifi_ms * 1000
 
     def disconnect(self) -> None:
         """Leave."""

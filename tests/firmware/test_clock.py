@@ -42,6 +42,9 @@ def test_retained_payload_waits_for_a_live_one(broker: Mosquitto, tmp_path: Path
             linked(gauge)
             rests(gauge)
             assert not gauge.clock
+            sender.send(usage(window_5h_pct=0.25, updated_at="0001-01-01T00:00:00.000Z"))
+            shows(gauge, 0.25, 0, 0, 0)
+            assert not gauge.clock
             sender.send(usage(window_5h_pct=0.75, updated_at="2026-11-23T12:00:15.000Z"))
             shows(gauge, 0.75, 0, 0, 0)
 

@@ -173,6 +173,15 @@ def test_websocket_broker_is_refused(env: dict[str, str]) -> None:
     assert "websockets" in done.stderr
 
 
+def test_client_certificate_is_refused(env: dict[str, str], tmp_path: Path) -> None:
+    """The board knows no client certificates: that is said before anything is touched."""
+    more = {**env, "CLAUDE_GAUGE_BROKER_CERT": str(tmp_path / "cert")}
+    done = run("firmware", "install", "--port", "/dev/null", "--host", "h", env=more)
+
+    assert done.returncode == 1
+    assert "a user and a password instead" in done.stderr
+
+
 def test_board_with_a_name_and_a_user(board: PtyBoard, env: dict[str, str]) -> None:
     """A board gets its own name and its own user at the broker, not the publisher's."""
     own = {"CLAUDE_GAUGE_BROKER": "mqtt://desk@10.0.0.2", "CLAUDE_GAUGE_BROKER_PASSWORD": "publishers-canary"}

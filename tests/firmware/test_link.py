@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import Sender, board, fresh, linked, rests, shows
-from tests.support.mosquitto import Mosquitto
+from tests.firmware.boards import Sender, board, fresh, linked, rests, shows, told
+from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
 from claude_gauge.broker.certificates import issue, make_ca
@@ -127,10 +127,16 @@ def test_user_and_password(tmp_path: Path) -> None:
             assert not any("wrong" in line for line in gauge.log)
 
 
-def test_wifi_first(broker: Mosquitto, tmp_path: Path) -> None:
-    """With a Wi-Fi network named, it joins that first; the signal is reported."""
-    with board(tmp_path / "flash", broker.port, wifi={"ssid": "home", "password": "x"}) as gauge:
-        linked(gauge)
+def test_wifi_is_asked_again(broker: Mosquitto, tmp_path: Path) -> None:
+    """An access point that ignores the first attempt is asked again; then all is as ever, signal included."""
+    network = {"ssid": "home", "password": "x"}
+    with (
+        Listener(broker.port, "claude-gauge/device/+/diagnostics") as listener,
+        board(tmp_path / "flash", broker.port, wifi=network, virtual={"wifi_refusals": 1}) as gauge,
+    ):
+        linked(gauge, 1, 60)
+
+        assert told(listener.wait(lambda heard: bool(heard.payload)).payload)["rssi"] == -50
 
 
 class Secured:

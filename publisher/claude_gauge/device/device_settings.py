@@ -23,6 +23,8 @@ def device_settings(settings: Settings, *, host: str | None = None, node: str | 
         raise GaugeError(f"broker {settings.broker}: the board speaks plain MQTT or MQTT over TLS, not websockets")
     if endpoint.tls and settings.broker_ca is None:
         raise GaugeError("broker with TLS: the board needs the CA certificate that signed it; give --broker-ca")
+    if settings.broker_cert is not None:
+        raise GaugeError("broker_cert: the board has no client certificate; give it a user and a password instead")
     return {
         "node": node or settings.node,
         "broker": {

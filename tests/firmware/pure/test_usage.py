@@ -135,6 +135,16 @@ def test_garbled_stamp_vouches_for_nothing() -> None:
     assert freshness.stale(0)
 
 
+def test_retained_payload_from_the_future() -> None:
+    """A retained payload of tomorrow comes from a wrong clock: it is not believed; a little ahead is."""
+    freshness = Freshness()
+    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S - 86_400)
+    assert freshness.stale(0)
+
+    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S - 5)
+    assert not freshness.stale(0)
+
+
 def test_repeats_renew_nothing() -> None:
     """The same payload again and again, as a mad bridge sends it, grows old all the same."""
     freshness = Freshness()
