@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from claude_gauge.plan.options import parse
+
 FAST = ("statusline", "hook")
 _HELP = ("--help", "-h")
 _CHUNK = 1 << 16
@@ -26,14 +28,6 @@ def run(arguments: list[str]) -> int | None:
     from claude_gauge.plan import statusline  # noqa: PLC0415 - as above
 
     return statusline.run(options.get("--state-dir"), options.get("--then"), read_input())
-
-
-def parse(arguments: list[str]) -> dict[str, str] | None:
-    """Read `--state-dir X --then X`; None for anything else."""
-    if len(arguments) % 2:
-        return None
-    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    return options if set(options) <= {"--state-dir", "--then"} else None
 
 
 def set_up_options() -> dict[str, str]:

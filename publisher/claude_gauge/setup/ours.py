@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from claude_gauge.plan import fast
+from claude_gauge.plan.options import parse
 
 PROGRAM = "claude-gauge"
 
@@ -67,4 +67,4 @@ def options(command: object, name: str) -> dict[str, str] | None:
         words = [PROGRAM, *words[3:]]
     if len(words) < 2 or os.path.basename(words[0]) != PROGRAM or words[1] != name:  # noqa: PLR2004, PTH119
         return None
-    return fast.parse(words[2:])
+    return parse(words[2:])
