@@ -30,7 +30,7 @@ from benchmarks.tree import fill
 from claude_gauge.usage import OFFLINE, ONLINE
 
 WHOLE = 1160
-SAMPLES = 60
+SAMPLES = 200
 LEAST_S = 0.002  # shorter pauses are not worth a sleep
 QUIET = 0.03  # share of a core below which history is read
 

@@ -28,12 +28,13 @@ class Follower:
     read again from its start; the ledger knows what it has counted.
     """
 
-    __slots__ = ("_lines", "_mark", "offset", "path", "stat")
+    __slots__ = ("_lines", "_mark", "offset", "path", "scan", "stat")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.offset = 0
         self.stat: bytes | None = None
+        self.scan = -1  # the number of the last scan that found it
         self._lines: Lines | None = None
         self._mark: int | None = None
 

@@ -31,6 +31,7 @@ class Tail:
         self._unreadable: set[str] = set()  # files; they are tried again at each scan
         self._shut: set[str] = set()  # folders
         self._complained: set[str] = set()
+        self._scan = 0
         self.folders = 0  # below the roots at the last scan; linked ones not counted
 
     def __len__(self) -> int:
@@ -53,7 +54,7 @@ class Tail:
             self._pending.pop(path, None)
             self._urgent[path] = None
         elif self._below_a_root(path):
-            self._look_through(path, set())
+            self._look_through(path)
 
     def scan(self) -> set[str]:
         """Look at every file; note the changed ones to be read, forget the gone.
@@ -61,15 +62,15 @@ class Tail:
         Return those that have grown or are new, and of which no hint has told: somebody should have.
         """
         self.folders = 0
-        seen: set[str] = set()
+        self._scan = (self._scan + 1) % 100  # small numbers are shared: no memory per file
         grown: set[str] = set()
         for root in self._roots:
-            grown |= self._look_through(root, seen)
-        for gone in self._files.keys() - seen:
+            grown |= self._look_through(root)
+        for gone in [path for path, file in self._files.items() if file.scan != self._scan]:
             del self._files[gone]
             self._pending.pop(gone, None)
             self._urgent.pop(gone, None)
-        self._unreadable &= seen
+        self._unreadable &= self._files.keys()
         self._shut = {folder for folder in self._shut if os.path.lexists(folder)}
         self._complained &= self._unreadable | self._shut
         return grown
@@ -131,17 +132,16 @@ class Tail:
     def _below_a_root(self, path: str) -> bool:
         return any(path == root or path.startswith(root + os.sep) for root in self._roots)
 
-    def _look_through(self, folder: str, seen: set[str]) -> set[str]:
+    def _look_through(self, folder: str) -> set[str]:
         grown = set()
         for path, status, linked in self._walk(folder):
-            seen.add(path)
             follower = self._files.get(path)
             now = stamp_of(status)
             if follower is None:
                 follower = self._files[path] = Follower(path)
                 if status.st_mtime_ns < self._oldest_ns:
                     follower.stat = now
-                    continue
+            follower.scan = self._scan
             if follower.stat == now or path in self._urgent:
                 continue
             self._pending[path] = None
