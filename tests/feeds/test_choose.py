@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -211,8 +212,10 @@ def test_hybrid_with_otlp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytes
     port = free_port()
     with _running(tmp_path, "hybrid", otlp=f"127.0.0.1:{port}") as source:
         _soon(source, lambda reading: reading.week_tokens == 2 * ONE, "the history")
-        for request in ("req_000002", "compaction"):
-            body = event(time.time(), request, sequence=len(request))
+        same = {"input_tokens": 10, "output_tokens": 100, "cache_read_tokens": 1000, "cache_creation_tokens": 50}
+        told: dict[str, dict[str, Any]] = {"req_000002": same, "compaction": {}}
+        for number, (request, tokens) in enumerate(told.items()):
+            body = event(time.time(), request, sequence=number, **tokens)
             httpx.post(f"http://127.0.0.1:{port}/v1/logs", json=body).raise_for_status()
         reading = source.read(time.time())
 
