@@ -58,10 +58,11 @@ def test_home_assistant_takes_the_device(broker: Mosquitto, tmp_path: Path) -> N
     with RunningHomeAssistant(tmp_path / "home") as home, board(tmp_path / "flash", broker.port, id="shelf") as gauge:
         linked(gauge)
         home.connect(broker.port)
-        wait_until(lambda: len(home.states("shelf")) == 5, "five entities", 60)
-        states = {name.rpartition("shelf_")[2]: state for name, state in home.states("shelf").items()}
 
-        assert int(states["sessions"].state) == 1
-        assert int(states["free_memory"].state) > 0
-        assert states["signal"].state == "unknown"
+        def shown() -> dict[str, str]:
+            return {name.rpartition("shelf_")[2]: state.state for name, state in home.states("shelf").items()}
+
+        wait_until(lambda: shown().get("sessions") == "1" and len(shown()) == 5, "five entities and their states", 60)
+        assert int(shown()["free_memory"]) > 0
+        assert shown()["signal"] == "unknown"
         assert home.complaints() == []
