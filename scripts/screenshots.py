@@ -26,7 +26,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.derive import Limits, derive
 from claude_gauge.http.shim import Shim
 from claude_gauge.scales import as_json
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.terminal.canvas import BRAILLE, DOTS
 
 HOURS_S, STEP_S = 3.9 * 3600, 20  # so that the 5-hour block still runs

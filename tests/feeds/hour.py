@@ -21,13 +21,13 @@ from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Reading
-from claude_gauge.sources.ccusage import Ccusage, CommandLine
-from claude_gauge.sources.ccusage_mcp import McpServer
-from claude_gauge.sources.ccusage_mcp_stdio import Stdio
+from claude_gauge.sources.ccusage.mcp import McpServer
+from claude_gauge.sources.ccusage.mcp_stdio import Stdio
+from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
 from claude_gauge.sources.joint import Joint
-from claude_gauge.sources.otlp import Otlp
-from claude_gauge.sources.prometheus import Prometheus
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.otlp.source import Otlp
+from claude_gauge.sources.prometheus.source import Prometheus
+from claude_gauge.sources.transcripts.source import Transcripts
 
 KINDS = ("input", "output", "cacheRead", "cacheCreation")
 Tokens = tuple[int, int, int, int]

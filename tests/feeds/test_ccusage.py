@@ -12,9 +12,9 @@ from tests.support.parts import part
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.reading import Block
-from claude_gauge.sources.ccusage import Ccusage, CommandLine
-from claude_gauge.sources.ccusage_command import CcusageError, find
-from claude_gauge.sources.ccusage_json import OutputError, parse_block, parse_week
+from claude_gauge.sources.ccusage.command import CcusageError, find
+from claude_gauge.sources.ccusage.output import OutputError, parse_block, parse_week
+from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
 
 SAMPLES = Path(__file__).parent / "samples" / "ccusage"
 VERSIONS = ["17.2.1", "18.0.11", "19.0.3", "20.0.24"]
@@ -104,7 +104,7 @@ def test_config_dir_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ve
 
 def test_source_follows_transcripts(claude: ClaudeHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source's figures follow the transcripts; the traffic part stays unknown."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.2)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TTL_S", 0.2)
     claude.append(assistant(time.time(), 1))
     source = Ccusage(CommandLine(str(part(REAL["20"]))))
     source.start(lambda: None)
@@ -121,7 +121,7 @@ def test_source_follows_transcripts(claude: ClaudeHome, tmp_path: Path, monkeypa
 
 def test_not_asked_without_news(claude: ClaudeHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the transcripts stay the same, ccusage is not called again."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.02)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TTL_S", 0.02)
     calls = tmp_path / "calls"
     script = f"#!/bin/sh\necho \"$1\" >>{calls}\ncase $1 in blocks) echo '{{\"blocks\":[]}}';; *) echo '[]';; esac\n"
     news = [1]
@@ -162,7 +162,7 @@ def test_broken_programs(tmp_path: Path, script: str, why: str) -> None:
 
 def test_node_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real launcher without Node on PATH is told as that."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage_command.MORE_PATHS", ())
+    monkeypatch.setattr("claude_gauge.sources.ccusage.command.MORE_PATHS", ())
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "env").symlink_to("/usr/bin/env")
@@ -184,7 +184,7 @@ def test_native_binary_missing(tmp_path: Path) -> None:
 
 def test_what_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The named program, else the installed one, else a pinned one by npx, else by bunx, else words."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage_command.MORE_PATHS", ())
+    monkeypatch.setattr("claude_gauge.sources.ccusage.command.MORE_PATHS", ())
     one, two, three = (tmp_path / name for name in "123")
     _program(one, "#!/bin/sh\n", "bunx")
     _program(two, "#!/bin/sh\n", "npx")
@@ -215,8 +215,8 @@ def test_npx(claude: ClaudeHome) -> None:
 
 def test_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that hangs is killed with all its children; the last figures stay, health says why."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.05)
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TTL_S", 0.05)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TIMEOUT_S", 0.5)
     switch, pids = tmp_path / "hang", tmp_path / "pids"
     script = (
         f"#!/bin/sh\n[ -e {switch} ] && {{ sleep 600 & echo $! >>{pids}; wait; }}\n"
@@ -249,7 +249,7 @@ def test_stopped_in_mid_call(tmp_path: Path) -> None:
 
 def test_dies_and_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A ccusage that goes and comes back is warned of once, and the figures come back."""
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.02)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TTL_S", 0.02)
     good = "#!/bin/sh\ncase $1 in blocks) echo '{\"blocks\":[]}';; *) echo '[]';; esac\n"
     program = _program(tmp_path / "bin", good)
     source = Ccusage(CommandLine(str(program)))

@@ -40,8 +40,8 @@ def claude(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClaudeHome:
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home.folder))
     monkeypatch.setattr(merged, "GRACE_S", 0.5)
     monkeypatch.setattr(merged, "LOOK_S", 0.1)
-    monkeypatch.setattr("claude_gauge.sources.ccusage.TTL_S", 0.3)
-    monkeypatch.setattr("claude_gauge.sources.ccusage.LOAD_SHARE", 1.0)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.TTL_S", 0.3)
+    monkeypatch.setattr("claude_gauge.sources.ccusage.source.LOAD_SHARE", 1.0)
     return home
 
 

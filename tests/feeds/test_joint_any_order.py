@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.feeds.receiving import NOW
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_decode import Request
-from claude_gauge.sources.otlp_tally import JointTally
+from claude_gauge.sources.otlp.decode import Request
+from claude_gauge.sources.otlp.tally import JointTally
 from claude_gauge.turn import Turn
 
 

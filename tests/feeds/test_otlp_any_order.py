@@ -14,10 +14,10 @@ from tests.feeds.otlp import event, metrics, point
 from tests.feeds.receiving import Clock
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.otlp_decode import decode_logs, decode_metrics
-from claude_gauge.sources.otlp_export import Export
-from claude_gauge.sources.otlp_feed import OtlpFeed
-from claude_gauge.sources.otlp_tally import JointTally
+from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
+from claude_gauge.sources.otlp.export import Export
+from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.otlp.tally import JointTally
 
 KINDS = ("input", "output", "cacheRead", "cacheCreation")
 FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")

@@ -308,7 +308,7 @@ def test_old_events_still_explain_metrics(tmp_path: Path) -> None:
 
 def test_journal_is_rewritten_when_it_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A counter that moves for weeks leaves one line in the journal, not one per export."""
-    monkeypatch.setattr("claude_gauge.sources.otlp_journal.GROWTH", 2000)
+    monkeypatch.setattr("claude_gauge.sources.otlp.journal.GROWTH", 2000)
     with receiving(tmp_path) as (source, clock):
         for number in range(50):
             send(source, "/v1/metrics", _grow(number + 1, NOW - 60 + number))

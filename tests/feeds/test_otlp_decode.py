@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from tests.feeds.otlp import event, metrics, point, samples
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_decode import decode_logs, decode_metrics
-from claude_gauge.sources.otlp_export import RefusedError, understand
+from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
+from claude_gauge.sources.otlp.export import RefusedError, understand
 
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 

@@ -17,9 +17,9 @@ from tests.feeds.otlp import event, metrics, point
 from tests.support.net import answers, wait_until
 
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources import otlp_export, otlp_http
-from claude_gauge.sources.otlp_export import Export
-from claude_gauge.sources.otlp_http import Receiver
+from claude_gauge.sources.otlp import export, http
+from claude_gauge.sources.otlp.export import Export
+from claude_gauge.sources.otlp.http import Receiver
 
 BODY = json.dumps(event(100, "r1")).encode()
 JSON = "Content-Type: application/json"
@@ -162,7 +162,7 @@ def test_bomb(taken: Taken) -> None:
 
 def test_body_too_large(taken: Taken) -> None:
     """A body beyond the limit is refused by its length alone."""
-    head = _request(JSON, body=b"").replace(b"Content-Length: 0", b"Content-Length: %d" % (otlp_export.MAX_BODY + 1))
+    head = _request(JSON, body=b"").replace(b"Content-Length: 0", b"Content-Length: %d" % (export.MAX_BODY + 1))
 
     assert _status(_speak(taken, head)) == 413
 
@@ -187,10 +187,10 @@ def test_any_bytes(shared: Taken, garbled: st.DataObject) -> None:
     at = garbled.draw(st.integers(0, len(good)))
     junk = garbled.draw(st.binary(max_size=40))
     faults = Faults()
-    logging.getLogger(otlp_http.__name__).addHandler(faults)
+    logging.getLogger(http.__name__).addHandler(faults)
     _speak(shared, good[:at] + junk + good[at + len(junk) + 1 :], shut=True)
     after = _status(_speak(shared, _request(JSON)))
-    logging.getLogger(otlp_http.__name__).removeHandler(faults)
+    logging.getLogger(http.__name__).removeHandler(faults)
 
     assert after == 200
     assert faults.said == []
@@ -235,7 +235,7 @@ def test_sender_goes_away(taken: Taken) -> None:
 
 def test_dripping_senders(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Senders that drip their bytes are cut at the deadline, however lively they look."""
-    monkeypatch.setattr(otlp_http, "REQUEST_S", 1.0)
+    monkeypatch.setattr(http, "REQUEST_S", 1.0)
     with closing(socket.create_connection(("127.0.0.1", taken.receiver.port), 10)) as peer:
         peer.sendall(b"POST /v1/logs HTTP/1.1\r\n")
 
@@ -256,7 +256,7 @@ def test_dripping_senders(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_too_many_connections(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the idlest connection makes room: a new exporter is always served."""
-    monkeypatch.setattr(otlp_http, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 5)
     idle = [socket.create_connection(("127.0.0.1", taken.receiver.port), 10) for _ in range(20)]
 
     assert _status(_speak(taken, _request(JSON))) == 200
@@ -384,6 +384,8 @@ def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_protobuf_is_imported_late() -> None:
     """Start-up does not pay for the protobuf definitions."""
-    code = "import sys, claude_gauge.sources.otlp; sys.exit(any(name.startswith('google') for name in sys.modules))"
+    code = (
+        "import sys, claude_gauge.sources.otlp.source; sys.exit(any(name.startswith('google') for name in sys.modules))"
+    )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,12 +14,12 @@ from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
 from claude_gauge.plan import notes
+from claude_gauge.plan.folder_hints import FolderHints
 from claude_gauge.plan.hook import note
+from claude_gauge.plan.source import Plan
 from claude_gauge.plan.statusline import store
 from claude_gauge.plan.window import FIVE_HOURS_S
 from claude_gauge.reading import PlanWindow, Reading
-from claude_gauge.sources.folder_hints import FolderHints
-from claude_gauge.sources.plan import Plan
 from claude_gauge.usage import stamp
 
 NOON = float(int(time.time()))  # files bear the real time, whatever clock the source reads by

@@ -14,7 +14,7 @@ from tests.support.net import wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.plan import notes
-from claude_gauge.sources.plan import Plan
+from claude_gauge.plan.source import Plan
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE_S = 60

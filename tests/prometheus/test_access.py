@@ -16,7 +16,7 @@ from tests.support.prometheus import Series, Server
 from claude_gauge.config import Settings, load
 from claude_gauge.errors import GaugeError
 from claude_gauge.reading import Reading
-from claude_gauge.sources.prometheus import Prometheus
+from claude_gauge.sources.prometheus.source import Prometheus
 
 # bcrypt of "tach and boost", cost 4: a test need not be slow
 WEB = """\

@@ -18,7 +18,7 @@ from tests.support.net import free_port, wait_until
 from tests.support.parts import part
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.prometheus import Prometheus
+from claude_gauge.sources.prometheus.source import Prometheus
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]

@@ -12,9 +12,9 @@ from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server
 from tests.support.prometheus import filled as having
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.prometheus_http import Engine
-from claude_gauge.sources.prometheus_sums import Sums
-from claude_gauge.sources.promql import TOKENS
+from claude_gauge.sources.prometheus.engine import Engine
+from claude_gauge.sources.prometheus.promql import TOKENS
+from claude_gauge.sources.prometheus.sums import Sums
 
 WINDOWS = {"minute": 60.0, "five": 300.0, "block": 5 * HOUR, "day": 20 * HOUR}
 CASES = [f"case{number}" for number in range(25)]

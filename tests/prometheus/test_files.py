@@ -15,8 +15,8 @@ from tests.support.collector import Collector
 from tests.support.parts import part
 from tests.support.prometheus import NEW, OLD, Series, Server, promtool
 
-from claude_gauge.sources.prometheus_more import METRICS
-from claude_gauge.sources.promrules import text
+from claude_gauge.sources.prometheus.more import METRICS
+from claude_gauge.sources.prometheus.rules import text
 
 ROOT = Path(__file__).parents[2]
 TELEMETRY = ROOT / "broker/telemetry"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_gauge.sources.promrules import text
+from claude_gauge.sources.prometheus.rules import text
 from claude_gauge.telemetry import variables
 
 SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\n}\n'

@@ -12,8 +12,8 @@ from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server, filled
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block, Tokens
-from claude_gauge.sources.prometheus_http import Engine
-from claude_gauge.sources.prometheus_round import Figures, Rounds
+from claude_gauge.sources.prometheus.engine import Engine
+from claude_gauge.sources.prometheus.rounds import Figures, Rounds
 
 
 def go(folder: Path, past: Iterable[Series], times: Iterable[float], kind: str = NEW) -> list[Figures]:

@@ -18,8 +18,8 @@ from tests.support.prometheus import Series, Server
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block, Health
-from claude_gauge.sources.prometheus import Prometheus
-from claude_gauge.sources.prometheus_http import MOST_BYTES
+from claude_gauge.sources.prometheus.engine import MOST_BYTES
+from claude_gauge.sources.prometheus.source import Prometheus
 
 
 def replace_values(value: str) -> Spoil:

@@ -17,8 +17,8 @@ from tests.support.parts import part
 from tests.support.transcripts import ClaudeHome, assistant, encoded
 
 from claude_gauge import turn
-from claude_gauge.sources.tail import Tail
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.sources.transcripts.tail import Tail
 from claude_gauge.tally import Tally
 
 END = 1_763_900_000.0

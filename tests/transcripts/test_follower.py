@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.sources.follower import CHUNK, Follower
+from claude_gauge.sources.transcripts.follower import CHUNK, Follower
 
 
 def _all(follower: Follower) -> list[bytes]:
@@ -60,7 +60,7 @@ def test_line_above_8_mib_is_not_held_in_memory(tmp_path: Path) -> None:
     """A line of 256 MiB costs no more memory than a chunk of it, and the next line is read."""
     script = """
 import resource, sys
-from claude_gauge.sources.follower import Follower
+from claude_gauge.sources.transcripts.follower import Follower
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 follower, lines, more = Follower(sys.argv[1]), [], True
 while more:

@@ -15,7 +15,7 @@ from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant, encoded
 
 from claude_gauge.reading import Reading, Source
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.source import Transcripts
 
 WHOLE = 1160  # tokens of one line as the support makes it
 

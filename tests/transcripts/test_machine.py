@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.transcripts import assistant, encoded
 
 from claude_gauge import turn
-from claude_gauge.sources.tail import Tail
+from claude_gauge.sources.transcripts.tail import Tail
 from claude_gauge.tally import Tally
 
 NOW = 1_763_900_000.0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from claude_gauge.sources.roots import transcript_roots
+from claude_gauge.sources.transcripts.roots import transcript_roots
 
 
 def test_both_defaults(tmp_path: Path) -> None:

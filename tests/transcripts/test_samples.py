@@ -8,8 +8,8 @@ from pathlib import Path
 from claude_gauge import turn
 from claude_gauge.ledger import Ledger
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.tail import Tail
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.sources.transcripts.tail import Tail
 
 SAMPLES = Path(__file__).parent.parent / "samples" / "transcripts"
 AFTER = 1_795_433_000.0  # 2026-11-23T11:23:20Z, some minutes after the newest line

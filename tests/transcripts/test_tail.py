@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.rights import no_override
 
-from claude_gauge.sources.tail import Tail
+from claude_gauge.sources.transcripts.tail import Tail
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_gauge.sources.trust import AGAIN_S, Trust
+from claude_gauge.sources.transcripts.trust import AGAIN_S, Trust
 
 
 def test_event_on_its_way_is_not_missing() -> None:

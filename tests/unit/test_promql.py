@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claude_gauge.sources import promql
+from claude_gauge.sources.prometheus import promql
 
 
 def test_selector() -> None:

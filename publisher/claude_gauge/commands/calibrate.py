@@ -23,10 +23,10 @@ def calibrate(
     import time
 
     from claude_gauge import calibrate as propose
+    from claude_gauge.plan.source import Plan
     from claude_gauge.plan.window import FIVE_HOURS_S
-    from claude_gauge.sources import past
-    from claude_gauge.sources.plan import Plan
-    from claude_gauge.sources.roots import transcript_roots
+    from claude_gauge.sources.transcripts import past
+    from claude_gauge.sources.transcripts.roots import transcript_roots
 
     now = time.time()
     settings = config.settings

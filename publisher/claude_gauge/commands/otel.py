@@ -31,7 +31,7 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT) -> None:
 @otel.command()
 def rules() -> None:
     """Print recording rules for a Prometheus of your own."""
-    from claude_gauge.sources.promrules import text
+    from claude_gauge.sources.prometheus.rules import text
 
     typer.echo(text(), nl=False)
 

@@ -49,7 +49,7 @@ def _print_more(config: Config, *, as_json: bool) -> None:
     import time
 
     from claude_gauge.errors import GaugeError
-    from claude_gauge.sources.prometheus_more import lines, more
+    from claude_gauge.sources.prometheus.more import lines, more
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":

@@ -15,7 +15,7 @@ from claude_gauge.assembly import Assembly
 from claude_gauge.broker import embedded
 from claude_gauge.config import Config, Settings
 from claude_gauge.demo.writer import Writer
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.terminal.picture import Look
 from claude_gauge.terminal.watching import Watch, watch_live
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from claude_gauge.config import Config
 from claude_gauge.doctor import broker, claude_code, feeds, machine, web
 from claude_gauge.doctor.check import Check
-from claude_gauge.sources.roots import transcript_roots
+from claude_gauge.sources.transcripts.roots import transcript_roots
 
 
 def examine(config: Config) -> Iterator[Check]:

@@ -9,11 +9,11 @@ import httpx
 
 from claude_gauge.config import Settings
 from claude_gauge.doctor.check import Check
-from claude_gauge.sources.ccusage import command_line
-from claude_gauge.sources.ccusage_command import CcusageError
-from claude_gauge.sources.otlp_http import SERVER
-from claude_gauge.sources.plan import Plan
-from claude_gauge.sources.prometheus import Prometheus
+from claude_gauge.plan.source import Plan
+from claude_gauge.sources.ccusage.command import CcusageError
+from claude_gauge.sources.ccusage.source import command_line
+from claude_gauge.sources.otlp.http import SERVER
+from claude_gauge.sources.prometheus.source import Prometheus
 
 
 def plan(settings: Settings) -> Iterator[Check]:

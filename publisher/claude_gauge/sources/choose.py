@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
+from claude_gauge.plan.source import Plan
 from claude_gauge.reading import Source
 from claude_gauge.sources.merged import Merged
-from claude_gauge.sources.plan import Plan
-from claude_gauge.sources.roots import transcript_roots
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.transcripts.roots import transcript_roots
+from claude_gauge.sources.transcripts.source import Transcripts
 
 if TYPE_CHECKING:
-    from claude_gauge.sources.ccusage import Asked
+    from claude_gauge.sources.ccusage.source import Asked
 
 _log = logging.getLogger(__name__)
 
@@ -76,13 +76,13 @@ class _Builder:
 
     def _ccusage(self) -> Order:
         """Take fuel from ccusage, the tach from the transcripts."""
-        from claude_gauge.sources.ccusage import command_line
+        from claude_gauge.sources.ccusage.source import command_line
 
         local = self._local(listen=False)
         return {"tach": [local], "fuel": [self._asking("ccusage", command_line(self._settings), local)]}
 
     def _ccusage_mcp(self) -> Order:
-        from claude_gauge.sources.ccusage_mcp import connection
+        from claude_gauge.sources.ccusage.mcp import connection
 
         local = self._local(listen=False)
         return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
@@ -95,12 +95,12 @@ class _Builder:
         return self._add("transcripts", Transcripts(self._roots, self._clock))
 
     def _prometheus(self) -> str:
-        from claude_gauge.sources.prometheus import Prometheus
+        from claude_gauge.sources.prometheus.source import Prometheus
 
         return self._add("prometheus", Prometheus(self._settings, self._clock))
 
     def _otlp(self) -> str:
-        from claude_gauge.sources.otlp import Otlp
+        from claude_gauge.sources.otlp.source import Otlp
 
         if self._settings.otlp == "off":
             raise GaugeError("source otlp with --otlp off: nothing to read; give an address, such as 127.0.0.1:4318")
@@ -108,7 +108,7 @@ class _Builder:
 
     def _installed_ccusage(self, local: str) -> list[str]:
         """Add ccusage where it is installed: nothing is ever downloaded unasked."""
-        from claude_gauge.sources.ccusage_command import CcusageError, find
+        from claude_gauge.sources.ccusage.command import CcusageError, find
 
         try:
             find(self._settings.ccusage, os.environ, download=False)
@@ -116,13 +116,13 @@ class _Builder:
             if self._settings.ccusage is not None:
                 _log.warning("%s", error)
             return []
-        from claude_gauge.sources.ccusage import command_line
+        from claude_gauge.sources.ccusage.source import command_line
 
         return [self._asking("ccusage", command_line(self._settings, download=False), local)]
 
     def _asking(self, name: str, asked: Asked, local: str) -> str:
         """Add a source that is asked only when the transcripts were written to."""
-        from claude_gauge.sources.ccusage import Ccusage
+        from claude_gauge.sources.ccusage.source import Ccusage
 
         transcripts = self._sources[local]
 

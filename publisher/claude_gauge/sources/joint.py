@@ -17,9 +17,9 @@ from pathlib import Path
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources.otlp_feed import OtlpFeed
-from claude_gauge.sources.otlp_tally import JointTally
-from claude_gauge.sources.transcripts import Transcripts
+from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.otlp.tally import JointTally
+from claude_gauge.sources.transcripts.source import Transcripts
 
 _log = logging.getLogger(__name__)
 

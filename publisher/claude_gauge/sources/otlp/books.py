@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_decode import Point, Request
-from claude_gauge.sources.otlp_meters import Meters, Series, Used, of_kind
+from claude_gauge.sources.otlp.decode import Point, Request
+from claude_gauge.sources.otlp.meters import Meters, Series, Used, of_kind
 from claude_gauge.tally import KEEP_S
 
 EVENTS_LATE_S = 15.0  # what a session that sends events is given before its metrics are compared

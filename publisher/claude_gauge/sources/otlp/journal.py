@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_books import RETURN_S, Fill
-from claude_gauge.sources.otlp_decode import KINDS, Request
-from claude_gauge.sources.otlp_meters import Series
+from claude_gauge.sources.otlp.books import RETURN_S, Fill
+from claude_gauge.sources.otlp.decode import KINDS, Request
+from claude_gauge.sources.otlp.meters import Series
 from claude_gauge.tally import KEEP_S
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from claude_gauge.config import Settings
 from claude_gauge.plan import book as plan_book
 from claude_gauge.plan import notes
 from claude_gauge.plan import seen as plan_seen
+from claude_gauge.plan.folder_hints import FolderHints
 from claude_gauge.plan.known import Known, ends_at, interpret, open_waits, understand
 from claude_gauge.plan.notes import FOLDER, HOOKS, STATUS, WAIT
 from claude_gauge.plan.window import SEVEN_DAYS_S
 from claude_gauge.reading import Reading
-from claude_gauge.sources.folder_hints import FolderHints
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from claude_gauge import turn
 from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources.tail import Tail
-from claude_gauge.sources.trust import Trust
-from claude_gauge.sources.watch import Watch
+from claude_gauge.sources.transcripts.tail import Tail
+from claude_gauge.sources.transcripts.trust import Trust
+from claude_gauge.sources.transcripts.watch import Watch
 from claude_gauge.tally import Tally
 
 _log = logging.getLogger(__name__)

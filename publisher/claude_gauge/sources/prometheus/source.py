@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block, Health, Reading
-from claude_gauge.sources.prometheus_http import TIMEOUT_S, Engine
-from claude_gauge.sources.prometheus_round import Figures, Rounds
-from claude_gauge.sources.promjson import TroubleError
+from claude_gauge.sources.prometheus.answers import TroubleError
+from claude_gauge.sources.prometheus.engine import TIMEOUT_S, Engine
+from claude_gauge.sources.prometheus.rounds import Figures, Rounds
 
 _log = logging.getLogger(__name__)
 NAME = "prometheus"

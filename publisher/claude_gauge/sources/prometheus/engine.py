@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources.promjson import Answer, TroubleError, parse, refusal
+from claude_gauge.sources.prometheus.answers import Answer, TroubleError, parse, refusal
 
 if TYPE_CHECKING:
     import httpx

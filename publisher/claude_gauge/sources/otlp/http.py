@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.loopback import is_loopback
-from claude_gauge.sources.otlp_export import MAX_BODY, PATHS, Export, RefusedError, check_headers, understand
+from claude_gauge.sources.otlp.export import MAX_BODY, PATHS, Export, RefusedError, check_headers, understand
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S, Blocks
 from claude_gauge.reading import Block, Tokens, Traffic
-from claude_gauge.sources import promql
-from claude_gauge.sources.prometheus_sums import Asked, Sums
-from claude_gauge.sources.promjson import Sample, TroubleError
+from claude_gauge.sources.prometheus import promql
+from claude_gauge.sources.prometheus.answers import Sample, TroubleError
+from claude_gauge.sources.prometheus.sums import Asked, Sums
 from claude_gauge.usage import family
 
 _log = logging.getLogger(__name__)

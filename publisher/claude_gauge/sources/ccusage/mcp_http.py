@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from claude_gauge.sources.ccusage_command import CcusageError
-from claude_gauge.sources.ccusage_mcp import PROTOCOL, Json, greeting, read_json, request, result_of
+from claude_gauge.sources.ccusage.command import CcusageError
+from claude_gauge.sources.ccusage.mcp_messages import PROTOCOL, Json, greeting, read_json, request, result_of
 from claude_gauge.sources.loopback import is_loopback
 
 _log = logging.getLogger(__name__)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_books import Books, Fill
-from claude_gauge.sources.otlp_decode import Point
-from claude_gauge.sources.otlp_export import Export
-from claude_gauge.sources.otlp_http import Receiver
-from claude_gauge.sources.otlp_journal import Journal, Kept, Record
-from claude_gauge.sources.otlp_tally import JointTally
+from claude_gauge.sources.otlp.books import Books, Fill
+from claude_gauge.sources.otlp.decode import Point
+from claude_gauge.sources.otlp.export import Export
+from claude_gauge.sources.otlp.http import Receiver
+from claude_gauge.sources.otlp.journal import Journal, Kept, Record
+from claude_gauge.sources.otlp.tally import JointTally
 
 log = logging.getLogger(__name__)
 

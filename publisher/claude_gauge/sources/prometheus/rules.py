@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from claude_gauge.sources import promql
-from claude_gauge.sources.prometheus_more import METRICS, Metric
+from claude_gauge.sources.prometheus import promql
+from claude_gauge.sources.prometheus.more import METRICS, Metric
 
 _RESTART_BEFORE = "10m"  # rules run for ever: cheap, and enough where a collector shows each session for a day
 _HEAD = """\

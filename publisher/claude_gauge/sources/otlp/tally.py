@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_books import Fill
-from claude_gauge.sources.otlp_decode import Request
+from claude_gauge.sources.otlp.books import Fill
+from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.tally import KEEP_S, Tally
 from claude_gauge.turn import Turn
 

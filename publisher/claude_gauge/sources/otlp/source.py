@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Health, Reading
-from claude_gauge.sources.otlp_feed import OtlpFeed
-from claude_gauge.sources.otlp_tally import JointTally
+from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.otlp.tally import JointTally
 
 NAME = "otlp"
 DAY_S = 86400.0

@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from claude_gauge.sources import promql
-from claude_gauge.sources.promjson import Answer, Sample
+from claude_gauge.sources.prometheus import promql
+from claude_gauge.sources.prometheus.answers import Answer, Sample
 
 LONG_S, COARSE_S = 86400.0, 60  # restarts in longer windows are looked for in steps of a minute
 

@@ -17,9 +17,9 @@ from typing import Protocol, TypeVar
 
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block, Health, Reading
-from claude_gauge.sources.ccusage_command import CcusageError, Command, environment, explain, find
-from claude_gauge.sources.ccusage_json import OutputError, first_day, parse_block, parse_week
-from claude_gauge.sources.child import Child, Finished
+from claude_gauge.sources.ccusage.child import Child, Finished
+from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, explain, find
+from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
 
 _log = logging.getLogger(__name__)
 

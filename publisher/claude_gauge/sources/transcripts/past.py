@@ -10,7 +10,7 @@ from claude_gauge.blocks import Blocks, Span
 from claude_gauge.calibrate import Past
 from claude_gauge.ledger import Ledger
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.tail import Tail
+from claude_gauge.sources.transcripts.tail import Tail
 
 
 def read(roots: Sequence[Path], since: float) -> tuple[Past, list[Span]]:

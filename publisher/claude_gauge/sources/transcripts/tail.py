@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from claude_gauge.sources.follower import CONTENT, Follower, stamp_of
+from claude_gauge.sources.transcripts.follower import CONTENT, Follower, stamp_of
 
 _log = logging.getLogger(__name__)
 _NS = 1_000_000_000

@@ -6,25 +6,22 @@ written several times it takes the first line.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from claude_gauge import __version__
 from claude_gauge.config import Settings
 from claude_gauge.reading import Block
-from claude_gauge.sources.ccusage_command import CcusageError
-from claude_gauge.sources.ccusage_json import OutputError, first_day, parse_block, parse_week
+from claude_gauge.sources.ccusage.command import CcusageError
+from claude_gauge.sources.ccusage.mcp_http import Http
+from claude_gauge.sources.ccusage.mcp_messages import Json
+from claude_gauge.sources.ccusage.mcp_stdio import Stdio
+from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
 
 T = TypeVar("T")
 
 NAME = "ccusage-mcp"
-PACKAGE = "@ccusage/mcp@18.0.11"
-PROTOCOL = "2025-06-18"
-
-Json = dict[str, Any]
 
 
 class Wire(Protocol):
@@ -77,43 +74,6 @@ def _text(result: Json) -> str:
     return ""
 
 
-def greeting() -> Json:
-    """Return the parameters of `initialize`."""
-    return {
-        "protocolVersion": PROTOCOL,
-        "capabilities": {},
-        "clientInfo": {"name": "claude-gauge", "version": __version__},
-    }
-
-
-def request(number: int | None, method: str, params: Json) -> Json:
-    """Write a JSON-RPC request, or without a number a notification."""
-    body: Json = {"jsonrpc": "2.0", "method": method, "params": params}
-    return body if number is None else {**body, "id": number}
-
-
-def read_json(text: str | bytes) -> object:
-    """Read JSON; None for what is none, such as a log line between the answers."""
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value
-
-
-def result_of(answer: object) -> Json:
-    """Take the result out of a JSON-RPC answer."""
-    if isinstance(answer, dict) and isinstance(answer.get("result"), dict):
-        result: Json = answer["result"]
-        return result
-    error = answer.get("error") if isinstance(answer, dict) else None
-    said = error.get("message") if isinstance(error, dict) else None
-    raise CcusageError("server error", f"ccusage MCP: {str(said or 'an answer of another shape')[:120]}")
-
-
 def connection(settings: Settings, environ: Mapping[str, str] = os.environ) -> McpServer:
     """Connect to the server that the settings name; without one it is run here, on stdio."""
-    from claude_gauge.sources.ccusage_mcp_http import Http  # noqa: PLC0415 - it builds on this file
-    from claude_gauge.sources.ccusage_mcp_stdio import Stdio  # noqa: PLC0415 - as above
-
     return McpServer(Http(settings.ccusage_mcp) if settings.ccusage_mcp else Stdio(environ))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from claude_gauge.sources.otlp_decode import Decoded, decode_logs, decode_metrics
+from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
 
 Signal = Literal["metrics", "logs"]
 
@@ -45,9 +45,9 @@ class Export:
     def answer(self) -> bytes:
         """Write what the exporter waits for: `partialSuccess` where records were rejected."""
         if self.protobuf:
-            from claude_gauge.sources import otlp_protobuf  # noqa: PLC0415 - see its docstring
+            from claude_gauge.sources.otlp import protobuf  # noqa: PLC0415 - see its docstring
 
-            write = otlp_protobuf.metrics_answer if self.signal == "metrics" else otlp_protobuf.logs_answer
+            write = protobuf.metrics_answer if self.signal == "metrics" else protobuf.logs_answer
             return write(self.told.rejected, self.told.why)
         if not self.told.rejected:
             return b"{}"
@@ -99,6 +99,6 @@ def _media(content_type: str) -> str:
 
 
 def _protobuf_reader(signal: Signal) -> Callable[[bytes], object]:
-    from claude_gauge.sources import otlp_protobuf  # noqa: PLC0415 - see its docstring
+    from claude_gauge.sources.otlp import protobuf  # noqa: PLC0415 - see its docstring
 
-    return otlp_protobuf.metrics_from_protobuf if signal == "metrics" else otlp_protobuf.logs_from_protobuf
+    return protobuf.metrics_from_protobuf if signal == "metrics" else protobuf.logs_from_protobuf

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources import promql
-from claude_gauge.sources.prometheus_http import Engine
-from claude_gauge.sources.prometheus_sums import Sums
-from claude_gauge.sources.promjson import TroubleError
+from claude_gauge.sources.prometheus import promql
+from claude_gauge.sources.prometheus.answers import TroubleError
+from claude_gauge.sources.prometheus.engine import Engine
+from claude_gauge.sources.prometheus.sums import Sums
 
 
 @dataclass(frozen=True, slots=True)

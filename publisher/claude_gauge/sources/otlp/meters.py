@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp_decode import Kind, Point
+from claude_gauge.sources.otlp.decode import Kind, Point
 
 _RECENT = 16  # points of a delta series that a late repeat is held against
 

@@ -1,0 +1,1 @@
+"""ccusage as a source of fuel, by its command line or its MCP server."""

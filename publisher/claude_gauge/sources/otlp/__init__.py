@@ -1,0 +1,1 @@
+"""Claude Code's telemetry, received straight from it: OTLP over HTTP."""

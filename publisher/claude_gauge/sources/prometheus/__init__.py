@@ -1,0 +1,1 @@
+"""Prometheus, or any engine that speaks its API, as a source."""

@@ -1,0 +1,1 @@
+"""Claude Code's transcripts, followed as they grow."""
