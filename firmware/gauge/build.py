@@ -2,6 +2,7 @@
 
 from gauge import board, lamps, movement, scale
 from gauge import settings as texts
+from gauge.clock import Clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def _movement(settings: "dict[str, Any]", place: int, needle: "dict[str, Any]") 
     if kind == "quad":
         return movement.Quad(board.pulses(place, pins[0]), board.out(pins[1]), dial, reverse=reverse)
     if kind == "direct":
-        return movement.Direct([board.out(pin) for pin in pins], dial, reverse=reverse)
+        return movement.Direct([board.out(pin) for pin in pins], dial, Clock(), reverse=reverse)
     if kind == "voltmeter":
         return movement.voltmeter(board.pwm(pins[0], 1000), dial, needle.get("full", 1.0))
     if kind == "servo":

@@ -57,12 +57,13 @@ class Quad:
 class Direct:
     """An X27.168 on three or four outputs, one full step at a time at a speed that forgives lateness."""
 
-    def __init__(self, pins: list, dial: Dial, *, reverse: bool = False) -> None:
+    def __init__(self, pins: list, dial: Dial, clock: "Any", *, reverse: bool = False) -> None:
         self.needle = Needle(Ramp(1, SAFE_US), FULL_STEPS)
         self._pins = pins if len(pins) == 3 else [pins[0], (pins[1], pins[2]), pins[3]]
         self._dial = dial
         self._up = -1 if reverse else 1
         self._state = 0
+        self._clock = clock
         self._due_ms = 0
 
     def point(self, share: "float | None") -> None:
@@ -77,9 +78,12 @@ class Direct:
         """Tell whether steps are left."""
         return self.needle.moving()
 
-    def poll(self, now_ms: int) -> None:
-        """Make the step that is due; one that is late puts off all that follow."""
-        if now_ms < self._due_ms:
+    def poll(self, _now_ms: int) -> None:
+        """Make the step that is due; one that is late puts off all that follow.
+
+        It looks at the clock itself, after the step: what held the step up must not shorten the wait for the next.
+        """
+        if self._clock.ms() < self._due_ms:
             return
         segment = self.needle.segment(SAFE_US)
         if not segment:
@@ -88,7 +92,7 @@ class Direct:
         for pins, level in zip(self._pins, COILS[self._state]):
             for pin in pins if isinstance(pins, tuple) else (pins,):
                 pin(level)
-        self._due_ms = now_ms + SAFE_US // 1000
+        self._due_ms = self._clock.ms() + SAFE_US // 1000 + 1  # whole milliseconds: the last one may be almost over
 
 
 class Glide:
