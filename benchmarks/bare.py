@@ -34,10 +34,14 @@ def main(folder: Path, port: int) -> None:
         for path in folder.iterdir():
             with path.open("rb") as file:
                 file.seek(offsets.get(path.name, 0))
+                at = file.tell()
                 for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    at += len(line)
                     usage = json.loads(line)["message"]["usage"]
                     tokens += sum(value for name, value in usage.items() if name.endswith("_tokens"))
-                offsets[path.name] = file.tell()
+                offsets[path.name] = at
         client.publish("bare/usage", json.dumps({"window_5h_tokens": tokens}), retain=True)
 
 

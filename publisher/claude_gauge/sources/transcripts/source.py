@@ -22,6 +22,7 @@ NAME = "transcripts"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
+BREATH_S = 0.01
 FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
 TAIL_BYTES = 1 << 20
 JUMP_S = 2.0
@@ -53,6 +54,7 @@ class Transcripts:
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._trust = Trust()
+        self._heard_at = 0.0
         self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()
@@ -177,9 +179,12 @@ class Transcripts:
         """Wait for hints, take all there are; tell whether some were lost."""
         lost = False
         busy = self._tail.behind or not self._whole
+        if not busy and time.monotonic() - self._heard_at < BREATH_S:
+            self._stopping.wait(BREATH_S)  # under a stream of events, take many at a time
         wait = 0.0 if busy else min(SCAN_S, max(0.0, until - time.monotonic()))
         try:
             hint = self._hints.get(timeout=wait) if wait else self._hints.get_nowait()
+            self._heard_at = time.monotonic()
             while True:
                 if hint:
                     self._trust.hinted(hint)
