@@ -34,7 +34,7 @@ def test_event_queue_overflow(claude: ClaudeHome, env: dict[str, str], listener:
         wait_tokens(listener, (n + 3) * WHOLE)
         log = publishing.log
 
-    assert usage["sources"]["tach"]["ok"]
+    assert not usage["stall"]  # on a slow machine it may look every second for a while, and say so: that is not old
     assert "file events were lost" in log
     assert "Traceback" not in log
 
