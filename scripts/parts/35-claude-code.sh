@@ -4,7 +4,7 @@ version=2.1.330
 folder=$CLAUDE_GAUGE_PARTS/claude-code-$version
 [ -x "$folder/claude" ] && exit 0
 command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm" >&2; exit 1; }
-npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" "@anthropic-ai/claude-code@$version"
+npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" "@anthropic-ai/claude-code@$version"
 for native in "$folder"/node_modules/@anthropic-ai/claude-code-*/claude; do
   chmod +x "$native"
   "$native" --version >/dev/null && ln -sf "$native" "$folder/claude"

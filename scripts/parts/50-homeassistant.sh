@@ -4,20 +4,9 @@ set -euo pipefail
 version=2026.11.0
 folder=$CLAUDE_GAUGE_PARTS/homeassistant-$version
 [ -e "$folder/ready" ] && exit 0
-rm -rf "$folder" && mkdir -p "$folder"/apt/{lists/partial,cache/archives/partial,etc} "$folder/root"
-
-mirror=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -1)
-mirror=${mirror:-$(awk '$1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^http/) { print $i; exit } }' /etc/apt/sources.list)}
-echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$folder/apt/etc/sources.list"
-: >"$folder/apt/status"
-aside=(-o Dir::Etc::sourcelist="$folder/apt/etc/sources.list" -o Dir::Etc::sourceparts=/dev/null
-  -o Dir::State="$folder/apt" -o Dir::State::lists="$folder/apt/lists" -o Dir::State::status="$folder/apt/status"
-  -o Dir::Cache="$folder/apt/cache" -o Acquire::Languages=none -o APT::Sandbox::User=root -o Debug::NoLocking=1)
-apt-get "${aside[@]}" --quiet --quiet update
-apt-get "${aside[@]}" --quiet --quiet --yes install --download-only --no-install-recommends \
-  python3.14-venv python3.14-dev libstdc++6 tzdata >/dev/null
-for deb in "$folder"/apt/cache/archives/*.deb; do dpkg -x "$deb" "$folder/root"; done
-rm -rf "$folder/apt"
+rm -rf "$folder"
+. scripts/aside.sh
+FETCH=install aside sid "$folder/root" python3.14-venv python3.14-dev libstdc++6 tzdata
 
 libraries=$(dirname "$(find "$folder/root/usr/lib" -name libc.so.6)")
 cat >"$folder/root/usr/bin/python" <<SCRIPT
