@@ -65,10 +65,10 @@ class Transcripts:
             self._tally = self._fresh()
             self._tally.tidy(now)
             self._tail = Tail(self._roots, now - FIVE_HOURS_S)
-            self._whole = False
+            self._chained = self._whole = False
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to follow; returns when the recent lines are read, a third of a second at most."""
+        """Begin to follow; returns when the block is known, a third of a second at most."""
         self._changed = changed
         self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
@@ -100,7 +100,7 @@ class Transcripts:
                 sources={
                     "tach": self._health(),
                     "fuel": self._health()
-                    if self._whole
+                    if self._chained
                     else Health(NAME, ok=False, why="reading history", degraded=True),
                     "thinking": Health(NAME, why="estimated" if traffic.thinking == "estimated" else ""),
                 },
@@ -233,10 +233,14 @@ class Transcripts:
         now = self._clock()
         with self._lock:
             since = self._tally.blocks.since_pause()
-        for oldest in (now - FIVE_HOURS_S if since is None else since - FIVE_HOURS_S, now - WEEK_S):
-            self._tail.reach(oldest)
-            if self._tail.behind:
-                return
+        self._tail.reach(now - FIVE_HOURS_S if since is None else since - FIVE_HOURS_S)
+        if self._tail.behind:
+            return
+        self._chained = True
+        self._ready.set()  # the block is exact: nobody need wait for the week
+        self._tail.reach(now - WEEK_S)
+        if self._tail.behind:
+            return
         self._whole = True
         self._changed()
 
