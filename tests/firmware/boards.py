@@ -11,8 +11,8 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.firmware.golden import usage
 from tests.support.parts import part
+from tests.support.payloads import at_rest as usage
 
 from claude_gauge.device.device_settings import merged
 from claude_gauge.device.simulator import Simulator

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from claude_gauge.usage import Part, Usage
+from tests.support.payloads import at_rest as usage
+
+from claude_gauge.usage import Part
 
 STAMP = "2026-11-23T12:00:00.000Z"
-BASE = Usage(
-    rate_1m=0,
-    window_5h_tokens=0,
-    window_5h_pct=0,
-    thinking_ratio=0,
-    cache_hit_rate=0,
-    last_model="",
-    hot=False,
-    warn=False,
-    stall=False,
-    idle=True,
-    updated_at=STAMP,
-)
-
-
-def usage(**changes: object) -> Usage:
-    """Return the payload at rest with some fields changed."""
-    return Usage.model_validate({**BASE.model_dump(), **changes})
-
-
 PAYLOADS = {
-    "rest": BASE,
+    "rest": usage(),
     "cruising": usage(
         rate_1m=412_345.6,
         window_5h_tokens=23_456_789,

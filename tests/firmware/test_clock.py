@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.firmware.boards import Sender, config, linked, rests, shows
-from tests.firmware.golden import usage
 from tests.support.mosquitto import Mosquitto
 from tests.support.parts import part
+from tests.support.payloads import at_rest as usage
 
 from claude_gauge.device.files import folder
 from claude_gauge.device.simulator import Simulator

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
+from tests.support.payloads import at_rest
 
 from claude_gauge.config import Settings
 from claude_gauge.homeassistant import HomeAssistant
@@ -39,19 +40,7 @@ BUSY = Usage(
     sources={"tach": Part(source="transcripts", ok=True), "plan": Part(source="statusline", ok=False, why="stale")},
     account="work",
 )
-REST = Usage(
-    rate_1m=0,
-    window_5h_tokens=0,
-    window_5h_pct=0,
-    thinking_ratio=0,
-    cache_hit_rate=0,
-    last_model="",
-    hot=False,
-    warn=False,
-    stall=False,
-    idle=True,
-    updated_at="2026-11-23T14:39:28.123Z",
-)
+REST = at_rest()
 
 
 class Node:

@@ -24,3 +24,21 @@ def usage(**changes: object) -> Usage:
         "node": "studio",
     }
     return Usage.model_validate({**busy, **changes})
+
+
+def at_rest(**changes: object) -> Usage:
+    """Make the payload of a moment at which nothing happens, with some fields changed."""
+    rest = {
+        "rate_1m": 0,
+        "window_5h_tokens": 0,
+        "window_5h_pct": 0,
+        "thinking_ratio": 0,
+        "cache_hit_rate": 0,
+        "last_model": "",
+        "hot": False,
+        "warn": False,
+        "stall": False,
+        "idle": True,
+        "updated_at": "2026-11-23T12:00:00.000Z",
+    }
+    return Usage.model_validate({**rest, **changes})

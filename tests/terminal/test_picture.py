@@ -7,6 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support import payloads
 
 from claude_gauge.history import Slice
 from claude_gauge.scales import angle
@@ -19,22 +20,8 @@ PLAIN = Look(colour=False)
 
 
 def usage(**changes: object) -> Usage:
-    """Make a busy moment's payload, with some fields changed."""
-    busy = {
-        "rate_1m": 500_000,
-        "window_5h_tokens": 41_200_000,
-        "window_5h_pct": 0.42,
-        "thinking_ratio": 0.31,
-        "cache_hit_rate": 0.93,
-        "last_model": "opus",
-        "hot": False,
-        "warn": False,
-        "stall": False,
-        "idle": False,
-        "updated_at": stamp(NOON),
-        "node": "studio",
-    }
-    return Usage.model_validate({**busy, **changes})
+    """Make a busy payload of that noon, with some fields changed."""
+    return payloads.usage(**{"updated_at": stamp(NOON), **changes})
 
 
 def test_all_of_the_cluster_at_80_by_24() -> None:

@@ -6,28 +6,11 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.payloads import at_rest as usage
 
 from claude_gauge import scales
 from claude_gauge.usage import Usage
 from gauge.needle import Ramp
-
-
-def usage(**changes: object) -> Usage:
-    """Make a payload at rest, with some fields changed."""
-    rest = {
-        "rate_1m": 0,
-        "window_5h_tokens": 0,
-        "window_5h_pct": 0,
-        "thinking_ratio": 0,
-        "cache_hit_rate": 0,
-        "last_model": "",
-        "hot": False,
-        "warn": False,
-        "stall": False,
-        "idle": True,
-        "updated_at": "2026-11-23T12:00:00.000Z",
-    }
-    return Usage.model_validate({**rest, **changes})
 
 
 def test_four_gauges_left_to_right() -> None:
