@@ -6,7 +6,6 @@ from tests.support.payloads import at_rest as usage
 
 from claude_gauge.usage import Part
 
-STAMP = "2026-11-23T12:00:00.000Z"
 PAYLOADS = {
     "rest": usage(),
     "cruising": usage(
