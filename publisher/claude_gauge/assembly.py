@@ -69,8 +69,8 @@ class Assembly:
             if self.shim:
                 self.shim.stop()
 
-    def stop(self, *_: object) -> None:
-        """End `run` soon; fit to be a signal handler."""
+    def stop(self) -> None:
+        """End `run` soon; safe in a signal handler."""
         self.publisher.stop()
 
     def health(self) -> dict[str, Any]:

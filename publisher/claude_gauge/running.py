@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import time
 
 from claude_gauge.assembly import Assembly, limits_of
@@ -14,6 +12,7 @@ from claude_gauge.derive import derive
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.sources.choose import choose
+from claude_gauge.until_signal import until_signal
 from claude_gauge.usage import EXPIRY_S, Usage, usage_topic
 
 _log = logging.getLogger(__name__)
@@ -24,22 +23,11 @@ def run_until_signal(settings: Settings) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
     url, embedded, told = resolve(settings)
     _log.info("%s", told)
-    received: list[int] = []
     try:
-        assembly = Assembly(settings, url=url)
-
-        def stop(number: int, _frame: object) -> None:
-            received.append(number)
-            assembly.stop()
-
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, stop)
-        assembly.run()
+        until_signal(Assembly(settings, url=url))
     finally:
         if embedded:
             embedded.stop()
-    if signal.SIGINT in received:
-        sys.exit(130)
 
 
 def compute_once(settings: Settings) -> Usage:

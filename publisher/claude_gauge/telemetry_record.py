@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from claude_gauge import whole_file
 
 
 class Record:
@@ -43,8 +44,4 @@ class Record:
         return content if isinstance(content, dict) else {}
 
     def _write(self, content: Mapping[str, Any]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps(content, indent=1))
-        fresh.chmod(0o600)
-        fresh.replace(self._path)
+        whole_file.replace(self._path, json.dumps(content, indent=1).encode())

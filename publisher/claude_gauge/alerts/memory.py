@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict
 from pathlib import Path
 
+from claude_gauge import whole_file
 from claude_gauge.alerts.decide import Fired
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,7 @@ class Memory:
 
     def save(self, fired: Fired) -> None:
         """Keep what was told: the whole file at once, or the one before."""
-        new = self._path.with_suffix(".new")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(asdict(fired), file)
-            new.replace(self._path)
+            whole_file.replace(self._path, json.dumps(asdict(fired)).encode())
         except OSError as error:
             log.warning("cannot write %s (%s): after a restart an alert may come twice", self._path, error.strerror)

@@ -16,26 +16,13 @@ def fleet(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Merge what every node publishes into claude-gauge/all/usage."""
-    import signal
-    import sys
-
     from claude_gauge import logs
     from claude_gauge.fleet.running import Fleet
     from claude_gauge.nodelock import NodeLock
+    from claude_gauge.until_signal import until_signal
     from claude_gauge.usage import FLEET_NODE
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
     with NodeLock(settings.state_dir, FLEET_NODE):
-        running = Fleet(settings)
-        received: list[int] = []
-
-        def stop(number: int, _frame: object) -> None:
-            received.append(number)
-            running.stop()
-
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-            signal.signal(number, stop)
-        running.run()
-        if signal.SIGINT in received:
-            sys.exit(130)
+        until_signal(Fleet(settings))

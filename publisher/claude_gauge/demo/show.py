@@ -45,13 +45,12 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-gauge-demo-")))
         settings = _settings(config, folder / "state")
+        kind = ""
         if settings.broker in {None, "embedded"}:
             carrier = embedded.start(settings)
+            kind = carrier.kind
             stack.callback(carrier.stop)
             settings = settings.model_copy(update={"broker": carrier.url})
-            broker = carrier.kind
-        else:
-            broker = str(settings.broker).partition("//")[2].rpartition("@")[2]
         writer = Writer(folder / "claude", seed=seed, speed=speed)
         writer.start()
         stack.callback(writer.stop)
@@ -61,7 +60,7 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
         thread.start()
         stack.callback(thread.join, 5)
         stack.callback(assembly.stop)
-        yield Stage(settings, writer, assembly, broker)
+        yield Stage(settings, writer, assembly, kind or assembly.link.endpoint.place)
 
 
 def _settings(config: Config, state: Path) -> Settings:
