@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from claude_gauge.reading import Tokens
 from claude_gauge.turn import Turn
@@ -12,8 +12,7 @@ _DAY_S = 86400.0
 _RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one line changed: `added` tokens at the line's own time, and the response's total before and after.
 
     `before_at` is None for a response that was not known. `estimated` tells that its thinking share is a guess.
@@ -49,16 +48,17 @@ class _Response:
         return self.input + self.output + self.cache_read + self.cache_creation
 
     def tokens(self) -> Tokens:
-        thinking = min(self.output, self.thinking)
         if self.estimated:
             thought, spoken = map(sum, zip(*self.sizes, strict=True))
             thinking = round(self.output * thought / (thought + spoken))
+        else:
+            thinking = min(self.output, self.thinking)
         return Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
 
     @property
     def estimated(self) -> bool:
         """A zero beside a thinking block means that the count is unknown."""
-        return self.thinking == 0 and any(thought for thought, _ in self.sizes)
+        return not self.thinking and bool(self.sizes) and any(thought for thought, _ in self.sizes)
 
     def fits(self, turn: Turn) -> bool:
         """Tell whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
@@ -71,6 +71,18 @@ class _Response:
         if not any(prompt) or not any(known):
             return abs(turn.at - self.at) <= _SAME_RESPONSE_S
         return prompt == known
+
+    def knows(self, turn: Turn) -> bool:
+        """Tell whether a line only repeats: two of three do, and a history holds hundreds of thousands."""
+        return (
+            turn.output <= self.output
+            and turn.input <= self.input
+            and turn.cache_read <= self.cache_read
+            and turn.cache_creation <= self.cache_creation
+            and (turn.thinking or 0) <= self.thinking
+            and turn.sidechain >= self.sidechain
+            and bool(self.thinking or not (turn.thought or turn.spoken) or (turn.thought, turn.spoken) in self.sizes)
+        )
 
     def take(self, turn: Turn) -> None:
         """Raise each figure to the largest seen; a line of the main chain outweighs all of a sidechain."""
@@ -150,6 +162,8 @@ class Ledger:
 
 
 def _raised(response: _Response, turn: Turn) -> Change | None:
+    if response.knows(turn):
+        return None
     at, tokens, total = response.at, response.tokens(), response.total
     response.take(turn)
     added = response.tokens() - tokens

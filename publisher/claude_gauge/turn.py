@@ -6,9 +6,10 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json
 
 _MOST = 10**12  # tokens in one response beyond which a figure is garbage
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
@@ -17,12 +18,11 @@ _decoder = json.JSONDecoder()
 _BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What one line says of one response: `at` in epoch seconds, figures in tokens, blocks in characters.
 
     `thinking` is None where the line does not tell it; `thought` and `spoken` are the sizes of the line's content
-    blocks, from which the ledger estimates it then.
+    blocks, from which the ledger estimates it then. A tuple, since histories hold hundreds of thousands of them.
     """
 
     at: float
@@ -48,6 +48,18 @@ def parse(line: bytes) -> Iterator[Turn]:
     """
     if b'"usage"' not in line or b"assistant" not in line:
         return
+    try:
+        record = from_json(line)
+    except ValueError:
+        yield from _scattered(line)
+        return
+    turn = _turn(record)
+    if turn is not None:
+        yield turn
+
+
+def _scattered(line: bytes) -> Iterator[Turn]:
+    """Yield the turns of a line that is more, or less, than one record."""
     text = line.replace(b"\0", b"").decode("utf-8", "replace")
     at = text.find("{")
     for _ in range(_MOST_RECORDS):
@@ -133,7 +145,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if type(value) is not int and not (isinstance(value, float) and math.isfinite(value)):
         return 0
     return int(value) if 0 <= value <= _MOST else 0
 

@@ -25,7 +25,7 @@ def _count(*turns: Turn) -> Tokens:
 
 def test_response_of_many_lines_counts_once() -> None:
     """One line per content block, each with the same usage: one response."""
-    assert _count(TURN, replace(TURN, at=AT + 2, line_id="l2"), replace(TURN, at=AT + 4)) == Tokens(
+    assert _count(TURN, TURN._replace(at=AT + 2, line_id="l2"), TURN._replace(at=AT + 4)) == Tokens(
         5, 100, 1000, 50, 20
     )
 
@@ -33,8 +33,8 @@ def test_response_of_many_lines_counts_once() -> None:
 def test_later_line_that_raises_a_figure_adds_the_difference() -> None:
     """Older versions wrote early lines with a smaller output: only what is more is added, at the later line's time."""
     ledger = Ledger()
-    ledger.add(replace(TURN, output=3, thinking=0))
-    change = ledger.add(replace(TURN, at=AT + 9))
+    ledger.add(TURN._replace(output=3, thinking=0))
+    change = ledger.add(TURN._replace(at=AT + 9))
 
     assert change
     assert (change.at, change.added) == (AT + 9, Tokens(0, 97, 0, 0, 20))
@@ -46,66 +46,66 @@ def test_smaller_line_read_later_changes_nothing() -> None:
     ledger = Ledger()
     ledger.add(TURN)
 
-    assert ledger.add(replace(TURN, at=AT - 3, output=2)) is None
+    assert ledger.add(TURN._replace(at=AT - 3, output=2)) is None
 
 
 def test_each_field_has_its_own_maximum() -> None:
     """Two lines that are each larger in one field make a response that is larger in both."""
-    assert _count(replace(TURN, input=9), replace(TURN, output=120)) == Tokens(9, 120, 1000, 50, 20)
+    assert _count(TURN._replace(input=9), TURN._replace(output=120)) == Tokens(9, 120, 1000, 50, 20)
 
 
 def test_main_chain_beats_sidechain() -> None:
     """A line of the main chain replaces a sidechain's replay of it, even with a smaller total, in either order."""
-    replay = replace(TURN, sidechain=True, output=500)
+    replay = TURN._replace(sidechain=True, output=500)
 
     assert _count(replay, TURN) == _count(TURN, replay) == Tokens(5, 100, 1000, 50, 20)
 
 
 def test_same_message_of_another_request_is_another_response() -> None:
     """The key is message id and request id together."""
-    assert _count(TURN, replace(TURN, request_id="r2")).output == 200
+    assert _count(TURN, TURN._replace(request_id="r2")).output == 200
 
 
 def test_missing_request_id() -> None:
     """Without a request id the message id tells responses apart, and lines of one belong together."""
-    turn = replace(TURN, request_id=None)
+    turn = TURN._replace(request_id=None)
 
-    assert _count(turn, replace(turn, at=AT + 5), replace(turn, message_id="m2")).output == 200
+    assert _count(turn, turn._replace(at=AT + 5), turn._replace(message_id="m2")).output == 200
 
 
 def test_missing_message_id() -> None:
     """Without a message id the request id tells responses apart."""
-    turn = replace(TURN, message_id=None)
+    turn = TURN._replace(message_id=None)
 
-    assert _count(turn, replace(turn, at=AT + 5), replace(turn, request_id="r2")).output == 200
+    assert _count(turn, turn._replace(at=AT + 5), turn._replace(request_id="r2")).output == 200
 
 
 def test_no_ids_at_all() -> None:
     """Without both ids the line's own id counts it once, else its time and figures do."""
-    turn = replace(TURN, message_id=None, request_id=None)
-    bare = replace(turn, line_id=None)
+    turn = TURN._replace(message_id=None, request_id=None)
+    bare = turn._replace(line_id=None)
 
-    assert _count(turn, turn, replace(turn, line_id="l2")).output == 200
-    assert _count(bare, bare, replace(bare, at=AT + 1)).output == 200
+    assert _count(turn, turn, turn._replace(line_id="l2")).output == 200
+    assert _count(bare, bare, bare._replace(at=AT + 1)).output == 200
 
 
 def test_constant_message_id_of_a_gateway() -> None:
     """A gateway that gives every message one id and no request id: the prompt's figures tell them apart."""
-    turns = [replace(TURN, request_id=None, at=AT + 60 * n, cache_read=1000 + n) for n in range(50)]
+    turns = [TURN._replace(request_id=None, at=AT + 60 * n, cache_read=1000 + n) for n in range(50)]
 
     assert _count(*turns, *turns).output == 50 * 100
 
 
 def test_constant_message_id_without_prompt_figures() -> None:
     """Where the gateway tells no prompt figures either, lines further apart than a response are others."""
-    turns = [replace(TURN, request_id=None, at=AT + 60 * n, input=0, cache_read=0, cache_creation=0) for n in range(50)]
+    turns = [TURN._replace(request_id=None, at=AT + 60 * n, input=0, cache_read=0, cache_creation=0) for n in range(50)]
 
     assert _count(*turns, *turns).output == 50 * 100
 
 
 def test_both_ids_constant() -> None:
     """Constant ids with a request id too: a quarter of an hour later, with another prompt, it is another response."""
-    turns = [replace(TURN, at=AT + 1800 * n, cache_read=1000 + n) for n in range(96)]
+    turns = [TURN._replace(at=AT + 1800 * n, cache_read=1000 + n) for n in range(96)]
 
     assert _count(*turns, *turns).output == 96 * 100
 
@@ -114,7 +114,7 @@ def test_constant_id_stays_quick_and_small() -> None:
     """A gateway's constant id over days neither slows the ledger down nor keeps it from forgetting."""
     ledger = Ledger()
     for n in range(20_000):
-        ledger.add(replace(TURN, request_id=None, at=AT + 30 * n, cache_read=1000 + n))
+        ledger.add(TURN._replace(request_id=None, at=AT + 30 * n, cache_read=1000 + n))
     ledger.settle(AT + 10 * DAY)
     ledger.forget(AT + 10 * DAY)
 
@@ -128,11 +128,11 @@ def test_repeat_of_a_settled_response_counts_nothing() -> None:
     ledger.settle(AT + DAY)
 
     assert ledger.add(TURN) is None
-    change = ledger.add(replace(TURN, at=AT + 1, output=130))
+    change = ledger.add(TURN._replace(at=AT + 1, output=130))
 
     assert change
     assert (change.added, change.before_at, change.after_total) == (Tokens(), None, 30)
-    assert ledger.add(replace(TURN, output=130)) is None
+    assert ledger.add(TURN._replace(output=130)) is None
 
 
 def test_constant_id_on_the_next_day_is_another_response() -> None:
@@ -140,7 +140,7 @@ def test_constant_id_on_the_next_day_is_another_response() -> None:
     ledger = Ledger()
     ledger.add(TURN)
     ledger.settle(AT + 3 * DAY)
-    change = ledger.add(replace(TURN, at=AT + 3 * DAY))
+    change = ledger.add(TURN._replace(at=AT + 3 * DAY))
 
     assert change
     assert change.added.output == 100
@@ -150,7 +150,7 @@ def test_forgotten_days_free_their_memory() -> None:
     """What is older than the caller's horizon is dropped."""
     ledger = Ledger()
     for n in range(100):
-        ledger.add(replace(TURN, message_id=f"m{n}", at=AT + n))
+        ledger.add(TURN._replace(message_id=f"m{n}", at=AT + n))
     ledger.settle(AT + 50)
 
     assert len(ledger) == 100
@@ -161,8 +161,8 @@ def test_forgotten_days_free_their_memory() -> None:
 def test_thinking_is_estimated_where_unknown() -> None:
     """Without a count, the thinking share is that of the content blocks' sizes, and is marked as a guess."""
     ledger = Ledger()
-    first = ledger.add(replace(TURN, thinking=None, thought=300))
-    second = ledger.add(replace(TURN, thinking=None, at=AT + 1, spoken=100))
+    first = ledger.add(TURN._replace(thinking=None, thought=300))
+    second = ledger.add(TURN._replace(thinking=None, at=AT + 1, spoken=100))
 
     assert first
     assert second
@@ -173,8 +173,8 @@ def test_thinking_is_estimated_where_unknown() -> None:
 def test_zero_beside_a_thinking_block_is_unknown() -> None:
     """A count of 0 next to a thinking block means unknown; without a block it is an exact zero."""
     ledger = Ledger()
-    guessed = ledger.add(replace(TURN, thinking=0, thought=100, spoken=100))
-    exact = ledger.add(replace(TURN, message_id="m2", thinking=0, spoken=100))
+    guessed = ledger.add(TURN._replace(thinking=0, thought=100, spoken=100))
+    exact = ledger.add(TURN._replace(message_id="m2", thinking=0, spoken=100))
 
     assert guessed
     assert exact
@@ -185,7 +185,7 @@ def test_zero_beside_a_thinking_block_is_unknown() -> None:
 def test_repeated_lines_do_not_move_the_estimate() -> None:
     """A fork's copies, or a file read again, leave an estimate as it was."""
     ledger = Ledger()
-    lines = [replace(TURN, thinking=None, thought=300), replace(TURN, thinking=None, spoken=100)]
+    lines = [TURN._replace(thinking=None, thought=300), TURN._replace(thinking=None, spoken=100)]
     for line in lines:
         ledger.add(line)
 
@@ -193,8 +193,7 @@ def test_repeated_lines_do_not_move_the_estimate() -> None:
 
 
 _turns = st.builds(
-    replace,
-    st.just(TURN),
+    TURN._replace,
     at=st.floats(AT, AT + 100),
     message_id=st.sampled_from(["m1", "m2", "m3"]),
     sidechain=st.booleans(),

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 from claude_gauge.reading import Block, Tokens
 from claude_gauge.tally import Tally
 from claude_gauge.turn import Turn
@@ -38,7 +36,7 @@ def test_growing_response_moves_its_entry() -> None:
     """A response whose figures rise is one entry of the block, at its latest rise."""
     tally = Tally()
     for second in range(10):
-        tally.add(replace(TURN, at=AT + second, output=second), AT + second)
+        tally.add(TURN._replace(at=AT + second, output=second), AT + second)
 
     assert tally.block(AT + 9).tokens == 1055 + 9
     assert [(span.first_at, span.tokens) for span in tally.blocks.history()] == [(AT + 9, 1064)]
@@ -58,7 +56,7 @@ def test_memory_of_weeks_is_bounded() -> None:
     tally = Tally()
     for n in range(30 * 48):
         now = AT + n * 1800
-        tally.add(replace(TURN, at=now, message_id=f"m{n}"), now)
+        tally.add(TURN._replace(at=now, message_id=f"m{n}"), now)
         tally.tidy(now)
     now = AT + 30 * DAY
 
@@ -72,5 +70,5 @@ def test_lines_beyond_the_horizon_are_not_counted() -> None:
     tally = Tally()
     tally.tidy(AT)
 
-    assert not tally.add(replace(TURN, at=AT - 9 * DAY), AT)
-    assert tally.add(replace(TURN, at=AT - 6 * DAY), AT)
+    assert not tally.add(TURN._replace(at=AT - 9 * DAY), AT)
+    assert tally.add(TURN._replace(at=AT - 6 * DAY), AT)

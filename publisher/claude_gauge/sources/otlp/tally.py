@@ -7,8 +7,6 @@ what only they know, thinking.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from claude_gauge.reading import Tokens
 from claude_gauge.sources.otlp.books import Fill
 from claude_gauge.sources.otlp.decode import Request
@@ -39,7 +37,7 @@ class JointTally(Tally):
         key = self._event_of(turn)
         if key is not None:
             # A subagent's line too: ids that are the same make it the same response.
-            return super().add(replace(turn, message_id=None, request_id=None, line_id=key, sidechain=False), now)
+            return super().add(turn._replace(message_id=None, request_id=None, line_id=key, sidechain=False), now)
         if turn.request_id:
             self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         if turn.at > now - _LIVE_S:
@@ -65,7 +63,7 @@ class JointTally(Tally):
         line = self._told.get(hash(name)) if self._names(name) else None
         if line is not None:
             _, message_id, sidechain = line
-            same = replace(turn, message_id=message_id, request_id=name, line_id=None, sidechain=sidechain)
+            same = turn._replace(message_id=message_id, request_id=name, line_id=None, sidechain=sidechain)
             return super().add(same, now)
         told = self._told_prompts.get(_prompt(turn), [])
         if any(_near(at, turn.at) and not self._differ(name, other) for at, other in told):
