@@ -164,11 +164,15 @@ def test_title_of_a_tab_in_the_background(browser: Browser, monkeypatch: pytest.
     monkeypatch.setattr(site, "SILENCE_S", 2)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()
-    shim.push(usage(window_5h_pct=0.42).to_json())
     with browser.new_context() as context:
         context.add_init_script("Object.defineProperty(document, 'hidden', { get: () => true })")
         cluster = Cluster(context, f"http://localhost:{shim.port}/")
-        cluster.page.wait_for_function("() => document.title.startsWith('42 %')")
+
+        def fresh() -> bool:
+            shim.push(usage(window_5h_pct=0.42).to_json())
+            return cluster.page.title().startswith("42 %")
+
+        wait_until(fresh, "the title of a fresh payload")
         cluster.page.wait_for_function("() => document.title.startsWith('STALE')")
 
         assert cluster.complaints == []
