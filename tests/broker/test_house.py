@@ -22,7 +22,7 @@ from claude_gauge.broker import conf
 from claude_gauge.broker.check import Inspection
 from claude_gauge.broker.house import House, Register, today
 from claude_gauge.broker.roles import Role, User
-from claude_gauge.cli import app
+from claude_gauge.cli import build
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
@@ -369,11 +369,13 @@ def test_passwords_are_shown_nowhere(tmp_path: Path) -> None:
     """No command prints a password, and the broker's own file holds none in clear."""
     folder, run = tmp_path / "own", CliRunner().invoke
     said = [
-        run(app, ["broker", "init", "--folder", str(folder), "--host", "here.example", "--owner", f"{os.getuid()}"]),
-        run(app, ["broker", "add", "shelf", "--role", "device", "--folder", str(folder)]),
-        run(app, ["broker", "users", "--folder", str(folder)]),
-        run(app, ["broker", "certificate", "--folder", str(folder), "--host", "other.example"]),
-        run(app, ["broker", "revoke", "viewer", "--folder", str(folder)]),
+        run(
+            build(), ["broker", "init", "--folder", str(folder), "--host", "here.example", "--owner", f"{os.getuid()}"]
+        ),
+        run(build(), ["broker", "add", "shelf", "--role", "device", "--folder", str(folder)]),
+        run(build(), ["broker", "users", "--folder", str(folder)]),
+        run(build(), ["broker", "certificate", "--folder", str(folder), "--host", "other.example"]),
+        run(build(), ["broker", "revoke", "viewer", "--folder", str(folder)]),
     ]
     everything = "".join(result.output for result in said) + "".join(
         path.read_text() for path in folder.rglob("*") if path.is_file() and path.suffix != ".password"
@@ -406,8 +408,8 @@ def test_two_writers_of_a_node(house: House) -> None:
 def test_names_that_could_widen_the_acl(tmp_path: Path, name: str) -> None:
     """A name that would mean something else in the broker's files is refused."""
     folder = tmp_path / "own"
-    CliRunner().invoke(app, ["broker", "init", "--folder", str(folder), "--owner", f"{os.getuid()}"])
-    result = CliRunner().invoke(app, ["broker", "add", name, "--role", "viewer", "--folder", str(folder)])
+    CliRunner().invoke(build(), ["broker", "init", "--folder", str(folder), "--owner", f"{os.getuid()}"])
+    result = CliRunner().invoke(build(), ["broker", "add", name, "--role", "viewer", "--folder", str(folder)])
 
     assert isinstance(result.exception, GaugeError)
     assert "letters, digits" in str(result.exception)
@@ -416,7 +418,7 @@ def test_names_that_could_widen_the_acl(tmp_path: Path, name: str) -> None:
 def test_missing_folder(tmp_path: Path) -> None:
     """Without a broker's folder each command says how to make one."""
     for command in (["users"], ["check"], ["revoke", "x"], ["add", "x", "--role", "viewer"], ["certificate"]):
-        result = CliRunner().invoke(app, ["broker", *command, "--folder", str(tmp_path)])
+        result = CliRunner().invoke(build(), ["broker", *command, "--folder", str(tmp_path)])
 
         assert "broker init" in str(result.exception)
 
@@ -424,7 +426,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_check_as_json(closed: Closed, house: House) -> None:
     """`broker check --json` is the same, for programs."""
     assert answers(closed.port)
-    result = CliRunner().invoke(app, ["broker", "check", "--json", "--folder", str(house.folder)])
+    result = CliRunner().invoke(build(), ["broker", "check", "--json", "--folder", str(house.folder)])
 
     assert result.exit_code == 0, result.output
     assert all(finding["ok"] for finding in json.loads(result.stdout))

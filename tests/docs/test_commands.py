@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from claude_gauge.cli import app
+from claude_gauge.cli import build
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """\
@@ -23,14 +23,14 @@ def _helps() -> list[str]:
     def visit(words: list[str], command: object) -> None:
         if getattr(command, "hidden", False):
             return
-        done = CliRunner().invoke(app, [*words, "--help"], prog_name="claude-gauge", env={"COLUMNS": "100"})
+        done = CliRunner().invoke(build(), [*words, "--help"], prog_name="claude-gauge", env={"COLUMNS": "100"})
         assert done.exit_code == 0, done.output
         title = " ".join(["claude-gauge", *words])
         found.append(f"## {title}\n\n```text\n{done.output.rstrip()}\n```\n")
         for name, child in getattr(command, "commands", {}).items():
             visit([*words, name], child)
 
-    visit([], get_command(app))
+    visit([], get_command(build()))
     return found
 
 

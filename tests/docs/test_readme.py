@@ -12,7 +12,7 @@ from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome, assistant
 from typer.testing import CliRunner
 
-from claude_gauge.cli import app
+from claude_gauge.cli import build
 from claude_gauge.usage import Usage
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_command_of_the_readme_works(command: str, env: dict[str, str], broker: 
 def test_command_of_the_docs_exists(command: str) -> None:
     """Each command that any page shows is one that the program takes, with all its options."""
     words = shlex.split(command.replace('"$(', " ").replace(')"', " "))
-    done = CliRunner().invoke(app, [*words[words.index("claude-gauge") + 1 :], "--help"])
+    done = CliRunner().invoke(build(), [*words[words.index("claude-gauge") + 1 :], "--help"])
 
     assert done.exit_code == 0, done.output
 

@@ -88,6 +88,22 @@ def test_appended_lines_count_once(following: Following, claude: ClaudeHome) -> 
     assert following.reading.sources["tach"].ok
 
 
+def test_of_a_huge_file_what_happened_last_is_known_first(claude: ClaudeHome) -> None:
+    """A session of many megabytes shows its present rate before its beginning is read."""
+    claude.append(*(_line(n, ago=7200) for n in range(3000)), _line(3000))
+    at_first: list[float] = []
+    source = Transcripts([claude.folder / "projects"])
+
+    def changed() -> None:
+        traffic = source.read(time.time()).traffic
+        at_first.append(traffic.minute.total if traffic else 0)
+
+    source.start(changed)
+    source.stop()
+
+    assert at_first[0] == WHOLE
+
+
 def test_new_projects_and_subagents(following: Following, claude: ClaudeHome) -> None:
     """New folders at any depth are followed from their first line on."""
     claude.append(_line(1), name="session/subagents/agent-1.jsonl")

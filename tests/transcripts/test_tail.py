@@ -235,6 +235,14 @@ def test_old_files_wait_until_they_are_needed(root: Path) -> None:
     assert _lines(tail) == [b"2", b"3"]
 
 
+def test_newest_is_read_first(root: Path) -> None:
+    """Whatever the names are, what was touched last is read first."""
+    for name, at in (("b", 1000), ("a", 3000), ("c", 2000)):
+        os.utime(_write(root / f"{name}.jsonl", name.encode() + b"\n"), (at, at))
+
+    assert _lines(Tail([root])) == [b"a", b"c", b"b"]
+
+
 def test_one_huge_file_keeps_none_waiting(root: Path) -> None:
     """Files are read by turns, a chunk each."""
     _write(root / "huge.jsonl", b"x" * 99 + b"\n")

@@ -75,12 +75,10 @@ class Follower:
         return lines, len(data) == CHUNK
 
     def read_tail(self, length: int) -> list[bytes]:
-        """Read whole lines of the last `length` bytes, without moving on. Raises OSError."""
+        """Read the last `length` bytes' whole lines of a file longer than that, and stay. Raises OSError."""
         with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
-            start = max(0, os.fstat(file.fileno()).st_size - length)
-            data = os.pread(file.fileno(), length, start)
-        lines = data.split(b"\n")[:-1]
-        return lines[1:] if start else lines
+            start = os.fstat(file.fileno()).st_size - length
+            return os.pread(file.fileno(), length, start).split(b"\n")[1:-1] if start > 0 else []
 
 
 def _before(descriptor: int, offset: int) -> bytes:

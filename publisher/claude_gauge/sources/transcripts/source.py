@@ -146,7 +146,7 @@ class Transcripts:
         self._tail.scan()
         self._watch.cover(self._tail.folders)
         begun = time.monotonic()
-        for follower in self._tail.recent(self._clock() - FIVE_HOURS_S):
+        for follower in self._tail.waiting():  # of a huge file, first what happened last
             if time.monotonic() - begun > FIRST_S / 2:
                 break
             try:

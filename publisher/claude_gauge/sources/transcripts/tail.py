@@ -83,10 +83,9 @@ class Tail:
             if file.path not in self._unreadable:
                 self._pending[file.path] = None
 
-    def recent(self, since: float) -> list[Follower]:
-        """Return the files touched since a time, the newest first."""
-        files = [file for file in self._files.values() if file.touched >= since * _NS]
-        return sorted(files, key=_touched, reverse=True)
+    def waiting(self) -> list[Follower]:
+        """Return the files that are to be read, those first that were touched last."""
+        return [self._files[path] for path in self._pending]
 
     def newest(self) -> Follower | None:
         """Return the file touched last."""
@@ -133,7 +132,7 @@ class Tail:
         return any(path == root or path.startswith(root + os.sep) for root in self._roots)
 
     def _look_through(self, folder: str) -> set[str]:
-        grown = set()
+        grown, pending = set[str](), list[tuple[int, str]]()
         for path, status, linked in self._walk(folder):
             follower = self._files.get(path)
             now = stamp_of(status)
@@ -144,7 +143,7 @@ class Tail:
             follower.scan = self._scan
             if follower.stat == now or path in self._urgent:
                 continue
-            self._pending[path] = None
+            pending.append((status.st_mtime_ns, path))
             # Other times alone prove nothing: no event tells them to us, nor anything of linked folders.
             if (
                 not linked
@@ -152,6 +151,7 @@ class Tail:
                 and (follower.stat is None or follower.stat[CONTENT] != now[CONTENT])
             ):
                 grown.add(path)
+        self._pending |= {path: None for _, path in sorted(pending, reverse=True)}
         return grown
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.stat_result, bool]]:
