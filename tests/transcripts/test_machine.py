@@ -73,13 +73,19 @@ class Files(RuleBasedStateMachine):
         record = self._record(self.newest, output)
         at = int(cut * len(record))
         self._put(name, record[:at])
-        self.half = (name, record[at:])
+        self.half = (name, record[:at], record[at:])
 
     @rule()
     def append_other_half(self) -> None:
-        """The rest of the half line, though the file may be another by now."""
+        """The rest of the half line, though the file may be another by now.
+
+        Not behind a half of another record: the two might make a whole one that nobody wrote.
+        """
         if hasattr(self, "half"):
-            self._put(*self.half)
+            name, begun, rest = self.half
+            path = self._path(name)
+            if not path.exists() or path.read_bytes().rpartition(b"\n")[2] in {b"", begun}:
+                self._put(name, rest)
             del self.half
 
     @rule(

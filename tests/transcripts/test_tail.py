@@ -243,6 +243,17 @@ def test_newest_is_read_first(root: Path) -> None:
     assert _lines(Tail([root])) == [b"a", b"c", b"b"]
 
 
+def test_long_line_is_read_to_its_end(root: Path) -> None:
+    """Of two lines of megabytes one is held at a time, however many files are read by turns."""
+    long = b"x" * (3 << 20)
+    paths = [_write(root / name, long + b"\nend") for name in ("a.jsonl", "b.jsonl")]
+    tail = Tail([root])
+    for path in paths:
+        tail.hint(str(path))
+
+    assert [tail.step(), tail.step()] == [[long], [long]]
+
+
 def test_one_huge_file_keeps_none_waiting(root: Path) -> None:
     """Files are read by turns, a chunk each."""
     _write(root / "huge.jsonl", b"x" * 99 + b"\n")

@@ -48,6 +48,11 @@ class Follower:
         """Whether the file was seen to hold something, and none of it was read."""
         return not self.offset and self.stat is not None and _STAMP.unpack(self.stat)[1] > 0
 
+    @property
+    def held(self) -> int:
+        """How many bytes of an unfinished line are held back."""
+        return self._lines.held if self._lines else 0
+
     def read(self) -> tuple[list[bytes], bool]:
         """Read the next chunk: (whole lines, whether there may be more). Raises OSError."""
         # Without O_NONBLOCK, a pipe that somebody named *.jsonl would hold up the reader for ever.

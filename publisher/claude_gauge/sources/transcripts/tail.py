@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-from claude_gauge.sources.transcripts.follower import CONTENT, Follower, stamp_of
+from claude_gauge.sources.transcripts.follower import CHUNK, CONTENT, Follower, stamp_of
 
 _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
@@ -49,7 +49,8 @@ class Tail:
 
     def hint(self, path: str) -> None:
         """Note that something happened to this path: a transcript, or a folder to look through."""
-        if path.endswith(".jsonl") and not os.path.isdir(path):  # noqa: PTH112 - the hot path
+        known = path in self._files  # the hot path
+        if known or (path.endswith(".jsonl") and not os.path.isdir(path)):  # noqa: PTH112 - a string all along
             self._follower(path)
             self._pending.pop(path, None)
             self._urgent[path] = None
@@ -98,7 +99,11 @@ class Tail:
         if path is None:
             return []
         del queue[path]
-        lines, more = self._read(self._follower(path))
+        follower = self._follower(path)
+        lines, more = self._read(follower)
+        while more and follower.held >= CHUNK:  # a long line is read to its end: only one is ever held
+            further, more = self._read(follower)
+            lines += further
         if more:
             queue[path] = None  # behind the others: one huge file keeps none of them waiting
         return lines

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -19,7 +20,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, EventQueue
 
 _log = logging.getLogger(__name__)
 # Without the filter our own reading would wake us up: opening and closing a file are events, too.
@@ -92,10 +93,11 @@ class Watch:
     def _begin(self, root: Path, identity: Identity) -> bool:
         observer: BaseObserver | None = None
         try:
-            observer = Observer(timeout=_WAKE_S)
             # Watchdog does not follow a link, not even as the root.
             real = os.path.realpath(root)
-            observer.schedule(_Handler(self._hint, str(root), real), real, recursive=True, event_filter=_WANTED)
+            handler = _Handler(self._hint, str(root), real)
+            observer = _Direct(handler)
+            observer.schedule(handler, real, recursive=True, event_filter=_WANTED)
             observer.start()
         except OSError as error:
             if observer:
@@ -130,6 +132,31 @@ class _Handler(FileSystemEventHandler):
         path = os.fsdecode(event.dest_path or event.src_path)
         if event.is_directory or path.endswith(".jsonl"):
             self._hint(self._root + path[len(self._real) :])
+
+
+class _Direct(Observer):  # type: ignore[misc, valid-type] # which class it is depends on the system
+    """Handles events in the thread that reads them: handing each to a thread of its own costs more than our work."""
+
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__(timeout=_WAKE_S)
+        self._direct = _Hands(handler)
+
+    @property
+    def event_queue(self) -> EventQueue:
+        """What the reading thread puts events into."""
+        return self._direct
+
+
+class _Hands(EventQueue):
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def put(self, item: Any, *how: Any, **more: Any) -> None:  # noqa: ANN401 - as the class above has it
+        if item is BaseObserver.stop_event:
+            super().put(item, *how, **more)
+        else:
+            self._handler.dispatch(item[0])
 
 
 class _LostEvents(logging.Handler):
