@@ -47,7 +47,10 @@ def main(names: list[str]) -> None:
     print(table)
     if not names:
         head = f"# Results\n\nMeasured {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks` on {_machine()}.\n"
-        RESULTS.write_text(f"{head}Ratios are taken side by side, in one run on one machine.\n\n{table}\n")
+        _, section, others = RESULTS.read_text().partition("\n## ")  # what the other scripts measured stays
+        RESULTS.write_text(
+            f"{head}Ratios are taken side by side, in one run on one machine.\n\n{table}\n{section}{others}"
+        )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,8 @@ class Follower:
             before = _before(descriptor, self.offset)
             if self.offset and (status.st_size < self.offset or hash(before) != self._mark):
                 self.offset, self._lines, before = 0, None, b""
-            data = os.pread(descriptor, CHUNK, self.offset)
+            # Not more than there is: room for a chunk costs more than reading the usual line.
+            data = os.pread(descriptor, min(CHUNK, status.st_size - self.offset), self.offset)
         finally:
             os.close(descriptor)
         self.stat = stamp_of(status)
