@@ -54,6 +54,15 @@ def test_unit_is_hardened(written: Path) -> None:
     assert float(found[1]) <= 2.5
 
 
+def test_what_lives_below_tmp_is_not_hidden() -> None:
+    """A service with a /tmp of its own would not find its Python, its state or the transcripts there."""
+    config = load({"node": "desk"}, {"CLAUDE_GAUGE_STATE_DIR": "/tmp/gauge"})  # noqa: S108
+
+    assert "PrivateTmp=yes\n" in unit(JOB)
+    assert "PrivateTmp=no\n" in unit(job(config, {}, "/usr/bin/python3"))
+    assert "PrivateTmp=no\n" in unit(job(load({}, {}), {}, "/tmp/venv/bin/python3"))  # noqa: S108
+
+
 def test_settings_in_force_are_carried_along() -> None:
     """What was set by flag or environment is in the unit, quoted where it must be."""
     text = unit(JOB)
@@ -83,7 +92,7 @@ def test_launchd_agent_is_a_property_list() -> None:
 def test_install_and_uninstall(tmp_path: Path) -> None:
     """The unit is written, started and enabled, and all of that is undone.
 
-    A stand-in for systemctl notes how it is called: a real user manager needs systemd as the first process.
+    A stand-in for systemctl notes how it is called, for machines where test_user_manager.py can't run the real one.
     """
     notes = tmp_path / "notes"
     tools = tmp_path / "tools"

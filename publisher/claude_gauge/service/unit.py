@@ -27,7 +27,7 @@ TimeoutStopSec=10
 ProtectSystem=strict
 ProtectHome=read-only
 ReadWritePaths={state}
-PrivateTmp=yes
+PrivateTmp={private_tmp}
 PrivateDevices=yes
 PrivateUsers=yes
 DevicePolicy=closed
@@ -67,7 +67,14 @@ def unit(job: Job) -> str:
         environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in job.environment.items()),
         state=_quoted(str(job.state_dir)),
         watchdog=WATCHDOG_S,
+        private_tmp="no" if _lives_in_tmp(job) else "yes",
     )
+
+
+def _lives_in_tmp(job: Job) -> bool:
+    """Tell whether something that the job needs would be hidden from it by a /tmp of its own."""
+    places = [job.command[0], str(job.state_dir), *job.environment.values()]
+    return any(place.startswith(("/tmp/", "/var/tmp/")) for place in places)  # noqa: S108 - nothing is made there
 
 
 def file_name() -> str:
