@@ -56,11 +56,11 @@ def test_unit_is_hardened(written: Path) -> None:
 
 def test_what_lives_below_tmp_is_not_hidden() -> None:
     """A service with a /tmp of its own would not find its Python, its state or the transcripts there."""
-    config = load({"node": "desk"}, {"CLAUDE_GAUGE_STATE_DIR": "/tmp/gauge"})  # noqa: S108
+    config = load({"node": "desk"}, {"CLAUDE_GAUGE_STATE_DIR": "/tmp/gauge"})
 
     assert "PrivateTmp=yes\n" in unit(JOB)
     assert "PrivateTmp=no\n" in unit(job(config, {}, "/usr/bin/python3"))
-    assert "PrivateTmp=no\n" in unit(job(load({}, {}), {}, "/tmp/venv/bin/python3"))  # noqa: S108
+    assert "PrivateTmp=no\n" in unit(job(load({}, {}), {}, "/tmp/venv/bin/python3"))
 
 
 def test_settings_in_force_are_carried_along() -> None:
