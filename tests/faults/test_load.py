@@ -41,12 +41,14 @@ class Load:
         self.random = Random(1)
         self.responses = 0
         self.halves: dict[str, bytes] = {}
+        self.seconds = 0
 
     def second(self) -> None:
         """Write one second's lines, and move things about between them."""
-        begun = time.monotonic()
+        begun, minute = time.monotonic(), self.seconds // 60  # no session lasts longer
+        self.seconds += 1
         for n in range(PER_SECOND):
-            self.line(f"../-p{self.random.randrange(10)}/s{self.random.randrange(FILES // 10)}.jsonl")
+            self.line(f"../-p{self.random.randrange(10)}/s{self.random.randrange(FILES // 10)}-{minute}.jsonl")
             if n % 100 == 99:
                 self.trouble()
                 pause = begun + (n + 1) / PER_SECOND - time.monotonic()

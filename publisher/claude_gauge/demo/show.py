@@ -83,7 +83,7 @@ def as_lines(stage: Stage, say: Callable[[str], None], seconds: float | None) ->
     watch.link.start()
     end = None if seconds is None else time.monotonic() + seconds
     try:
-        watch.arrived.wait(LINE_S * 3)
+        watch.node.arrived.wait(LINE_S * 3)
         while end is None or time.monotonic() < end:
             usage = watch.scene(time.time()).usage
             if usage is not None:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from claude_gauge.config import Settings
 from claude_gauge.doctor.check import Check, age
 from claude_gauge.errors import GaugeError
-from claude_gauge.heard import Heard, seconds
+from claude_gauge.heard import seconds
+from claude_gauge.listening import Listening
 from claude_gauge.mqtt.link import Link
-from claude_gauge.usage import status_topic, usage_topic
+from claude_gauge.usage import usage_topic
 
 CONNECT_S = 4.0
 DELIVERY_S = 3.0
@@ -22,24 +23,19 @@ _SKEW_S = 30.0
 def broker(settings: Settings) -> Iterator[Check]:
     """Connect, send something past the broker to ourselves, and look at what is retained for this node."""
     try:
-        link = Link(settings, status=None)
+        node = Listening(settings)
     except GaugeError as error:
         yield Check("broker", "fail", str(error), "mend the setting")
         return
-    heard, arrived, echo = Heard(), threading.Event(), threading.Event()
+    link, echo = node.link, threading.Event()
     word = secrets.token_hex(8).encode()
     probe = f"claude-gauge/{settings.node}/doctor"
 
-    def take(topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's signature
-        if topic == usage_topic(settings.node) and heard.payload(payload, time.time(), retained=retained):
-            arrived.set()
-        elif topic == status_topic(settings.node):
-            heard.status = payload.decode("utf-8", "replace")[:16]
-        elif topic == probe and payload == word:
+    def take(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's signature
+        if payload == word:
             echo.set()
 
-    for topic in (usage_topic(settings.node), status_topic(settings.node), probe):
-        link.listen(topic, take)
+    link.listen(probe, take)
     link.start()
     try:
         if not link.wait_connected(CONNECT_S):
@@ -47,9 +43,9 @@ def broker(settings: Settings) -> Iterator[Check]:
             yield Check("broker", "fail", link.trouble or f"{link.endpoint.place} does not answer", advice)
             return
         yield Check("broker", "ok", f"connected to {link.endpoint.place} ({link.version})")
-        arrived.wait(DELIVERY_S / 3)
+        node.arrived.wait(DELIVERY_S / 3)
         yield _echoed(link, echo, probe, word)
-        yield from _topic(settings, heard, time.time())
+        yield from _topic(settings, node, time.time())
     finally:
         link.stop()
 
@@ -65,19 +61,19 @@ def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes) -> Check
     )  # fmt: skip
 
 
-def _topic(settings: Settings, heard: Heard, now: float) -> Iterator[Check]:
+def _topic(settings: Settings, node: Listening, now: float) -> Iterator[Check]:
     topic = usage_topic(settings.node)
-    if heard.usage is None:
+    usage, stale = node.known(now)
+    if usage is None:
         yield Check("topic", "warn", f"nothing retained on {topic}", "start `claude-gauge publish`")
         return
-    made = seconds(heard.usage.updated_at) or 0.0
-    stale = heard.stale(now)
+    made = seconds(usage.updated_at) or 0.0
     if made - now > _SKEW_S:
         yield Check("clock", "warn", f"the publisher's clock is {age(made - now)} ahead of this one", "set both by NTP")
     if stale:
         yield Check("topic", "warn", f"{topic}: {stale}", "start `claude-gauge publish`, or look into its log")
         return
-    yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {heard.status or 'unknown'}")
-    for name, part in heard.usage.sources.items():
+    yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {node.status or 'unknown'}")
+    for name, part in usage.sources.items():
         if not part.ok:
             yield Check(f"source of {name}", "warn", f"{part.source}: {part.why or 'not healthy'}", "see below")

@@ -9,13 +9,12 @@ from dataclasses import replace
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
-from claude_gauge.heard import Heard
 from claude_gauge.history import History
+from claude_gauge.listening import Listening
 from claude_gauge.motion import Needle
-from claude_gauge.mqtt.link import Link
 from claude_gauge.terminal.picture import Look, Scene, draw
 from claude_gauge.terminal.screen import Screen
-from claude_gauge.usage import status_topic, usage_topic
+from claude_gauge.usage import usage_topic
 
 CONNECT_S = 5.0
 RETAINED_S = 1.0  # a broker sends what is retained at once
@@ -26,40 +25,30 @@ QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
 
 
 class Watch:
-    """What has been heard of a node; handlers run on the link's thread, the rest on the main one."""
+    """A node and its last minutes; news come on the link's thread, the rest is asked on the main one."""
 
     def __init__(self, settings: Settings) -> None:
         self.changed: Callable[[], None] = lambda: None
-        self.arrived = threading.Event()
-        self._heard = Heard()
         self._strip = History(slices=120, slice_s=5)
         self._lock = threading.Lock()
-        self._settings = settings
-        self.link = Link(settings, status=None)
-        self.link.listen(status_topic(settings.node), self._status)
-        self.link.listen(usage_topic(settings.node), self._payload)
+        self._name = settings.node
+        self.node = Listening(settings, self._news)
+        self.link = self.node.link
 
     def scene(self, now: float) -> Scene:
         """Return what is to be shown just now."""
+        usage, stale = self.node.known(now)
+        if not self.link.connected:
+            stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
         with self._lock:
-            stale = self._heard.stale(now)
-            if not self.link.connected:
-                stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
-            return Scene(self._heard.usage, stale, now, self._settings.node, self._strip.last(now), SPAN)
+            return Scene(usage, stale, now, self._name, self._strip.last(now), SPAN)
 
-    def _payload(self, _topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's signature
+    def _news(self) -> None:
         now = time.time()
-        with self._lock:
-            if not self._heard.payload(payload, now, retained=retained) or self._heard.usage is None:
-                return
-            if not self._heard.stale(now):
-                self._strip.add(now, self._heard.usage.rate_1m, self._heard.usage.window_5h_pct)
-        self.arrived.set()
-        self.changed()
-
-    def _status(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's signature
-        with self._lock:
-            self._heard.status = payload.decode("utf-8", "replace")
+        usage, stale = self.node.known(now)
+        if usage is not None and not stale:
+            with self._lock:
+                self._strip.add(now, usage.rate_1m, usage.window_5h_pct)
         self.changed()
 
 
@@ -81,7 +70,7 @@ def watch_once(settings: Settings, look: Look) -> str:
     try:
         if not watch.link.wait_connected(CONNECT_S):
             raise GaugeError(watch.link.trouble or f"broker {watch.link.endpoint.place} does not answer")
-        if not watch.arrived.wait(RETAINED_S):
+        if not watch.node.arrived.wait(RETAINED_S):
             where = f"{usage_topic(settings.node)} on {watch.link.endpoint.place}"
             raise GaugeError(f"nothing at {where}; start `claude-gauge publish`, or name another --node")
         return draw(watch.scene(time.time()), look)
