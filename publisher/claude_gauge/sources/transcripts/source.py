@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from claude_gauge import turn
 from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.reading import Health, Reading
+from claude_gauge.sources.transcripts.hints import Hints
 from claude_gauge.sources.transcripts.tail import Tail
 from claude_gauge.sources.transcripts.trust import Trust
 from claude_gauge.sources.transcripts.watch import Watch
@@ -22,7 +22,6 @@ NAME = "transcripts"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
-BREATH_S = 0.1  # no two payloads go out closer together
 FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
 TAIL_BYTES = 1 << 20
 JUMP_S = 2.0
@@ -47,14 +46,13 @@ class Transcripts:
         self._clock = clock
         self._fresh = fresh
         self._lock = lock or threading.Lock()
-        self._hints: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._hints = Hints()
         self._watch = Watch(self._hints.put)
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._trust = Trust()
-        self._heard_at = 0.0
         self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()
@@ -77,7 +75,7 @@ class Transcripts:
     def stop(self) -> None:
         """End the threads."""
         self._stopping.set()
-        self._hints.put("")
+        self._hints.end()
         if self._thread:
             self._thread.join(5)
         else:
@@ -176,23 +174,13 @@ class Transcripts:
         return min(LONGEST_SCAN_S, max(SCAN_S, took * SCAN_SHARE))
 
     def _listen(self, until: float) -> bool:
-        """Wait for hints, take all there are; tell whether some were lost."""
-        lost = False
+        """Wait for hints and pass them on; tell whether some were lost."""
         busy = self._tail.behind or not self._whole
-        if not busy and time.monotonic() - self._heard_at < BREATH_S:
-            self._stopping.wait(BREATH_S)  # under a stream of events, take many at a time
-        wait = 0.0 if busy else min(SCAN_S, max(0.0, until - time.monotonic()))
-        try:
-            hint = self._hints.get(timeout=wait) if wait else self._hints.get_nowait()
-            self._heard_at = time.monotonic()
-            while True:
-                if hint:
-                    self._trust.hinted(hint)
-                    self._tail.hint(hint)
-                lost = lost or hint is None
-                hint = self._hints.get_nowait()
-        except queue.Empty:
-            return lost
+        paths, lost = self._hints.take(0.0 if busy else min(SCAN_S, max(0.0, until - time.monotonic())))
+        for path in paths:
+            self._trust.hinted(path)
+            self._tail.hint(path)
+        return lost
 
     def _reconcile(self, *, lost: bool) -> None:
         """Scan, and see whether the watch still tells all."""
