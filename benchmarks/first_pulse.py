@@ -81,19 +81,22 @@ def main(turns: int) -> None:
         print(f"{label:32}{statistics.median(ordered):8.1f}{p95:8.1f}{ordered[-1]:8.1f}")
 
 
+def _fuel(board: Simulator) -> list[float]:
+    """When the fuel needle's pulses came."""
+    return [pulse.time_us for pulse in board.pulses if pulse.needle == "fuel"]
+
+
 def measure(claude: ClaudeHome, board: Simulator, turns: int) -> tuple[list[float], list[float]]:
     """Append turns at odd moments and return how long each took to the fuel needle's next pulse, and when it came."""
     pushed, appended = [], []
     for number in range(turns):
         time.sleep(0.5 + random.random())
-        before = sum(pulse.needle == "fuel" for pulse in board.pulses)
+        before = len(_fuel(board))
         at = time.time()
         claude.append(assistant(at, number + 1, tokens=TURN))
         appended.append(at)
-        fuel = wait_until(
-            lambda before=before: [p.time_us for p in board.pulses if p.needle == "fuel"][before:], "a pulse"
-        )
-        pushed.append(fuel[0] / 1e6 - at)
+        wait_until(lambda before=before: len(_fuel(board)) > before, "a pulse")  # type: ignore[misc]
+        pushed.append(_fuel(board)[before] / 1e6 - at)
     time.sleep(1.5)  # the poller's last look
     return pushed, appended
 

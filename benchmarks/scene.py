@@ -36,7 +36,8 @@ class Arrivals(Listener):
 
     def wait_for(self, tokens: int) -> float:
         """Return when this sum came."""
-        return wait_until(lambda: self.at.get(tokens), f"{tokens} tokens")
+        wait_until(lambda: tokens in self.at, f"{tokens} tokens")
+        return self.at[tokens]
 
 
 class Scene:
