@@ -6,7 +6,7 @@ import json
 
 from gauge import VERSION, board, build, diagnosis, ntp, ota
 from gauge.clock import Clock
-from gauge.link import Link
+from gauge.link import TROUBLE, Link
 from gauge.show import Show
 from gauge.usage import epoch
 
@@ -53,8 +53,8 @@ class Device:
         base, _, leaf = topic.decode().rpartition("/")
         if base == "claude-gauge/" + self.settings["node"]:
             utc_s = board.utc_s()
-            self.show.hear(leaf.encode(), payload, retained=retained, utc_s=utc_s)
-            told_s = epoch(self.show.usage["updated_at"])
+            taken = self.show.hear(leaf.encode(), payload, retained=retained, utc_s=utc_s)
+            told_s = epoch(self.show.usage["updated_at"]) if taken else None
             if utc_s is None and not retained and told_s is not None:
                 board.set_clock(told_s)  # where no time server can be reached, a live payload is as good
         elif self.update:
@@ -71,10 +71,13 @@ class Device:
                 dog.feed()
             self.show.linked = self.link.linked
             await self._tell_time(now_ms)
-            if self.link.linked:
-                self._report(now_ms)
-            if self.update:
-                self.update.tend(now_ms, proven=alive and self.link.linked)
+            try:
+                if self.link.linked:
+                    self._report(now_ms)
+                if self.update:
+                    self.update.tend(now_ms, proven=alive and self.link.linked)
+            except TROUBLE as error:  # of a report nobody need die
+                print("tend:", repr(error))
             await asyncio.sleep(0.25)
 
     async def _tell_time(self, now_ms: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import hashlib
 import random
 
 from gauge import packets
@@ -12,8 +13,15 @@ if TYPE_CHECKING:
 
 CONNECT_S = 10
 LONGEST_PAUSE_S = 60
+LONGEST_NAME = 23
 STEADY_MS = 10_000  # a session that lasted so long has proved the broker good: the next pause is short again
 TROUBLE = (OSError, ValueError, EOFError, MemoryError, asyncio.TimeoutError)
+
+
+def client_id(identity: str) -> str:
+    """Name a board to the broker: some refuse more than 23 letters, and no two boards may share a name."""
+    name = "gauge-" + identity
+    return name if len(name) <= LONGEST_NAME else "gauge-" + hashlib.sha256(identity.encode()).digest().hex()[:17]
 
 
 class Link:
@@ -57,25 +65,30 @@ class Link:
 
     def send(self, topic: str, payload: bytes, *, retain: bool = True) -> bool:
         """Send to any topic; what can't be sent now is dropped."""
-        if self.linked:
-            self._writer.write(packets.publish(topic, payload, retain=retain))
-        return self.linked
+        return self._write(packets.publish(topic, payload, retain=retain))
 
     def subscribe(self, topic: str, limit: int = packets.LIMIT) -> None:
         """Listen to one more topic, now and in every session to come; packets up to `limit` are kept."""
         if topic not in self.topics:
             self.topics.append(topic)
         self.limit = max(self.limit, limit)
-        if self.linked:
-            self._writer.write(packets.subscribe(self._id(), [topic]))
+        self._write(packets.subscribe(self._id(), [topic]))
 
     def unsubscribe(self, topic: str) -> None:
         """Listen to a topic no longer."""
         if topic in self.topics:
             self.topics.remove(topic)
         self.limit = packets.LIMIT
-        if self.linked:
-            self._writer.write(packets.unsubscribe(self._id(), topic))
+        self._write(packets.unsubscribe(self._id(), topic))
+
+    def _write(self, packet: bytes) -> bool:
+        if not self.linked:
+            return False
+        try:
+            self._writer.write(packet)  # MicroPython sends at once what it can
+        except TROUBLE:
+            return False  # the session finds the same, and ends
+        return True
 
     def _id(self) -> int:
         self._last_id = self._last_id % 65_535 + 1
@@ -119,7 +132,7 @@ class Link:
     async def _talk(self, reader: "Any", writer: "Any") -> None:
         broker = self._broker
         will = (self.root + "/status", "offline")
-        name = ("gauge-" + self.identity)[:23]  # longer ones some brokers refuse
+        name = client_id(self.identity)
         writer.write(packets.connect(name, self._keepalive_s, will, broker["user"], broker["password"]))
         decoder = packets.Packets(self.limit)
         sent_ms = heard_ms = self._beat()

@@ -33,8 +33,8 @@ class Show:
         self._colours: list | None = None
         self._lamps_ms = -LAMP_MS
 
-    def hear(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> None:
-        """Take in a message of the node that we show."""
+    def hear(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> bool:
+        """Take in a message of the node that we show; tell whether it was a payload."""
         now_ms = self._clock.ms()
         if leaf == b"status":
             self.freshness.status(payload)
@@ -42,9 +42,11 @@ class Show:
             usage = parse(payload)
             if usage is None:
                 print("show: dropped what is no usage payload")
-                return
+                return False
             self.usage = usage
             self.freshness.heard(usage["updated_at"], now_ms, retained=retained, utc_s=utc_s)
+            return True
+        return False
 
     async def begin(self, *, sweep: bool) -> None:
         """Find every needle's stop, then show the whole scale once, as a car does."""

@@ -216,5 +216,12 @@ def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     )
     what = error["msg"].removeprefix("Value error, ")
     hidden = "password" in name or "headers" in name or "holds a password" in what
-    value = "" if not error["loc"] else f"={SECRET if hidden else error['input']!r}"
+    value = "" if not error["loc"] else f"={SECRET if hidden else _without_password(error['input'])!r}"
     return f"{place}{value}: {what}"
+
+
+def _without_password(value: object) -> object:
+    """Mask what may be a password in a URL, however wrong the rest of it is."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"^([^:/@]*(?:://[^:@]*)?):.*@", rf"\1:{SECRET}@", value)

@@ -14,6 +14,7 @@ _MOST_MINUTES = 1e6
 _NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")
 _LATEST = 253_402_300_000.0  # the end of the year 9999: no later time can be written
 _LONGEST_WINDOW_S = 32 * 86400.0  # a reset further away is garbage
+_SAME_WINDOW_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         window_7d_resets_at=_stamp(week.resets_at if week else None),
         window_7d_tokens=None if reading.week_tokens is None else _count(reading.week_tokens),
         minutes_to_limit=minutes,
-        limit_before_reset=_limit_before_reset(fuel, minutes, now),
+        limit_before_reset=_limit_before_reset(fuel, minutes, now, idle=idle),
         waiting=reading.waiting,
         fuel_source=fuel.source if fuel else None,
         sources={_plain(name, 8): _part(health) for name, health in list(reading.sources.items())[:4]},
@@ -94,8 +95,10 @@ def _fuel(reading: Reading, limits: Limits, now: float) -> _Fuel | None:
     block, plan = reading.block, reading.plan_5h
     if plan is not None and _fresh(plan, now):
         share = _share(plan.share)
-        # What the plan allows is not told in tokens; the block's tokens and the share together tell it.
-        tokens = block.tokens if block else 0
+        # What the plan allows is not told in tokens; the block's tokens and the share together tell it, as long as
+        # the block, a local guess, is about the plan's own window.
+        same = block is not None and block.end is not None and abs(block.end - plan.resets_at) <= _SAME_WINDOW_S
+        tokens = block.tokens if block and same else 0
         left = tokens / share * (1 - share) if share > 0 and tokens > 0 else None
         return _Fuel(share, "plan", plan.resets_at, left)
     if block is None:
@@ -112,13 +115,13 @@ def _minutes_to_limit(fuel: _Fuel | None, traffic: Traffic | None) -> float | No
     return min(_MOST_MINUTES, max(0.1, round(fuel.left / traffic.minute.total, 1)))
 
 
-def _limit_before_reset(fuel: _Fuel | None, minutes: float | None, now: float) -> bool | None:
+def _limit_before_reset(fuel: _Fuel | None, minutes: float | None, now: float, *, idle: bool) -> bool | None:
     if fuel is None:
         return None
     if fuel.share >= 1:
         return True
     if minutes is None:
-        return False
+        return None if fuel.share > 0 and fuel.left is None and not idle else False
     return None if fuel.resets_at is None else minutes < (fuel.resets_at - now) / 60
 
 

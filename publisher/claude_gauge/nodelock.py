@@ -25,8 +25,11 @@ class NodeLock:
             raise GaugeError(f"state_dir: cannot write {self._path}: {error.strerror}; name another folder") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise AlreadyPublishingError(self._told()) from None
+        except OSError as error:  # some network file systems have no locks
+            os.close(self._file)
+            raise GaugeError(f"state_dir: cannot lock {self._path}: {error.strerror}; name another folder") from None
         with contextlib.suppress(OSError):  # on a full disk the lock holds without telling whose it is
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)

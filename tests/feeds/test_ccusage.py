@@ -146,6 +146,8 @@ def test_not_asked_without_news(claude: ClaudeHome, tmp_path: Path, monkeypatch:
         ("#!/bin/sh\n:\n", "unknown output"),
         ("#!/bin/sh\necho 'x: node: not found' >&2; exit 127\n", "Node missing"),
         ("#!/usr/bin/env python3\nopen('/should/not/run')\n", "the one from PyPI"),
+        ('#!/bin/sh\n\'\'\'exec\' "/home/my name/venv/bin/python3" "$0" "$@"\n', "the one from PyPI"),
+        ('#!/usr/bin/env bash\nexec "/opt/pyenv/libexec/pyenv" exec "${0##*/}" "$@"\n', "the one from PyPI"),
         ("#!/no/such/interpreter\n", "cannot be run"),
         ("#!/bin/sh\necho 'ccusage requires Bun or Node.js >=22.0.0.' >&2; exit 1\n", "Node too old"),
     ],

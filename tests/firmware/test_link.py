@@ -21,6 +21,7 @@ from tests.support.net import free_port
 
 from claude_gauge.broker.certificates import issue, make_ca
 from claude_gauge.device.simulator import Simulator
+from gauge.link import client_id
 
 CONNACK, SUBACK = b"\x20\x02\x00\x00", b"\x90\x04\x00\x01\x01\x01"
 
@@ -184,3 +185,12 @@ def test_no_broker_at_all(tmp_path: Path) -> None:
 
         assert gauge.wait(lambda: sum("link:" in line for line in gauge.log) > 2), gauge.log
         assert gauge.faults == []
+
+
+def test_boards_with_long_names_keep_apart() -> None:
+    """A name that some brokers would refuse is shortened, and not to that of another board."""
+    names = [client_id("livingroom-shelf-" + end) for end in ("left", "right")]
+
+    assert client_id("shelf") == "gauge-shelf"
+    assert len(set(names)) == 2
+    assert [len(name) for name in names] == [23, 23]

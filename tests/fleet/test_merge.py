@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -288,3 +290,12 @@ def test_largest_payload() -> None:
     silent = [member(f"s{n}", live=False) for n in range(999)]
 
     assert len(merged(longest, *silent).to_json()) < MAX_BYTES
+
+
+def test_limit_is_unknown_where_a_working_node_knows_none() -> None:
+    """A node whose block is not the plan's window names no minutes: nor can all nodes together."""
+    plan: dict[str, Any] = {"fuel_source": "plan", "window_5h_pct": 0.5, "rate_1m": 1e6, "idle": False}
+    knows = member("a", **plan, window_5h_tokens=10_000_000, minutes_to_limit=10)
+    found = merged(knows, member("b", **plan, window_5h_tokens=100))
+
+    assert (found.minutes_to_limit, found.limit_before_reset) == (None, None)

@@ -180,3 +180,13 @@ def test_first_word_of_a_node() -> None:
 
     assert first == {"busy": NOW, "idle": 0}
     assert later == {"busy": NOW, "idle": NOW + 1}
+
+
+@pytest.mark.parametrize("name", ["kitchen.local", "", "a/b", "n" * 41, "k\n"])
+def test_what_is_no_node_is_passed_over(name: str) -> None:
+    """Anybody may write below our topics; a name that no node can have must not reach the payload."""
+    roll = Roll()
+
+    assert not roll.payload(name, said(rate_1m=1), NOW, retained=True)
+    assert not roll.status(name, b"online", NOW)
+    assert roll.members(NOW) == []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -269,3 +270,22 @@ def test_one_huge_file_keeps_none_waiting(root: Path) -> None:
 
     assert tail.step() == [b"small"]
     assert sum(map(len, _lines(tail, scan=False))) > 3_000_000
+
+
+def test_read_that_fails_in_the_middle_is_tried_again(root: Path) -> None:
+    """A moment without free descriptors loses nothing of a long file, though it never changes again."""
+    lines = [b"x" * 1000 for _ in range(600)]
+    _write(root / "long.jsonl", b"\n".join(lines) + b"\n")
+    tail = Tail([root])
+    tail.scan()
+    read = tail.step()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        assert tail.step() == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert tail.unreadable == 1
+
+    assert read + _lines(tail) == lines
+    assert tail.unreadable == 0

@@ -92,3 +92,21 @@ def test_lists_in_the_environment() -> None:
     settings = load({}, {"CLAUDE_GAUGE_ALERTS": "0.8, 0.95"}).settings
 
     assert settings.alerts == (0.8, 0.95)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"broker": "tcp://me:canary@h:1883"},
+        {"broker": "me:canary@h"},
+        {"broker": "tcp://me:ca:nar@y/canary@h"},
+        {"prometheus": "ftp://me:canary@h"},
+    ],
+)
+def test_password_in_a_wrong_url_is_not_said(given: dict[str, object]) -> None:
+    """Other programs take a password in the URL, by schemes that are not ours: the complaint keeps it."""
+    with pytest.raises(GaugeError) as caught:
+        load(given, {})
+
+    assert "canary" not in str(caught.value)
+    assert "********@h" in str(caught.value)

@@ -199,3 +199,13 @@ def test_largest_payload_fits() -> None:
     assert max(len(usage.to_json()), len(merged.to_json())) < MAX_BYTES
     assert None not in merged.model_dump().values()
     assert (usage.sources["0-longna"].why, usage.account) == ("????" * 7, "?" * 16)
+
+
+def test_block_that_is_not_the_plans_window_tells_no_limit() -> None:
+    """A block that just began holds few tokens beside a share of hours: what is left can't be told from the two."""
+    block, traffic = Block(400_000, NOW - 120, NOW + 5 * 3600 - 120), Traffic(Tokens(output=200_000), newest_at=NOW)
+    usage = derive(Reading(traffic, block, plan_5h=PlanWindow(0.49, NOW + 3480)), Limits(), NOW)
+    full = derive(Reading(traffic, block, plan_5h=PlanWindow(1.0, NOW + 3480)), Limits(), NOW)
+
+    assert (usage.minutes_to_limit, usage.limit_before_reset, usage.window_5h_pct) == (None, None, 0.49)
+    assert full.limit_before_reset

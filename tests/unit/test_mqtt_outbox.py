@@ -53,15 +53,28 @@ def test_unknown_acknowledgement() -> None:
     assert Outbox().acked(99) is None
 
 
-def test_once_is_bounded_and_dies_with_its_connection() -> None:
-    """Messages that are sent once never pile up, nor survive a reconnect."""
+def test_once_is_bounded() -> None:
+    """Messages that are sent once never pile up; of QoS 0 they die with their connection."""
     outbox = Outbox()
     for number in range(ONCE_LIMIT * 2):
-        outbox.put_once(value("a", str(number)))
+        outbox.put_once(Message("a", str(number).encode(), qos=0, retain=False))
 
-    assert outbox.take() == value("a", str(ONCE_LIMIT))
+    assert outbox.take() == Message("a", str(ONCE_LIMIT).encode(), qos=0, retain=False)
     outbox.connected(16)
     assert outbox.take() is None
+
+
+def test_event_outlives_its_connection() -> None:
+    """An alert that the broker never acknowledged, or never saw, goes out on the next connection."""
+    outbox, alerts = Outbox(), [Message("alert", text, retain=False) for text in (b"80", b"95")]
+    for each in alerts:
+        outbox.put_once(each)
+    first = outbox.take()
+    assert first == alerts[0]
+    outbox.sent(1, first, 100.0)
+    outbox.connected(16)
+
+    assert [outbox.take(), outbox.take(), outbox.take()] == [*alerts, None]
 
 
 @given(st.lists(st.sampled_from(["put", "take", "ack", "connect", "again"]), max_size=60))

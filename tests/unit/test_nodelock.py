@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.errors import AlreadyPublishingError
+from claude_gauge.errors import AlreadyPublishingError, GaugeError
 from claude_gauge.nodelock import NodeLock
 
 HOLD = """
@@ -47,3 +48,16 @@ def test_killed_holder_lets_go(tmp_path: Path) -> None:
     holder.communicate()
 
     NodeLock(tmp_path, "n").release()
+
+
+def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be locked the folder is to blame, no other process."""
+
+    def refuse(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(GaugeError, match=r"cannot lock .*n\.lock: No locks available; name another folder") as caught:
+        NodeLock(tmp_path, "n")
+
+    assert caught.value.exit_code == 1

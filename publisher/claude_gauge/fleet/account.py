@@ -48,7 +48,8 @@ def account(members: Sequence[Member], now: float) -> Account:
     fullest = plan or max(guesses or members, key=lambda m: m.usage.window_5h_pct)
     add = guesses and not plan
     share = min(1.0, sum(m.usage.window_5h_pct for m in guesses)) if add else fullest.usage.window_5h_pct
-    minutes = _minutes(members, share)
+    known = all(map(_knows_its_pace, members))
+    minutes = _minutes(members, share) if known else None
     resets_at = fullest.usage.window_5h_resets_at
     fuel_source = fullest.usage.fuel_source
     return Account(
@@ -57,7 +58,7 @@ def account(members: Sequence[Member], now: float) -> Account:
         resets_at,
         fuel_source,
         minutes,
-        _runs_dry(share, minutes, resets_at, now) if fuel_source else None,
+        _runs_dry(share, minutes, resets_at, now) if fuel_source and (known or share >= 1) else None,
         week.usage.window_7d_pct if week else None,
         week.usage.window_7d_resets_at if week else None,
     )
@@ -69,6 +70,12 @@ def _newest(members: Sequence[Member], window: str) -> Member | None:
     latest = max(resets.values(), default=0.0)
     same = [m for m in members if resets[m.node] > latest - SAME_WINDOW_S]
     return max(same, key=lambda m: getattr(m.usage, f"{window}_pct"), default=None)
+
+
+def _knows_its_pace(member: Member) -> bool:
+    """Tell whether a node's tokens are those of the window: one that works and names no minutes knows that not."""
+    usage = member.usage
+    return usage.fuel_source != "plan" or usage.idle or usage.minutes_to_limit is not None or usage.window_5h_pct >= 1
 
 
 def _minutes(members: Sequence[Member], share: float) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 
 from claude_gauge.fleet.member import Member
 from claude_gauge.heard import SILENCE_S, Heard, read, seconds
-from claude_gauge.usage import FLEET_NODE, MAX_BYTES, OFFLINE, Usage
+from claude_gauge.usage import FLEET_NODE, MAX_BYTES, NODE_PATTERN, OFFLINE, Usage
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class Roll:
 
     def payload(self, name: str, payload: bytes, now: float, *, retained: bool) -> bool:
         """Take a node's payload; tell whether there is something new to merge."""
-        if name == FLEET_NODE or len(payload) > MAX_BYTES:
+        if not _is_node(name) or len(payload) > MAX_BYTES:
             return False
         with self._lock:
             if not payload:
@@ -47,7 +48,7 @@ class Roll:
 
     def status(self, name: str, status: bytes, now: float) -> bool:
         """Take a node's `online` or `offline`."""
-        if name == FLEET_NODE:
+        if not _is_node(name):
             return False
         with self._lock:
             node = self._node(name, now) if status else None
@@ -91,6 +92,11 @@ class Roll:
         if node is not None:
             node.last_at = now
         return node
+
+
+def _is_node(name: str) -> bool:
+    """Tell whether a topic's level names a node: anybody may write what he likes there."""
+    return name != FLEET_NODE and re.fullmatch(NODE_PATTERN, name) is not None
 
 
 def _read(node: _Node, payload: bytes, at: float, *, retained: bool) -> None:

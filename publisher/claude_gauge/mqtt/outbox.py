@@ -44,7 +44,7 @@ class Outbox:
             self._due[message.topic] = None
 
     def put_once(self, message: Message) -> None:
-        """Take a message that is sent on this connection or not at all."""
+        """Take a message that is sent once; of QoS 1 it survives the connection until the broker has taken it."""
         with self._lock:
             self._once.append(message)
 
@@ -58,8 +58,9 @@ class Outbox:
         """Begin a new connection: every value goes out again, in the order in which its topic first came."""
         with self._lock:
             self._limit = limit
+            owed = [*(message for message, _ in self._unacked.values()), *self._once]
             self._unacked.clear()
-            self._once.clear()
+            self._once = deque((each for each in owed if each.qos and not each.retain), maxlen=ONCE_LIMIT)
             self._due = dict.fromkeys(self._values)
 
     def take(self) -> Message | None:

@@ -65,8 +65,11 @@ def find(setting: str | None, environ: Mapping[str, str], *, download: bool = Tr
 def _checked(path: str) -> str:
     """Refuse the program of the same name from PyPI, without running it: it reads credentials."""
     with Path(path).open("rb") as file:
-        first = file.readline(200)
-    if first.startswith(b"#!") and b"python" in first:
+        head = file.read(4096)
+    first, _, rest = head.partition(b"\n")
+    # pip and pyenv put a shell before the Python: where its path is long or holds a space, and always.
+    script = first + rest if first.rstrip().endswith(b"sh") else first
+    if first.startswith(b"#!") and (b"python" in script or b"pyenv" in script):
         raise CcusageError(
             "the one from PyPI", f"ccusage: {path} is another program, from PyPI; remove it, then `{INSTALL}`"
         )

@@ -146,7 +146,7 @@ class Tail:
                 if status.st_mtime_ns < self._oldest_ns:
                     follower.stat = now
             follower.scan = self._scan
-            if follower.stat == now or path in self._urgent:
+            if (follower.stat == now and path not in self._unreadable) or path in self._urgent:
                 continue
             pending.append((status.st_mtime_ns, path))
             # Other times alone prove nothing: no event tells them to us, nor anything of linked folders.
