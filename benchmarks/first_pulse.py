@@ -25,7 +25,7 @@ from tests.support.net import answers, free_port, wait_until
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
-from claude_gauge.device.simulator import Simulator
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 CEILING = 3_000_000  # small enough that each turn moves the fuel needle
 TURN = (0, 5_000, 5_000, 0)
@@ -65,7 +65,7 @@ def main(turns: int) -> None:
         claude = ClaudeHome(folder / "claude")
         own = {"BROKER": broker.url, "NODE": "desk", "HTTP": f"127.0.0.1:{http}", "CEILING_5H": str(CEILING)}
         env = environment(claude, folder, **{f"CLAUDE_GAUGE_{key}": value for key, value in own.items()})
-        board = Simulator(folder / "flash", config(broker.port), micropython())
+        board = VirtualBoard(folder / "flash", config(broker.port), micropython())
         with board, Publishing(folder / "run", env=env):
             linked(board)
             wait_until(lambda: answers(http), "the publisher")
@@ -81,12 +81,12 @@ def main(turns: int) -> None:
         print(f"{label:32}{statistics.median(ordered):8.1f}{p95:8.1f}{ordered[-1]:8.1f}")
 
 
-def _fuel(board: Simulator) -> list[float]:
+def _fuel(board: VirtualBoard) -> list[float]:
     """When the fuel needle's pulses came."""
     return [pulse.time_us for pulse in board.pulses if pulse.needle == "fuel"]
 
 
-def measure(claude: ClaudeHome, board: Simulator, turns: int) -> tuple[list[float], list[float]]:
+def measure(claude: ClaudeHome, board: VirtualBoard, turns: int) -> tuple[list[float], list[float]]:
     """Append turns at odd moments and return how long each took to the fuel needle's next pulse, and when it came."""
     pushed, appended = [], []
     for number in range(turns):

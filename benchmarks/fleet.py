@@ -21,7 +21,7 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
 from tests.support.swarm import Swarm
 
-from claude_gauge.usage import Usage, stamp
+from claude_gauge.contract.usage import Usage, stamp
 
 REST = Usage(
     rate_1m=0,

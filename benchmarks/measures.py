@@ -27,7 +27,7 @@ from tests.support.transcripts import assistant, encoded
 from benchmarks.process import cost, rss_mb
 from benchmarks.scene import NODE, Arrivals, Scene
 from benchmarks.tree import fill
-from claude_gauge.usage import OFFLINE, ONLINE
+from claude_gauge.contract.usage import OFFLINE, ONLINE
 
 WHOLE = 1160
 SAMPLES = 200

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.feeds.hour import measure, script, truth
+from tests.sources.hour import measure, script, truth
 from tests.support.transcripts import ClaudeHome
 
 COLUMNS = ("source", "5-hour block", "7 days", "last minute", "thinking 5 m", "cache hits 5 m", "last model")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.plan.claude import event, status
+from tests.support.claude_events import event, status
 
 
 def spent() -> float:

@@ -23,11 +23,11 @@ from tests.support.page import Cluster, chromium
 from tests.support.tmux import Terminal
 from tests.support.transcripts import ClaudeHome, assistant
 
-from claude_gauge.derive import Limits, derive
-from claude_gauge.http.shim import Shim
-from claude_gauge.scales import as_json
+from claude_gauge.apps.terminal.canvas import BRAILLE, DOTS
+from claude_gauge.contract.scales import as_json
+from claude_gauge.counting.derive import Limits, derive
+from claude_gauge.outlets.web.shim import Shim
 from claude_gauge.sources.transcripts.source import Transcripts
-from claude_gauge.terminal.canvas import BRAILLE, DOTS
 
 HOURS_S, STEP_S = 3.9 * 3600, 20  # so that the 5-hour block still runs
 MODELS = ("claude-sonnet-5", "claude-haiku-4-5", "claude-opus-5-5", "claude-sonnet-5")

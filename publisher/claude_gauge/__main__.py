@@ -7,11 +7,11 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    from claude_gauge.plan import fast  # noqa: PLC0415 - the order of imports is what this file is about
+    from claude_gauge.hooks import entry  # noqa: PLC0415 - the order of imports is what this file is about
 
-    code = fast.run(sys.argv[1:])
+    code = entry.run(sys.argv[1:])
     if code is None:
-        from claude_gauge.cli import run  # noqa: PLC0415 - typer costs 50 ms, statusline must not pay them
+        from claude_gauge.commands.cli import run  # noqa: PLC0415 - typer costs 50 ms, statusline must not pay them
 
         code = run()
     sys.exit(code)

@@ -19,8 +19,8 @@ from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN
 from claude_gauge.errors import GaugeError
-from claude_gauge.usage import FLEET_NODE, NODE_PATTERN
 
 PREFIX = "CLAUDE_GAUGE_"
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}

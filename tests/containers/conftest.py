@@ -11,10 +11,11 @@ import pytest
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from tests.containers.engine import engine, has_image, make_image
+from tests.support import ROOT
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import answers, free_port, wait_until
 
-COMPOSE = Path(__file__).parents[2] / "compose.yaml"
+COMPOSE = ROOT / "compose.yaml"
 
 
 def compose_image() -> str:

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from tests.support import ROOT
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from claude_gauge.cli import build
+from claude_gauge.commands.cli import build
 
-PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
+PAGE = ROOT / "docs" / "commands.md"
 HEAD = """\
 # Commands
 

@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome, assistant
 from typer.testing import CliRunner
 
-from claude_gauge.cli import build
-from claude_gauge.usage import Usage
+from claude_gauge.commands.cli import build
+from claude_gauge.contract.usage import Usage
 
-ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md"]
 DOCS = [*PAGES, *sorted((ROOT / "docs").glob("*.md")), ROOT / "firmware" / "README.md"]
 # What is run by other means than here, and where.
@@ -23,18 +23,18 @@ ELSEWHERE = {
     "python3 -m venv": "scripts/setup does so before these tests",
     "git clone": "these tests run in a clone",
     "bash scripts/test": "runs these tests",
-    "docker compose": "tests/containers, tests/prometheus: needs an engine",
+    "docker compose": "tests/containers, tests/sources/prometheus: needs an engine",
     "sudo apt": "scripts/parts/10-debian.sh",
-    "claude-gauge demo": "tests/demo",
-    "claude-gauge watch": "tests/terminal, in a real tmux pane",
-    "claude-gauge publish": "tests/broker/test_publish.py",
-    "claude-gauge service": "tests/service",
-    "claude-gauge setup": "tests/plan",
+    "claude-gauge demo": "tests/apps/demo",
+    "claude-gauge watch": "tests/apps/terminal, in a real tmux pane",
+    "claude-gauge publish": "tests/daemon/test_publish.py",
+    "claude-gauge service": "tests/apps/service",
+    "claude-gauge setup": "tests/claude_code",
     "claude-gauge sim": "tests/firmware",
     "claude-gauge firmware": "tests/firmware",
-    "claude-gauge fleet": "tests/fleet",
-    "claude-gauge broker": "tests/broker",
-    "claude-gauge otel": "tests/prometheus",
+    "claude-gauge fleet": "tests/apps/fleet",
+    "claude-gauge broker": "tests/apps/broker",
+    "claude-gauge otel": "tests/claude_code",
 }
 
 

@@ -20,7 +20,7 @@ from tests.support.net import free_port, wait_until
 from tests.support.publisher import Publishing
 from tests.support.transcripts import ClaudeHome, assistant
 
-from claude_gauge.http.shim import Shim
+from claude_gauge.outlets.web.shim import Shim
 
 MANY = 1000
 

@@ -14,9 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.parts import part
 from tests.support.payloads import at_rest as usage
 
-from claude_gauge.device.device_settings import merged
-from claude_gauge.device.simulator import Simulator
-from claude_gauge.usage import Usage, stamp, status_topic, usage_topic
+from claude_gauge.apps.device.settings import merged
+from claude_gauge.apps.device.virtual_board import VirtualBoard
+from claude_gauge.contract.usage import Usage, stamp, status_topic, usage_topic
 
 NODE = "desk"
 DEVICE = "0a0b0c"
@@ -34,9 +34,9 @@ def config(port: int, **changes: object) -> dict[str, Any]:
     return merged(base, changes)
 
 
-def board(flash: Path, port: int, *, heap: str | None = None, **changes: object) -> Simulator:
+def board(flash: Path, port: int, *, heap: str | None = None, **changes: object) -> VirtualBoard:
     """Return a virtual board under MicroPython."""
-    return Simulator(flash, config(port, **changes), micropython(heap))
+    return VirtualBoard(flash, config(port, **changes), micropython(heap))
 
 
 def fresh(**changes: object) -> Usage:
@@ -73,19 +73,19 @@ class Sender:
         self.client.loop_stop()
 
 
-def linked(each: Simulator, times: int = 1, deadline_s: float = 30) -> None:
+def linked(each: VirtualBoard, times: int = 1, deadline_s: float = 30) -> None:
     """Wait until the board has a session with the broker, for the n-th time."""
     assert each.wait(lambda: sum("link: connected" in line for line in each.log) >= times, deadline_s), each.log
 
 
-def shows(each: Simulator, *shares: float, deadline_s: float = 30) -> None:
+def shows(each: VirtualBoard, *shares: float, deadline_s: float = 30) -> None:
     """Wait until the needles stand at these shares."""
     steps = 1 / 3240
     wanted = pytest.approx(list(shares), abs=2 * steps)
     assert each.wait(lambda: each.shares() == wanted, deadline_s), f"{each.shares()} {each.lamps} {each.log[-5:]}"
 
 
-def rests(each: Simulator, deadline_s: float = 30) -> None:
+def rests(each: VirtualBoard, deadline_s: float = 30) -> None:
     """Wait until the needles rest on their stops and STALL alone shines."""
     stop = -20 / 270
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.payloads import at_rest as usage
 
-from claude_gauge.usage import Part
+from claude_gauge.contract.usage import Part
 
 PAYLOADS = {
     "rest": usage(),

@@ -14,10 +14,10 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
 from claude_gauge import __version__
-from claude_gauge.device.files import fixed, modules
-from claude_gauge.device.simulator import Simulator
-from claude_gauge.device.update import version
-from claude_gauge.usage import stamp, usage_topic
+from claude_gauge.apps.device.files import fixed, modules
+from claude_gauge.apps.device.update import version
+from claude_gauge.apps.device.virtual_board import VirtualBoard
+from claude_gauge.contract.usage import stamp, usage_topic
 
 CRUISE = {
     "rate_1m": 625_000,
@@ -31,7 +31,7 @@ CRUISING = (0.25, 0.5, 0.75, 0.9)
 
 
 @pytest.fixture
-def gauge(broker: Mosquitto, tmp_path: Path) -> Iterator[Simulator]:
+def gauge(broker: Mosquitto, tmp_path: Path) -> Iterator[VirtualBoard]:
     """A board that is connected to the broker."""
     with board(tmp_path / "flash", broker.port) as running:
         linked(running)
@@ -46,7 +46,7 @@ def sender(broker: Mosquitto) -> Iterator[Sender]:
         yield sending
 
 
-def test_published_then_shown(gauge: Simulator, sender: Sender) -> None:
+def test_published_then_shown(gauge: VirtualBoard, sender: Sender) -> None:
     """What is published is what the needles and lamps show."""
     rests(gauge)
     sender.send(fresh(**CRUISE))
@@ -55,14 +55,14 @@ def test_published_then_shown(gauge: Simulator, sender: Sender) -> None:
     assert gauge.lamps == ("400000", DARK, DARK, DARK, DARK)
 
 
-def test_homed_whatever_stood_where(gauge: Simulator) -> None:
+def test_homed_whatever_stood_where(gauge: VirtualBoard) -> None:
     """Needles that stood anywhere when the power came are exact from the first position on."""
     rests(gauge)
 
     assert len({pulse.needle for pulse in gauge.pulses}) == 4
 
 
-def test_retargeted_in_mid_travel(gauge: Simulator, sender: Sender) -> None:
+def test_retargeted_in_mid_travel(gauge: VirtualBoard, sender: Sender) -> None:
     """Ten payloads in a second leave the needles exactly where the last one says."""
     for share in (0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.4, 0.95, 0.5):
         sender.send(fresh(**{**CRUISE, "window_5h_pct": share, "updated_at": stamp(time.time())}))
@@ -71,11 +71,11 @@ def test_retargeted_in_mid_travel(gauge: Simulator, sender: Sender) -> None:
     shows(gauge, 0.5, 0.5, 0.75, 0.9)
 
 
-def _more_pulses(gauge: Simulator, than: int) -> bool:
+def _more_pulses(gauge: VirtualBoard, than: int) -> bool:
     return len(gauge.pulses) > than
 
 
-def test_two_boards_on_one_node(gauge: Simulator, broker: Mosquitto, tmp_path: Path, sender: Sender) -> None:
+def test_two_boards_on_one_node(gauge: VirtualBoard, broker: Mosquitto, tmp_path: Path, sender: Sender) -> None:
     """Two clusters show the same; neither throws the other out."""
     with board(tmp_path / "second", broker.port, id="ffff") as second:
         linked(second)
@@ -86,7 +86,7 @@ def test_two_boards_on_one_node(gauge: Simulator, broker: Mosquitto, tmp_path: P
         assert sum("link: connected" in line for line in gauge.log) == 1
 
 
-def test_garbage_is_ignored(gauge: Simulator, sender: Sender) -> None:
+def test_garbage_is_ignored(gauge: VirtualBoard, sender: Sender) -> None:
     """Garbage on the topic moves nothing, breaks nothing and costs no session."""
     sender.send(fresh(**CRUISE))
     shows(gauge, *CRUISING)
@@ -110,7 +110,7 @@ def test_oversized_retained_does_not_loop(broker: Mosquitto, tmp_path: Path, sen
         assert sum("link: connected" in line for line in gauge.log) == 1
 
 
-def test_broker_killed_and_back_without_its_store(gauge: Simulator, broker: Mosquitto) -> None:
+def test_broker_killed_and_back_without_its_store(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A broker that dies takes the link along: STALL flashes; when it is back, so is the picture."""
     with Sender(broker.port) as sender:
         sender.send(fresh(**CRUISE))
@@ -142,7 +142,7 @@ def test_broker_restarted_with_its_store(tmp_path: Path) -> None:
         rests(gauge)
 
 
-def test_broker_frozen(gauge: Simulator, broker: Mosquitto) -> None:
+def test_broker_frozen(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A broker that hangs for eleven seconds costs nothing but that time: the session holds."""
     with Sender(broker.port) as sender:
         sender.send(fresh(**CRUISE))
@@ -156,7 +156,7 @@ def test_broker_frozen(gauge: Simulator, broker: Mosquitto) -> None:
         shows(gauge, 0.5, 0.5, 0.75, 0.9)
 
 
-def test_publisher_dies(gauge: Simulator, broker: Mosquitto) -> None:
+def test_publisher_dies(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A publisher that is cut off leaves its will: needles to rest, STALL."""
     dying = Sender(broker.port, will=True)
     dying.status(b"online")
@@ -197,7 +197,7 @@ def test_silence_is_stale(broker: Mosquitto, tmp_path: Path, sender: Sender) -> 
         assert sum("link: connected" in line for line in gauge.log) == 1
 
 
-def test_device_tells_of_itself(gauge: Simulator, broker: Mosquitto) -> None:
+def test_device_tells_of_itself(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """The board has a status with a will, figures of its own, and a place in Home Assistant."""
     with Listener(broker.port) as listener:
         listener.wait(lambda m: m.topic == f"claude-gauge/device/{DEVICE}/status" and m.payload == b"online")
@@ -212,7 +212,7 @@ def test_device_tells_of_itself(gauge: Simulator, broker: Mosquitto) -> None:
         listener.wait(lambda m: m.topic == f"claude-gauge/device/{DEVICE}/status" and m.payload == b"offline")
 
 
-def test_publishers_topic_is_ours(gauge: Simulator) -> None:
+def test_publishers_topic_is_ours(gauge: VirtualBoard) -> None:
     """Board and publisher mean the same topic."""
     assert usage_topic(NODE) == f"claude-gauge/{NODE}/usage"
     assert gauge.running

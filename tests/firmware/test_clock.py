@@ -16,8 +16,8 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.parts import part
 from tests.support.payloads import at_rest as usage
 
-from claude_gauge.device.files import folder
-from claude_gauge.device.simulator import Simulator
+from claude_gauge.apps.device.files import folder
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 NOON_S = 1_795_435_200
 NTP_EPOCH_S = 2_208_988_800
@@ -29,9 +29,9 @@ def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUGE_NO_CLOCK", "1")
 
 
-def clockless(flash: Path, port: int) -> Simulator:
+def clockless(flash: Path, port: int) -> VirtualBoard:
     """Return a board without a time server."""
-    return Simulator(flash, config(port), [sys.executable])
+    return VirtualBoard(flash, config(port), [sys.executable])
 
 
 def test_retained_payload_waits_for_a_live_one(broker: Mosquitto, tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.device.faces import PLACES, RADIUS, sheet
-from claude_gauge.device.wiring import plan, wires
-from claude_gauge.scales import angle, gauges
+from claude_gauge.apps.device.faces import PLACES, RADIUS, sheet
+from claude_gauge.apps.device.wiring import plan, wires
+from claude_gauge.contract.scales import angle, gauges
 from gauge.settings import DEFAULTS
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+FIRMWARE = ROOT / "firmware"
 SVG = "{http://www.w3.org/2000/svg}"
 SAFE = {4, 13, 14, 18, 19, 21, 22, 23, 25, 26, 27, 32, 33}  # outputs that are quiet at boot, on WROVER too
 

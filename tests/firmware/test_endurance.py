@@ -10,9 +10,9 @@ from pathlib import Path
 from tests.firmware.boards import Sender, board, fresh, linked, shows
 from tests.support.mosquitto import Mosquitto
 
-from claude_gauge.device.compiled import firmware
-from claude_gauge.device.files import fixed
-from claude_gauge.usage import stamp
+from claude_gauge.apps.device.build import firmware
+from claude_gauge.apps.device.files import fixed
+from claude_gauge.contract.usage import stamp
 
 MESSAGES = 3600  # one a second for an hour; at ten a second it would be six minutes of full throttle
 HEAP = "100wK"  # as far as 100 kB go on a 32-bit chip

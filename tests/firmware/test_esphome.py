@@ -7,14 +7,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support import ROOT
 from tests.support.parts import part
 
-from claude_gauge import scales
-from claude_gauge.usage import status_topic, usage_topic
+from claude_gauge.contract import scales
+from claude_gauge.contract.usage import status_topic, usage_topic
 from gauge.settings import DEFAULTS
 from gauge.usage import REST, STALE_MS
 
-FILE = Path(__file__).parents[2] / "firmware" / "esphome" / "claude-gauge.yaml"
+FILE = ROOT / "firmware" / "esphome" / "claude-gauge.yaml"
 SECRETS = ("wifi_ssid", "wifi_password", "mqtt_broker", "mqtt_user", "mqtt_password")
 
 

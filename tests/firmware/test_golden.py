@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 from tests.firmware.golden import PAYLOADS
+from tests.support import ROOT
 from tests.support.parts import part
 
-from claude_gauge import scales
-from claude_gauge.usage import HEARTBEAT_S, MAX_BYTES, MISSED_HEARTBEATS, Usage
+from claude_gauge.contract import scales
+from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, MISSED_HEARTBEATS, Usage
 from gauge import lamps, needle, scale
 from gauge import usage as device
 
 FOLDER = Path(__file__).parents[1] / "payloads"
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+FIRMWARE = ROOT / "firmware"
 PARSE = """
 import sys, json
 sys.path.insert(0, sys.argv[1])

@@ -17,8 +17,8 @@ from tests.support.net import wait_until
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.device.cable import CHIPS
-from claude_gauge.device.compiled import firmware
+from claude_gauge.apps.device.build import firmware
+from claude_gauge.apps.device.serial_board import CHIPS
 
 SECRET = "wifi-canary"
 

@@ -19,8 +19,8 @@ from tests.firmware.boards import Sender, board, fresh, linked, rests, shows, to
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
-from claude_gauge.broker.certificates import issue, make_ca
-from claude_gauge.device.simulator import Simulator
+from claude_gauge.apps.broker.certificates import issue, make_ca
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 from gauge.link import client_id
 
 CONNACK, SUBACK = b"\x20\x02\x00\x00", b"\x90\x04\x00\x01\x01\x01"
@@ -157,7 +157,7 @@ class Secured:
         self.broker = Mosquitto(folder / "broker", f"certfile {folder}/b.crt", f"keyfile {folder}/b.key")
 
     @contextmanager
-    def board(self) -> Iterator[Simulator]:
+    def board(self) -> Iterator[VirtualBoard]:
         """Run both."""
         secure = {"host": "localhost", "ca": "ca.der"}
         with self.broker as broker, board(self.flash, broker.port, broker=secure) as gauge:

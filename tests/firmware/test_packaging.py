@@ -7,9 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from claude_gauge.device.files import fixed, modules
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
+from claude_gauge.apps.device.files import fixed, modules
 
 
 def test_wheel_holds_the_firmware(tmp_path: Path) -> None:
@@ -19,4 +19,4 @@ def test_wheel_holds_the_firmware(tmp_path: Path) -> None:
     names = set(zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist())
     wanted = {str(path.relative_to(ROOT / "firmware")) for path in (*fixed(), *modules())}
 
-    assert {f"claude_gauge/device/on_board/{name}" for name in (*wanted, "virtual/run.py")} <= names
+    assert {f"claude_gauge/apps/device/on_board/{name}" for name in (*wanted, "virtual/run.py")} <= names

@@ -14,7 +14,7 @@ from tests.firmware.boards import linked, micropython
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import answers, free_port, wait_until
 
-from claude_gauge.device.simulator import Simulator
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def ports() -> dict[str, int]:
     return {"http": free_port(), "dns": free_port()}
 
 
-def bare(flash: Path, ports: dict[str, int]) -> Simulator:
+def bare(flash: Path, ports: dict[str, int]) -> VirtualBoard:
     """Return a board that knows neither network nor broker."""
-    return Simulator(flash, {"id": "ab", "portal": ports, "ntp": "", "sweep": False}, micropython("200wK"))
+    return VirtualBoard(flash, {"id": "ab", "portal": ports, "ntp": "", "sweep": False}, micropython("200wK"))
 
 
 def request(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:

@@ -11,9 +11,9 @@ from tests.support.net import wait_until
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.broker import passwords
-from claude_gauge.broker.roles import Role, User, acl
-from claude_gauge.device.update import version
+from claude_gauge.apps.broker import passwords
+from claude_gauge.apps.broker.roles import Role, User, acl
+from claude_gauge.apps.device.update import version
 
 PASSWORD = "correct horse"
 USERS = [

@@ -12,9 +12,9 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.device.compiled import firmware
-from claude_gauge.device.simulator import Simulator
-from claude_gauge.device.update import messages, topic_of, version
+from claude_gauge.apps.device.build import firmware
+from claude_gauge.apps.device.update import messages, topic_of, version
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 KEY = "k" * 64
 NEW = b'VERSION = "9.9.9"\n'
@@ -22,7 +22,7 @@ SOURCES = {**firmware(None), "gauge/__init__.py": NEW}
 
 
 @pytest.fixture
-def gauge(broker: Mosquitto, tmp_path: Path) -> Iterator[Simulator]:
+def gauge(broker: Mosquitto, tmp_path: Path) -> Iterator[VirtualBoard]:
     """A connected board that takes updates, and trusts one after a second."""
     with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=1) as running:
         linked(running)
@@ -36,18 +36,18 @@ def publish(broker: Mosquitto, files: dict[str, bytes], *, key: str = KEY, seria
             sender.send(payload, topic=topic)
 
 
-def said(gauge: Simulator, text: str, deadline_s: float = 60) -> None:
+def said(gauge: VirtualBoard, text: str, deadline_s: float = 60) -> None:
     """Wait until the board's log has a text."""
     assert gauge.wait(lambda: any(text in line for line in gauge.log), deadline_s), gauge.log
 
 
-def state(gauge: Simulator) -> dict[str, object]:
+def state(gauge: VirtualBoard) -> dict[str, object]:
     """Return what the board notes about its slots."""
     found: dict[str, object] = json.loads((gauge.flash / "ota.json").read_text())
     return found
 
 
-def test_update_runs_and_is_trusted(gauge: Simulator, broker: Mosquitto) -> None:
+def test_update_runs_and_is_trusted(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A signed update is fetched, started, and trusted once it has been connected for long enough."""
     publish(broker, SOURCES)
     said(gauge, "gauge: version 9.9.9")
@@ -59,7 +59,7 @@ def test_update_runs_and_is_trusted(gauge: Simulator, broker: Mosquitto) -> None
         shows(gauge, 0.5, 0, 0, 0)
 
 
-def test_second_update_takes_the_other_slot(gauge: Simulator, broker: Mosquitto) -> None:
+def test_second_update_takes_the_other_slot(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """The next update leaves the running copy alone; one that is not newer is not taken."""
     publish(broker, SOURCES)
     said(gauge, "ota: running 9.9.9")
@@ -71,7 +71,7 @@ def test_second_update_takes_the_other_slot(gauge: Simulator, broker: Mosquitto)
     assert not any("version 8" in line for line in gauge.log)
 
 
-def test_foreign_signature_is_refused(gauge: Simulator, broker: Mosquitto) -> None:
+def test_foreign_signature_is_refused(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """An update that another key signed is refused, whoever published it."""
     publish(broker, SOURCES, key="x" * 64)
     said(gauge, "refused")
@@ -80,7 +80,7 @@ def test_foreign_signature_is_refused(gauge: Simulator, broker: Mosquitto) -> No
     assert not (gauge.flash / "slot-a").exists()
 
 
-def test_file_that_is_not_what_was_signed(gauge: Simulator, broker: Mosquitto) -> None:
+def test_file_that_is_not_what_was_signed(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A file that was changed on its way is noticed by its hash, and nothing is started."""
     told = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
     with Sender(broker.port) as sender:
@@ -92,7 +92,7 @@ def test_file_that_is_not_what_was_signed(gauge: Simulator, broker: Mosquitto) -
     assert gauge.starts == 1
 
 
-def test_update_that_does_not_load(gauge: Simulator, broker: Mosquitto) -> None:
+def test_update_that_does_not_load(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """An update that can't even be imported is dropped at once: the copy before it runs."""
     publish(broker, {**SOURCES, "gauge/app.py": b"def broken(:\n"})
     said(gauge, "does not load")
@@ -103,7 +103,7 @@ def test_update_that_does_not_load(gauge: Simulator, broker: Mosquitto) -> None:
     assert [line for line in gauge.log if "gauge: version" in line][-1].startswith(f"gauge: version {version()} ")
 
 
-def test_update_that_crashes(gauge: Simulator, broker: Mosquitto) -> None:
+def test_update_that_crashes(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """An update that crashes is tried three times; then the copy before it runs again."""
     app = SOURCES["gauge/app.py"].replace(
         b"async def run(self) -> None:", b"async def run(self) -> None:\n        1 / 0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from claude_gauge.usage import Usage, stamp
+from claude_gauge.contract.usage import Usage, stamp
 
 
 def usage(**changes: object) -> Usage:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.broker.roles import Role
+from claude_gauge.apps.broker.roles import Role
 from claude_gauge.commands.flags import Config, with_settings
 
 broker = typer.Typer(no_args_is_help=True, help="Make a broker that lets in only who belongs, and prove that it does.")
@@ -29,17 +29,17 @@ def init(
     config: Config,
 ) -> None:
     """Make passwords, a CA, a certificate and Mosquitto's configuration, and say what each client must be told."""
-    from claude_gauge.broker import place
-    from claude_gauge.broker.house import House, Register, today
-    from claude_gauge.broker.roles import User
-    from claude_gauge.broker.tell import next_steps, told
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
+    from claude_gauge.apps.broker.instructions import next_steps, told
+    from claude_gauge.apps.broker.roles import User
 
     settings = config.settings
-    where = folder or place.new(settings)
-    house = House(where.absolute())
-    hosts = host or place.hosts()
+    where = folder or locations.new(settings)
+    house = BrokerFolder(where.absolute())
+    hosts = host or locations.hosts()
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
-    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or place.owner(where)), today())
+    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or locations.owner(where)), today())
     for user in (
         User(name=settings.node, role=Role.PUBLISHER),
         User(name="gauge", role=Role.DEVICE),
@@ -68,12 +68,12 @@ def add(  # noqa: PLR0913 - a command's options
     """Add a user, or give one that exists a new role and a new password."""
     from pydantic import ValidationError
 
-    from claude_gauge.broker import place
-    from claude_gauge.broker.roles import User
-    from claude_gauge.broker.tell import RELOAD, told
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.instructions import RELOAD, told
+    from claude_gauge.apps.broker.roles import User
     from claude_gauge.errors import GaugeError
 
-    house = place.present(folder, config.settings)
+    house = locations.present(folder, config.settings)
     try:
         user = User(name=name, role=role, node=only, announces=announces)
     except ValidationError:
@@ -86,10 +86,10 @@ def add(  # noqa: PLR0913 - a command's options
 @with_settings("state_dir")
 def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
     """Take a user away; the broker throws it out when it reads its files again."""
-    from claude_gauge.broker import place
-    from claude_gauge.broker.tell import RELOAD
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.instructions import RELOAD
 
-    user = place.present(folder, config.settings).revoke(name)
+    user = locations.present(folder, config.settings).revoke(name)
     typer.echo(f"{user.name} ({user.role}) is revoked. {RELOAD}")
 
 
@@ -97,10 +97,10 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
 @with_settings("state_dir")
 def users(*, folder: Folder = None, config: Config) -> None:
     """List the users and what each may do."""
-    from claude_gauge.broker import place
-    from claude_gauge.broker.roles import MEANING
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.roles import MEANING
 
-    for user in place.present(folder, config.settings).register().users.values():
+    for user in locations.present(folder, config.settings).register().users.values():
         own = f" ({user.own})" if user.own else ""
         typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{own}")
 
@@ -109,10 +109,10 @@ def users(*, folder: Folder = None, config: Config) -> None:
 @with_settings("state_dir")
 def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) -> None:
     """Give the broker a new certificate, for the same hosts or others; clients keep their CA."""
-    from claude_gauge.broker import place
-    from claude_gauge.broker.house import today
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.folder import today
 
-    house = place.present(folder, config.settings)
+    house = locations.present(folder, config.settings)
     hosts = host or house.register().hosts
     house.certify(hosts, today())
     typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
@@ -130,12 +130,12 @@ def check(
     """Prove from outside that the broker refuses what it must: everyone tries everything, and what arrives counts."""
     import json
 
-    from claude_gauge.broker import place
-    from claude_gauge.broker.check import Inspection
-    from claude_gauge.broker.house import today
+    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.check import Inspection
+    from claude_gauge.apps.broker.folder import today
 
     findings = []
-    for finding in Inspection(place.present(folder, config.settings), host).run(today()):
+    for finding in Inspection(locations.present(folder, config.settings), host).run(today()):
         findings.append(finding)
         if not as_json:
             typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")

@@ -22,16 +22,15 @@ def calibrate(
     """Propose ceiling and redline from your history and from the plan percentages seen, with the reasons."""
     import time
 
-    from claude_gauge import calibrate as propose
-    from claude_gauge.plan.source import Plan
-    from claude_gauge.plan.window import FIVE_HOURS_S
-    from claude_gauge.sources.transcripts import past
-    from claude_gauge.sources.transcripts.roots import transcript_roots
+    from claude_gauge.apps.calibrate import history, propose
+    from claude_gauge.claude_code.folders import transcript_roots
+    from claude_gauge.hooks.limits import FIVE_HOURS_S
+    from claude_gauge.sources.statusline.source import Plan
 
     now = time.time()
     settings = config.settings
     since = now - days * DAY_S
-    used, blocks = past.read(transcript_roots(), since)
+    used, blocks = history.read(transcript_roots(), since)
     plan = Plan(settings)
     plan.load()  # what the statusline told while no publisher ran counts, too
     seen = [each for each in plan.seen if each.resets_at - FIVE_HOURS_S >= since]
@@ -55,13 +54,13 @@ def calibrate(
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
-    from claude_gauge import whole_file
+    from claude_gauge.apps.calibrate.toml_lines import set_values
     from claude_gauge.errors import GaugeError
-    from claude_gauge.toml_lines import set_values
+    from claude_gauge.system import atomic_file
 
     try:
         text = path.read_text("utf-8") if path.exists() else ""
-        whole_file.replace(path, set_values(text, values).encode(), mode=0o644)
+        atomic_file.replace(path, set_values(text, values).encode(), mode=0o644)
     except (OSError, ValueError) as error:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None

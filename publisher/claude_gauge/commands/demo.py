@@ -24,9 +24,9 @@ def demo(
     import os
     import sys
 
-    from claude_gauge import logs
-    from claude_gauge.demo.show import as_lines, in_terminal, staged
-    from claude_gauge.terminal.watching import look_of
+    from claude_gauge.apps.demo.app import as_lines, in_terminal, staged
+    from claude_gauge.apps.terminal.app import look_of
+    from claude_gauge.commands import logs
 
     tty = sys.stdin.isatty() and sys.stdout.isatty() and not lines and seconds is None
     logs.to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")

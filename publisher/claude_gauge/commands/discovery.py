@@ -8,8 +8,8 @@ import typer
 
 from claude_gauge.commands.flags import READER, Config, with_settings
 from claude_gauge.config import Settings
+from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
-from claude_gauge.usage import FLEET_NODE
 
 discovery = typer.Typer(no_args_is_help=True, help="Show what Home Assistant is told of a node, or take it away again.")
 Fleet = Annotated[bool, typer.Option("--fleet", help="The device of all nodes merged, in place of one node's.")]
@@ -21,8 +21,8 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
     """Print the discovery topic on stderr and its payload, JSON, on stdout."""
     import json
 
-    from claude_gauge.homeassistant.discovery import discovery as payload
-    from claude_gauge.homeassistant.discovery import discovery_topic
+    from claude_gauge.outlets.homeassistant.discovery import discovery as payload
+    from claude_gauge.outlets.homeassistant.discovery import discovery_topic
 
     node = _node(config.settings, fleet=fleet)
     typer.echo(discovery_topic(config.settings.discovery, node), err=True)
@@ -33,8 +33,8 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
     """Take a node's device out of Home Assistant."""
-    from claude_gauge import logs
-    from claude_gauge.homeassistant.registered import Registered
+    from claude_gauge.apps.discovery.registered import Registered
+    from claude_gauge.commands import logs
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
     node = _node(config.settings, fleet=fleet)

@@ -19,8 +19,8 @@ def doctor(
     import json as encoder
     from dataclasses import asdict
 
-    from claude_gauge import logs
-    from claude_gauge.doctor.examine import examine
+    from claude_gauge.apps.doctor.examine import examine
+    from claude_gauge.commands import logs
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False

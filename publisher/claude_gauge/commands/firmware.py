@@ -46,9 +46,9 @@ def install(  # noqa: PLR0913 - each is a flag
     sources: Annotated[bool, typer.Option("--sources", help="Copy the sources, not bytecode.")] = False,
 ) -> None:
     """Check the board, copy the firmware, write its settings from yours, and start it."""
-    from claude_gauge.device.cable import Cable
-    from claude_gauge.device.install import install as install_firmware
-    from claude_gauge.device.install import wanted_settings
+    from claude_gauge.apps.device.install import install as install_firmware
+    from claude_gauge.apps.device.install import wanted_settings
+    from claude_gauge.apps.device.serial_board import SerialBoard
 
     told = wanted_settings(
         config.settings,
@@ -57,7 +57,7 @@ def install(  # noqa: PLR0913 - each is a flag
         wifi=_network(wifi, wifi_password_file),
         device=_user(device, device_password_file),
     )
-    install_firmware(Cable(port), config.settings, told, typer.echo, sources=sources)
+    install_firmware(SerialBoard(port), config.settings, told, typer.echo, sources=sources)
 
 
 @firmware.command("config")
@@ -74,8 +74,8 @@ def configure(  # noqa: PLR0913 - as above
     device_password_file: DeviceFile = None,
 ) -> None:
     """Write the settings alone; the board's wiring and calibration stay."""
-    from claude_gauge.device.cable import Cable
-    from claude_gauge.device.install import wanted_settings, write_config
+    from claude_gauge.apps.device.install import wanted_settings, write_config
+    from claude_gauge.apps.device.serial_board import SerialBoard
 
     told = wanted_settings(
         config.settings,
@@ -84,7 +84,7 @@ def configure(  # noqa: PLR0913 - as above
         wifi=_network(wifi, wifi_password_file),
         device=_user(device, device_password_file),
     )
-    write_config(Cable(port), told, typer.echo)
+    write_config(SerialBoard(port), told, typer.echo)
 
 
 @firmware.command()
@@ -96,10 +96,10 @@ def update(
     sources: Annotated[bool, typer.Option("--sources", help="Send the sources, not bytecode.")] = False,
 ) -> None:
     """Update a device over the air; one that is switched off updates itself when it is back."""
-    from claude_gauge.device.compiled import BYTECODE
-    from claude_gauge.device.compiled import firmware as built
-    from claude_gauge.device.install import device_key
-    from claude_gauge.device.update import Updating, messages, serial, version
+    from claude_gauge.apps.device.build import BYTECODE
+    from claude_gauge.apps.device.build import firmware as built
+    from claude_gauge.apps.device.install import device_key
+    from claude_gauge.apps.device.update import Updating, messages, serial, version
     from claude_gauge.mqtt.link import Link
 
     link = Link(config.settings, status=None)
@@ -122,7 +122,7 @@ def update(
 @with_settings("redline", "cache_floor")
 def faces(*, config: Config) -> None:
     """Print the dial faces as an SVG sheet for A4 paper, true to scale, for your redline."""
-    from claude_gauge.device.faces import sheet
+    from claude_gauge.apps.device.faces import sheet
 
     typer.echo(sheet(config.settings.redline, config.settings.cache_floor), nl=False)
 
@@ -130,18 +130,18 @@ def faces(*, config: Config) -> None:
 @firmware.command()
 def logs(*, port: Port = None) -> None:
     """Show what the running firmware says, until Ctrl-C."""
-    from claude_gauge.device.cable import Cable
+    from claude_gauge.apps.device.serial_board import SerialBoard
 
-    for line in Cable(port).listen():
+    for line in SerialBoard(port).listen():
         typer.echo(line)
 
 
 @firmware.command()
 def selftest(*, port: Port = None) -> None:
     """Move every needle and light every lamp, one after the other, then start the firmware again."""
-    from claude_gauge.device.cable import Cable
+    from claude_gauge.apps.device.serial_board import SerialBoard
 
-    cable = Cable(port)
+    cable = SerialBoard(port)
     for line in cable.follow("from gauge import selftest; selftest.run()"):
         typer.echo(line)
     cable.reset()

@@ -16,11 +16,11 @@ def fleet(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Merge what every node publishes into claude-gauge/all/usage."""
-    from claude_gauge import logs
-    from claude_gauge.fleet.running import Fleet
-    from claude_gauge.nodelock import NodeLock
-    from claude_gauge.until_signal import until_signal
-    from claude_gauge.usage import FLEET_NODE
+    from claude_gauge.apps.fleet.app import Fleet
+    from claude_gauge.commands import logs
+    from claude_gauge.contract.usage import FLEET_NODE
+    from claude_gauge.daemon.node_lock import NodeLock
+    from claude_gauge.system.signals import until_signal
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT
 from claude_gauge.commands.flags import Config, with_settings
-from claude_gauge.telemetry import DEFAULT_ENDPOINT
 
 if TYPE_CHECKING:
-    from claude_gauge.claude_settings import Change
+    from claude_gauge.claude_code.settings_file import Change
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on, so that it counts right.")
 Endpoint = Annotated[
@@ -23,7 +23,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking")]
 @otel.command()
 def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT) -> None:
     """Print the environment for a shell: `eval "$(claude-gauge otel env)"`."""
-    from claude_gauge.telemetry import exports
+    from claude_gauge.claude_code.telemetry import exports
 
     typer.echo(exports(endpoint), nl=False)
 
@@ -31,7 +31,7 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT) -> None:
 @otel.command()
 def rules() -> None:
     """Print recording rules for a Prometheus of your own."""
-    from claude_gauge.sources.prometheus.rules import text
+    from claude_gauge.sources.prometheus.recording_rules import text
 
     typer.echo(text(), nl=False)
 
@@ -48,10 +48,10 @@ def install(
     """Add the environment to Claude Code's settings.json: shows the change first, keeps all else, backs up."""
     import os
 
-    from claude_gauge import telemetry
-    from claude_gauge.claude_settings import config_dirs, plan, read
+    from claude_gauge.claude_code import telemetry
+    from claude_gauge.claude_code.settings_file import config_dirs, plan, read
+    from claude_gauge.claude_code.telemetry_record import Record
     from claude_gauge.errors import GaugeError
-    from claude_gauge.telemetry_record import Record
 
     wanted = telemetry.variables(endpoint)
     record = Record(config.settings.state_dir)
@@ -81,9 +81,9 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
     """Take the environment out of settings.json again, and give back what stood there before."""
     import os
 
-    from claude_gauge import telemetry
-    from claude_gauge.claude_settings import config_dirs, plan
-    from claude_gauge.telemetry_record import Record
+    from claude_gauge.claude_code import telemetry
+    from claude_gauge.claude_code.settings_file import config_dirs, plan
+    from claude_gauge.claude_code.telemetry_record import Record
 
     record = Record(config.settings.state_dir)
     changes = []

@@ -17,9 +17,9 @@ def publish(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each payload.")] = False,
 ) -> None:
     """Follow Claude Code's usage and publish it: MQTT, retained, and HTTP."""
-    from claude_gauge import logs
-    from claude_gauge.nodelock import NodeLock
-    from claude_gauge.running import publish_once, run_until_signal
+    from claude_gauge.commands import logs
+    from claude_gauge.daemon.node_lock import NodeLock
+    from claude_gauge.daemon.process import publish_once, run_until_signal
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")

@@ -19,8 +19,8 @@ def install(
     *, config: Config, only_print: Annotated[bool, typer.Option("--print", help="Show the definition only.")] = False
 ) -> None:
     """Install and start it, with the settings in force now; it starts at every login."""
-    from claude_gauge.service.manager import manager
-    from claude_gauge.service.plan import job
+    from claude_gauge.apps.service.job import job
+    from claude_gauge.apps.service.manager import manager
 
     services, planned = manager(), job(config)
     if only_print:
@@ -33,7 +33,7 @@ def install(
 @service.command()
 def uninstall() -> None:
     """Stop it and remove it; settings and state stay."""
-    from claude_gauge.service.manager import manager
+    from claude_gauge.apps.service.manager import manager
 
     services = manager()
     services.uninstall()
@@ -43,7 +43,7 @@ def uninstall() -> None:
 @service.command()
 def status() -> None:
     """Show how it is."""
-    from claude_gauge.service.manager import manager
+    from claude_gauge.apps.service.manager import manager
 
     raise typer.Exit(manager().status())
 
@@ -51,6 +51,6 @@ def status() -> None:
 @service.command()
 def logs() -> None:
     """Show what it said lately."""
-    from claude_gauge.service.manager import manager
+    from claude_gauge.apps.service.manager import manager
 
     raise typer.Exit(manager().logs())

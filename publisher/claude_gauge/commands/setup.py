@@ -27,11 +27,11 @@ def setup(
     import sys
     import time
 
-    from claude_gauge.claude_settings import config_dirs, read
+    from claude_gauge.claude_code import changes
+    from claude_gauge.claude_code.ours_spelled import Ours, is_fleeting, program
+    from claude_gauge.claude_code.settings_file import config_dirs, read
     from claude_gauge.errors import GaugeError
-    from claude_gauge.plan.notes import FOLDER, HOOKS, remove
-    from claude_gauge.setup import changes
-    from claude_gauge.setup.ours import Ours, is_fleeting, program
+    from claude_gauge.hooks.spool import FOLDER, HOOKS, remove
 
     folders = config_dirs(os.environ)
     state_dir = config.settings.state_dir.expanduser().absolute()

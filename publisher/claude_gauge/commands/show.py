@@ -9,7 +9,7 @@ import typer
 from claude_gauge.commands.flags import EVERY, Config, with_settings
 
 if TYPE_CHECKING:
-    from claude_gauge.glance import Glance
+    from claude_gauge.commands.glance import Glance
 
 
 @with_settings(*EVERY)
@@ -22,8 +22,8 @@ def show(
     ] = False,
 ) -> None:
     """Show the present figures: from the topic, or computed here when no publisher runs; it says which."""
-    from claude_gauge import logs
-    from claude_gauge.glance import look
+    from claude_gauge.commands import logs
+    from claude_gauge.commands.glance import look
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
     glance = look(config.settings)
@@ -49,7 +49,7 @@ def _print_more(config: Config, *, as_json: bool) -> None:
     import time
 
     from claude_gauge.errors import GaugeError
-    from claude_gauge.sources.prometheus.more import lines, more
+    from claude_gauge.sources.prometheus.other_metrics import lines, more
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":

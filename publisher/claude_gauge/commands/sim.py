@@ -23,9 +23,9 @@ def sim(
     import os
     import sys
 
-    from claude_gauge import logs
-    from claude_gauge.device.simulation import interpreter, sim_lines, sim_picture
-    from claude_gauge.terminal.watching import look_of
+    from claude_gauge.apps.device.sim import interpreter, sim_lines, sim_picture
+    from claude_gauge.apps.terminal.app import look_of
+    from claude_gauge.commands import logs
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     command = interpreter(micropython=micropython)

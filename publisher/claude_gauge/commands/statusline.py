@@ -1,4 +1,4 @@
-"""`claude-gauge statusline` and `hook` as the help shows them; `fast.py` runs them past typer."""
+"""`claude-gauge statusline` and `hook` as the help shows them; `entry.py` runs them past typer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def statusline(
     then: Annotated[str | None, typer.Option(help="Your own statusline command, run afterwards")] = None,
 ) -> None:
     """Claude Code's statusline: hand the plan's figures to the publisher, then run your own (`setup` puts it in)."""
-    from claude_gauge.plan import fast
-    from claude_gauge.plan.statusline import run
+    from claude_gauge.hooks import entry
+    from claude_gauge.hooks.statusline import run
 
-    raise typer.Exit(run(state_dir, then, fast.read_input()))
+    raise typer.Exit(run(state_dir, then, entry.read_input()))
 
 
 def hook(*, state_dir: StateDir = None) -> None:
     """Claude Code's hook: tell the publisher whether Claude waits for you (`setup` puts it in)."""
-    from claude_gauge.plan import fast
-    from claude_gauge.plan.hook import run
+    from claude_gauge.hooks import entry
+    from claude_gauge.hooks.hook import run
 
-    run(state_dir, fast.read_input())
+    run(state_dir, entry.read_input())

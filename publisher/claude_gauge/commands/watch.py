@@ -22,9 +22,9 @@ def watch(
     import sys
     from dataclasses import replace
 
-    from claude_gauge import logs
+    from claude_gauge.apps.terminal.app import look_of, watch_live, watch_once
+    from claude_gauge.commands import logs
     from claude_gauge.errors import GaugeError
-    from claude_gauge.terminal.watching import look_of, watch_live, watch_once
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     tty = sys.stdin.isatty() and sys.stdout.isatty()

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from claude_gauge.contract.usage import OFFLINE
 from claude_gauge.mqtt.endpoint import Endpoint
-from claude_gauge.usage import OFFLINE
 
 CONNECT_S = 5.0
 

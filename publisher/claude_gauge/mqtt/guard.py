@@ -7,7 +7,7 @@ import json
 from collections import deque
 from enum import Enum, auto
 
-from claude_gauge.usage import ONLINE
+from claude_gauge.contract.usage import ONLINE
 
 EPISODE_S = 60.0  # four heartbeats without a word from the other publisher: it is gone
 REMEMBERED = 64

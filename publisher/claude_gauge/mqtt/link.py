@@ -7,6 +7,7 @@ import threading
 import time
 
 from claude_gauge.config import Settings
+from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
 from claude_gauge.mqtt import trouble
@@ -20,7 +21,6 @@ from claude_gauge.mqtt.sender import Sender
 from claude_gauge.mqtt.tls import Trust
 from claude_gauge.mqtt.versions import NAMES, Backoff, Versions
 from claude_gauge.mqtt.wake import Wake
-from claude_gauge.usage import OFFLINE, ONLINE
 
 CONNACK_S = 10.0
 DOUBT_S = 4.0  # some brokers just fall silent at MQTT 5

@@ -6,7 +6,7 @@ from claude_gauge.mqtt.connection import Connection
 from claude_gauge.mqtt.guard import Guard
 from claude_gauge.mqtt.outbox import Message, Outbox
 from claude_gauge.mqtt.report import Report
-from claude_gauge.mqtt.suspects import Suspects
+from claude_gauge.mqtt.suspects import OversizeGuard
 
 
 class Sender:
@@ -14,7 +14,7 @@ class Sender:
 
     def __init__(self, outbox: Outbox, report: Report, guard: Guard | None) -> None:
         self._outbox, self._report, self._guard = outbox, report, guard
-        self._suspects = Suspects()
+        self._suspects = OversizeGuard()
 
     def send(self, connection: Connection, now: float) -> None:
         """Send until nothing is due, or the network takes no more."""

@@ -11,7 +11,7 @@ CERTAIN = 3
 HELD_BACK_S = 600.0
 
 
-class Suspects:
+class OversizeGuard:
     """Holds back the largest message of connections that ended soon after it, for the others' sake."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from tests.support.parts import part
 
-from claude_gauge.device.files import folder
+from claude_gauge.apps.device.files import folder
 
 REPL = Path(__file__).parent / "repl.py"
 RESET = 3

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_gauge.sources.ccusage.child import Finished
+from claude_gauge.system.child import Finished
 
 VERSION = "20.0.24"  # pinned: a newer one was seen to install without its native binary
 # Where Node's and Bun's programs lie that a service's short PATH does not name.

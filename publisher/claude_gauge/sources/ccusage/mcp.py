@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from claude_gauge.config import Settings
-from claude_gauge.reading import Block
+from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp_http import Http
 from claude_gauge.sources.ccusage.mcp_messages import Json

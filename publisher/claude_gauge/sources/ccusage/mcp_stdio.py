@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Mapping
 
-from claude_gauge.sources.ccusage.child import kill_group
 from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, search_path
 from claude_gauge.sources.ccusage.mcp_messages import PACKAGE, Json, greeting, read_json, request, result_of
+from claude_gauge.system.child import kill_group
 
 TIMEOUT_S = 60.0
 FIRST_S = 180.0  # npx may have to fetch it

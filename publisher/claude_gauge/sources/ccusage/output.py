@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import from_json
 
-from claude_gauge.reading import Block
+from claude_gauge.counting.reading import Block
 
 DAYS = 7
 

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from claude_gauge.config import Settings
-from claude_gauge.reading import Block, Health, Reading
-from claude_gauge.sources.ccusage.child import Child, Finished
+from claude_gauge.counting.reading import Block, Health, Reading
 from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, explain, find
 from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
+from claude_gauge.system.child import Child, Finished
 
 _log = logging.getLogger(__name__)
 

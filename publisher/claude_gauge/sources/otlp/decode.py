@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from claude_gauge.reading import Tokens
-from claude_gauge.usage import MAX_COUNT
+from claude_gauge.contract.usage import MAX_COUNT
+from claude_gauge.counting.reading import Tokens
 
 Kind = Literal["input", "output", "cache_read", "cache_creation"]
 Json = dict[str, Any]

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterable
 
 from claude_gauge.config import Settings, read_secret
-from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp.books import Books, Fill
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.decode import Point
 from claude_gauge.sources.otlp.export import Export
-from claude_gauge.sources.otlp.http import Receiver
 from claude_gauge.sources.otlp.journal import Journal, Kept, Record
-from claude_gauge.sources.otlp.tally import JointTally
+from claude_gauge.sources.otlp.receiver import Receiver
+from claude_gauge.sources.otlp.reconcile import Fill, Reconciler
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class OtlpFeed:
         self,
         settings: Settings,
         *,
-        tally: Callable[[], JointTally],
+        tally: Callable[[], OtlpCounter],
         lock: threading.Lock,
         told_elsewhere: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
@@ -42,13 +42,13 @@ class OtlpFeed:
         self._receiver = Receiver(settings.otlp, self._accept, token)
         path = settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl"
         self._journal = Journal(path)
-        self._books = Books()
+        self._books = Reconciler()
         self._tally, self._tally_lock = tally, lock
         self._told_elsewhere = told_elsewhere
         self._clock = clock
         self._lock = threading.Lock()  # of books and journal; taken before the tally's, never after
         self._entered: dict[str, Tokens] = {}
-        self._filled: JointTally | None = None
+        self._filled: OtlpCounter | None = None
         self._forgot_at = 0.0
         self._changed: Callable[[], None] = lambda: None
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claude_gauge.reading import Tokens
-from claude_gauge.sources.otlp.books import RETURN_S, Fill
+from claude_gauge.counting.counter import KEEP_S
+from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import KINDS, Request
-from claude_gauge.sources.otlp.meters import Series
-from claude_gauge.tally import KEEP_S
+from claude_gauge.sources.otlp.reconcile import RETURN_S, Fill
+from claude_gauge.sources.otlp.series import Series
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from claude_gauge.config import Settings
-from claude_gauge.reading import Health, Reading
+from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.feed import OtlpFeed
-from claude_gauge.sources.otlp.tally import JointTally
 
 NAME = "otlp"
 DAY_S = 86400.0
@@ -20,7 +20,7 @@ class Otlp:
     """Counts what Claude Code, on this machine or another, sends to `settings.otlp`; `clock` gives epoch seconds."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        self._tally = JointTally()
+        self._tally = OtlpCounter()
         self._lock = threading.Lock()
         self._feed = OtlpFeed(settings, tally=lambda: self._tally, lock=self._lock, clock=clock)
         self._read_at = 0.0
@@ -41,7 +41,7 @@ class Otlp:
     def read(self, now: float) -> Reading:
         """Tell what is counted so far."""
         if now < self._read_at - DAY_S:
-            self._tally = JointTally()  # in that future, what is present now was old and forgotten
+            self._tally = OtlpCounter()  # in that future, what is present now was old and forgotten
         self._read_at = now
         self._feed.settle(now)
         with self._lock:

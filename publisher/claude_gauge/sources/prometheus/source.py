@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 
 from claude_gauge.config import Settings
-from claude_gauge.reading import Block, Health, Reading
-from claude_gauge.sources.prometheus.answers import TroubleError
-from claude_gauge.sources.prometheus.engine import TIMEOUT_S, Engine
-from claude_gauge.sources.prometheus.rounds import Figures, Rounds
+from claude_gauge.counting.reading import Block, Health, Reading
+from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient
+from claude_gauge.sources.prometheus.poll import Figures, Poll
+from claude_gauge.sources.prometheus.response import TroubleError
 
 _log = logging.getLogger(__name__)
 NAME = "prometheus"
@@ -25,8 +25,8 @@ class Prometheus:
     def __init__(
         self, settings: Settings, clock: Callable[[], float] = time.time, timeout_s: float = TIMEOUT_S
     ) -> None:
-        self._engine = Engine(settings, timeout_s, clock)
-        self._rounds = Rounds(self._engine, settings.prometheus_match, settings.prometheus_interval)
+        self._engine = PrometheusClient(settings, timeout_s, clock)
+        self._rounds = Poll(self._engine, settings.prometheus_match, settings.prometheus_interval)
         self._interval_s = settings.prometheus_interval
         self._clock = clock
         self._figures: Figures | None = None

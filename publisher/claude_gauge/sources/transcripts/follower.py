@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 
-from claude_gauge.lines import Lines
+from claude_gauge.sources.transcripts.lines import Lines
 
 _MARK_BYTES = 4096
 CHUNK = 1 << 18

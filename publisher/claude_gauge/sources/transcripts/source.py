@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from claude_gauge import turn
-from claude_gauge.blocks import FIVE_HOURS_S, WEEK_S
-from claude_gauge.reading import Health, Reading
+from claude_gauge.counting import turn
+from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
+from claude_gauge.counting.counter import Counter
+from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.sources.transcripts.event_health import EventHealth
 from claude_gauge.sources.transcripts.hints import Hints
 from claude_gauge.sources.transcripts.tail import Tail
-from claude_gauge.sources.transcripts.trust import Trust
 from claude_gauge.sources.transcripts.watch import Watch
-from claude_gauge.tally import Tally
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
@@ -39,7 +39,7 @@ class Transcripts:
         roots: Sequence[Path],
         clock: Callable[[], float] = time.time,
         *,
-        fresh: Callable[[], Tally] = Tally,
+        fresh: Callable[[], Counter] = Counter,
         lock: threading.Lock | None = None,
     ) -> None:
         self._roots = list(roots)
@@ -52,7 +52,7 @@ class Transcripts:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
-        self._trust = Trust()
+        self._trust = EventHealth()
         self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()

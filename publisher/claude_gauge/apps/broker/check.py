@@ -1,0 +1,176 @@
+"""Proves from outside that the broker refuses what it must: by what is delivered, not by what it answers.
+
+Mosquitto acknowledges a forbidden subscription, and with 3.1.1 a forbidden message too.
+"""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from paho.mqtt.client import topic_matches_sub
+
+from claude_gauge.apps.broker.certificates import expires
+from claude_gauge.apps.broker.folder import BrokerFolder, Register
+from claude_gauge.apps.broker.probe import Probe, until
+from claude_gauge.apps.broker.roles import ROOT, Role, User, rules
+from claude_gauge.mqtt.endpoint import Endpoint
+
+SOON_DAYS = 30
+TOO_LARGE = 70_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried."""
+
+    ok: bool
+    text: str
+
+
+class Inspection:
+    """Everything that is tried on one broker."""
+
+    def __init__(self, house: BrokerFolder, host: str) -> None:
+        self._house = house
+        self._register: Register = house.register()
+        self._host = host
+        self._mark = f"check-{secrets.token_hex(4)}"
+        self._context = ssl.create_default_context(cafile=house.ca)
+
+    def run(self, now: datetime) -> Iterator[Finding]:
+        """Try it all."""
+        days = (expires((self._house.broker / "broker.crt").read_bytes()) - now).days
+        yield Finding(days > SOON_DAYS, f"certificate is good for {days} more days")
+        for endpoint in self._endpoints():
+            yield from self._door(endpoint)
+        visitors = {user: self._visitor(user) for user in self._known()}
+        try:
+            missing = [user.name for user, visitor in visitors.items() if not visitor.inside]
+            if missing:
+                advice = "has the broker read its files again?"
+                yield Finding(ok=False, text=f"not let in with their own password: {', '.join(missing)}; {advice}")
+                return
+            untried = [user.name for user in self._register.users.values() if user not in visitors]
+            if untried:
+                yield Finding(ok=True, text=f"not tried, their passwords are no longer here: {', '.join(untried)}")
+            yield from self._deliveries(visitors)
+            yield from self._oversize(visitors)
+        finally:
+            for visitor in visitors.values():
+                visitor.leave()
+
+    def _endpoints(self) -> list[Endpoint]:
+        plain, tls, websockets = self._register.ports
+        return [
+            Endpoint(self._host, tls, tls=True),
+            Endpoint(self._host, websockets, tls=True, websocket_path="/mqtt"),
+            Endpoint("127.0.0.1" if self._host == "localhost" else self._host, plain),
+        ]
+
+    def _known(self) -> list[User]:
+        return [user for user in self._register.users.values() if self._house.password_file(user.name).exists()]
+
+    def _visitor(self, user: User) -> Probe:
+        visitor = Probe(replace(self._endpoints()[0], user=user.name), self._context)
+        visitor.enter(self._house.password_file(user.name).read_text("utf-8").strip())
+        return visitor
+
+    def _door(self, endpoint: Endpoint) -> Iterator[Finding]:
+        """Try to get in without a name, and with a wrong password."""
+        kind = "websockets" if endpoint.websocket_path else "TLS" if endpoint.tls else "no TLS"
+        users = self._known()
+        tries: list[tuple[str, str | None, str | None]] = [("without a name", None, None)]
+        if users:
+            tries.append(("with a wrong password", users[0].name, secrets.token_hex(8)))
+        for what, name, password in tries:
+            visitor = Probe(replace(endpoint, user=name), self._context if endpoint.tls else None)
+            why = visitor.enter(password)
+            visitor.leave()
+            if why.startswith("refuses the connection"):
+                closed = kind == "no TLS" and self._host != "localhost"
+                yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there")
+                return
+            refused = "password" in why
+            yield Finding(refused, f"{endpoint.place} ({kind}): {what} {'refused' if refused else why or 'let in'}")
+
+    def _samples(self) -> list[str]:
+        """Topics that stand for all kinds, none of them anyone's real one."""
+        own = [f"{user.own}/{self._mark}" for user in self._known() if user.own]
+        discovery = self._register.discovery
+        foreign = [f"{ROOT}/{self._mark}/usage", f"{ROOT}/{self._mark}/status", f"{ROOT}/device/{self._mark}/update"]
+        return [
+            *own,
+            *foreign,
+            f"{discovery}/device/{self._mark}/config",
+            f"{discovery}/{self._mark}",
+            f"{self._mark}/x",
+        ]
+
+    def _deliveries(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
+        """Let everyone write everywhere and listen to everything, and compare with what the roles allow."""
+        discovery, samples = self._register.discovery, self._samples()
+        for visitor in visitors.values():
+            visitor.subscribe("#", f"{ROOT}/#", f"{discovery}/#", *samples)
+        expected: dict[User, set[tuple[str, bytes]]] = {user: set() for user in visitors}
+        for writer, visitor in visitors.items():
+            for topic in samples:
+                visitor.write(topic, writer.name.encode())
+                if may(writer, "write", topic, discovery):
+                    for reader in visitors:
+                        if may(reader, "read", topic, discovery):
+                            expected[reader].add((topic, writer.name.encode()))
+        heard = {user: visitor.heard for user, visitor in visitors.items()}
+        until(visitors.values(), lambda: all(expected[user] <= set(heard[user]) for user in visitors))
+        for reader, messages in heard.items():
+            yield self._compared(reader, {each for each in messages if self._mark in each[0]}, expected[reader])
+        for writer in visitors:
+            yield self._written(writer, heard, samples)
+        yield from self._unproven(visitors)
+
+    def _compared(self, reader: User, heard: set[tuple[str, bytes]], expected: set[tuple[str, bytes]]) -> Finding:
+        wrong, missing = heard - expected, expected - heard
+        who = f"{reader.name} ({reader.role})"
+        if wrong:
+            return Finding(ok=False, text=f"{who} was given {_list(topic for topic, _ in wrong)}")
+        if missing:
+            return Finding(ok=False, text=f"{who} was not given {_list(topic for topic, _ in missing)}")
+        return Finding(ok=True, text=f"{who} was given what it may read ({len(expected)}), and nothing else")
+
+    def _written(self, writer: User, heard: dict[User, list[tuple[str, bytes]]], samples: list[str]) -> Finding:
+        came = {topic for messages in heard.values() for topic, payload in messages if payload == writer.name.encode()}
+        forbidden = [topic for topic in samples if not may(writer, "write", topic, self._register.discovery)]
+        wrong = came & set(forbidden)
+        if wrong:
+            return Finding(ok=False, text=f"{writer.name} ({writer.role}) could write {_list(wrong)}")
+        return Finding(
+            ok=True, text=f"{writer.name} ({writer.role}) could write none of {len(forbidden)} topics of others"
+        )
+
+    def _unproven(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
+        if not any(user.role is Role.HOMEASSISTANT for user in visitors):
+            yield Finding(ok=True, text="nobody here reads discovery topics: writes to them were not proved")
+
+    def _oversize(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
+        writer = next((user for user in visitors if user.own), None)
+        if writer is None:
+            return
+        visitors[writer].write(f"{writer.own}/{self._mark}", bytes(TOO_LARGE))
+        refused = not visitors[writer].inside
+        yield Finding(refused, f"a message of {TOO_LARGE:,} bytes is {'refused' if refused else 'taken'}")
+
+
+def _list(topics: Iterator[str] | set[str]) -> str:
+    return ", ".join(sorted(topics))
+
+
+def may(user: User, access: str, topic: str, discovery: str) -> bool:
+    """Tell whether a user may `read` or `write` a topic."""
+    for rule in rules(user, discovery):
+        _, given, topic_filter = rule.split(" ")
+        if given in {access, "readwrite"} and topic_matches_sub(topic_filter, topic):
+            return True
+    return False

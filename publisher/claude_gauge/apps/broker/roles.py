@@ -1,0 +1,86 @@
+"""Who may do what on the broker: a user's role, and the ACL that follows from it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN
+
+ROOT = "claude-gauge"
+
+
+class Role(StrEnum):
+    """What a user is."""
+
+    PUBLISHER = "publisher"
+    FLEET = "fleet"
+    DEVICE = "device"
+    UPDATER = "updater"
+    HOMEASSISTANT = "homeassistant"
+    VIEWER = "viewer"
+
+
+MEANING = {
+    Role.PUBLISHER: "writes its own node's topics, reads all",
+    Role.FLEET: "writes claude-gauge/all, reads all",
+    Role.DEVICE: "reads usage and status, writes its own status",
+    Role.UPDATER: "sends firmware to devices",
+    Role.HOMEASSISTANT: "reads all, has the discovery topics",
+    Role.VIEWER: "reads all, writes nothing",
+}
+
+
+class User(BaseModel):
+    """A user of the broker; `node` is the node that a publisher writes, `announces` a device in Home Assistant."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NODE_PATTERN)
+    role: Role
+    node: str | None = Field(default=None, pattern=NODE_PATTERN)
+    announces: bool = False
+
+    @property
+    def own(self) -> str | None:
+        """The branch of topics that is this user's alone."""
+        match self.role:
+            case Role.PUBLISHER:
+                return f"{ROOT}/{self.node or self.name}"
+            case Role.FLEET:
+                return f"{ROOT}/{FLEET_NODE}"
+            case Role.DEVICE:
+                return f"{ROOT}/device/{self.name}"
+        return None
+
+
+def rules(user: User, discovery: str) -> list[str]:
+    """List the ACL lines of one user; what is not allowed here is refused."""
+    match user.role:
+        case Role.PUBLISHER | Role.FLEET:
+            node = str(user.own).rpartition("/")[2]
+            return [
+                f"topic readwrite {user.own}/#",
+                f"topic read {ROOT}/#",
+                f"topic readwrite {discovery}/device/claude_gauge_{node}/config",
+                f"topic read {discovery}/status",
+            ]
+        case Role.DEVICE:
+            config = f"topic write {discovery}/device/claude_gauge_device_{user.name}/config"
+            own = [f"topic read {ROOT}/+/usage", f"topic read {ROOT}/+/status", f"topic readwrite {user.own}/#"]
+            return own + [config] * user.announces
+        case Role.UPDATER:
+            return [f"topic read {ROOT}/device/#", f"topic write {ROOT}/device/+/update/#"]
+        case Role.HOMEASSISTANT:
+            return [f"topic read {ROOT}/#", f"topic readwrite {discovery}/#"]
+    return [f"topic read {ROOT}/#"]
+
+
+def acl(users: Iterable[User], discovery: str) -> str:
+    """Write the ACL of all users."""
+    lines = ["# Written by `claude-gauge broker`. What no line allows is refused."]
+    for user in users:
+        lines += ["", f"# {user.role}: {MEANING[user.role]}", f"user {user.name}", *rules(user, discovery)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""The command `calibrate`: proposes a ceiling and a redline from what was used so far."""

@@ -1,0 +1,107 @@
+"""Proposes the ceiling and the redline from what was used, and says why; pure."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import accumulate
+
+from claude_gauge.counting.blocks import Span
+from claude_gauge.counting.reading import Tach, Tokens
+from claude_gauge.hooks.limits import FIVE_HOURS_S
+from claude_gauge.sources.statusline.plan_figures import Seen
+
+LEAST_SHARE = 0.05  # the plan tells whole percents: smaller ones are too coarse to divide by
+GOOD_SHARE = 0.25  # where there are such, the smaller ones are left out
+LEAST_MINUTES = 30
+HOT_SHARE = 0.95
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A value for a setting, None where too little is known, and the reasons line by line."""
+
+    setting: str
+    value: int | None
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was used: responses in order of time, as (epoch seconds, tokens)."""
+
+    responses: Sequence[tuple[float, Tokens]]
+    _ats: list[float] = field(init=False)
+    _sums: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ats", [at for at, _ in self.responses])
+        object.__setattr__(self, "_sums", list(accumulate((tokens.total for _, tokens in self.responses), initial=0.0)))
+
+    def between(self, start: float, end: float) -> float:
+        """Sum all tokens after `start` up to `end`."""
+        return self._sums[bisect_right(self._ats, end)] - self._sums[bisect_left(self._ats, start)]
+
+    def minutes(self, tach: Tach) -> list[float]:
+        """List the tokens of each minute that had traffic, smallest first, in the kinds that the tach counts."""
+        minutes: defaultdict[int, float] = defaultdict(float)
+        for at, tokens in self.responses:
+            minutes[int(at // 60)] += tokens.counted(tach)
+        return sorted(value for value in minutes.values() if value > 0)
+
+
+def ceiling(past: Past, blocks: Sequence[Span], seen: Sequence[Seen], now: float) -> Proposal:
+    """Propose how many tokens fill the 5-hour window: by the plan's own percentages, else by the fullest block."""
+    told = [(each, past.between(each.resets_at - FIVE_HOURS_S, each.at)) for each in seen if each.share >= LEAST_SHARE]
+    told = [(each, tokens) for each, tokens in told if tokens > 0]
+    if told:
+        return _by_plan([(each, tokens) for each, tokens in told if each.share >= GOOD_SHARE] or told)
+    reasons = ["No plan percentage was seen beside its tokens (`claude-gauge setup` lets the statusline tell them)."]
+    finished = sorted((span for span in blocks if now - span.start >= FIVE_HOURS_S), key=lambda span: span.tokens)
+    if not finished:
+        return Proposal("ceiling_5h", None, (*reasons, "No finished 5-hour block in the history either."))
+    fullest = finished[-1]
+    reasons.append(f"The fullest of {len(finished)} finished 5-hour blocks had {fullest.tokens:,} tokens,")
+    reasons.append(f"from {_when(fullest.start)} on. The gauge then reads full at your busiest: no limit of the plan.")
+    return Proposal("ceiling_5h", round_up(fullest.tokens), tuple(reasons))
+
+
+def _by_plan(told: Sequence[tuple[Seen, float]]) -> Proposal:
+    full = [tokens / each.share for each, tokens in told]
+    reasons = [f"Plan percentages that the statusline told, and the tokens of their windows here ({len(told)}):"]
+    for (each, tokens), whole in list(zip(told, full, strict=True))[-SHOWN:]:
+        reset = _when(each.resets_at)
+        reasons.append(f"  window to {reset}: {each.share:.0%} at {tokens:,.0f} tokens, so full at {whole:,.0f}")
+    if len(full) > 1:
+        reasons.append(f"The middle one counts; they run from {min(full):,.0f} to {max(full):,.0f}.")
+    reasons.append("The plan weighs models and kinds of tokens differently, and other machines' use is not in here.")
+    return Proposal("ceiling_5h", round_up(statistics.median(full)), tuple(reasons))
+
+
+def redline(past: Past, tach: Tach) -> Proposal:
+    """Propose the rate above which HOT lights: only one busy minute in twenty is above it."""
+    minutes = past.minutes(tach)
+    if len(minutes) < LEAST_MINUTES:
+        return Proposal("redline", None, (f"Only {len(minutes)} minutes with traffic: {LEAST_MINUTES} are needed.",))
+    high = minutes[math.ceil(HOT_SHARE * len(minutes)) - 1]
+    spread = (
+        f"{len(minutes):,} minutes with traffic (tach = {tach}), in tokens/min: the middle one "
+        f"{statistics.median(minutes):,.0f}, {HOT_SHARE:.0%} up to {high:,.0f}, the highest {minutes[-1]:,.0f}."
+    )
+    return Proposal("redline", round_up(high), (spread, "HOT then lights in one busy minute of twenty."))
+
+
+def round_up(value: float) -> int:
+    """Round up to two digits: more would pretend to more than is known."""
+    digit: int = 10 ** max(0, math.floor(math.log10(max(1.0, value))) - 1)
+    return math.ceil(value / digit) * digit
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")

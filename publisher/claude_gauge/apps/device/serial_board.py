@@ -1,0 +1,176 @@
+"""The board at the other end of a USB cable, spoken to by `mpremote`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from claude_gauge.apps.device.build import EXTRA
+from claude_gauge.errors import GaugeError
+
+PATIENCE_S = 30
+ANSWER_S = 12  # for a board that has MicroPython to say so
+COPY_S = 300
+BAUD = 115_200
+# Run on the board. Nothing is imported that a stock MicroPython lacks.
+ASK = """
+import sys, json
+try:
+    with open("config.json") as file:
+        config = json.load(file)
+except (OSError, ValueError):
+    config = {}
+told = sys.implementation
+print("@@" + json.dumps([told[0], list(told[1])[:3], getattr(told, "_mpy", 0), sys.platform, config]))
+"""
+CLEAR = """
+import os
+def clear(folder):
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        path = folder + "/" + name
+        try:
+            os.remove(path)
+        except OSError:
+            clear(path)
+    os.rmdir(folder)
+for folder in ("gauge", "slot-a", "slot-b"):
+    clear(folder)
+"""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a board says of itself."""
+
+    version: tuple[int, ...]
+    bytecode: int
+    platform: str
+    config: dict[str, Any]
+
+
+class SerialBoard:
+    """A serial port with a board behind it."""
+
+    def __init__(self, port: str | None) -> None:
+        _need("mpremote")
+        self.port = port or only_port()
+
+    def about(self) -> About:
+        """Ask what the board is; raises GaugeError where no MicroPython answers."""
+        said = self._mpremote("exec", ASK, patience_s=ANSWER_S)
+        line = next((line for line in said.splitlines() if line.startswith("@@")), "@@[]")
+        try:
+            name, version, mpy, platform, config = json.loads(line[2:])
+        except ValueError:
+            raise GaugeError(f"port {self.port}: the board's answer makes no sense: {said.strip()[:80]!r}") from None
+        if name != "micropython":
+            raise GaugeError(f"port {self.port}: {name} answers, not MicroPython")
+        return About(tuple(version), mpy & 0xFF, platform, config)
+
+    def execute(self, code: str) -> str:
+        """Run code on the board and return what it printed."""
+        return self._mpremote("exec", code)
+
+    def copy(self, folder: Path) -> None:
+        """Copy all that is in a folder to the board's root."""
+        names = sorted(str(path) for path in folder.iterdir())
+        self._mpremote("fs", "cp", "-r", *names, ":", patience_s=COPY_S)
+
+    def reset(self) -> None:
+        """Start the board anew."""
+        self._mpremote("reset")
+
+    def follow(self, code: str) -> Iterator[str]:
+        """Run code on the board and yield its lines as they come."""
+        command = [*self._command(), "exec", code]
+        with subprocess.Popen(  # noqa: S603 - our own program
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            for line in process.stdout or ():
+                yield line.rstrip()
+        if process.returncode:
+            raise GaugeError(f"port {self.port}: the board broke off; what it said stands above")
+
+    def listen(self) -> Iterator[str]:
+        """Yield the lines that the running firmware prints, for ever."""
+        import serial  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with mpremote
+
+        try:
+            with serial.Serial(self.port, BAUD, timeout=1) as wire:
+                while True:
+                    line = wire.readline()
+                    if line:
+                        yield line.decode("utf-8", "replace").rstrip()
+        except serial.SerialException as error:
+            raise GaugeError(f"port {self.port}: {error}; is the cable in, and nothing else using it?") from None
+
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "mpremote", "connect", self.port]
+
+    def _mpremote(self, *arguments: str, patience_s: float = PATIENCE_S) -> str:
+        try:
+            done = subprocess.run(  # noqa: S603 - our own program
+                [*self._command(), *arguments], capture_output=True, text=True, timeout=patience_s, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise GaugeError(f"port {self.port}: {_blank(self.port)}") from None
+        if done.returncode == 0:
+            return done.stdout
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
+        if "raw repl" in said[-1].lower():
+            raise GaugeError(f"port {self.port}: {_blank(self.port)}")
+        raise GaugeError(f"port {self.port}: {said[-1].removeprefix('mpremote: ')}")
+
+
+def only_port() -> str:
+    """Return the one USB serial port there is; raises GaugeError naming all where there are none or several."""
+    from serial.tools import list_ports  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+
+    found = sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    if len(found) == 1:
+        return str(found[0])
+    raise GaugeError(f"name the board's port with --port; USB serial ports here: {', '.join(found) or 'none'}")
+
+
+CHIPS = {  # by chip: name of the download, and where it goes
+    "ESP32": ("ESP32_GENERIC", "0x1000"),
+    "ESP32-S2": ("ESP32_GENERIC_S2", "0x1000"),
+    "ESP32-S3": ("ESP32_GENERIC_S3", "0"),
+    "ESP32-C3": ("ESP32_GENERIC_C3", "0"),
+    "ESP32-C6": ("ESP32_GENERIC_C6", "0"),
+}
+
+
+def _blank(port: str) -> str:
+    name, offset = CHIPS.get(chip(port), ("ESP32_GENERIC", "0x1000"))
+    return (
+        f"no MicroPython answers; download {name} from https://micropython.org/download/{name}/ and run "
+        f"`esptool --port {port} erase-flash` and `esptool --port {port} write-flash {offset} FILE.bin`"
+    )
+
+
+def chip(port: str) -> str:
+    """Return which chip is on a port, asked through its boot loader; empty where none answers."""
+    command = [sys.executable, "-m", "esptool", "--port", port, "--connect-attempts", "2", "chip-id"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired:
+        return ""
+    line = next((line for line in done.stdout.splitlines() if line.lower().startswith("chip type")), "")
+    return next((kind for kind in sorted(CHIPS, key=len, reverse=True) if kind in line), "")
+
+
+def _need(module: str) -> None:
+    from importlib.util import find_spec  # noqa: PLC0415 - of use here alone
+
+    if find_spec(module) is None:
+        raise GaugeError(f"{module} is missing; install the extra: {EXTRA}")

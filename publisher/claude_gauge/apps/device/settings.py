@@ -1,0 +1,71 @@
+"""The board's config.json, from the publisher's own settings: nothing has to be typed twice."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from claude_gauge.config import Settings
+from claude_gauge.contract.scales import gauges
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.endpoint import parse, url_of
+
+CA_FILE = "broker-ca.der"
+
+
+def device_settings(settings: Settings, *, host: str | None = None, node: str | None = None) -> dict[str, Any]:
+    """Return what the board must know of broker, node and scale; `host` is where it reaches the broker."""
+    endpoint = parse(url_of(settings))
+    if endpoint.websocket_path is not None:
+        raise GaugeError(f"broker {settings.broker}: the board speaks plain MQTT or MQTT over TLS, not websockets")
+    if endpoint.tls and settings.broker_ca is None:
+        raise GaugeError("broker with TLS: the board needs the CA certificate that signed it; give --broker-ca")
+    if settings.broker_cert is not None:
+        raise GaugeError("broker_cert: the board has no client certificate; give it a user and a password instead")
+    return {
+        "node": node or settings.node,
+        "broker": {
+            "host": host or endpoint.host,
+            "port": endpoint.port,
+            "user": endpoint.user or "",
+            "password": settings.password or "",
+            "ca": CA_FILE if endpoint.tls else "",
+        },
+        "tach_high": gauges(settings.redline)[1].high,
+        "discovery": "" if settings.discovery == "off" else settings.discovery,
+        "utc_offset_min": time.localtime().tm_gmtoff // 60,
+    }
+
+
+def seen_from_the_network(host: str) -> str:
+    """Return a name for the broker that works on a board too: this machine's address in place of its loopback."""
+    if not _loopback(host):
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which of our addresses would be used
+            found = str(probe.getsockname()[0])
+        except OSError:
+            found = host
+    if _loopback(found):
+        raise GaugeError(f"broker {host} is this machine alone, and it has no network; name the broker by --host")
+    return found
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay new settings over those that a board has already: pins and calibration stay."""
+    result = dict(old)
+    for name, value in new.items():
+        before = old.get(name)
+        result[name] = merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
+    return result

@@ -1,0 +1,126 @@
+"""`claude-gauge sim`: the firmware on a virtual board, drawn in the terminal or told in lines."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from claude_gauge.apps.device.settings import CA_FILE, device_settings
+from claude_gauge.apps.device.virtual_board import VirtualBoard
+from claude_gauge.apps.terminal.app import QUIT, Watch
+from claude_gauge.apps.terminal.picture import Look, draw
+from claude_gauge.apps.terminal.screen import Screen
+from claude_gauge.config import Settings
+from claude_gauge.contract.scales import LAMPS, gauges
+from claude_gauge.errors import GaugeError
+
+FRAME_S = 0.05
+SETTLED_S = 0.25  # needles that stood still for so long are told in a line
+BELOW_ZERO = -0.01
+DARK = "000000"
+
+
+def interpreter(*, micropython: bool) -> list[str]:
+    """Return the command that runs the firmware; raises GaugeError where MicroPython is wanted and missing."""
+    if not micropython:
+        return [sys.executable]
+    found = shutil.which("micropython")
+    if found is None:
+        raise GaugeError("no micropython on the PATH; install its unix port (Debian 13: apt install micropython)")
+    return [found]
+
+
+@contextmanager
+def virtual_board(
+    settings: Settings, command: list[str], trace: Path | None, on_log: Callable[[str], None]
+) -> Iterator[VirtualBoard]:
+    """Run the firmware against the settings' broker, in a folder that is gone afterwards."""
+    own = {"id": "sim" + secrets.token_hex(4), "discovery": "", "ntp": ""}
+    try:
+        file = trace.open("w", encoding="utf-8", buffering=1) if trace else None
+    except OSError as error:
+        raise GaugeError(f"--trace {trace}: {error.strerror}; name a file that can be written") from None
+    with tempfile.TemporaryDirectory(prefix="claude-gauge-sim-") as folder:
+        flash = Path(folder)
+        if settings.broker_ca:
+            (flash / CA_FILE).write_bytes(ca_as_der(settings.broker_ca))
+        board = VirtualBoard(flash, {**device_settings(settings), **own}, command, trace=file, on_log=on_log)
+        try:
+            yield board.start()
+        finally:
+            board.stop()
+            if file:
+                file.close()
+
+
+def ca_as_der(path: Path) -> bytes:
+    """Return a CA certificate in the form that a board reads."""
+    try:
+        return ssl.PEM_cert_to_DER_cert(path.expanduser().read_text("ascii").strip())
+    except (OSError, ValueError) as error:
+        raise GaugeError(f"broker_ca: {path} is no readable PEM certificate ({error.__class__.__name__})") from None
+
+
+def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: Callable[[str], None]) -> None:
+    """Tell in lines what the firmware says and what the cluster shows, until interrupted."""
+    with virtual_board(settings, command, trace, say) as board:
+        told: tuple[object, ...] = ()
+        seen: tuple[object, ...] = ()
+        since = time.monotonic()
+        while board.running:
+            shown = (tuple(board.shares()), board.lamps if board.lamps[4] == DARK else board.lamps[:4])
+            if shown != seen:
+                seen, since = shown, time.monotonic()
+            elif seen != told and time.monotonic() - since > SETTLED_S:
+                told = seen
+                say(describe(board.shares(), board.lamps))
+            time.sleep(FRAME_S)
+    raise GaugeError("the firmware ended; what it said stands above")
+
+
+def describe(shares: list[float], lamps: tuple[str, ...]) -> str:
+    """Put the cluster into one line."""
+    names = [gauge.label for gauge in gauges(1)]
+    needles = [f"{name} {_position(share)}" for name, share in zip(names, shares, strict=True)]
+    lit = [f"{lamp.name} #{colour}" for lamp, colour in zip(LAMPS, lamps, strict=True) if colour != DARK]
+    return "cluster: " + ", ".join(needles) + "; lamps: " + (", ".join(lit) or "none")
+
+
+def _position(share: float) -> str:
+    return "rest" if share < BELOW_ZERO else f"{share:.0%}"
+
+
+def sim_picture(settings: Settings, command: list[str], trace: Path | None, look: Look) -> None:
+    """Draw the cluster with the firmware's own needles until `q`."""
+    said: list[str] = [""]
+    watch = Watch(settings)
+    watch.link.start()
+    try:
+        with (
+            virtual_board(settings, command, trace, lambda line: said.__setitem__(0, line)) as board,
+            Screen() as screen,
+        ):
+            watch.changed = screen.ring
+            keys = ""
+            while board.running and not (any(key in QUIT for key in keys) and not keys.startswith("\x1b")):
+                columns, rows = screen.size
+                scene = replace(watch.scene(time.time()), needles=board.shares(), footer=_footer(board, said[0]))
+                screen.show(draw(scene, replace(look, columns=columns, rows=rows)))
+                keys = screen.wait(FRAME_S)
+            if not board.running:
+                raise GaugeError(f"the firmware ended: {said[0]}")
+    finally:
+        watch.link.stop()
+
+
+def _footer(board: VirtualBoard, said: str) -> str:
+    faults = f"{len(board.faults)} faults" if board.faults else "no faults"
+    return f"q quits; firmware: {len(board.pulses)} pulses, {faults}; {said}"

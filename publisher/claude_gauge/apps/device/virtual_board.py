@@ -1,0 +1,155 @@
+"""The very firmware that a board runs, in a process of its own, on virtual hardware."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from claude_gauge.apps.device.files import folder
+from claude_gauge.apps.device.trace import Cluster, Pulse
+from claude_gauge.errors import GaugeError
+
+RESET = 3  # the exit code of a virtual board that starts anew
+
+
+class VirtualBoard:
+    """A virtual board; `interpreter` runs its files: this Python, or MicroPython."""
+
+    def __init__(
+        self,
+        flash: Path,
+        settings: Mapping[str, Any],
+        interpreter: Sequence[str] = (sys.executable,),
+        *,
+        trace: TextIO | None = None,
+        on_log: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        flash.mkdir(parents=True, exist_ok=True)
+        config = flash / "config.json"
+        config.touch(mode=0o600)  # it may hold the broker's password
+        config.write_text(json.dumps(settings))
+        self.flash = flash
+        self.log: list[str] = []
+        self.pulses: list[Pulse] = []
+        self.starts = 0
+        self.changed = threading.Condition()
+        self._cluster = Cluster()
+        self._interpreter = interpreter
+        self._trace, self._on_log = trace, on_log
+        self._process: subprocess.Popen[str] | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="virtual board", daemon=True)
+        if trace:
+            trace.write("time_us,needle,direction,position\n")
+
+    def start(self) -> Self:
+        """Switch the power on."""
+        self._spawn()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Switch the power off."""
+        self._stopping = True
+        if self._process:
+            self._process.kill()
+            self._thread.join(10)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The interpreter's process."""
+        if self._process is None:
+            raise GaugeError("the virtual board was not started")
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the firmware runs."""
+        return self._thread.is_alive()
+
+    @property
+    def lamps(self) -> tuple[str, ...]:
+        """The lamps' colours, RRGGBB."""
+        return self._cluster.lamps
+
+    @property
+    def faults(self) -> list[str]:
+        """What real hardware would not have forgiven."""
+        return self._cluster.faults
+
+    @property
+    def clock(self) -> tuple[int, ...]:
+        """What the board's clock was set to: year, month, day, hour, minute, second; empty where it never was."""
+        return self._cluster.clock
+
+    @property
+    def heap(self) -> list[int]:
+        """The bytes that the firmware held, every five seconds."""
+        return self._cluster.heap
+
+    @property
+    def duties(self) -> dict[int, int]:
+        """The duty cycles by pin."""
+        return self._cluster.duties
+
+    def shares(self) -> list[float]:
+        """Where the needles are just now, as shares of their scales."""
+        with self.changed:
+            return self._cluster.shares(time.time_ns() // 1000)
+
+    def wait(self, probe: Callable[[], bool], deadline_s: float = 30) -> bool:
+        """Wait until something holds; tells whether it came to hold."""
+        end = time.monotonic() + deadline_s
+        while not probe():
+            if time.monotonic() > end:
+                return False
+            with self.changed:
+                self.changed.wait(0.05)
+        return True
+
+    def _spawn(self) -> None:
+        self.starts += 1
+        command = [*self._interpreter, str(folder() / "virtual" / "run.py"), str(self.flash)]
+        self._process = subprocess.Popen(  # noqa: S603 - the interpreter that the person chose
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        )
+
+    def _run(self) -> None:
+        while True:
+            with self.process as process:
+                for line in process.stdout or ():
+                    self._take(line.rstrip("\n"))
+            if self._stopping or self.process.returncode != RESET:
+                return
+            self._spawn()
+
+    def _take(self, line: str) -> None:
+        with self.changed:
+            if line.startswith("@"):
+                pulses = list(self._cluster.take(line))
+                self.pulses += pulses
+                if self._trace:
+                    self._trace.writelines(f"{p.time_us},{p.needle},{p.way},{p.position}\n" for p in pulses)
+            else:
+                self.log.append(line)
+                self._on_log(line)
+            self.changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,1 @@
+"""The command `discovery`: what Home Assistant holds of us, and its removal."""

@@ -1,0 +1,120 @@
+"""`claude-gauge watch`: one node's topics, drawn as they change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from claude_gauge.apps.terminal.picture import Look, Scene, draw
+from claude_gauge.apps.terminal.screen import Screen
+from claude_gauge.config import Settings
+from claude_gauge.contract.history import History
+from claude_gauge.contract.needle import Needle
+from claude_gauge.contract.usage import usage_topic
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.node_reader import NodeReader
+
+CONNECT_S = 5.0
+RETAINED_S = 1.0  # a broker sends what is retained at once
+SPAN = "last 10 min"
+FRAME_S, REST_S = 0.05, 1.0
+FOOTER = "q quits"
+QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
+
+
+class Watch:
+    """A node and its last minutes; news come on the link's thread, the rest is asked on the main one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self._strip = History(slices=120, slice_s=5)
+        self._lock = threading.Lock()
+        self._name = settings.node
+        self.node = NodeReader(settings, self._news)
+        self.link = self.node.link
+
+    def scene(self, now: float) -> Scene:
+        """Return what is to be shown just now."""
+        usage, stale = self.node.known(now)
+        if not self.link.connected:
+            stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
+        with self._lock:
+            return Scene(usage, stale, now, self._name, self._strip.last(now), SPAN)
+
+    def _news(self) -> None:
+        now = time.time()
+        usage, stale = self.node.known(now)
+        if usage is not None and not stale:
+            with self._lock:
+                self._strip.add(now, usage.rate_1m, usage.window_5h_pct)
+        self.changed()
+
+
+def look_of(settings: Settings, environ: Mapping[str, str], *, ascii_only: bool, tty: bool, utf8: bool) -> Look:
+    """Choose how to draw by what the terminal can show: NO_COLOR, a dumb terminal, a pipe, a locale without Unicode."""
+    dumb = environ.get("TERM") == "dumb"
+    return Look(
+        colour=tty and not environ.get("NO_COLOR") and not dumb,
+        ascii_only=ascii_only or dumb or not utf8,
+        redline=settings.redline,
+        cache_floor=settings.cache_floor,
+    )
+
+
+def watch_once(settings: Settings, look: Look) -> str:
+    """Return one picture of what the topic holds; raises GaugeError where nobody published anything."""
+    watch = Watch(settings)
+    watch.link.start()
+    try:
+        if not watch.link.wait_connected(CONNECT_S):
+            raise GaugeError(watch.link.trouble or f"broker {watch.link.endpoint.place} does not answer")
+        if not watch.node.arrived.wait(RETAINED_S):
+            where = f"{usage_topic(settings.node)} on {watch.link.endpoint.place}"
+            raise GaugeError(f"nothing at {where}; start `claude-gauge publish`, or name another --node")
+        return draw(watch.scene(time.time()), look)
+    finally:
+        watch.link.stop()
+
+
+def watch_live(settings: Settings, look: Look, footer: Callable[[], str] = lambda: FOOTER) -> None:
+    """Draw until `q`; `footer` is asked for the last line of each picture."""
+    watch = Watch(settings)
+    watch.link.start()
+    try:
+        with Screen() as screen:
+            _show(watch, screen, look, footer)
+    finally:
+        watch.link.stop()
+
+
+def _show(watch: Watch, screen: Screen, look: Look, footer: Callable[[], str]) -> None:
+    watch.changed = screen.ring
+    needles = [Needle() for _ in look.faces]
+    drawn = ""
+    before = time.monotonic()
+    wait = 0.0
+    while not _quits(screen.wait(wait)):
+        now = time.monotonic()
+        elapsed, before = now - before, now
+        columns, rows = screen.size
+        scene = replace(watch.scene(time.time()), footer=footer())
+        picture, moving = _frame(scene, needles, replace(look, columns=columns, rows=rows), elapsed)
+        if picture != drawn or screen.taken_again:
+            screen.taken_again = False
+            screen.show(picture)
+            drawn = picture
+        wait = FRAME_S if moving else REST_S
+
+
+def _quits(keys: str) -> bool:
+    return not keys.startswith("\x1b") and any(key in QUIT for key in keys)
+
+
+def _frame(scene: Scene, needles: list[Needle], look: Look, elapsed_s: float) -> tuple[str, bool]:
+    """Draw one frame and tell whether a needle still moves."""
+    for needle, gauge in zip(needles, look.faces, strict=True):
+        needle.point(None if scene.dark or scene.usage is None else gauge.of(scene.usage))
+    moving = [needle.advance(min(elapsed_s, 2 * FRAME_S) * 1e6) for needle in needles]
+    return draw(replace(scene, needles=[needle.share for needle in needles]), look), any(moving)

@@ -1,0 +1,35 @@
+"""Log lines on stderr: state changes as text or as JSON, one per line; stdout is for data."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Literal
+
+from claude_gauge.contract.usage import stamp
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "at": stamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def to_stderr(log_format: Literal["text", "json"], *, level: str = "INFO") -> None:
+    """Send the package's log lines to stderr, from `level` up (DEBUG shows each value)."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    # What watchdog warns of, the watch says in our words; it must hear of it itself, so the logger stays open.
+    handler.addFilter(lambda record: not record.name.startswith("watchdog") or record.levelno >= logging.ERROR)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("claude_gauge").setLevel(level)

@@ -1,0 +1,73 @@
+"""What a reader of the topics knows of one node: its newest payload, and whether that can still be believed."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from claude_gauge.contract.usage import HEARTBEAT_S, MISSED_HEARTBEATS, OFFLINE, Usage
+
+SILENCE_S = MISSED_HEARTBEATS * HEARTBEAT_S
+CLOCK_S = 1.0  # what a clock may be corrected by in passing
+
+
+def read(payload: bytes) -> Usage | None:
+    """Read a payload as every reader must: unknown fields ignored; None for anything that is no payload."""
+    try:
+        found = json.loads(payload)
+        known = {name: value for name, value in found.items() if name in Usage.model_fields}
+        return Usage.model_validate(known)
+    except (ValueError, AttributeError, RecursionError, ValidationError):
+        return None
+
+
+def seconds(text: str | None) -> float | None:
+    """Turn one of the contract's stamps into epoch seconds; None where there is none or it is no stamp."""
+    try:
+        return datetime.fromisoformat(text or "").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+class Freshness:
+    """The newest payload and status of a node; times are arguments, in epoch seconds."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.status = ""
+        self._live = (0.0, 0.0)
+
+    def payload(self, payload: bytes, now: float, *, retained: bool) -> bool:
+        """Take a payload; tell whether it was one.
+
+        A retained payload may have lain at the broker for days: its own stamp must vouch for it.
+        """
+        usage = read(payload)
+        if usage is not None:
+            self.take(usage, now, retained=retained)
+        return usage is not None
+
+    def take(self, usage: Usage, now: float, *, retained: bool) -> None:
+        """Take a payload that was read already."""
+        self.usage = usage
+        made = seconds(usage.updated_at)
+        if not retained:
+            self._live = (now, now + SILENCE_S)
+        elif made is not None and abs(now - made) <= SILENCE_S:
+            self._live = (now, min(now, made) + SILENCE_S)
+        else:
+            self._live = (0.0, 0.0)
+
+    def stale(self, now: float) -> str:
+        """Say why what is known can't be believed, or "" while it can."""
+        if self.status == OFFLINE:
+            return "publisher offline"
+        if self.usage is None:
+            return "nothing heard yet"
+        came, until = self._live
+        # A clock that was set back knows nothing of the payload's age: the next heartbeat mends it.
+        if came - CLOCK_S <= now < until:
+            return ""
+        return f"no heartbeat since {self.usage.updated_at[:19].replace('T', ' ')} UTC"

@@ -1,0 +1,1 @@
+"""The broker that the publisher starts itself where none answers."""

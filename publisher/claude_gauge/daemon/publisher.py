@@ -1,0 +1,102 @@
+"""The loop: what the source knows -> `derive` -> everyone who shows it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from claude_gauge.contract.pace import Pace
+from claude_gauge.contract.usage import Usage
+from claude_gauge.counting.derive import Limits, derive
+from claude_gauge.counting.reading import Reading, Source
+
+_log = logging.getLogger(__name__)
+
+Outlet = Callable[[Usage, bytes], None]
+
+
+class Publisher:
+    """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds."""
+
+    def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
+        self,
+        source: Source,
+        limits: Limits,
+        outlets: Sequence[Outlet],
+        *,
+        node: str,
+        account: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._limits = limits
+        self._outlets = list(outlets)
+        self._node, self._account = node, account
+        self._clock = clock
+        self._pace = Pace()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self.latest: Usage | None = None
+
+    def run(self) -> None:
+        """Publish until `stop`; the source is started and stopped with it."""
+        self._source.start(self._wake.set)
+        try:
+            while not self._stopping.is_set():
+                wait = self._turn()
+                if self._wake.wait(wait):
+                    # A burst is one change: look again when the next payload may go out, not at every line.
+                    self._stopping.wait(self._pace.gap(time.monotonic()))
+                self._wake.clear()
+        finally:
+            self._source.stop()
+
+    def stop(self) -> None:
+        """End `run` soon; safe in a signal handler."""
+        self._stopping.set()
+        self._wake.set()
+
+    def compute(self) -> Usage:
+        """Derive the present payload, without sending it."""
+        return self._derive(self._source.read(self._clock()))
+
+    def _derive(self, reading: Reading) -> Usage:
+        return derive(
+            reading, self._limits, self._clock(), node=self._node, account=self._account, previous=self.latest
+        )
+
+    def _turn(self) -> float:
+        """Send what is due; return how many seconds may pass until the next look."""
+        reading = self._source.read(self._clock())
+        usage = self._derive(reading)
+        steady = time.monotonic()
+        if self._pace.wants(usage, steady):
+            self._tell_changes(usage)
+            self.latest = usage
+            payload = usage.to_json()
+            _log.debug("%s", payload)
+            for outlet in self._outlets:
+                outlet(usage, payload)
+            self._pace.sent(usage, steady)
+        return min(self._pace.wait(usage, steady), self._until_change(reading))
+
+    def _until_change(self, reading: Reading) -> float:
+        """Seconds until the figures change by the passing of time alone."""
+        now = self._clock()
+        times = [self._source.due(now)]
+        if reading.traffic and reading.traffic.newest_at is not None:
+            times.append(reading.traffic.newest_at + self._limits.stall_s)
+        times += [window.resets_at for window in (reading.plan_5h, reading.plan_7d) if window]
+        # A little late, so that what is due has happened when we look.
+        return min((time + 0.002 - now for time in times if time is not None and time > now), default=float("inf"))
+
+    def _tell_changes(self, usage: Usage) -> None:
+        before = self.latest.sources if self.latest else {}
+        for name, part in usage.sources.items():
+            was_ok = name not in before or before[name].ok
+            if part.ok and not was_ok:
+                _log.info("%s from %s: healthy again", name, part.source)
+            elif not part.ok and (was_ok or part.why != before[name].why):
+                _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")

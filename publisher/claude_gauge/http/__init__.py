@@ -1,1 +1,0 @@
-"""The HTTP shim: the newest payload's bytes at /usage, pushed at /events, and the web cluster at /."""

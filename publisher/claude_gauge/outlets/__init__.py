@@ -1,0 +1,1 @@
+"""Where payloads go: the web, Home Assistant, alerts."""

@@ -1,0 +1,1 @@
+"""Alerts: one message per window when the fuel gauge passes a threshold."""

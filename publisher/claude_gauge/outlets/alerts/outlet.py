@@ -1,0 +1,89 @@
+"""The publisher's outlet for alerts: decides at once, tells from a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import ALERT_EVENT, Usage, alert_topic, stamp
+from claude_gauge.mqtt.link import Link
+from claude_gauge.outlets.alerts.decide import Alert, decide
+from claude_gauge.outlets.alerts.memory import Memory
+from claude_gauge.outlets.alerts.notify import notify, run, split
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+BROKER_S = 600.0  # later than this an alert is no news
+
+
+class Alerts:
+    """Call it with each payload; a slow command or an absent broker never holds the publisher up."""
+
+    def __init__(self, settings: Settings, link: Link, *, clock: Callable[[], float] = time.time) -> None:
+        self._thresholds, self._command = settings.alerts, split(settings.alert_command)
+        self._memory = Memory(settings.state_dir, settings.node)
+        self._fired = self._memory.load() if self._thresholds else None
+        self._topic, self._link, self._clock = alert_topic(settings.node), link, clock
+        self._alerts: queue.SimpleQueue[Alert | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, usage: Usage, _payload: bytes) -> None:
+        """Take a payload; tell an alert if it passed a threshold for the first time in its window."""
+        if not self._thresholds:
+            return
+        alert, fired = decide(usage, self._thresholds, self._fired, self._clock())
+        if fired is not None and fired != self._fired:
+            self._memory.save(fired)  # before it is told: a crash between must not tell it twice
+        self._fired = fired
+        if alert is not None:
+            log.info("alert: %s", alert.text)
+            self._thread = self._thread or self._start()
+            self._alerts.put(alert)
+
+    def stop(self) -> None:
+        """End the thread; what is being told is not waited for."""
+        self._stopping.set()
+        self._alerts.put(None)
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._tell, name="alerts", daemon=True)
+        thread.start()
+        return thread
+
+    def _tell(self) -> None:
+        while (alert := self._alerts.get()) is not None:
+            threading.Thread(target=self._say, args=(alert,), name="alert", daemon=True).start()
+            notify(alert)
+            run(self._command, alert)
+
+    def _say(self, alert: Alert) -> None:
+        """Say it on the topic, once, as soon as there is a broker: not retained, for it is an event."""
+        payload = to_json(alert)
+        end = time.monotonic() + BROKER_S
+        while not self._link.send(self._topic, payload, qos=1) and time.monotonic() < end:
+            if self._stopping.wait(RETRY_S):
+                return
+
+
+def to_json(alert: Alert) -> bytes:
+    """Write an alert as its topic carries it."""
+    usage = alert.usage
+    return json.dumps(
+        {
+            "event_type": ALERT_EVENT,
+            "threshold": alert.threshold,
+            "window_5h_pct": usage.window_5h_pct,
+            "window_5h_resets_at": usage.window_5h_resets_at,
+            "minutes_to_limit": usage.minutes_to_limit,
+            "text": alert.text,
+            "node": usage.node,
+            "at": stamp(alert.at),
+        }
+    ).encode()

@@ -1,0 +1,50 @@
+"""Tells Home Assistant of this node: at the start, after a broker loss, and whenever Home Assistant is born again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic
+from claude_gauge.mqtt.link import Link
+from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
+
+log = logging.getLogger(__name__)
+
+OFF = "off"
+
+
+class HomeAssistant:
+    """Keeps one node's device discovery on the broker; `discovery = off` makes it silent."""
+
+    def __init__(self, link: Link, settings: Settings, node: str | None = None) -> None:
+        self._link = link
+        self._prefix = settings.discovery
+        self._node = node or settings.node
+        self._fleet = False
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Announce the device and listen for what makes it announce again; call it before the link starts."""
+        if self._prefix == OFF:
+            return
+        self._announce()
+        self._link.listen(f"{self._prefix}/status", self._born)
+        if self._node != FLEET_NODE:
+            self._link.listen(status_topic(FLEET_NODE), self._fleet_seen)
+
+    def _born(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
+        if payload.decode(errors="replace") == ONLINE:
+            log.info("Home Assistant is up: announcing %s to it", self._node)
+            self._announce()
+
+    def _fleet_seen(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
+        seen = bool(payload)  # online or offline: there is a fleet; cleared: there is none any more
+        with self._lock:
+            news, self._fleet = seen != self._fleet, seen
+        if news:
+            self._announce()
+
+    def _announce(self) -> None:
+        self._link.announce(discovery_topic(self._prefix, self._node), discovery(self._node, fleet=self._fleet))

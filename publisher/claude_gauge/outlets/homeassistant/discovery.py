@@ -1,0 +1,140 @@
+"""What Home Assistant is told of a node: one device, with an entity per field of the contract.
+
+Names, units and types are asked of `Usage`'s own schema, so that the two cannot drift. Home Assistant
+rejects the whole device for one unknown key at the top, and puts the device's name before each entity's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from claude_gauge import __version__
+from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, Usage, alert_topic, status_topic, usage_topic
+from claude_gauge.outlets.homeassistant.template import template
+
+Schema = Mapping[str, Any]
+Entity = dict[str, Any]
+
+SELF = frozenset({"node", "schema_version"})  # the device itself tells these
+FLEET_ONLY = frozenset({"hot_node"})
+DIAGNOSTICS = frozenset({"account", "fuel_source", "sources", "updated_at"})
+PROBLEMS = frozenset({"limit_before_reset", "sources", "stall", "warn"})
+ICONS = {
+    "rate_1m": "mdi:speedometer",
+    "window_5h_tokens": "mdi:counter",
+    "window_5h_pct": "mdi:fuel",
+    "thinking_ratio": "mdi:thermometer",
+    "cache_hit_rate": "mdi:car-turbocharger",
+    "last_model": "mdi:robot-outline",
+    "hot": "mdi:fire",
+    "idle": "mdi:sleep",
+    "window_7d_pct": "mdi:calendar-week",
+    "window_7d_tokens": "mdi:counter",
+    "minutes_to_limit": "mdi:timer-sand",
+    "waiting": "mdi:account-clock",
+    "fuel_source": "mdi:source-branch",
+    "account": "mdi:account",
+    "hot_node": "mdi:server-network",
+}
+PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1}
+
+
+def discovery_topic(prefix: str, node: str) -> str:
+    """Topic of a node's retained device discovery."""
+    return f"{prefix}/device/{_device_id(node)}/config"
+
+
+def discovery(node: str, *, fleet: bool = False) -> bytes:
+    """Return a node's discovery payload; with `fleet`, its device hangs below that of all nodes merged."""
+    merged = node == FLEET_NODE
+    device: Entity = {
+        "identifiers": [_device_id(node)],
+        "name": "Claude Code fleet" if merged else f"Claude Code {node}",
+        "manufacturer": "claude-gauge",
+        "model": "Fleet" if merged else "Node",
+        "sw_version": __version__,
+    }
+    if fleet and not merged:
+        device["via_device"] = _device_id(FLEET_NODE)
+    return json.dumps(
+        {
+            "device": device,
+            "origin": {"name": "claude-gauge", "sw_version": __version__},
+            "state_topic": usage_topic(node),
+            "availability_topic": status_topic(node),
+            "qos": 1,
+            "components": entities(node) if merged else {**entities(node), "alert": _alert(node)},
+        }
+    ).encode()
+
+
+def entities(node: str) -> dict[str, Entity]:
+    """Return an entity per field of the contract, by the field's name."""
+    fields: dict[str, Schema] = Usage.model_json_schema(mode="serialization")["properties"]
+    hidden = SELF if node == FLEET_NODE else SELF | FLEET_ONLY
+    return {name: _entity(node, name, flat(field)) for name, field in fields.items() if name not in hidden}
+
+
+def flat(field: Schema) -> Schema:
+    """Take the `or null` off a field's schema: every entity can be unknown."""
+    value: Schema = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), {})
+    return {**field, **value}
+
+
+def _alert(node: str) -> Entity:
+    """Show the alerts as an event entity: they are no field of the payload, for they happen once."""
+    return {
+        "platform": "event",
+        "unique_id": f"{_device_id(node)}_alert",
+        "default_entity_id": f"event.{_slug(_device_id(node))}_alert",
+        "name": "Alert",
+        "icon": "mdi:bell-alert",
+        "state_topic": alert_topic(node),
+        "event_types": [ALERT_EVENT],
+    }
+
+
+def _entity(node: str, name: str, field: Schema) -> Entity:
+    platform = "binary_sensor" if field["type"] in {"boolean", "object"} else "sensor"
+    entity: Entity = {
+        "platform": platform,
+        "unique_id": f"{_device_id(node)}_{name}",
+        "default_entity_id": f"{platform}.{_slug(_device_id(node))}_{name}",
+        "name": field["title"],
+        "value_template": template(name, field),
+    }
+    if platform == "sensor":
+        entity |= _measure(name, field)
+    elif name in PROBLEMS:
+        entity["device_class"] = "problem"
+    if field["type"] == "object":
+        entity["json_attributes_topic"] = usage_topic(node)
+        entity["json_attributes_template"] = f"{{{{ (value_json.get('{name}') or {{}}) | tojson }}}}"
+    if name in DIAGNOSTICS:
+        entity["entity_category"] = "diagnostic"
+    if name in ICONS:
+        entity["icon"] = ICONS[name]
+    return entity
+
+
+def _measure(name: str, field: Schema) -> Entity:
+    if field.get("format") == "date-time":
+        return {"device_class": "timestamp"}
+    if field["type"] == "string":
+        return {}
+    unit = "%" if field.get("maximum") == 1 else field.get("unit")
+    measure = {"state_class": "measurement", "suggested_display_precision": PRECISION.get(name, 0)}
+    if unit:
+        measure["unit_of_measurement"] = unit
+    return {**measure, "device_class": "duration"} if unit == "min" else measure
+
+
+def _device_id(node: str) -> str:
+    return f"claude_gauge_{node}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")

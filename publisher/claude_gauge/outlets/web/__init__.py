@@ -1,0 +1,1 @@
+"""The HTTP server: the newest payload at /usage, its stream at /events, and the page at /."""

@@ -1,0 +1,258 @@
+"""Several sources as one: each part of the reading from the best source that answers for it.
+
+A source that dies stops no other: its part comes from the next one that answers, or keeps its last value while
+health says so. A failure shorter than GRACE_S, and a return shorter than that, change nothing: needles that jump
+between two countings of the same use help nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from claude_gauge.counting.reading import Health, Reading, Remembers, Source
+from claude_gauge.errors import GaugeError
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+GRACE_S = 30.0
+RETRY_S = 30.0
+LOOK_S = 5.0
+FAILED = "could not be started"
+PARTS = ("tach", "fuel")
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A source that can read what is there without following it."""
+
+    def load(self) -> None:
+        """Read what is there now."""
+
+
+@dataclass(slots=True)
+class _State:
+    """How a member did for one part: since when it answers, since when it does not."""
+
+    well_since: float | None = None
+    ill_since: float | None = None
+
+    def note(self, *, well: bool, now: float) -> None:
+        if well:
+            self.ill_since, self.well_since = None, now if self.well_since is None else self.well_since
+        else:
+            self.well_since, self.ill_since = None, now if self.ill_since is None else self.ill_since
+
+
+class Choice:
+    """Which of several names one part comes from, best first."""
+
+    def __init__(self, part: str, order: Sequence[str]) -> None:
+        self.part, self.order = part, tuple(order)
+        self.name: str | None = None
+        self._states = {name: _State() for name in order}
+        self._proven: set[str] = set()
+
+    def choose(self, readings: Mapping[str, Reading], now: float) -> str | None:
+        """Choose at a time (epoch seconds); None where no member ever answered."""
+        for name in self.order:
+            self._states[name].note(well=answers(readings[name], self.part), now=now)
+        best = next((name for name in self.order if self._states[name].well_since is not None), None)
+        if best is not None and best != self.name and self._may_leave(best, readings, now):
+            self._tell(best, readings)
+            self.name = best
+        if best is not None:
+            self._proven.add(best)
+        return self.name
+
+    def _may_leave(self, best: str, readings: Mapping[str, Reading], now: float) -> bool:
+        if self.name is None or not knows(readings[self.name], self.part):
+            return True
+        present = self._states[self.name]
+        if present.ill_since is not None:
+            return abs(now - present.ill_since) >= GRACE_S
+        well_since = self._states[best].well_since
+        returned = best in self._proven
+        return not returned or (well_since is not None and abs(now - well_since) >= GRACE_S)
+
+    def _tell(self, best: str, readings: Mapping[str, Reading]) -> None:
+        if self.name is None:
+            _log.info("%s from %s", self.part, best)
+        else:
+            why = _health(readings[self.name], self.part).why or "a better one answers"
+            _log.warning("%s now from %s instead of %s (%s)", self.part, best, self.name, why)
+
+
+class Failover:
+    """Sources by name; `order` says for each part who may give it, the best first.
+
+    Who is nobody's first stands by, and is started when those before it do not answer. What no part names (the
+    plan's windows, waiting) is taken from whoever knows it.
+    """
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        order: Mapping[str, Sequence[str]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._sources = dict(sources)
+        self._clock = clock
+        firsts = {names[0] for names in order.values() if names}
+        others = {name for names in order.values() for name in names} - firsts
+        self._away = {name: "standing by" for name in self._sources if name in others}
+        self._choices = {part: Choice(part, order.get(part, ())) for part in PARTS}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Start all that is wanted; raises the first GaugeError only where nobody is left to give the tach."""
+        firsts = [name for name in self._sources if name not in self._away]
+        errors = [error for name in firsts if (error := self._start(name, changed)) is not None]
+        self._call_up(changed)
+        if errors and set(self._choices["tach"].order) <= set(self._away):
+            self.stop()
+            raise errors[0]
+        if self._away:
+            self._keeper = threading.Thread(target=self._keep, args=(changed,), name="sources", daemon=True)
+            self._keeper.start()
+
+    def _start(self, name: str, changed: Callable[[], None]) -> GaugeError | None:
+        try:
+            self._sources[name].start(changed)
+        except GaugeError as error:
+            if self._away.get(name) != FAILED:
+                _log.warning("%s; going on without, trying again every %.0f s", error, RETRY_S)
+            self._away[name] = FAILED
+            return error
+        if self._away.pop(name, None) is not None:
+            _log.info("%s started", name)
+            changed()
+        return None
+
+    def _keep(self, changed: Callable[[], None]) -> None:
+        """Try again what failed, and call up who is wanted."""
+        looks = 0
+        while self._away and not self._stopping.wait(LOOK_S):
+            looks += 1
+            if looks * LOOK_S >= RETRY_S:
+                looks = 0
+                for name in [name for name, why in self._away.items() if why == FAILED]:
+                    self._start(name, changed)
+            self._call_up(changed)
+
+    def _call_up(self, changed: Callable[[], None]) -> None:
+        for name in [name for name, why in self._away.items() if why != FAILED]:
+            if self._wanted(name):
+                self._start(name, changed)
+
+    def _wanted(self, name: str) -> bool:
+        """Tell whether, for some part, nobody before this one answers."""
+        now = self._clock()
+        parts = {part: choice.order for part, choice in self._choices.items() if name in choice.order}
+        return not parts or any(
+            not any(answers(self._read(better, now), part) for better in order[: order.index(name)])
+            for part, order in parts.items()
+        )
+
+    def load(self) -> None:
+        """Have those that are wanted read what is there, once, without following it."""
+        for name in sorted(self._sources, key=lambda name: name in self._away):
+            if name in self._away and not self._wanted(name):
+                continue
+            self._away.pop(name, None)
+            source = self._sources[name]
+            try:
+                if isinstance(source, Loads):
+                    source.load()
+                else:
+                    source.start(lambda: None)
+                    source.stop()
+            except GaugeError as error:
+                _log.warning("%s; going on without", error)
+                self._away[name] = FAILED
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell what the tach's source remembers of the last five hours, None where it can't."""
+        source = self._sources.get(self._choices["tach"].name or "")
+        return source.past(now) if isinstance(source, Remembers) else None
+
+    def read(self, now: float) -> Reading:
+        """Tell each part as its chosen source does."""
+        readings = {name: self._read(name, now) for name in self._sources}
+        with self._lock:
+            chosen = {part: choice.choose(readings, now) for part, choice in self._choices.items()}
+        tach, fuel = (self._part(part, name, readings) for part, name in chosen.items())
+        health = {"tach": _health(tach, "tach"), "fuel": _health(fuel, "fuel")}
+        if "thinking" in tach.sources:
+            health["thinking"] = tach.sources["thinking"]
+        plan = _first(each.sources.get("plan") for each in readings.values())
+        if plan is not None:
+            health["plan"] = plan
+        return Reading(
+            traffic=tach.traffic,
+            block=fuel.block,
+            week_tokens=_first(each.week_tokens for each in (fuel, *self._candidates("fuel", readings))),
+            plan_5h=_first(each.plan_5h for each in readings.values()),
+            plan_7d=_first(each.plan_7d for each in readings.values()),
+            waiting=_first(each.waiting for each in readings.values()),
+            sources=health,
+        )
+
+    def _read(self, name: str, now: float) -> Reading:
+        why = self._away.get(name)
+        if why is not None:
+            return Reading(sources={part: Health(name, ok=False, why=why) for part in PARTS})
+        return self._sources[name].read(now)
+
+    def _part(self, part: str, name: str | None, readings: Mapping[str, Reading]) -> Reading:
+        """Return the chosen reading; where none ever answered the best one's, for its health."""
+        return readings[name] if name else next(iter(self._candidates(part, readings)), Reading())
+
+    def _candidates(self, part: str, readings: Mapping[str, Reading]) -> list[Reading]:
+        return [readings[name] for name in self._choices[part].order]
+
+    def due(self, now: float) -> float | None:
+        """Tell when the reading changes by the passing of time alone."""
+        times = [source.due(now) for name, source in self._sources.items() if name not in self._away]
+        return min((time for time in times if time is not None), default=None)
+
+    def stop(self) -> None:
+        """Stop all, whatever one of them does."""
+        self._stopping.set()
+        if self._keeper is not None:
+            self._keeper.join(5)  # first, or it might start one behind our back
+        for name, source in self._sources.items():
+            try:
+                source.stop()
+            except Exception:  # noqa: BLE001 - told in full; the others must stop too
+                _log.exception("%s did not stop in good order", name)
+
+
+def knows(reading: Reading, part: str) -> bool:
+    """Tell whether a reading holds anything of this part: a source that never saw use is no better than none."""
+    traffic, block = reading.traffic, reading.block
+    seen = traffic is not None and traffic.newest_at is not None
+    if part == "tach":
+        return seen
+    return block is not None and (seen or block.start is not None or bool(reading.week_tokens))
+
+
+def answers(reading: Reading, part: str) -> bool:
+    """Tell whether a source answers for a part: it knows it, and what it knows is not old."""
+    health = _health(reading, part)
+    return knows(reading, part) and (health.ok or health.degraded)
+
+
+def _health(reading: Reading, part: str) -> Health:
+    return reading.sources.get(part, Health("none", ok=False, why="no source"))
+
+
+def _first(values: Iterable[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)

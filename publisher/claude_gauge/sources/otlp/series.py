@@ -1,0 +1,108 @@
+"""Token counters of metrics → what each session used in all, whatever their temporality, once per point.
+
+A series starts anew with every process: its start time is part of its name. A cumulative value below the one
+before is a reset; a point seen before, or older than the newest of its series, adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.sources.otlp.decode import Kind, Point
+
+_RECENT = 16  # points of a delta series that a late repeat is held against
+
+
+@dataclass(slots=True)
+class Series:
+    """What is kept of one series: its newest point, and all that it added up to."""
+
+    name: str
+    unit: str
+    kind: Kind
+    at: float
+    value: float
+    total: float
+    recent: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Tokens that one unit used in (start, at], as its metrics tell it."""
+
+    unit: str
+    start: float
+    at: float
+    model: str
+    tokens: Tokens
+
+
+class Meters:
+    """All series that are known."""
+
+    def __init__(self) -> None:
+        self.series: dict[str, Series] = {}
+
+    def load(self, series: Series) -> None:
+        """Take a series as it was kept."""
+        self.series[series.name] = series
+
+    def take(self, points: Iterable[Point]) -> tuple[list[Series], list[Used]]:
+        """Count the points of one export: the series they changed, and what each unit used."""
+        changed: dict[str, Series] = {}
+        used: dict[str, tuple[Used, float]] = {}
+        for point in points:
+            name = f"{point.series}@{point.start:.6f}" if point.cumulative else point.series
+            since, added = self._step(name, point)
+            if since is None:
+                continue
+            changed[name] = self.series[name]
+            if added > 0:
+                used[point.unit] = _merged(used.get(point.unit), point, since, added)
+        return list(changed.values()), [each for each, _ in used.values()]
+
+    def forget(self, before: float) -> None:
+        """Drop the series that were silent since a time."""
+        self.series = {name: each for name, each in self.series.items() if each.at >= before}
+
+    def _step(self, name: str, point: Point) -> tuple[float | None, float]:
+        """Count one point; return since when it tells, None for a repeat, and what it added."""
+        series = self.series.get(name)
+        if series is None:
+            # Without a start there is no telling when the first value was used: it is only where counting begins.
+            added = 0.0 if point.cumulative and not point.start else point.value
+            self.series[name] = Series(name, point.unit, point.kind, point.at, point.value, added, [point.at])
+            return point.start or point.at, added
+        if point.at in series.recent or (point.cumulative and point.at < series.at):
+            return None, 0.0
+        if not point.cumulative:
+            since, added = point.start or point.at, point.value
+        else:
+            since, added = series.at, point.value - series.value
+            if added < 0:
+                added = point.value
+            if added == 0:
+                series.at = point.at
+                return None, 0.0
+        series.at, series.value = max(series.at, point.at), point.value
+        series.total += added
+        series.recent = [*series.recent[-_RECENT + 1 :], point.at]
+        return since, added
+
+
+def of_kind(kind: Kind, count: float) -> Tokens:
+    """Tokens of one kind."""
+    return replace(Tokens(), **{kind: count})
+
+
+def _merged(known: tuple[Used, float] | None, point: Point, since: float, added: float) -> tuple[Used, float]:
+    """Add one point's tokens to its unit's; the model is that of the largest part."""
+    tokens = of_kind(point.kind, added)
+    if known is None:
+        return Used(point.unit, since, point.at, point.model, tokens), added
+    used, largest = known
+    model = point.model if added > largest else used.model
+    start, at = min(used.start, since), max(used.at, point.at)
+    return Used(used.unit, start, at, model, used.tokens + tokens), max(largest, added)

@@ -1,0 +1,137 @@
+"""Transcripts and OTLP in one tally: each response once, whichever tells it, and first come, first shown.
+
+Transcripts know thinking and every session of this machine; OTLP adds what they lack: compaction, containers,
+other machines. Metrics of a session whose transcript lies here are passed over, its events are held against it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from claude_gauge.config import Settings
+from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.errors import GaugeError
+from claude_gauge.sources.otlp.counter import OtlpCounter
+from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.transcripts.source import Transcripts
+
+_log = logging.getLogger(__name__)
+
+NAME = "transcripts+otlp"
+LISTEN_AGAIN_S = 30.0
+LOOK_AGAIN_S = 30.0
+_SESSION = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+class LocalSessions:
+    """Tells which sessions have a transcript below `roots`."""
+
+    def __init__(self, roots: Sequence[Path], clock: Callable[[], float]) -> None:
+        self._roots, self._clock = roots, clock
+        self._known: dict[str, tuple[bool, float]] = {}
+
+    def __call__(self, session: str) -> bool:
+        """Look once for one that is there, and now and then for one that is not."""
+        if not _SESSION.fullmatch(session):
+            return True  # metrics that name no session can't be told from the transcripts: they say nothing new
+        found, looked_at = self._known.get(session, (False, -LOOK_AGAIN_S))
+        now = self._clock()
+        if not found and abs(now - looked_at) >= LOOK_AGAIN_S:
+            found = any(True for root in self._roots for _ in root.glob(f"*/{session}.jsonl"))
+            self._known[session] = found, now
+        return found
+
+
+class TranscriptsOtlp:
+    """Transcripts below `roots` and what is sent to `settings.otlp`, counted together."""
+
+    def __init__(self, settings: Settings, roots: Sequence[Path], clock: Callable[[], float] = time.time) -> None:
+        lock = threading.Lock()
+        self._tally = OtlpCounter()
+        self._transcripts = Transcripts(roots, clock, fresh=self._fresh, lock=lock)
+        self._feed = OtlpFeed(
+            settings,
+            tally=lambda: self._tally,
+            lock=lock,
+            told_elsewhere=LocalSessions(roots, clock),
+            clock=clock,
+        )
+        self._deaf = ""
+        self._stopping = threading.Event()
+        self._retry: threading.Thread | None = None
+
+    def _fresh(self) -> OtlpCounter:
+        self._tally = OtlpCounter()
+        return self._tally
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._feed.port
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Start both; without its port OTLP is tried again, the transcripts never wait for it."""
+        self._listen(changed)
+        self._transcripts.start(changed)
+        if self._deaf:
+            self._retry = threading.Thread(target=self._listen_again, args=(changed,), name="joint", daemon=True)
+            self._retry.start()
+
+    def load(self) -> None:
+        """Read what is there now."""
+        self._feed.load()
+        self._transcripts.load()
+
+    def read(self, now: float) -> Reading:
+        """Tell what is counted so far."""
+        self._feed.settle(now)
+        reading = self._transcripts.read(now)
+        seen = reading.traffic is not None and reading.traffic.newest_at is not None
+        sources = {part: self._health(health, seen=seen) for part, health in reading.sources.items()}
+        return replace(reading, sources=sources)
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell each minute's tokens of the last five hours, None until all of them are read."""
+        return self._transcripts.past(now)
+
+    def due(self, now: float) -> float | None:
+        """Tell when a sum changes by the passing of time."""
+        times = (self._transcripts.due(now), self._feed.due())
+        return min((time for time in times if time is not None), default=None)
+
+    def stop(self) -> None:
+        """Stop both."""
+        self._stopping.set()
+        self._feed.stop()
+        self._transcripts.stop()
+        if self._retry is not None:
+            self._retry.join(5)
+
+    def _health(self, health: Health, *, seen: bool) -> Health:
+        if health.ok:
+            return replace(
+                health, source=NAME, ok=not self._deaf, why=health.why or self._deaf, degraded=bool(self._deaf)
+            )
+        # Without transcripts OTLP may still tell everything.
+        return replace(health, source=NAME, degraded=health.degraded or (seen and not self._deaf))
+
+    def _listen(self, changed: Callable[[], None]) -> None:
+        try:
+            self._feed.start(changed)
+        except GaugeError as error:
+            if not self._deaf:
+                _log.warning("%s; counting transcripts alone until it is free", error)
+            self._deaf = "otlp port is taken"
+        else:
+            self._deaf = ""
+
+    def _listen_again(self, changed: Callable[[], None]) -> None:
+        while self._deaf and not self._stopping.wait(LISTEN_AGAIN_S):
+            self._listen(changed)
+        changed()

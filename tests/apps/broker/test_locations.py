@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from claude_gauge.apps.broker import locations
+from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
+
+
+def test_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside compose.yaml the folder is the one that it mounts, for the user that the container has."""
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker/mosquitto.conf").touch()
+    (tmp_path / "compose.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+
+    assert locations.new(Settings(state_dir=tmp_path)) == Path("broker/own")
+    assert locations.owner(Path("broker/own")) == ("1883:1883" if os.geteuid() == 0 else None)
+
+
+def test_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere it is Debian's folder for root, else in the state folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "mosquitto" / "claude-gauge")
+    without = locations.new(Settings(state_dir=tmp_path / "state"))
+    (tmp_path / "mosquitto").mkdir()
+    with_mosquitto = locations.new(Settings(state_dir=tmp_path / "state"))
+
+    assert without == tmp_path / "state/broker/own"
+    assert with_mosquitto == (locations.DEBIAN if os.geteuid() == 0 else without)
+
+
+def test_present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands find the folder where `init` put it, and say how to make one where it is not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "none")
+    settings = Settings(state_dir=tmp_path / "state")
+    with pytest.raises(GaugeError, match="broker init"):
+        locations.present(None, settings)
+    folder = tmp_path / "state/broker/own"
+    folder.mkdir(parents=True)
+    (folder / "house.json").touch()
+
+    assert locations.present(None, settings).folder == folder
+
+
+def test_hosts() -> None:
+    """This machine is known by several names, each once."""
+    hosts = locations.hosts()
+
+    assert {"localhost", "127.0.0.1", "broker"} <= {*hosts}
+    assert len({*hosts}) == len(hosts)
+    assert all(host == host.lower() for host in hosts)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tests.sources.receiving import receiving
+from tests.support.net import free_port
+
+from claude_gauge.apps.doctor.check import Check
+from claude_gauge.apps.doctor.sources import otlp
+from claude_gauge.config import Settings
+
+
+def _look(address: str, source: str = "otlp") -> list[Check]:
+    return list(otlp(Settings.model_validate({"source": source, "otlp": address})))
+
+
+def test_port_is_free() -> None:
+    """A port that is free is told as such."""
+    assert [each.state for each in _look(f"127.0.0.1:{free_port()}")] == ["ok"]
+
+
+def test_publisher_listens(tmp_path: Path) -> None:
+    """A publisher that listens is known by its answer."""
+    with receiving(tmp_path) as (source, _):
+        (check,) = _look(f"127.0.0.1:{source.port}")
+
+    assert (check.state, "publisher listens" in check.found) == ("ok", True)
+
+
+def test_something_else_listens() -> None:
+    """A port that something else holds is a failure, with what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        (check,) = _look(f"127.0.0.1:{holder.getsockname()[1]}")
+
+    assert (check.state, "--otlp" in check.advice) == ("fail", True)
+
+
+def test_not_wanted() -> None:
+    """Where nothing is received, nothing is looked for."""
+    assert _look("off") == []
+    assert list(otlp(Settings(source="transcripts"))) == []

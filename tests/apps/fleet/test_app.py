@@ -1,0 +1,126 @@
+"""The running fleet against a real broker, as the process that a person starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.apps.fleet.conftest import usage
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.swarm import Swarm
+
+from claude_gauge.contract.usage import Usage, stamp
+
+TOPIC = "claude-gauge/all/usage"
+
+
+@contextmanager
+def fleet(broker: Mosquitto, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A fleet process that lives as long as the `with`."""
+    command = [sys.executable, "-m", "claude_gauge", "fleet", "--broker", broker.url, "--state-dir", str(folder)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def payload(**changes: object) -> bytes:
+    """A node's payload, made now."""
+    return usage(updated_at=stamp(time.time()), **changes).to_json()
+
+
+def merged(heard: Heard) -> Usage | None:
+    """The merged payload in a message, if it is one."""
+    return Usage.model_validate_json(heard.payload) if heard.topic == TOPIC and heard.payload else None
+
+
+def totals(rate: float) -> Callable[[Heard], bool]:
+    """Whether a message is the merged payload with this rate."""
+    return lambda heard: (found := merged(heard)) is not None and found.rate_1m == rate
+
+
+def test_nodes_come_and_go(broker: Mosquitto, tmp_path: Path) -> None:
+    """Nodes are merged as they come, dropped as they say goodbye; the fleet has a status and a device of its own."""
+    with Listener(broker.port) as listener, fleet(broker, tmp_path / "state"), Swarm(broker.port, 2) as swarm:
+        swarm.say("n0", "claude-gauge/n0/status", b"online")
+        swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=10))
+        listener.wait(totals(10))
+        swarm.say("n1", "claude-gauge/n1/usage", payload(rate_1m=5))
+        listener.wait(totals(15))
+        swarm.say("n0", "claude-gauge/n0/status", b"offline")
+        last = merged(listener.wait(totals(5)))
+
+        assert last is not None
+        assert last.sources["nodes"].model_dump() == {"source": "1 node", "ok": True, "why": None}
+        assert listener.wait(lambda m: m.topic == "claude-gauge/all/status").payload == b"online"
+        device = listener.wait(lambda m: m.topic == "homeassistant/device/claude_gauge_all/config")
+        assert json.loads(device.payload)["device"]["name"] == "Claude Code fleet"
+
+
+def test_ends_in_good_order(broker: Mosquitto, tmp_path: Path) -> None:
+    """Ended by a signal, the fleet says `offline` and exits with 0."""
+    with Listener(broker.port, "claude-gauge/all/#") as listener, fleet(broker, tmp_path / "state") as process:
+        listener.wait(lambda m: m.payload == b"online")
+        process.send_signal(signal.SIGTERM)
+
+        listener.wait(lambda m: m.topic.endswith("status") and m.payload == b"offline")
+        assert process.wait(10) == 0
+
+
+def test_second_fleet(broker: Mosquitto, tmp_path: Path) -> None:
+    """A second fleet at the same broker finds the first one at work, says so and ends with 75."""
+    with Listener(broker.port, TOPIC) as listener, fleet(broker, tmp_path / "one"):
+        listener.wait(lambda m: merged(m) is not None)
+        with Swarm(broker.port, 1) as swarm, fleet(broker, tmp_path / "two") as second:
+            for rate in range(1, 200):  # a fleet that has nothing to say speaks at its next heartbeat only
+                swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=rate))
+                if second.poll() is not None:
+                    break
+                swarm.read(0.05)
+                time.sleep(0.05)
+
+            assert second.wait(30) == 75
+            assert "another fleet" in (second.stderr.read() if second.stderr else "")
+
+
+def test_broker_crashes(broker: Mosquitto, tmp_path: Path) -> None:
+    """After a broker loss the merged payload is there again, and nodes that come back are in it."""
+    with fleet(broker, tmp_path / "state"):
+        with Listener(broker.port, TOPIC) as listener, Swarm(broker.port, 1) as swarm:
+            swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=10))
+            listener.wait(totals(10))
+        broker.kill()
+        broker.start()
+
+        with Listener(broker.port, TOPIC) as listener, Swarm(broker.port, 1) as swarm:
+            listener.wait(totals(10))
+            swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=20))
+            listener.wait(totals(20))
+
+
+def test_many_nodes(broker: Mosquitto, tmp_path: Path) -> None:
+    """Of 200 nodes that all speak at once none is starved: the sum settles on everyone's newest payload."""
+    rounds = 5
+    with (
+        Listener(broker.port, TOPIC) as listener,
+        fleet(broker, tmp_path / "state"),
+        Swarm(broker.port, 200) as swarm,
+    ):
+        for turn in range(1, rounds + 1):
+            for number, name in enumerate(swarm.names):
+                rate = number + 1 if turn == rounds else turn * 1000
+                swarm.say(name, f"claude-gauge/{name}/usage", payload(rate_1m=rate))
+            swarm.read(10)
+
+        last = merged(listener.wait(totals(sum(range(1, 201)))))
+        assert swarm.acked == 200 * rounds
+        assert last is not None
+        assert last.sources["nodes"].source == "200 nodes"

@@ -1,0 +1,301 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.apps.fleet.conftest import NOW, member
+
+from claude_gauge.apps.fleet.member import Member
+from claude_gauge.apps.fleet.merge import merge
+from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, stamp
+
+REDLINE = 1_000_000
+
+
+def merged(*members: Member) -> Usage:
+    """What the fleet publishes of these nodes."""
+    return merge(members, NOW, REDLINE)
+
+
+def test_rates_and_tokens_add_up() -> None:
+    """What each node used is added."""
+    found = merged(
+        member("a", rate_1m=100.5, window_5h_tokens=1000, window_7d_tokens=5000, idle=False),
+        member("b", rate_1m=200.25, window_5h_tokens=2000),
+        member("c", rate_1m=0, window_5h_tokens=4, window_7d_tokens=6),
+    )
+
+    assert (found.rate_1m, found.window_5h_tokens, found.window_7d_tokens) == (300.75, 3004, 5006)
+    assert (found.node, found.updated_at, found.idle) == ("all", stamp(NOW), False)
+
+
+def test_plan_percentage_is_taken_once() -> None:
+    """Two nodes of one account show the same window: its share is not added; the newest one counts."""
+    reset = stamp(NOW + 3600)
+    found = merged(
+        member("a", window_5h_pct=0.4, fuel_source="plan", window_5h_resets_at=reset, window_7d_pct=0.1),
+        member("b", window_5h_pct=0.42, fuel_source="plan", window_5h_resets_at=stamp(NOW + 3601), window_7d_pct=0.11),
+        member("c", window_5h_pct=0.9, fuel_source="ceiling", window_5h_resets_at=reset),
+    )
+
+    assert (found.window_5h_pct, found.fuel_source, found.window_7d_pct) == (0.42, "plan", 0.11)
+
+
+def test_plan_figure_of_a_window_that_is_over() -> None:
+    """A node that still tells of the window before does not hide the new window, however full the old one was."""
+    found = merged(
+        member("old", window_5h_pct=0.97, fuel_source="plan", window_5h_resets_at=stamp(NOW + 60)),
+        member("new", window_5h_pct=0.02, fuel_source="plan", window_5h_resets_at=stamp(NOW + 5 * 3600)),
+    )
+
+    assert found.window_5h_pct == 0.02
+    assert found.window_5h_resets_at == stamp(NOW + 5 * 3600)
+
+
+def test_shares_of_the_ceiling_add_up() -> None:
+    """Without the plan's figure each node knows its own tokens only: the shares of the ceiling add up, cut at 1."""
+    half = merged(*(member(n, window_5h_pct=0.25, fuel_source="ceiling") for n in "ab"))
+    full = merged(*(member(n, window_5h_pct=0.6, fuel_source="ceiling") for n in "ab"))
+
+    assert (half.window_5h_pct, half.fuel_source, half.warn) == (0.5, "ceiling", False)
+    assert (full.window_5h_pct, full.warn, full.limit_before_reset) == (1.0, True, True)
+
+
+def test_shares_of_sources_that_are_away() -> None:
+    """What two nodes keep of one plan's figure, while their sources are away, is not added up."""
+    found = merged(*(member(n, window_5h_pct=0.5, stall=True) for n in "ab"))
+
+    assert (found.window_5h_pct, found.fuel_source, found.stall, found.warn) == (0.5, None, True, False)
+    assert found.limit_before_reset is None
+
+
+def test_two_accounts() -> None:
+    """Of two accounts the fuller one is shown, whole and by its label: nothing is added or mixed across them."""
+    found = merged(
+        member("a", account="home", window_5h_pct=0.3, fuel_source="plan", window_7d_pct=0.9),
+        member("b", account="work", window_5h_pct=0.6, fuel_source="plan", window_7d_pct=0.2, rate_1m=10),
+        member("c", account="work", window_5h_pct=0.6, fuel_source="plan", rate_1m=10),
+    )
+
+    assert (found.account, found.window_5h_pct, found.window_7d_pct, found.rate_1m) == ("work", 0.6, 0.2, 20)
+
+
+def test_minutes_at_everyones_pace() -> None:
+    """Three nodes burn faster than one: 30 M left at 3 M a minute is 10 minutes, sooner than the reset."""
+    reset = stamp(NOW + 3600)
+    nodes = [
+        member(
+            n,
+            rate_1m=1e6,
+            window_5h_tokens=10_000_000,
+            window_5h_pct=0.5,
+            fuel_source="plan",
+            window_5h_resets_at=reset,
+            minutes_to_limit=10,
+            idle=False,
+        )
+        for n in "abc"
+    ]
+    found = merged(*nodes)
+
+    assert (found.minutes_to_limit, found.limit_before_reset) == (10.0, True)
+
+
+def test_minutes_of_ceilings() -> None:
+    """Two nodes with a quarter of 100 M each at 1 M/min: half is left, 25 minutes; an idle third changes nothing."""
+    nodes = [
+        member(
+            n,
+            rate_1m=1e6,
+            window_5h_tokens=25_000_000,
+            window_5h_pct=0.25,
+            fuel_source="ceiling",
+            minutes_to_limit=75,
+            window_5h_resets_at=stamp(NOW + 600),
+        )
+        for n in "ab"
+    ]
+    found = merged(*nodes, member("idle", fuel_source="ceiling", window_5h_pct=0))
+
+    assert (found.minutes_to_limit, found.limit_before_reset) == (25.0, False)
+
+
+def test_pace_counts_all_kinds() -> None:
+    """A node whose tachometer counts output only still burns what its own minutes to the limit say."""
+    nodes = [
+        member(
+            n,
+            rate_1m=1000,
+            window_5h_tokens=50_000_000,
+            window_5h_pct=0.5,
+            fuel_source="plan",
+            minutes_to_limit=50,
+        )
+        for n in "a"
+    ]
+
+    assert merged(*nodes).minutes_to_limit == 50.0
+
+
+def test_idle_fleet_has_no_limit() -> None:
+    """Minutes to the limit are null while nobody works, never 0."""
+    found = merged(member("a", window_5h_tokens=10, window_5h_pct=0.5, fuel_source="plan"))
+
+    assert (found.minutes_to_limit, found.limit_before_reset, found.idle) == (None, False, True)
+
+
+def test_ratios_are_weighted() -> None:
+    """A node that works ten times as much counts ten times; an idle one keeps its old ratio to itself."""
+    found = merged(
+        member("a", rate_1m=1000, cache_hit_rate=0.9, thinking_ratio=0.5),
+        member("b", rate_1m=100, cache_hit_rate=0.35, thinking_ratio=0.5),
+        member("c", rate_1m=0, cache_hit_rate=0.01, thinking_ratio=1),
+    )
+
+    assert found.cache_hit_rate == pytest.approx(0.85)
+    assert found.thinking_ratio == 0.5
+
+
+def test_ratios_of_who_worked_last() -> None:
+    """In the minutes after the last tokens the ratio is that of the node that had them."""
+    found = merged(
+        member("a", cache_hit_rate=0.2, moved_at=NOW - 9), member("b", cache_hit_rate=0.8, moved_at=NOW - 99)
+    )
+
+    assert found.cache_hit_rate == 0.2
+
+
+def test_newest_model() -> None:
+    """The last model is that of the node where tokens flowed last, not that of the newest heartbeat."""
+    found = merged(
+        member("a", last_model="opus", moved_at=NOW - 5, updated_at=stamp(NOW - 10)),
+        member("b", last_model="haiku", moved_at=NOW - 50, updated_at=stamp(NOW)),
+        member("c", last_model="", moved_at=NOW),
+    )
+
+    assert found.last_model == "opus"
+
+
+def test_hot_node() -> None:
+    """It is told which node is hot: the hottest of those that light their lamp."""
+    calm = merged(member("a", rate_1m=10), member("b", rate_1m=20))
+    hot = merged(
+        member("a", rate_1m=900),
+        member("b", rate_1m=600, hot=True),
+        member("c", rate_1m=5, hot=True),
+    )
+    together = merged(member("a", rate_1m=600_000), member("b", rate_1m=700_000))
+
+    assert (calm.hot, calm.hot_node) == (False, None)
+    assert (hot.hot, hot.hot_node) == (True, "b")
+    assert (together.hot, together.hot_node) == (True, "b")
+
+
+def test_dead_nodes_are_dropped() -> None:
+    """A node that is off counts nothing; one that fell silent counts nothing and is named as trouble."""
+    found = merged(
+        member("a", rate_1m=10),
+        member("off", rate_1m=100, live=False, off=True),
+        member("silent", rate_1m=1000, window_5h_pct=0.99, live=False),
+    )
+
+    assert (found.rate_1m, found.window_5h_pct) == (10, 0)
+    assert found.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent")}
+
+
+def test_unhealthy_sources_are_counted() -> None:
+    """The fleet tells how many nodes have a source that can't be read; it is well when all are."""
+    well, unwell = Part(source="transcripts", ok=True), Part(source="otlp", ok=False, why="port taken")
+    sick = merged(member("a", sources={"tach": well}), member("b", sources={"tach": well, "fuel": unwell}))
+    healthy = merged(member("a", sources={"tach": well}), member("b"))
+
+    assert sick.sources["nodes"] == Part(source="2 nodes", ok=False, why="1 unwell")
+    assert healthy.sources["nodes"] == Part(source="2 nodes", ok=True)
+
+
+def test_lamps() -> None:
+    """WARN and waiting light for any node; STALL and IDLE only when all nodes are."""
+    found = merged(
+        member("a", warn=True, stall=True, idle=True, waiting=False),
+        member("b", stall=False, idle=False, waiting=True),
+    )
+    unknown = merged(member("a"))
+
+    assert (found.warn, found.stall, found.idle, found.waiting) == (True, False, False, True)
+    assert unknown.waiting is None
+
+
+def test_nobody_is_there() -> None:
+    """Without any live node the fleet stalls, and says why."""
+    found = merged(member("a", rate_1m=10, live=False, off=True))
+
+    assert (found.stall, found.rate_1m, found.minutes_to_limit, found.fuel_source) == (True, 0, None, None)
+    assert found.sources["nodes"].why == "no node is on"
+
+
+SHARES = st.floats(0, 1)
+MEMBERS = st.builds(
+    member,
+    st.text("abc-_9", min_size=1, max_size=40),
+    live=st.booleans(),
+    off=st.booleans(),
+    moved_at=st.floats(0, NOW),
+    rate_1m=st.floats(0, MAX_COUNT),
+    window_5h_tokens=st.integers(0, MAX_COUNT),
+    window_7d_tokens=st.none() | st.integers(0, MAX_COUNT),
+    window_5h_pct=SHARES,
+    thinking_ratio=SHARES,
+    cache_hit_rate=SHARES,
+    window_7d_pct=st.none() | SHARES,
+    minutes_to_limit=st.none() | st.floats(1e-6, 1e6),
+    fuel_source=st.sampled_from(["plan", "ceiling", None]),
+    account=st.none() | st.text(max_size=16),
+    window_5h_resets_at=st.none() | st.text(max_size=32) | st.floats(NOW, NOW + 18000).map(stamp),
+    hot=st.booleans(),
+    waiting=st.none() | st.booleans(),
+    last_model=st.text(max_size=24),
+)
+
+
+@given(st.lists(MEMBERS, max_size=12))
+def test_any_nodes_make_a_payload(members: list[Member]) -> None:
+    """Whatever the nodes say, the merged payload keeps the contract's bounds and its size."""
+    found = merge(members, NOW, REDLINE)
+
+    assert Usage.model_validate_json(found.to_json()) == found
+    assert found.rate_1m >= max((m.usage.rate_1m for m in members if m.live), default=0) - 1e-3
+
+
+def test_largest_payload() -> None:
+    """The longest values that nodes can send still fit a microcontroller's buffer."""
+    longest = member(
+        "n" * 40,
+        rate_1m=MAX_COUNT / 3,
+        hot=True,
+        window_5h_tokens=MAX_COUNT,
+        window_7d_tokens=MAX_COUNT,
+        window_5h_pct=1 / 3,
+        thinking_ratio=1 / 3,
+        cache_hit_rate=1 / 3,
+        window_7d_pct=1 / 3,
+        window_7d_resets_at="x" * 32,
+        window_5h_resets_at="x" * 32,
+        minutes_to_limit=123456.7,
+        fuel_source="ceiling",
+        account="a" * 16,
+        last_model="m" * 24,
+    )
+    silent = [member(f"s{n}", live=False) for n in range(999)]
+
+    assert len(merged(longest, *silent).to_json()) < MAX_BYTES
+
+
+def test_limit_is_unknown_where_a_working_node_knows_none() -> None:
+    """A node whose block is not the plan's window names no minutes: nor can all nodes together."""
+    plan: dict[str, Any] = {"fuel_source": "plan", "window_5h_pct": 0.5, "rate_1m": 1e6, "idle": False}
+    knows = member("a", **plan, window_5h_tokens=10_000_000, minutes_to_limit=10)
+    found = merged(knows, member("b", **plan, window_5h_tokens=100))
+
+    assert (found.minutes_to_limit, found.limit_before_reset) == (None, None)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import os
+import plistlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.apps.service.job import job
+from claude_gauge.apps.service.launchd_agent import agent
+from claude_gauge.apps.service.manager import manager
+from claude_gauge.apps.service.systemd_unit import unit
+from claude_gauge.config import load
+from claude_gauge.errors import GaugeError
+
+JOB = job(
+    load({"broker": "mqtt://gauge@pi", "node": "desk"}, {}),
+    {"CLAUDE_CONFIG_DIR": "/data/my claude"},
+    "/usr/bin/python3",
+)
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write the unit as `service install` does, where systemd's own tool can read it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = tmp_path / "claude-gauge.service"
+    path.write_text(unit(JOB))
+    return path
+
+
+def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "--user", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+
+
+def test_systemd_accepts_the_unit(written: Path) -> None:
+    """Systemd's own check finds nothing wrong with the unit."""
+    done = _analyze("verify", str(written))
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_unit_is_hardened(written: Path) -> None:
+    """Systemd's own security check rates the exposure at 2.5 or better."""
+    done = _analyze("security", "--offline=yes", str(written))
+    found = re.search(r"exposure level for claude-gauge.service: ([\d.]+)", done.stdout)
+
+    assert found, done.stdout + done.stderr
+    assert float(found[1]) <= 2.5
+
+
+def test_what_lives_below_tmp_is_not_hidden() -> None:
+    """A service with a /tmp of its own would not find its Python, its state or the transcripts there."""
+    config = load({"node": "desk"}, {"CLAUDE_GAUGE_STATE_DIR": "/tmp/gauge"})
+
+    assert "PrivateTmp=yes\n" in unit(JOB)
+    assert "PrivateTmp=no\n" in unit(job(config, {}, "/usr/bin/python3"))
+    assert "PrivateTmp=no\n" in unit(job(load({}, {}), {}, "/tmp/venv/bin/python3"))
+
+
+def test_settings_in_force_are_carried_along() -> None:
+    """What was set by flag or environment is in the unit, quoted where it must be."""
+    text = unit(JOB)
+
+    assert "Environment=CLAUDE_GAUGE_BROKER=mqtt://gauge@pi\n" in text
+    assert 'Environment="CLAUDE_CONFIG_DIR=/data/my claude"\n' in text
+
+
+def test_secret_never_gets_into_a_definition() -> None:
+    """A password in the environment is refused: other people could read the service's definition."""
+    config = load({}, {"CLAUDE_GAUGE_BROKER_PASSWORD": "canary-hunter2"})
+
+    with pytest.raises(GaugeError, match="CLAUDE_GAUGE_BROKER_PASSWORD is a secret") as caught:
+        job(config, {})
+    assert "canary" not in str(caught.value)
+
+
+def test_launchd_agent_is_a_property_list() -> None:
+    """The macOS agent runs the same command with the same environment; launchd itself can't run here."""
+    found = plistlib.loads(agent(JOB, Path("/Users/me/Library/Logs")))
+
+    assert found["ProgramArguments"] == ["/usr/bin/python3", "-m", "claude_gauge", "publish"]
+    assert found["EnvironmentVariables"]["CLAUDE_GAUGE_NODE"] == "desk"
+    assert found["KeepAlive"] == {"SuccessfulExit": False}
+
+
+def test_install_and_uninstall(tmp_path: Path) -> None:
+    """The unit is written, started and enabled, and all of that is undone.
+
+    A stand-in for systemctl notes how it is called, for machines where test_user_manager.py can't run the real one.
+    """
+    notes = tmp_path / "notes"
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "systemctl").write_text(f'#!/bin/sh\necho "$*" >>{notes}\n')
+    (tools / "systemctl").chmod(0o755)
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path)
+    env["PATH"] = f"{tools}:{env['PATH']}"
+    path = tmp_path / ".config" / "systemd" / "user" / "claude-gauge.service"
+
+    installed = run("service", "install", "--node", "desk", env=env)
+    assert installed.returncode == 0, installed.stderr
+    assert "CLAUDE_GAUGE_NODE=desk" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    removed = run("service", "uninstall", env=env)
+
+    assert removed.returncode == 0, removed.stderr
+    assert not path.exists()
+    assert notes.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable claude-gauge",
+        "--user restart claude-gauge",
+        "--user disable --now claude-gauge",
+        "--user daemon-reload",
+    ]
+
+
+def test_missing_systemctl_says_what_to_do(tmp_path: Path) -> None:
+    """Without systemd the error names another way."""
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, PATH=str(tmp_path))
+    done = run("service", "status", env=env)
+
+    assert done.returncode == 1
+    assert "systemctl is not on this system; run `claude-gauge publish`" in done.stderr
+
+
+def test_platform_decides() -> None:
+    """MacOS has launchd, everything else systemd."""
+    assert manager("darwin", Path("/h")).path == Path("/h/Library/LaunchAgents/claude-gauge.plist")
+    assert manager("linux", Path("/h")).path.name == "claude-gauge.service"

@@ -1,0 +1,90 @@
+"""The service under a real systemd, as a person installs it: hardened, watched, restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import wait_until
+from tests.support.systemd import UserManager, user_manager
+from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.usages import wait_tokens
+
+from claude_gauge.contract.usage import OFFLINE, ONLINE
+
+WHOLE = 1160  # tokens of one line as the support makes it
+
+
+@pytest.fixture
+def manager() -> Iterator[UserManager]:
+    """Give a user manager of this test's own."""
+    with user_manager() as running:
+        yield running
+
+
+@pytest.fixture
+def claude(manager: UserManager) -> ClaudeHome:
+    """Give Claude Code's folder in that person's home."""
+    return ClaudeHome(manager.folder / ".claude")
+
+
+def _install(manager: UserManager, broker: Mosquitto) -> None:
+    settings = ["--broker", broker.url, "--node", "desk", "--http", "off", "--source", "transcripts"]
+    done = manager.ours("service", "install", *settings)
+
+    assert done.returncode == 0, done.stderr
+
+
+def _says(word: str) -> Callable[[Heard], bool]:
+    return lambda heard: heard.topic.endswith("/status") and heard.payload.decode() == word
+
+
+def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHome, broker: Mosquitto) -> None:
+    """All its hardening leaves it what it needs; a crash is followed by a restart; uninstalling leaves nothing."""
+    with Listener(broker.port, "claude-gauge/desk/#") as listener:
+        _install(manager, broker)
+        assert manager.ours("service", "status").returncode == 0
+        assert (manager.tells("ActiveState"), manager.tells("PrivateTmp")) == ("active", _private_tmp())
+        claude.append(assistant(time.time(), 1))
+        wait_tokens(listener, WHOLE)
+
+        heard = len(listener.messages)
+        os.kill(int(manager.tells("MainPID")), signal.SIGKILL)
+        listener.wait(_says(OFFLINE), after=heard)
+        claude.append(assistant(time.time(), 2), name="new.jsonl")
+        wait_tokens(listener, 2 * WHOLE, after=heard)
+
+        heard = len(listener.messages)
+        removed = manager.ours("service", "uninstall")
+        listener.wait(_says(OFFLINE), after=heard)
+
+    assert removed.returncode == 0, removed.stderr
+    assert (manager.tells("LoadState"), manager.tells("ActiveState")) == ("not-found", "inactive")
+    assert not list(manager.folder.rglob("claude-gauge.service"))
+
+
+def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) -> None:
+    """Systemd's watchdog ends one that no longer speaks, and starts another; its patience is shortened here."""
+    patience = manager.folder / ".config/systemd/user/claude-gauge.service.d/patience.conf"
+    patience.parent.mkdir(parents=True)
+    patience.write_text("[Service]\nWatchdogSec=17\nTimeoutStopSec=1\nRestartSec=1\n")
+    with Listener(broker.port, "claude-gauge/desk/#") as listener:
+        _install(manager, broker)
+        listener.wait(_says(ONLINE))
+        frozen, heard = int(manager.tells("MainPID")), len(listener.messages)
+        os.kill(frozen, signal.SIGSTOP)
+        listener.wait(_says(ONLINE), 60, after=heard)
+
+        wait_until(lambda: manager.tells("ActiveState") == "active", "the service to be up again")
+        assert int(manager.tells("MainPID")) not in {0, frozen}
+
+
+def _private_tmp() -> str:
+    """A checkout below /tmp is all that would keep the service from having a /tmp of its own."""
+    return "no" if Path(sys.prefix).is_relative_to("/tmp") else "yes"

@@ -1,0 +1,158 @@
+"""`claude-gauge otel`, run as a person runs it, in a home of the test's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_gauge.claude_code.telemetry import variables
+from claude_gauge.sources.prometheus.recording_rules import text
+
+SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\n}\n'
+
+
+def gauge(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command; the environment is the test's own."""
+    return subprocess.run(
+        [sys.executable, "-m", "claude_gauge", "otel", *arguments],
+        input=answer,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_STATE_HOME": str(Path.home() / "state")},
+    )
+
+
+@pytest.fixture
+def settings() -> Path:
+    """Claude Code's settings file in the test's home."""
+    path = Path.home() / ".claude/settings.json"
+    path.parent.mkdir()
+    path.write_text(SETTINGS)
+    return path
+
+
+def env_of(path: Path) -> dict[str, Any]:
+    """Return the environment that Claude Code would take from there."""
+    env: dict[str, Any] = json.loads(path.read_text()).get("env", {})
+    return env
+
+
+def test_env_is_a_shells(tmp_path: Path) -> None:
+    """`eval "$(claude-gauge otel env)"` sets it all."""
+    printed = gauge("env", "--endpoint", "http://here:4318/a b").stdout
+    shell = subprocess.run(["sh", "-c", f"{printed} env"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    got = dict(line.split("=", 1) for line in shell.stdout.splitlines() if "=" in line)
+
+    assert {name: got[name] for name in variables()} == variables("http://here:4318/a b")
+
+
+def test_what_counts_wrongly_is_set_right() -> None:
+    """Sums, and a series per session: what the figures stand on."""
+    wanted = variables()
+
+    assert wanted["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] == "cumulative"
+    assert wanted["OTEL_METRICS_INCLUDE_SESSION_ID"] == "true"
+    assert wanted["CLAUDE_CODE_ENABLE_TELEMETRY"] == "1"
+
+
+def test_install_keeps_the_rest(settings: Path) -> None:
+    """The environment is added, all else stays to the byte, and the file before is kept."""
+    done = gauge("install", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert env_of(settings) == {"FOO": "bar", **variables()}
+    assert settings.read_text().startswith('{\n  "model": "opus",  \n')
+    assert '"odd":   [1,2]\n}\n' in settings.read_text()
+    assert [path.read_text() for path in settings.parent.glob("*before*")] == [SETTINGS]
+
+
+def test_install_twice(settings: Path) -> None:
+    """The second time there is nothing to do."""
+    gauge("install", "--yes")
+    first = settings.read_bytes()
+    second = gauge("install", "--yes")
+
+    assert "Nothing to do" in second.stdout
+    assert settings.read_bytes() == first
+
+
+def test_uninstall_gives_back(settings: Path) -> None:
+    """After install and uninstall the settings say what they said."""
+    gauge("install", "--yes")
+    done = gauge("uninstall", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(settings.read_text()) == json.loads(SETTINGS)
+    assert "Nothing to do" in gauge("uninstall", "--yes").stdout
+
+
+def test_asks_first(settings: Path) -> None:
+    """Without a yes nothing is written; what would be is shown."""
+    done = gauge("install", answer="n\n")
+
+    assert done.returncode == 1
+    assert "+" in done.stdout
+    assert "OTEL_METRICS_INCLUDE_SESSION_ID" in done.stdout
+    assert settings.read_text() == SETTINGS
+
+
+def test_somebody_elses_telemetry(settings: Path) -> None:
+    """Telemetry that goes to a company's collector is not taken away unasked, and is given back."""
+    theirs = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example:4318", "OTEL_METRICS_EXPORTER": "otlp"}
+    settings.write_text(json.dumps({"env": theirs}))
+    refused = gauge("install", "--yes")
+    kept = env_of(settings)
+    forced = gauge("install", "--yes", "--force")
+    taken = env_of(settings)
+    gauge("install", "--yes", "--endpoint", "http://127.0.0.1:9999")
+    moved = env_of(settings)
+    gauge("uninstall", "--yes")
+
+    assert refused.returncode == 1
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in refused.stderr
+    assert "--force" in refused.stderr
+    assert kept == theirs
+    assert forced.returncode == 0, forced.stderr
+    assert taken == variables()
+    assert moved == variables("http://127.0.0.1:9999")
+    assert env_of(settings) == theirs
+
+
+def test_what_was_changed_since_stays(settings: Path) -> None:
+    """A variable that was changed by hand after the install is not ours any more."""
+    gauge("install", "--yes")
+    settings.write_text(settings.read_text().replace('"10000"', '"5000"'))
+    gauge("uninstall", "--yes")
+
+    assert env_of(settings) == {"FOO": "bar", "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
+
+
+def test_no_settings_yet() -> None:
+    """Where there is no settings.json one is made."""
+    done = gauge("install", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert env_of(Path.home() / ".claude/settings.json") == variables()
+
+
+def test_broken_settings(settings: Path) -> None:
+    """A broken settings.json is left alone, and the error names it."""
+    settings.write_text('{"env": ')
+    done = gauge("install", "--yes")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert str(settings) in done.stderr
+    assert settings.read_text() == '{"env": '
+
+
+def test_rules() -> None:
+    """`otel rules` prints the recording rules."""
+    assert gauge("rules").stdout == text()

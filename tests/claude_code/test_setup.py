@@ -1,0 +1,398 @@
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.claude_events import EVENTS, SESSION, event, run, status
+
+from claude_gauge.apps.doctor.claude_code import claude_code
+from claude_gauge.claude_code import hook_entries, statusline_entry
+from claude_gauge.claude_code.ours_spelled import Ours, is_fleeting, is_ours, program
+from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.hooks import spool
+
+OURS = Ours(["/opt/bin/claude-gauge"], "/state")
+NOON = 1_795_435_200.0
+TRICKY = r"""printf '%s\n' "it's $(date +%Y) — \"50%\"" | tr a-z A-Z; # done"""
+
+FULL: dict[str, Any] = {
+    "model": "opus",
+    "statusLine": {"type": "command", "command": TRICKY, "padding": 2, "refreshInterval": 5},
+    "hooks": {
+        "Stop": [{"hooks": [{"type": "command", "command": "say done"}]}],
+        "PreToolUse": [{"matcher": "Bash", "hooks": [{"type": "command", "command": "guard"}]}],
+        "WorktreeCreate": [],
+    },
+    "env": {"A": "1"},
+}
+CONTENTS = [
+    {},
+    FULL,
+    {"statusLine": None},
+    {"statusLine": {"type": "command", "command": ""}},
+    {"hooks": {}},
+    {"statusLine": {"type": "command", "command": "claude-gauge statusline | sed s/x/y/"}},
+]
+
+
+def put_in(content: dict[str, Any], ours: Ours = OURS) -> dict[str, Any]:
+    """Put both in, as setup does."""
+    return hook_entries.put_in(statusline_entry.put_in(copy.deepcopy(content), ours), ours)
+
+
+def take_out(content: dict[str, Any]) -> dict[str, Any]:
+    """Take both out, as undo does."""
+    return hook_entries.take_out(statusline_entry.take_out(copy.deepcopy(content)))
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_idempotent(content: dict[str, Any]) -> None:
+    """Doing it twice is doing it once, there and back."""
+    once = put_in(content)
+
+    assert put_in(once) == once
+    assert take_out(take_out(once)) == take_out(once)
+
+
+@pytest.mark.parametrize("content", [FULL, {}, *CONTENTS[3:]])
+def test_undone(content: dict[str, Any]) -> None:
+    """Undo gives back all that was, in its order; an empty `hooks` may go, as it says nothing."""
+    back = take_out(put_in(content))
+    content = {name: value for name, value in content.items() if value}
+
+    assert json.dumps(back) == json.dumps(content)
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_undo_without_setup(content: dict[str, Any]) -> None:
+    """Where nothing of ours is in, undo changes nothing."""
+    assert take_out(content) == content
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_statusline_comes_back(command: str) -> None:
+    """Whatever the person's command is made of, it comes back letter for letter."""
+    content = {"statusLine": {"type": "command", "command": command}}
+
+    assert take_out(put_in(content)) == content or is_ours(command, "statusline")
+
+
+def test_moved_program_and_state(tmp_path: Path) -> None:
+    """Set up again from another place, ours is replaced, not doubled, and the person's statusline is kept."""
+    moved = Ours(["/usr/bin/python3", "-m", "claude_gauge"], str(tmp_path))
+    again = put_in(put_in(FULL), moved)
+
+    assert again == put_in(FULL, moved)
+    assert take_out(again) == FULL
+
+
+def test_statusline_replaced_after_setup() -> None:
+    """A statusline that the person chose later is theirs: undo leaves it, setup wraps it."""
+    content = put_in(FULL)
+    content["statusLine"] = {"type": "command", "command": "new one"}
+
+    assert take_out(content)["statusLine"] == {"type": "command", "command": "new one"}
+    assert take_out(put_in(content))["statusLine"] == {"type": "command", "command": "new one"}
+
+
+def test_hook_of_theirs_beside_ours() -> None:
+    """A hook that someone put into our group stays when ours goes."""
+    content = put_in({})
+    content["hooks"]["Stop"][0]["hooks"].append({"type": "command", "command": "theirs"})
+
+    assert take_out(content) == {"hooks": {"Stop": [{"hooks": [{"type": "command", "command": "theirs"}]}]}}
+    assert put_in(content)["hooks"]["Stop"][0] == {"hooks": [{"type": "command", "command": "theirs"}]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"statusLine": "echo"},
+        {"statusLine": {"type": "command"}},
+        {"statusLine": {"type": "command", "command": 3}},
+        {"hooks": []},
+        {"hooks": {"Stop": {"command": "x"}}},
+    ],
+)
+def test_not_understood(content: dict[str, Any]) -> None:
+    """What is not as Claude Code wants it is refused rather than guessed at."""
+    with pytest.raises(GaugeError):
+        put_in(content)
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        ("claude-gauge hook", True),
+        ("/a/b/claude-gauge hook --state-dir '/x y'", True),
+        ("'/usr/bin/python3' -m claude_gauge hook", True),
+        ("claude-gauge hook; rm x", False),
+        ("claude-gauge hook | tee log", False),
+        ("my-claude-gauge hook", False),
+        ("claude-gauge publish", False),
+        ("echo 'unfinished", False),
+        (None, False),
+    ],
+)
+def test_known_again(command: object, *, ours: bool) -> None:
+    """Only what setup wrote counts as ours."""
+    assert is_ours(command, "hook") is ours
+
+
+class Home:
+    """A home with Claude Code's settings in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.settings = path / ".claude" / "settings.json"
+        self.settings.parent.mkdir(parents=True)
+        self.state = path / ".local" / "state" / "claude-gauge"
+        self.environ = {**os.environ, "HOME": str(path)}
+
+    def setup(self, *arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run `claude-gauge setup`."""
+        return run(["setup", *arguments], text, self.environ)
+
+    def statusline(self, text: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
+        """Run the statusline as Claude Code would: by the shell, with the status on standard input."""
+        return self.as_claude_does(json.loads(self.settings.read_text())["statusLine"]["command"], text)
+
+    def hooks(self, text: dict[str, Any]) -> list[subprocess.CompletedProcess[bytes]]:
+        """Run the hooks of an event as Claude Code would."""
+        groups = json.loads(self.settings.read_text())["hooks"].get(text["hook_event_name"], [])
+        commands = [entry["command"] for group in groups for entry in group["hooks"]]
+        return [self.as_claude_does(command, text) for command in commands]
+
+    def as_claude_does(self, command: str, text: dict[str, Any]) -> subprocess.CompletedProcess[bytes]:
+        """Run a command by the shell."""
+        return subprocess.run(
+            ["/bin/sh", "-c", command],
+            input=json.dumps(text).encode(),
+            capture_output=True,
+            check=False,
+            env=self.environ,
+        )
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Home:
+    """A person's home."""
+    return Home(tmp_path / "person")
+
+
+def test_whole_road(person: Home) -> None:
+    """Setup, a session of Claude Code, undo: figures and waiting arrive, theirs runs unchanged, all is given back."""
+    before = json.dumps(FULL, indent=3).replace('"padding": 2,\n', '"padding":2,')  # as only a person lays it out
+    person.settings.write_text(before)
+    theirs = person.statusline(status())
+    shown = person.setup("--yes")
+
+    assert shown.returncode == 0
+    assert b"--then" in shown.stdout
+    assert person.statusline(status(five_hour=(42, NOON))).stdout == theirs.stdout
+    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
+    for given_event in ("UserPromptSubmit", "PreToolUse", "PermissionRequest"):
+        assert {done.returncode for done in person.hooks(event(given_event))} <= {0, 127}  # "guard" does not exist
+    assert list((person.state / "plan").glob("*.wait"))
+    for given_event in ("PostToolUse", "Stop", "SessionEnd"):
+        person.hooks(event(given_event))
+    assert not list((person.state / "plan").glob("*.wait"))
+    assert person.setup("--undo", "--yes").returncode == 0
+    assert person.settings.read_text() == before
+    assert not (person.state / "plan" / "hooks").exists()
+
+
+def test_by_hand_shows_the_same(person: Home) -> None:
+    """Tried by hand without arguments, the statusline shows what it shows in Claude Code."""
+    person.settings.write_text(json.dumps(FULL))
+    person.setup("--yes")
+
+    assert run(["statusline"], status(), person.environ).stdout == person.statusline(status()).stdout != b""
+
+
+def test_asks_first(person: Home) -> None:
+    """Without --yes it shows the change and asks; no answer and no mean that nothing is written."""
+    person.settings.write_text("{}")
+
+    assert b"+" in person.setup(text=b"n\n").stdout
+    assert person.setup(text=b"n\n").returncode == 1
+    assert person.setup(text=b"").returncode == 1
+    assert person.settings.read_text() == "{}"
+    assert list(person.settings.parent.iterdir()) == [person.settings]
+    assert person.setup(text=b"y\n").returncode == 0
+    assert "statusLine" in json.loads(person.settings.read_text())
+
+
+def test_twice(person: Home) -> None:
+    """The second time there is nothing to do, and no second backup is made."""
+    person.settings.write_text("{}")
+    person.setup("--yes")
+    first = sorted(person.settings.parent.iterdir())
+    again = person.setup("--yes")
+
+    assert again.stdout.startswith(b"Nothing to do")
+    assert sorted(person.settings.parent.iterdir()) == first
+    person.setup("--undo", "--yes")
+    assert person.setup("--undo", "--yes").stdout.startswith(b"Nothing to do")
+
+
+def test_no_settings_before(person: Home) -> None:
+    """A file that setup made is gone after undo; one that the person wrote into meanwhile stays, less ours."""
+    person.setup("--yes")
+    assert person.settings.exists()
+    person.setup("--undo", "--yes")
+    assert not person.settings.exists()
+    person.setup("--yes")
+    person.settings.write_text(json.dumps({**json.loads(person.settings.read_text()), "model": "opus"}))
+    person.setup("--undo", "--yes")
+
+    assert json.loads(person.settings.read_text()) == {"model": "opus"}
+
+
+def test_person_edits_between(person: Home) -> None:
+    """What the person changed after setup survives undo."""
+    person.settings.write_text(json.dumps(FULL))
+    person.setup("--yes")
+    content = json.loads(person.settings.read_text())
+    content["model"] = "sonnet"
+    content["hooks"]["SessionStart"] = [{"hooks": [{"type": "command", "command": "hello"}]}]
+    person.settings.write_text(json.dumps(content))
+    person.setup("--undo", "--yes")
+    wanted = copy.deepcopy(FULL)
+    wanted["model"] = "sonnet"
+    wanted["hooks"]["SessionStart"] = [{"hooks": [{"type": "command", "command": "hello"}]}]
+
+    assert json.loads(person.settings.read_text()) == wanted
+
+
+@pytest.mark.parametrize("arguments", [["--yes"], ["--undo", "--yes"]])
+def test_broken_settings(person: Home, arguments: list[str]) -> None:
+    """Broken JSON is refused in one line that names the file, and left alone."""
+    person.settings.write_text('{"model": "opus",}')
+    done = person.setup(*arguments)
+
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1
+    assert str(person.settings).encode() in done.stderr
+    assert person.settings.read_text() == '{"model": "opus",}'
+
+
+def test_several_config_folders(person: Home, tmp_path: Path) -> None:
+    """With several folders in $CLAUDE_CONFIG_DIR each gets ours and each gets its own back; one broken stops all."""
+    one, two = tmp_path / "one" / "settings.json", tmp_path / "two" / "settings.json"
+    one.parent.mkdir()
+    two.parent.mkdir()
+    one.write_text('{"statusLine": {"type": "command", "command": "echo one"}}')
+    two.write_text("{broken")
+    person.environ["CLAUDE_CONFIG_DIR"] = f"{one.parent},{two.parent}"
+    before = one.read_text()
+
+    assert person.setup("--yes").returncode == 1
+    assert one.read_text() == before
+    two.write_text('{"statusLine": {"type": "command", "command": "echo two"}}')
+    assert person.setup("--yes").returncode == 0
+    assert ["echo one" in one.read_text(), "echo two" in two.read_text()] == [True, True]
+    assert is_ours(json.loads(two.read_text())["statusLine"]["command"], "statusline")
+    assert person.setup("--undo", "--yes").returncode == 0
+    assert one.read_text() == before
+    assert not person.settings.exists()
+
+
+def test_one_without_the_other(person: Home) -> None:
+    """The statusline or the hooks can be left out."""
+    person.setup("--yes", "--no-hooks")
+    assert list(json.loads(person.settings.read_text())) == ["statusLine"]
+    person.setup("--undo", "--yes")
+    person.setup("--yes", "--no-statusline")
+
+    assert list(json.loads(person.settings.read_text())) == ["hooks"]
+
+
+def test_state_folder_is_written_into_the_commands(person: Home, tmp_path: Path) -> None:
+    """Claude Code knows nothing of our settings: where to write stands in the commands, also with spaces."""
+    person.setup("--yes", "--state-dir", str(tmp_path / "my state"))
+    person.statusline(status(five_hour=(1, NOON)))
+    person.hooks(event("Stop"))
+
+    assert sorted(path.name for path in (tmp_path / "my state" / "plan").iterdir()) == [f"{SESSION}.status", "hooks"]
+    assert not person.state.exists()
+
+
+def test_hooks_disabled_is_said(person: Home) -> None:
+    """When the settings switch all hooks off, setup says that nothing will come."""
+    person.settings.write_text('{"disableAllHooks": true}')
+
+    assert b"disableAllHooks" in person.setup("--yes").stderr
+
+
+def test_every_captured_event_runs_clean(person: Home) -> None:
+    """Each event that Claude Code was seen to send is taken without a word and with exit code 0."""
+    person.setup("--yes")
+    command = json.loads(person.settings.read_text())["hooks"]["Stop"][0]["hooks"][0]["command"]
+    assert shlex.split(command)[-3] == "hook"
+    for each in EVENTS.values():
+        done = person.as_claude_does(command, each)
+
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_program_is_named_by_its_lasting_path(tmp_path: Path) -> None:
+    """An installed program is named by the link on PATH, which outlives versions; else by this interpreter."""
+    real = tmp_path / "venvs" / "1.2.3" / "claude-gauge"
+    real.parent.mkdir(parents=True)
+    real.write_text("#!/bin/sh\n")
+    real.chmod(0o755)
+    link = tmp_path / "claude-gauge"
+    link.symlink_to(real)
+
+    assert program(str(link)) == [str(link)]
+    assert program(str(tmp_path / "claude_gauge" / "__main__.py")) == [sys.executable, "-m", "claude_gauge"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fleeting"),
+    [
+        ("/home/p/.cache/uv/archive-v0/abc/bin/claude-gauge", True),
+        ("/home/p/.local/pipx/.cache/abc/bin/claude-gauge", True),
+        ("/Users/p/Library/Caches/x/bin/claude-gauge", True),
+        ("/home/p/.local/bin/claude-gauge", False),
+        ("/home/p/cache/bin/claude-gauge", False),
+    ],
+)
+def test_passing_copy(path: str, *, fleeting: bool) -> None:
+    """A copy that uvx or pipx run made for one call is not what Claude Code should call every day."""
+    assert is_fleeting([path]) is fleeting
+
+
+def test_doctor_knows(person: Home, tmp_path: Path) -> None:
+    """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
+    environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}
+
+    def found(state_dir: Path = person.state) -> str:
+        (check,) = claude_code(Settings(state_dir=state_dir), environ)
+        return f"{check.state}: {check.found}"
+
+    assert found().startswith("off: ")
+    person.setup("--yes")
+    assert found() == f"ok: statusline and hooks are in {person.settings}"
+    assert found(tmp_path / "elsewhere").startswith("warn: ")
+    content = json.loads(person.settings.read_text())
+    person.settings.write_text(json.dumps({**content, "disableAllHooks": True}))
+    assert "disableAllHooks" in found()
+    person.settings.write_text(json.dumps(content).replace(sys.executable, "/gone/python"))
+    assert found().endswith("calls /gone/python, which is not there")
+    del content["statusLine"]
+    person.settings.write_text(json.dumps(content))
+    assert found().endswith("calls us for 8 of 9 things")
+    person.settings.write_text("{")
+
+    assert "broken JSON" in found()

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
+from claude_gauge.contract.usage import OFFLINE, ONLINE, stamp
+
+NOON = 1_790_000_000.0
+
+
+def payload(made: float, **more: object) -> bytes:
+    """Make a payload's bytes as another version of the publisher could have written them."""
+    rest = {
+        "rate_1m": 5,
+        "window_5h_tokens": 0,
+        "window_5h_pct": 0,
+        "thinking_ratio": 0,
+        "cache_hit_rate": 0,
+        "last_model": "",
+        "hot": False,
+        "warn": False,
+        "stall": False,
+        "idle": True,
+        "updated_at": stamp(made),
+    }
+    return json.dumps({**rest, **more}).encode()
+
+
+def test_live_until_three_heartbeats_are_missed() -> None:
+    """A payload just published is believed for three heartbeats and not longer."""
+    heard = Freshness()
+    heard.payload(payload(NOON), NOON, retained=False)
+
+    assert heard.stale(NOON + SILENCE_S - 1) == ""
+    assert "no heartbeat" in heard.stale(NOON + SILENCE_S)
+
+
+def test_old_retained_payload_is_stale_at_once() -> None:
+    """A payload that lay at the broker does not look fresh because it arrived just now."""
+    heard = Freshness()
+    heard.payload(payload(NOON - 3600), NOON, retained=True)
+
+    assert "no heartbeat" in heard.stale(NOON)
+
+
+def test_young_retained_payload_keeps_its_age() -> None:
+    """A retained payload is believed for what is left of its own three heartbeats."""
+    heard = Freshness()
+    heard.payload(payload(NOON - 40), NOON, retained=True)
+
+    assert heard.stale(NOON + 4) == ""
+    assert heard.stale(NOON + 6) != ""
+
+
+def test_wrong_clock_mends_with_the_next_heartbeat() -> None:
+    """Where the hosts' clocks differ, a payload that was not retained vouches for itself."""
+    heard = Freshness()
+    heard.payload(payload(NOON + 7200), NOON, retained=True)
+    before = heard.stale(NOON)
+    heard.payload(payload(NOON + 7200), NOON + 1, retained=False)
+
+    assert before
+    assert heard.stale(NOON + 2) == ""
+
+
+def test_clock_set_back() -> None:
+    """A clock that was set back by an hour does not keep a payload alive for an hour."""
+    heard = Freshness()
+    heard.payload(payload(NOON), NOON, retained=False)
+
+    assert heard.stale(NOON - 3600) != ""
+    assert heard.stale(NOON - 0.5) == ""
+
+
+def test_offline_beats_a_fresh_payload() -> None:
+    """`offline` is believed at once, and `online` lets the payload speak again."""
+    heard = Freshness()
+    heard.payload(payload(NOON), NOON, retained=False)
+    heard.status = OFFLINE
+    offline = heard.stale(NOON)
+    heard.status = ONLINE
+
+    assert offline == "publisher offline"
+    assert heard.stale(NOON) == ""
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """A newer publisher's fields break no reader."""
+    usage = read(payload(NOON, brand_new={"a": 1}))
+
+    assert usage is not None
+    assert usage.rate_1m == 5
+
+
+@pytest.mark.parametrize(
+    "junk", [b"", b"null", b"[]", b"{}", b"\xff", b'"x"', b"[" * 100_000, b'{"rate_1m": "NaN"}', b"1"]
+)
+def test_garbage_is_no_payload(junk: bytes) -> None:
+    """What others publish on our topic is not taken and changes nothing."""
+    heard = Freshness()
+
+    assert not heard.payload(junk, NOON, retained=False)
+    assert heard.usage is None
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", "2026-13-01T00:00:00Z", "9999999"])
+def test_no_stamp(text: str | None) -> None:
+    """What is no stamp has no time."""
+    assert seconds(text) is None

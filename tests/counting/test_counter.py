@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from claude_gauge.counting.counter import Counter
+from claude_gauge.counting.reading import Block, Tokens
+from claude_gauge.counting.turn import Turn
+
+AT = 1_763_856_000.0
+DAY = 86400.0
+TURN = Turn(
+    at=AT, message_id="m", request_id="r", line_id="l", model="claude-opus-5-5", sidechain=False,
+    input=5, output=100, cache_read=1000, cache_creation=50, thinking=20,
+)  # fmt: skip
+
+
+def test_one_line_reaches_every_sum() -> None:
+    """A line counts in the minute, the five minutes, the block and the week, once each."""
+    tally = Counter()
+
+    assert tally.add(TURN, AT)
+    assert not tally.add(TURN, AT)
+    assert tally.traffic(AT).minute == tally.traffic(AT).five_minutes == Tokens(5, 100, 1000, 50, 20)
+    assert tally.block(AT) == Block(1155, AT, AT + 5 * 3600)
+    assert tally.week(AT) == 1155
+
+
+def test_old_line_fills_the_block_and_leaves_the_tach() -> None:
+    """The line's own time decides: history read now is no traffic."""
+    tally = Counter()
+    tally.add(TURN, AT + 3600)
+
+    assert tally.traffic(AT + 3600).minute == Tokens()
+    assert tally.block(AT + 3600).tokens == 1155
+
+
+def test_growing_response_moves_its_entry() -> None:
+    """A response whose figures rise is one entry of the block, at its latest rise."""
+    tally = Counter()
+    for second in range(10):
+        tally.add(TURN._replace(at=AT + second, output=second), AT + second)
+
+    assert tally.block(AT + 9).tokens == 1055 + 9
+    assert [(span.first_at, span.tokens) for span in tally.blocks.history()] == [(AT + 9, 1064)]
+
+
+def test_due_is_the_next_change_by_time_alone() -> None:
+    """The sums change when a line leaves the minute, the five minutes, and when the block ends."""
+    tally = Counter()
+    tally.add(TURN, AT)
+
+    assert [tally.due(AT + n) for n in (0, 60, 300)] == [AT + 60, AT + 300, AT + 5 * 3600]
+    assert tally.due(AT + 5 * 3600) is None
+
+
+def test_memory_of_weeks_is_bounded() -> None:
+    """A month of steady use keeps eight to nine days, and the present sums with them."""
+    tally = Counter()
+    for n in range(30 * 48):
+        now = AT + n * 1800
+        tally.add(TURN._replace(at=now, message_id=f"m{n}"), now)
+        tally.tidy(now)
+    now = AT + 30 * DAY
+
+    assert tally.week(now) == (7 * 48 - 1) * 1155
+    assert len(tally._ledger) < 10 * 48
+    assert len(tally.blocks._ats) < 10 * 48
+
+
+def test_lines_beyond_the_horizon_are_not_counted() -> None:
+    """What is older than all that is remembered is passed over, or it would count at each reading."""
+    tally = Counter()
+    tally.tidy(AT)
+
+    assert not tally.add(TURN._replace(at=AT - 9 * DAY), AT)
+    assert tally.add(TURN._replace(at=AT - 6 * DAY), AT)

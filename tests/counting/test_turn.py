@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.transcripts import assistant, encoded
+
+from claude_gauge.counting.turn import Turn, parse
+
+AT = 1_763_900_000.0
+
+
+def _one(record: dict[str, Any]) -> Turn:
+    (turn,) = parse(json.dumps(record).encode())
+    return turn
+
+
+def _with(usage: dict[str, Any] | None = None, message: dict[str, Any] | None = None, **line: Any) -> dict[str, Any]:  # noqa: ANN401
+    record = assistant(AT, 1)
+    record["message"]["usage"] |= usage or {}
+    record["message"] |= message or {}
+    return {**record, **line}
+
+
+def test_every_figure_is_read() -> None:
+    """A line gives its own time, its ids, its model and each kind of token."""
+    turn = _one(assistant(AT + 0.123, 7, tokens=(1, 2, 3, 4), thinking=1, sidechain=True))
+
+    assert turn.at == pytest.approx(AT + 0.123)
+    assert (turn.message_id, turn.request_id, turn.line_id) == ("msg_000007", "req_000007", "uuid-000007")
+    assert (turn.input, turn.output, turn.cache_read, turn.cache_creation, turn.thinking) == (1, 2, 3, 4, 1)
+    assert turn.model == "claude-opus-5-5"
+    assert turn.sidechain
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "user", "message": {"content": 'assistant "usage"'}},
+        {"type": "assistant"},
+        {"type": "assistant", "message": "usage", "timestamp": "2026-11-23T00:00:00Z"},
+        _with(type="assistant-draft"),
+        _with(timestamp=None),
+        _with(timestamp="yesterday"),
+        _with(timestamp=17),
+        _with(message={"usage": None}),
+        _with(message={"usage": []}),
+    ],
+)
+def test_foreign_lines_are_no_turns(record: dict[str, Any]) -> None:
+    """Other types, and assistant lines without a time or usage, are passed over."""
+    line = json.dumps({**record, "usage": "assistant"}).encode()
+
+    assert list(parse(line)) == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"null", b"[]", b"{}", b'"usage" assistant', b'{"usage":assistant}', b"\xff" * 9]
+)
+def test_garbage_is_no_turn(line: bytes) -> None:
+    """What is no JSON at all is passed over."""
+    assert list(parse(line)) == []
+
+
+def test_synthetic_and_error_lines_count_nothing() -> None:
+    """API errors come as assistant lines of a `<synthetic>` model: neither tokens nor last model."""
+    assert list(parse(json.dumps(_with(message={"model": "<synthetic>"})).encode())) == []
+    assert list(parse(json.dumps(_with(isApiErrorMessage=True)).encode())) == []
+
+
+def test_cache_creation_split_by_lifetime_wins() -> None:
+    """Where the two lifetimes are told, their sum is the figure; an empty split is none."""
+    split = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 50}
+
+    assert _one(_with({"cache_creation": split})).cache_creation == 350
+    assert _one(_with({"cache_creation": {}})).cache_creation == 50
+    assert _one(_with({"cache_creation": None})).cache_creation == 50
+
+
+@pytest.mark.parametrize("value", [None, -1, True, "12", [], {}, 10**13, float("nan"), float("inf"), 1e400])
+def test_absurd_figure_counts_as_none(value: object) -> None:
+    """A figure that is no count of tokens is 0; it spoils nothing else."""
+    turn = _one(_with({"output_tokens": value}))
+
+    assert (turn.output, turn.input) == (0, 10)
+
+
+def test_null_and_odd_ids_are_no_ids() -> None:
+    """An id that is null, empty or no text is a missing id."""
+    turn = _one(_with(message={"id": None}, requestId="", uuid=5))
+
+    assert (turn.message_id, turn.request_id, turn.line_id) == (None, None, None)
+
+
+def test_thinking_exact_and_unknown() -> None:
+    """The exact count is read; absent or null means unknown, not zero."""
+    assert _one(_with({"output_tokens_details": {"thinking_tokens": 33}})).thinking == 33
+    assert _one(_with({"output_tokens_details": {"thinking_tokens": None}})).thinking is None
+    assert _one(_with({"output_tokens_details": None})).thinking is None
+
+
+def test_content_sizes_for_the_estimate() -> None:
+    """Thinking blocks and the others are measured; a thought kept back is as long as its signature."""
+    content = [
+        {"type": "thinking", "thinking": "", "signature": "s" * 40},
+        {"type": "redacted_thinking", "data": "d" * 10},
+        {"type": "text", "text": "t" * 5},
+        {"type": "tool_use", "input": {"a": 1}},
+        "odd",
+    ]
+    turn = _one(_with(message={"content": content}))
+
+    assert (turn.thought, turn.spoken) == (50, 5 + len("{'a': 1}"))
+
+
+def test_two_records_glued_on_one_line() -> None:
+    """Two whole records without a newline between them are both read."""
+    line = encoded(assistant(AT, 1))[:-1] + encoded(assistant(AT, 2))[:-1]
+
+    assert [turn.message_id for turn in parse(line)] == ["msg_000001", "msg_000002"]
+
+
+@given(st.integers(1, 400))
+def test_whole_record_behind_a_torn_one(cut: int) -> None:
+    """A record torn anywhere, by a crash, does not take the next one on its line with it."""
+    content = [
+        {"type": "text", "text": 'said {"type":"assistant"} \\ "usage"'},
+        {"type": "tool_use", "input": {"a": {}}},
+    ]
+    record = encoded(_with(message={"content": content}))
+    line = record[: min(cut, len(record) - 3)] + encoded(assistant(AT, 2))[:-1]
+
+    assert [turn.message_id for turn in parse(line)] == ["msg_000002"]
+
+
+def test_nul_runs_are_dropped() -> None:
+    """NUL bytes, left where a machine lost power, hide nothing."""
+    line = b"\0" * 5000 + encoded(assistant(AT, 1))[:-1] + b"\0\0"
+
+    assert [turn.message_id for turn in parse(line)] == ["msg_000001"]
+
+
+def test_invalid_utf8_and_lone_surrogates() -> None:
+    """Bytes that are no UTF-8, raw or escaped surrogates in a text, and a BOM spoil no figure."""
+    record = encoded(_with(message={"content": [{"type": "text", "text": "XX"}]}))[:-1]
+
+    for odd in (b"\xff\xfe\x80", b"\xed\xa0\x80", b"\\ud800"):
+        assert [turn.output for turn in parse(b"\xef\xbb\xbf" + record.replace(b"XX", odd))] == [100]
+
+
+def test_deep_nesting_is_garbage() -> None:
+    """JSON nested beyond the interpreter's stack is passed over, and so is what it is wrapped in."""
+    deep = b'{"type":"assistant","usage":' + b'{"type":"assistant","a":[' * 100_000
+
+    assert list(parse(deep)) == []
+
+
+def test_endless_small_records_cost_little() -> None:
+    """A line of a million tiny records ends after the first hundred."""
+    line = b'{"usage":"assistant"}' * 400_000
+
+    assert list(parse(line)) == []
+
+
+@given(st.binary(max_size=400), st.data())
+def test_no_bytes_raise(noise: bytes, data: st.DataObject) -> None:
+    """Whatever stands on a line, whole or spliced into a genuine one, parsing never raises."""
+    genuine = encoded(assistant(AT, 1))[:-1]
+    low = data.draw(st.integers(0, len(genuine)))
+    high = data.draw(st.integers(low, len(genuine)))
+
+    for turn in parse(genuine[:low] + noise + genuine[high:] + b'"usage"assistant'):
+        assert min(turn.input, turn.output, turn.cache_read, turn.cache_creation, turn.thinking or 0) >= 0
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=8), below, max_size=3),
+    max_leaves=5,
+)
+_places = st.sampled_from(
+    [("message",), ("timestamp",), ("requestId",), ("isSidechain",)]
+    + [("message", name) for name in ("id", "model", "content", "usage")]
+    + [("message", "usage", name) for name in ("input_tokens", "cache_creation", "output_tokens_details")]
+)
+
+
+@given(_places, _json)
+def test_any_value_in_any_place(place: tuple[str, ...], value: object) -> None:
+    """Whatever stands where a figure, an id or a list should be, parsing never raises."""
+    record = assistant(AT, 1)
+    holder = record
+    for name in place[:-1]:
+        holder = holder[name]
+    holder[place[-1]] = value
+
+    assert len(list(parse(json.dumps(record).encode()))) <= 1

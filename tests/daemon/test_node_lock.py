@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from claude_gauge.daemon.node_lock import NodeLock
+from claude_gauge.errors import AlreadyPublishingError, GaugeError
+
+HOLD = """
+import pathlib, sys
+from claude_gauge.nodelock import NodeLock
+lock = NodeLock(pathlib.Path(sys.argv[1]), "n")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_second_publisher_is_refused(tmp_path: Path) -> None:
+    """The second publisher of a node is told which process has it, and leaves with exit code 75."""
+    with NodeLock(tmp_path / "state", "n"), pytest.raises(AlreadyPublishingError) as refused:
+        NodeLock(tmp_path / "state", "n")
+
+    assert f"process {os.getpid()} " in str(refused.value)
+    assert refused.value.exit_code == 75
+
+
+def test_other_node_is_free(tmp_path: Path) -> None:
+    """Two nodes on one machine do not meet."""
+    with NodeLock(tmp_path / "state", "one"), NodeLock(tmp_path / "state", "two"):
+        assert {path.name for path in (tmp_path / "state").iterdir()} == {"one.lock", "two.lock"}
+
+
+def test_killed_holder_lets_go(tmp_path: Path) -> None:
+    """A publisher that was killed leaves no lock behind."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(AlreadyPublishingError, match=f"process {holder.pid} "):
+        NodeLock(tmp_path, "n")
+    holder.kill()
+    holder.communicate()
+
+    NodeLock(tmp_path, "n").release()
+
+
+def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing can be locked the folder is to blame, no other process."""
+
+    def refuse(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(GaugeError, match=r"cannot lock .*n\.lock: No locks available; name another folder") as caught:
+        NodeLock(tmp_path, "n")
+
+    assert caught.value.exit_code == 1

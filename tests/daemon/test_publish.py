@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import answers, wait_until
+from tests.support.publisher import Publishing, environment, run
+from tests.support.transcripts import ClaudeHome, assistant
+
+from claude_gauge.contract.usage import Usage
+
+TOPIC, STATUS = "claude-gauge/test/usage", "claude-gauge/test/status"
+
+
+@pytest.fixture
+def claude(tmp_path: Path) -> ClaudeHome:
+    """Give a Claude Code folder of this test's own."""
+    return ClaudeHome(tmp_path / "claude")
+
+
+@pytest.fixture
+def env(claude: ClaudeHome, tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
+    """Give an environment that leads nowhere but to the test's own folders and broker."""
+    return environment(
+        claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="test", CLAUDE_GAUGE_HTTP="off"
+    )
+
+
+@pytest.fixture
+def listener(broker: Mosquitto) -> Iterator[Listener]:
+    """Listen to all topics of ours."""
+    with Listener(broker.port, "claude-gauge/#") as running:
+        yield running
+
+
+def _usage(heard: Heard) -> dict[str, Any]:
+    return dict(json.loads(heard.payload)) if heard.topic == TOPIC else {}
+
+
+def test_appended_line_reaches_a_subscriber(
+    claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path
+) -> None:
+    """What Claude Code appends moves the figures at a subscriber, and the payload is the contract's."""
+    with Publishing(tmp_path / "run", env=env):
+        listener.wait(lambda heard: heard.topic == TOPIC)
+        claude.append(assistant(time.time(), 1))
+        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+
+    usage = Usage.model_validate_json(heard.payload)
+    assert (usage.rate_1m, usage.last_model, usage.thinking_ratio) == (1160, "opus", 0.2)
+    assert usage.cache_hit_rate == pytest.approx(1000 / 1060)
+    assert not usage.idle
+    assert not usage.stall
+
+
+def test_history_never_moves_the_tach(
+    claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path
+) -> None:
+    """Lines of an hour ago, found at the start or copied by a fork, fill the block and leave the rate alone."""
+    old = [assistant(time.time() - 3600 + n, n) for n in range(5)]
+    claude.append(*old)
+    with Publishing(tmp_path / "run", env=env):
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * 1160)
+        claude.append(*old, assistant(time.time() - 1800, 99), name="fork.jsonl")
+        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 6 * 1160)
+
+    assert _usage(heard)["rate_1m"] == 0
+    assert _usage(heard)["idle"]
+
+
+def test_sigterm_says_offline_and_ends_well(env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
+    """SIGTERM publishes `offline`, retained, and exits 0."""
+    with Publishing(tmp_path / "run", env=env) as publishing:
+        listener.wait(lambda heard: heard.topic == TOPIC)
+        code = publishing.end()
+
+    listener.wait(lambda heard: (heard.topic, heard.payload) == (STATUS, b"offline"))
+    assert code == 0
+
+
+def test_second_publisher_on_this_machine_is_refused(env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
+    """A second publisher of the same node exits 75 and names the first."""
+    with Publishing(tmp_path / "run", env=env) as publishing:
+        listener.wait(lambda heard: heard.topic == TOPIC)
+        second = run("publish", env=env)
+
+        assert second.returncode == 75
+        assert str(publishing.pid) in second.stderr
+
+
+def test_once_publishes_prints_and_ends(claude: ClaudeHome, env: dict[str, str], broker: Mosquitto) -> None:
+    """`publish --once` prints the very bytes that a late subscriber finds."""
+    claude.append(assistant(time.time(), 1))
+    once = run("publish", "--once", env=env)
+
+    with Listener(broker.port, "claude-gauge/#") as late:
+        heard = late.wait(lambda heard: heard.topic == TOPIC)
+    assert once.returncode == 0
+    assert heard.payload.decode() == once.stdout.strip()
+
+
+def test_show_says_where_its_figures_come_from(
+    claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path
+) -> None:
+    """`show` computes when no publisher runs, reads the topic when one does, and says which."""
+    claude.append(assistant(time.time(), 1))
+    alone = run("show", "--json", env=env)
+    with Publishing(tmp_path / "run", env=env):
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+        beside = run("show", "--json", env=env)
+
+    assert "computed here" in alone.stderr
+    assert "from claude-gauge/test/usage" in beside.stderr
+    assert json.loads(alone.stdout)["window_5h_tokens"] == json.loads(beside.stdout)["window_5h_tokens"] == 1160
+
+
+def test_embedded_broker_comes_and_goes_with_the_publisher(
+    claude: ClaudeHome, env: dict[str, str], tmp_path: Path
+) -> None:
+    """`--broker embedded` brings a broker on loopback, says where it is, and takes it away at the end."""
+    claude.append(assistant(time.time(), 1))
+    with Publishing(tmp_path / "run", "--broker", "embedded", env=env) as publishing:
+        found = wait_until(lambda: re.findall(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
+        with Listener(int(found[0]), "claude-gauge/#") as listener:
+            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+        publishing.end()
+
+    assert not answers(int(found[0]))

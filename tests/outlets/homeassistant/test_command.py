@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+from tests.support.net import free_port
+
+from claude_gauge.outlets.homeassistant.discovery import discovery
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `claude-gauge discovery …` to its end."""
+    command = [sys.executable, "-m", "claude_gauge", "discovery", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=60, check=False)
+
+
+def test_show() -> None:
+    """`discovery show` prints the very payload on stdout and its topic on stderr."""
+    done = run("show", "--node", "studio", "--discovery", "house")
+
+    assert json.loads(done.stdout) == json.loads(discovery("studio"))
+    assert done.stderr.strip() == "house/device/claude_gauge_studio/config"
+
+
+def test_show_fleet() -> None:
+    """`--fleet` shows the device of all nodes merged."""
+    done = run("show", "--fleet")
+
+    assert json.loads(done.stdout)["device"]["name"] == "Claude Code fleet"
+
+
+def test_switched_off() -> None:
+    """With `discovery = off` there is no prefix to show or to remove from; the error says what to do."""
+    done = run("show", "--discovery", "off")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--discovery homeassistant" in done.stderr
+
+
+def test_remove_without_broker() -> None:
+    """Without a broker, `remove` says where none is in one line, and ends with 1."""
+    done = run("remove", "--broker", f"mqtt://127.0.0.1:{free_port()}")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: broker 127.0.0.1:")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,201 @@
+"""The dashboard and the blueprints that we ship, in a real Home Assistant and a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.outlets.homeassistant.conftest import BUSY, Node, node
+from tests.support import ROOT
+from tests.support.homeassistant import RunningHomeAssistant
+from tests.support.mosquitto import Mosquitto
+from tests.support.net import wait_until
+from tests.support.page import chromium
+
+from claude_gauge.contract.scales import gauges
+from claude_gauge.contract.usage import stamp
+from claude_gauge.outlets.homeassistant.discovery import entities
+
+CALM = BUSY.model_copy(update={"window_5h_pct": 0.5, "limit_before_reset": False, "waiting": False})
+OURS = ROOT / "broker" / "homeassistant"
+CARDS = {"entities", "entity", "gauge", "grid", "heading", "history-graph", "sections", "tile"}
+CONFIGURATION = """
+lovelace:
+  dashboards:
+    claude-gauge: {mode: yaml, filename: claude-gauge.yaml, title: Claude Code, show_in_sidebar: true}
+counter: {crossed: {}, fuel: {}, limit: {}, waits: {}, answered: {}}
+input_text: {said: {max: 255}}
+automation:
+  - alias: Every crossing
+    triggers: {trigger: numeric_state, entity_id: sensor.claude_gauge_made_window_5h_pct, above: 80}
+    actions: {action: counter.increment, target: {entity_id: counter.crossed}}
+    mode: queued
+  - alias: Fuel
+    use_blueprint:
+      path: claude-gauge/fuel_low.yaml
+      input:
+        fuel: sensor.claude_gauge_made_window_5h_pct
+        resets: sensor.claude_gauge_made_window_5h_resets_at
+        then_do:
+          - {action: counter.increment, target: {entity_id: counter.fuel}}
+          - {action: input_text.set_value, target: {entity_id: input_text.said}, data: {value: "{{ text }}"}}
+  - alias: Limit
+    use_blueprint:
+      path: claude-gauge/limit_before_reset.yaml
+      input:
+        limit: binary_sensor.claude_gauge_made_limit_before_reset
+        minutes: sensor.claude_gauge_made_minutes_to_limit
+        patience: 0
+        then_do:
+          - {action: counter.increment, target: {entity_id: counter.limit}}
+          - {action: input_text.set_value, target: {entity_id: input_text.said}, data: {value: "{{ text }}"}}
+  - alias: Waiting
+    use_blueprint:
+      path: claude-gauge/waiting.yaml
+      input:
+        waiting: binary_sensor.claude_gauge_made_waiting
+        patience: 0
+        then_do: [{action: counter.increment, target: {entity_id: counter.waits}}]
+        and_then: [{action: counter.increment, target: {entity_id: counter.answered}}]
+  - alias: Fuel by default
+    use_blueprint:
+      path: claude-gauge/fuel_low.yaml
+      input:
+        fuel: sensor.claude_gauge_made_window_5h_pct
+        resets: sensor.claude_gauge_made_window_5h_resets_at
+  - alias: Limit by default
+    use_blueprint:
+      path: claude-gauge/limit_before_reset.yaml
+      input:
+        limit: binary_sensor.claude_gauge_made_limit_before_reset
+        minutes: sensor.claude_gauge_made_minutes_to_limit
+  - alias: Waiting by default
+    use_blueprint:
+      path: claude-gauge/waiting.yaml
+      input: {waiting: binary_sensor.claude_gauge_made_waiting}
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
+    """Home Assistant with everything that we ship, as the guide says to install it."""
+    folder = tmp_path_factory.mktemp("house")
+    home = RunningHomeAssistant(folder / "homeassistant")
+    with Mosquitto(folder / "broker") as broker, home:
+        home.connect(broker.port)
+        with node(broker, "made") as first:
+            first.say(BUSY)
+            home.wait_state(first.entity("binary_sensor", "waiting"), "on")
+            home.stop()
+        shutil.copytree(OURS / "blueprints", home.folder / "blueprints" / "automation" / "claude-gauge")
+        (home.folder / "claude-gauge.yaml").write_text((OURS / "dashboard.yaml").read_text().replace("NODE", "made"))
+        with (home.folder / "configuration.yaml").open("a") as configuration:
+            configuration.write(CONFIGURATION)
+        home.start()
+        yield home, broker
+
+
+@pytest.fixture
+def made(home: RunningHomeAssistant, house_broker: Mosquitto) -> Iterator[Node]:
+    """A publishing node whose entities the automations look at."""
+    with node(house_broker, "made") as found:
+        found.say(CALM)
+        home.wait_state("sensor.claude_gauge_made_window_5h_pct", "50.0")
+        home.wait_state("binary_sensor.claude_gauge_made_waiting", "off")
+        yield found
+
+
+def test_fuel_low(home: RunningHomeAssistant, made: Node) -> None:
+    """It is said once per window, though the figure crosses the threshold again, and again in the next window."""
+    resets = [time.time() + hours * 3600 for hours in (1, 6)]
+    steps = [(0.85, resets[0], 1), (0.9, resets[0], 1), (0.86, resets[1], 2)]
+    for crossings, (share, resets_at, said) in enumerate(steps, 1):
+        made.say(CALM.model_copy(update={"window_5h_pct": 0.5, "window_5h_resets_at": stamp(resets_at)}))
+        home.wait_state("sensor.claude_gauge_made_window_5h_pct", "50.0")
+        wait_until(lambda at=resets_at: _resets(home) == int(at), "the reset's time")  # type: ignore[misc]
+        made.say(CALM.model_copy(update={"window_5h_pct": share, "window_5h_resets_at": stamp(resets_at)}))
+        home.wait_state("counter.crossed", str(crossings))
+
+        home.wait_state("counter.fuel", str(said))
+    text = home.state("input_text.said")
+    clock = time.strftime("%H:%M", time.gmtime(resets[1]))
+    assert text == f"86 % of the 5-hour window is used; it resets at {clock}"
+
+
+def _resets(home: RunningHomeAssistant) -> int:
+    return int(home.render("{{ states('sensor.claude_gauge_made_window_5h_resets_at') | as_timestamp(0) | int }}"))
+
+
+def test_limit_before_reset(home: RunningHomeAssistant, made: Node) -> None:
+    """It is said when the lamp comes on, with the minutes that are left."""
+    made.say(CALM.model_copy(update={"limit_before_reset": True, "minutes_to_limit": 41.7}))
+    home.wait_state("counter.limit", "1")
+
+    home.wait_state("input_text.said", "At this pace the 5-hour window is used up in 42 minutes, before it resets")
+
+
+def test_waiting(home: RunningHomeAssistant, made: Node) -> None:
+    """One thing is done when Claude waits, the other when it no longer does."""
+    made.say(CALM.model_copy(update={"waiting": True}))
+    home.wait_state("counter.waits", "1")
+    made.say(CALM.model_copy(update={"waiting": False}))
+
+    home.wait_state("counter.answered", "1")
+
+
+def test_automations_are_valid(home: RunningHomeAssistant, made: Node) -> None:
+    """With nothing but the entities named, every blueprint makes an automation that is on."""
+    made.say(CALM)
+    states = home.states("automation.")
+
+    assert len(states) == 7
+    assert {each.state for each in states.values()} == {"on"}
+
+
+def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
+    """The dashboard shows its gauges and tiles in a browser, and no card complains."""
+    made.say(CALM)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1300, "height": 2000})
+        page.set_default_timeout(90_000)
+        page.goto(f"{home.url}/claude-gauge/claude-code")
+        page.wait_for_selector("hui-history-graph-card")
+        page.wait_for_function("() => document.title.includes('Claude Code')")
+        page.locator("hui-gauge-card", has_text="5-hour plan").get_by_text(re.compile("50.0")).first.wait_for()
+        counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
+        missing = page.locator("hui-warning").count() + page.get_by_text("Entity not found").count()
+
+    assert counted == {"hui-gauge-card": 4, "hui-tile-card": 12, "hui-error-card": 0}
+    assert missing == 0
+
+
+def test_dashboard_names_entities_that_exist() -> None:
+    """Every entity on the dashboard is one of the contract's, and every field is on it."""
+    text = (OURS / "dashboard.yaml").read_text()
+    named = set(re.findall(r"\w+\.claude_gauge_NODE_\w+", text))
+    ours = {each["default_entity_id"].replace("_x_", "_NODE_") for each in entities("x").values()}
+
+    assert named == ours
+
+
+def test_stock_cards_only() -> None:
+    """No card needs anything that a fresh Home Assistant does not have."""
+    types = set(re.findall(r"type: ([\w:-]+)", (OURS / "dashboard.yaml").read_text()))
+
+    assert types == CARDS
+
+
+def test_gauges_are_drawn_to_our_scales() -> None:
+    """The coloured arcs begin where they begin on every other face of the gauge."""
+    text = (OURS / "dashboard.yaml").read_text()
+    for gauge in gauges(redline=1_000_000):
+        card = text.partition(f"claude_gauge_NODE_{gauge.field}\n")[2].partition("grid_options")[0]
+        begins = [float(each) for each in re.findall(r"from: (\d+)", card)]
+        factor = 100 if gauge.unit == "%" else 1
+        expected = {0.0} | {zone.start * factor for zone in gauge.zones}
+
+        assert begins == pytest.approx(sorted(expected))
+        assert float(re.findall(r"max: (\d+)", card)[0]) == pytest.approx(gauge.high * factor)

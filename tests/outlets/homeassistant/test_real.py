@@ -1,0 +1,270 @@
+"""Discovery against a real Home Assistant and a real Mosquitto."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.outlets.homeassistant.conftest import BUSY, REST, node
+from tests.support.homeassistant import RunningHomeAssistant
+from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.net import wait_until
+from tests.support.publisher import Publishing, environment
+from tests.support.transcripts import ClaudeHome, assistant
+
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import alert_topic, status_topic
+from claude_gauge.mqtt.link import Link
+from claude_gauge.outlets.alerts.decide import Alert
+from claude_gauge.outlets.alerts.outlet import to_json
+from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
+from claude_gauge.outlets.homeassistant.discovery import discovery_topic, entities
+
+
+def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """Every entity appears under its name, with the state and unit that a person expects."""
+    with node(house_broker, "Studio-1") as studio:
+        studio.say(BUSY)
+        home.wait_state(studio.entity("sensor", "rate_1m"), "1234.5")
+        found = home.states("studio_1")
+
+    shown = {
+        each.attributes["friendly_name"]: f"{each.state} {each.attributes.get('unit_of_measurement', '')}".strip()
+        for each in found.values()
+    }
+    updated = shown.pop("Claude Code Studio-1 Updated")
+    assert shown.pop("Claude Code Studio-1 Alert") == "unknown"
+    assert updated.endswith("+00:00")
+    assert shown == {
+        "Claude Code Studio-1 Token rate": "1234.5 tokens/min",
+        "Claude Code Studio-1 5-hour tokens": "12345678 tokens",
+        "Claude Code Studio-1 5-hour window used": "63.5 %",
+        "Claude Code Studio-1 5-hour window resets": "2026-11-23T17:00:00+00:00",
+        "Claude Code Studio-1 Thinking share": "25.0 %",
+        "Claude Code Studio-1 Cache hit rate": "90.0 %",
+        "Claude Code Studio-1 Last model": "opus",
+        "Claude Code Studio-1 Hot": "on",
+        "Claude Code Studio-1 Warning": "off",
+        "Claude Code Studio-1 Stalled": "off",
+        "Claude Code Studio-1 Idle": "off",
+        "Claude Code Studio-1 7-day window used": "20.0 %",
+        "Claude Code Studio-1 7-day window resets": "2026-11-27T09:00:00+00:00",
+        "Claude Code Studio-1 7-day tokens": "99000000 tokens",
+        "Claude Code Studio-1 Time to limit": "42.5 min",
+        "Claude Code Studio-1 Limit before reset": "on",
+        "Claude Code Studio-1 Waiting for you": "on",
+        "Claude Code Studio-1 Fuel source": "plan",
+        "Claude Code Studio-1 Sources": "on",
+        "Claude Code Studio-1 Account": "work",
+    }
+    assert found[studio.entity("binary_sensor", "sources")].attributes["plan"]["why"] == "stale"
+
+
+def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """What the payload leaves null is unknown, and a figure of 0 is 0."""
+    with node(house_broker, "resting") as resting:
+        resting.say(BUSY)
+        home.wait_state(resting.entity("sensor", "rate_1m"), "1234.5")
+        resting.say(REST)
+        home.wait_state(resting.entity("sensor", "rate_1m"), "0.0")
+        found = {name.partition("resting_")[2]: each.state for name, each in home.states("resting").items()}
+
+    unknown = {name for name, state in found.items() if state == "unknown"} - {"alert"}
+    assert unknown == {
+        "last_model",
+        "window_5h_resets_at",
+        "window_7d_pct",
+        "window_7d_resets_at",
+        "window_7d_tokens",
+        "minutes_to_limit",
+        "limit_before_reset",
+        "waiting",
+        "fuel_source",
+        "sources",
+        "account",
+    }
+    assert (found["window_5h_pct"], found["cache_hit_rate"], found["idle"]) == ("0.0", "0.0", "on")
+
+
+def test_payload_of_an_older_publisher(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """The seed's eleven fields alone are enough: the others are unknown, without a word in the log."""
+    with node(house_broker, "older") as older:
+        seed = {name: value for name, value in json.loads(BUSY.to_json()).items() if value is not None}
+        for name in ("sources", "waiting", "window_7d_pct", "minutes_to_limit", "account", "window_5h_resets_at"):
+            del seed[name]
+        older.link.announce("claude-gauge/older/usage", json.dumps(seed).encode())
+        home.wait_state(older.entity("sensor", "rate_1m"), "1234.5")
+
+        found = {field: home.state(older.entity("sensor", field)) for field in ("minutes_to_limit", "window_7d_pct")}
+        assert found == {"minutes_to_limit": "unknown", "window_7d_pct": "unknown"}
+
+
+def test_alert(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """An alert is an event of the node's device, with its figures."""
+    with node(house_broker, "alerted") as alerted:
+        alerted.say(BUSY)
+        home.wait_state(alerted.entity("event", "alert"), "unknown")
+        alerted.link.send(alert_topic("alerted"), to_json(Alert(0.8, BUSY, 1_795_000_000)), qos=1)
+        wait_until(lambda: "T" in home.state(alerted.entity("event", "alert")), "the alert's time")
+        (found,) = (each for name, each in home.states("alerted").items() if name.startswith("event."))
+
+    assert (found.attributes["event_type"], found.attributes["threshold"]) == ("threshold", 0.8)
+
+
+def test_publisher_ends(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A publisher that ends in good order leaves unavailable entities, and comes back as the same ones."""
+    with node(house_broker, "comes-back") as first:
+        first.say(BUSY)
+        home.wait_state(first.entity("binary_sensor", "hot"), "on")
+    home.wait_state(first.entity("binary_sensor", "hot"), "unavailable")
+
+    with node(house_broker, "comes-back") as second:
+        second.say(REST)
+        home.wait_state(second.entity("binary_sensor", "hot"), "off")
+
+        assert len(home.states("comes_back")) == len(entities("comes-back")) + 1
+
+
+def test_publisher_killed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """The last will makes a killed publisher's entities unavailable."""
+    script = (
+        "import sys, time; from types import SimpleNamespace\n"
+        "from tests.outlets.homeassistant.conftest import BUSY, Node\n"
+        "node = Node(SimpleNamespace(url=sys.argv[1]), 'killed'); node.say(BUSY); time.sleep(100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, house_broker.url], cwd=os.curdir) as publisher:
+        try:
+            home.wait_state("binary_sensor.claude_gauge_killed_hot", "on")
+        finally:
+            publisher.send_signal(signal.SIGKILL)
+
+    home.wait_state("binary_sensor.claude_gauge_killed_hot", "unavailable")
+
+
+def test_fleet_above_the_nodes(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A node hangs below the fleet's device as soon as there is a fleet, and not before."""
+    above = "{{ device_attr(device_attr('sensor.claude_gauge_below_rate_1m', 'via_device_id') or 'none', 'name') }}"
+    with node(house_broker, "below") as below:
+        below.say(BUSY)
+        home.wait_state(below.entity("sensor", "rate_1m"), "1234.5")
+        alone = home.render(above)
+        with node(house_broker, "all") as fleet:
+            fleet.say(BUSY.model_copy(update={"hot_node": "below"}))
+            home.wait_state("sensor.claude_gauge_all_hot_node", "below")
+            wait_until(lambda: home.render(above) == "Claude Code fleet", "the node's device below the fleet's")
+
+    assert alone == "None"
+
+
+def test_removed_by_hand(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """`discovery remove` takes the device away; a second time it says that there is nothing to remove."""
+    command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--node", "unwanted"]
+    command += ["--broker", house_broker.url]
+    with node(house_broker, "unwanted") as unwanted:
+        unwanted.say(BUSY)
+        home.wait_state(unwanted.entity("sensor", "rate_1m"), "1234.5")
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    wait_until(lambda: not home.states("unwanted"), "its entities to be gone")
+
+    assert "removed unwanted" in said[0]
+    assert "nothing to remove" in said[1]
+
+
+def test_fleet_removed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A fleet that is taken away leaves no nameless device behind: nodes no longer hang below it."""
+    command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--fleet", "--broker", house_broker.url]
+    topic = discovery_topic("homeassistant", "orphan")
+    with Listener(house_broker.port, topic) as listener, node(house_broker, "orphan") as orphan:
+        orphan.say(BUSY)
+        with node(house_broker, "all") as fleet:
+            fleet.say(BUSY)
+            listener.wait(lambda m: b"via_device" in m.payload)
+        heard = len(listener.messages)
+        subprocess.run(command, capture_output=True, check=True)
+        listener.wait(lambda m: b"via_device" not in m.payload, after=heard)
+        wait_until(lambda: not home.states("claude_gauge_all"), "the fleet's entities to be gone")
+
+        assert home.state(orphan.entity("binary_sensor", "hot")) == "on"
+
+
+def test_the_real_publisher(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+    """`claude-gauge publish` makes the device by itself, and tokens that Claude Code uses show on it."""
+    claude = ClaudeHome(tmp_path / "claude")
+    env = environment(claude, tmp_path)
+    more = ["--broker", house_broker.url, "--node", "genuine", "--http", "off"]
+    with Publishing(tmp_path / "log", *more, env=env):
+        home.wait_state("binary_sensor.claude_gauge_genuine_idle", "on")
+        claude.append(assistant(time.time(), 1, model="claude-fable-5", tokens=(10, 1224, 0, 0)))
+
+        home.wait_state("sensor.claude_gauge_genuine_last_model", "fable")
+        home.wait_state("sensor.claude_gauge_genuine_window_5h_tokens", "1234")
+        home.wait_state("binary_sensor.claude_gauge_genuine_idle", "off")
+
+
+def test_broker_crashes(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A broker that lost everything gets device, status and payload again, and Home Assistant sees the new state."""
+    with node(house_broker, "patient") as patient:
+        patient.say(BUSY)
+        home.wait_state(patient.entity("sensor", "rate_1m"), "1234.5")
+        house_broker.kill()
+        home.wait_state(patient.entity("sensor", "rate_1m"), "unavailable")
+        patient.say(REST)
+        house_broker.start()
+
+        home.wait_state(patient.entity("sensor", "rate_1m"), "0.0", 60)
+
+
+def test_home_assistant_restarts(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """At Home Assistant's birth the device is announced again, and a restart shows the same entities."""
+    with node(house_broker, "loyal") as loyal, Listener(house_broker.port, "homeassistant/#") as listener:
+        loyal.say(BUSY)
+        home.wait_state(loyal.entity("sensor", "rate_1m"), "1234.5")
+        before = home.states("loyal")
+        heard = len(listener.messages)
+        home.stop()
+        home.start()
+        home.wait_state(loyal.entity("sensor", "rate_1m"), "1234.5")
+
+        topic = discovery_topic("homeassistant", "loyal")
+        listener.wait(lambda m: m.topic == "homeassistant/status" and m.payload == b"online", after=heard)
+        listener.wait(lambda m: m.topic == topic and bool(m.payload), after=heard)
+        assert set(home.states("loyal")) == set(before)
+
+
+def test_stored_registry(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """What is about the reading itself is diagnostic; what a person looks at is not; precision is kept."""
+    with node(house_broker, "stored") as stored:
+        stored.say(BUSY)
+        home.wait_state(stored.entity("sensor", "rate_1m"), "1234.5")
+        home.stop()
+        kept = {
+            e["unique_id"].partition("stored_")[2]: e for e in home.registry("entity") if "stored" in e["unique_id"]
+        }
+        device = next(each for each in home.registry("device") if each["name"] == "Claude Code stored")
+        home.start()
+
+    diagnostics = {name for name, each in kept.items() if each["entity_category"] == "diagnostic"}
+    assert diagnostics == {"account", "fuel_source", "sources", "updated_at"}
+    assert kept["window_5h_pct"]["options"]["sensor"]["suggested_display_precision"] == 1
+    assert kept["rate_1m"]["options"]["sensor"]["suggested_display_precision"] == 0
+    assert (device["manufacturer"], device["model"]) == ("claude-gauge", "Node")
+
+
+def test_switched_off(house_broker: Mosquitto) -> None:
+    """With `discovery = off` nothing is said under Home Assistant's prefix."""
+    settings = Settings(broker=house_broker.url, node="silent", discovery="off")
+    link = Link(settings, status=status_topic("silent"))
+    HomeAssistant(link, settings).start()
+    link.start()
+    try:
+        assert link.wait_connected(10)
+        assert link.flush(10)
+        with Listener(house_broker.port, "+/device/claude_gauge_silent/config") as listener:
+            assert listener.messages == []
+    finally:
+        link.stop()

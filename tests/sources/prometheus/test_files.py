@@ -1,0 +1,147 @@
+"""Every configuration file, read by the program that it is for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sources.prometheus.past import NOON, counted, labels
+from tests.support import ROOT
+from tests.support.collector import Collector
+from tests.support.parts import part
+from tests.support.prometheus import NEW, OLD, Series, Server, promtool
+
+from claude_gauge.sources.prometheus.other_metrics import METRICS
+from claude_gauge.sources.prometheus.recording_rules import text
+
+TELEMETRY = ROOT / "broker/telemetry"
+
+
+def compose(*arguments: str, **environment: str) -> dict[str, Any]:
+    """Return compose.yaml as Docker's own plugin reads it."""
+    program = part("metrics/new/usr/libexec/docker/cli-plugins/docker-compose")
+    done = subprocess.run(
+        [program, "--file", ROOT / "compose.yaml", *arguments, "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    read: dict[str, Any] = json.loads(done.stdout)
+    return read
+
+
+def test_rules_are_as_written() -> None:
+    """rules.yml is what `claude-gauge otel rules` writes."""
+    path = TELEMETRY / "rules.yml"
+    before = path.read_text()
+    path.write_text(text())
+
+    assert before == text(), "rules.yml was out of date; it is written anew, look at the difference"
+
+
+@pytest.mark.parametrize("kind", [OLD, NEW])
+def test_promtool_checks_all(kind: str) -> None:
+    """Prometheus's own tool finds no fault, and the rules give what their tests expect."""
+    said = promtool(kind, "check", "config", str(TELEMETRY / "prometheus.yml"))
+    promtool(kind, "test", "rules", str(ROOT / "tests/sources/prometheus/rules_test.yml"))
+
+    assert "SUCCESS" in said
+
+
+def test_compose_without_telemetry() -> None:
+    """`docker compose up` alone starts the broker and nothing else."""
+    assert list(compose()["services"]) == ["broker"]
+
+
+def test_compose_is_closed_and_pinned() -> None:
+    """Every image has its version, every port is this machine's, every service has a check where one is possible."""
+    services = compose("--profile", "telemetry")["services"]
+
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert {port["host_ip"] for port in ports} == {"127.0.0.1"}
+    assert all(
+        re.fullmatch(r".+:v?\d+\.\d+\.\d+|claude-gauge:local", service["image"]) for service in services.values()
+    )
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"collector"}
+    assert "password" not in json.dumps(services).lower().replace("broker_password_file", "")
+
+
+def test_compose_opens_tls_only() -> None:
+    """For needles elsewhere the TLS ports open, the plain one never."""
+    ports = compose(CLAUDE_GAUGE_BROKER_BIND="0.0.0.0")["services"]["broker"]["ports"]
+
+    assert {port["target"]: port["host_ip"] for port in ports} == {1883: "127.0.0.1", 8883: "0.0.0.0", 8884: "0.0.0.0"}
+
+
+def test_compose_mounts_what_is_there() -> None:
+    """Each mounted file is in the repository, or is made by `broker init`."""
+    mounts = [
+        Path(volume["source"])
+        for service in compose("--profile", "telemetry")["services"].values()
+        for volume in service.get("volumes", [])
+        if volume["type"] == "bind"
+    ]
+
+    assert [path for path in mounts if not path.exists() and "own" not in path.parts] == []
+
+
+def test_versions_agree() -> None:
+    """What is tested is what compose.yaml runs."""
+    services = compose("--profile", "telemetry")["services"]
+    collector = subprocess.run([part("collector/otelcol"), "--version"], capture_output=True, text=True, check=True)
+    prometheus = promtool(NEW, "--version")
+
+    assert services["collector"]["image"].rpartition(":")[2] in collector.stdout
+    series = services["prometheus"]["image"].rpartition(":v")[2].rpartition(".")[0]
+    assert f"version {series}." in prometheus
+
+
+def test_collector_takes_its_file(tmp_path: Path) -> None:
+    """The collector runs with collector.yaml, on loopback unless told otherwise."""
+    with Collector(tmp_path) as collector:
+        page = collector.page()
+
+    validated = subprocess.run(
+        [part("collector/otelcol"), "validate", f"--config={TELEMETRY / 'collector.yaml'}"], check=False
+    )
+    assert page == "" or "claude" not in page
+    assert validated.returncode == 0
+
+
+def test_dashboard_asks_well(tmp_path: Path) -> None:
+    """Each query of the dashboard is answered by a real Prometheus with our rules, and each metric has its place."""
+    dashboard = json.loads((TELEMETRY / "grafana/dashboards/claude-gauge.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    variables = {each["name"]: each["query"] for each in dashboard["templating"]["list"]}
+    past = [
+        Series({**labels(name), "__name__": name}, counted([(NOON, 5)], NOON + 600))
+        for metric in METRICS
+        for name in metric.names
+    ]
+
+    with Server(tmp_path).fill(past) as server:
+        for query in queries:
+            filled = query.replace("$__range", "24h")
+            for name, value in variables.items():
+                filled = filled.replace(f"${name}", value)
+            assert "$" not in filled
+            answer = server.ask(filled, NOON + 600)
+            assert answer or "claude_gauge:" in query or "timestamp" in query, query
+    assert {name for metric in METRICS for name in metric.names if not any(name in query for query in queries)} == set()
+
+
+def test_grafana_finds_its_source() -> None:
+    """The dashboard asks the data source that is provisioned."""
+    provisioned = (TELEMETRY / "grafana/provisioning/datasources/prometheus.yaml").read_text()
+    dashboard = json.loads((TELEMETRY / "grafana/dashboards/claude-gauge.json").read_text())
+
+    uid = re.search(r"uid: (\S+)", provisioned)
+    assert uid is not None
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {uid[1]}

@@ -1,0 +1,134 @@
+"""The whole road: setup, then what Claude Code runs, then a publisher, a broker and a subscriber."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.claude_events import event, status
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.publisher import Publishing, environment, run
+from tests.support.transcripts import ClaudeHome, assistant
+
+from claude_gauge.contract.usage import stamp
+
+TOPIC = "claude-gauge/test/usage"
+
+
+def usage(heard: Heard) -> dict[str, Any]:
+    """Return the payload that was heard."""
+    return dict(json.loads(heard.payload)) if heard.topic == TOPIC else {}
+
+
+class Desk:
+    """A person's Claude Code after `setup`, and a publisher of theirs."""
+
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self.claude = ClaudeHome(folder / "claude")
+        self.env = environment(
+            self.claude, folder, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="test", CLAUDE_GAUGE_HTTP="off"
+        )
+        assert run("setup", "--yes", env=self.env).returncode == 0
+        self.settings = json.loads((self.claude.folder / "settings.json").read_text())
+        self.publishing = Publishing(folder / "run", env=self.env)
+
+    def statusline(self, session: str = "s", **windows: tuple[object, object]) -> None:
+        """Let Claude Code run its statusline."""
+        self._run(self.settings["statusLine"]["command"], status(session, **windows))
+
+    def hook(self, name: str, session: str = "s", **changes: object) -> None:
+        """Let Claude Code run the hooks of an event."""
+        for group in self.settings["hooks"].get(name, []):
+            self._run(group["hooks"][0]["command"], event(name, session, **changes))
+
+    def _run(self, command: str, given: dict[str, Any]) -> None:
+        subprocess.run(["/bin/sh", "-c", command], input=json.dumps(given).encode(), env=self.env, check=True)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, broker: Mosquitto) -> Desk:
+    """Give a desk of this test's own."""
+    return Desk(tmp_path, broker)
+
+
+@pytest.fixture
+def listener(broker: Mosquitto) -> Iterator[Listener]:
+    """Listen to the payloads."""
+    with Listener(broker.port, TOPIC) as running:
+        yield running
+
+
+def test_plan_figures(desk: Desk, listener: Listener) -> None:
+    """What Claude Code's statusline was told is what every subscriber gets; an old terminal takes nothing back."""
+    resets = float(int(time.time()) + 3600)
+    week = resets + 86400
+    desk.claude.append(assistant(time.time(), 1))
+    with desk.publishing:
+        listener.wait(lambda heard: usage(heard).get("fuel_source") == "ceiling")
+        desk.statusline(five_hour=(42, resets), seven_day=(7.5, stamp(week)))
+        heard = listener.wait(lambda heard: usage(heard).get("fuel_source") == "plan")
+        seen = len(listener.messages)
+        desk.statusline("old", five_hour=(30, resets))
+        desk.statusline("s", five_hour=(43, resets))
+        later = listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.43, after=seen)
+
+    told = usage(heard)
+    assert (told["window_5h_pct"], told["window_7d_pct"]) == (0.42, 0.075)
+    assert (told["window_5h_resets_at"], told["window_7d_resets_at"]) == (stamp(resets), stamp(week))
+    assert told["sources"]["plan"] == {"source": "statusline", "ok": True, "why": None}
+    assert not told["stall"]
+    assert 0.3 not in [usage(each).get("window_5h_pct") for each in listener.messages]
+    assert usage(later)["window_7d_pct"] == 0.075
+
+
+def test_after_the_reset(desk: Desk, listener: Listener) -> None:
+    """When the window resets the plan's share is dropped at once and the ceiling stands in, until newer news."""
+    desk.claude.append(assistant(time.time(), 1))
+    desk.statusline(five_hour=(97, time.time() + 4))
+    with desk.publishing:
+        assert usage(listener.wait(lambda heard: bool(usage(heard).get("warn"))))["window_5h_pct"] == 0.97
+        fallen = usage(listener.wait(lambda heard: usage(heard).get("fuel_source") == "ceiling"))
+        desk.statusline(five_hour=(1, time.time() + 5 * 3600))
+        anew = usage(listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.01))
+
+    assert fallen["window_5h_pct"] < 0.01
+    assert not fallen["warn"]
+    assert anew["fuel_source"] == "plan"
+
+
+def test_waiting(desk: Desk, listener: Listener) -> None:
+    """A permission dialog lights the lamp at once and its end puts it out; several sessions count together."""
+    with desk.publishing:
+        assert usage(listener.wait(lambda heard: heard.topic == TOPIC))["waiting"] is None
+        desk.hook("UserPromptSubmit")
+        listener.wait(lambda heard: usage(heard).get("waiting") is False)
+        desk.hook("PermissionRequest")
+        desk.hook("Notification", "other", notification_type="idle_prompt")
+        listener.wait(lambda heard: usage(heard).get("waiting") is True)
+        seen = len(listener.messages)
+        desk.hook("PostToolUse")
+        desk.hook("UserPromptSubmit", "other")
+        listener.wait(lambda heard: usage(heard).get("waiting") is False, after=seen)
+
+
+def test_publisher_restarts(desk: Desk, listener: Listener) -> None:
+    """A publisher that was down knows, as soon as it is up, what was told meanwhile."""
+    desk.statusline(five_hour=(64, time.time() + 3600))
+    desk.hook("PermissionRequest")
+    with desk.publishing:
+        first = usage(listener.wait(lambda heard: heard.topic == TOPIC))
+
+    assert (first["window_5h_pct"], first["waiting"]) == (0.64, True)
+
+
+def test_once(desk: Desk) -> None:
+    """`publish --once` and `show` know the plan, too."""
+    desk.statusline(five_hour=(64, time.time() + 3600))
+    printed = json.loads(run("publish", "--once", env=desk.env).stdout)
+
+    assert (printed["window_5h_pct"], printed["fuel_source"]) == (0.64, "plan")

@@ -1,0 +1,147 @@
+"""Whatever is lost, late, repeated or restarted: the sum is the truth, and never above it at the end."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.sources.otlp import event, metrics, point
+from tests.sources.receiving import Clock
+
+from claude_gauge.config import Settings
+from claude_gauge.sources.otlp.counter import OtlpCounter
+from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
+from claude_gauge.sources.otlp.export import Export
+from claude_gauge.sources.otlp.feed import OtlpFeed
+
+KINDS = ("input", "output", "cacheRead", "cacheCreation")
+FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request and what becomes of its telemetry."""
+
+    session: int
+    tokens: tuple[int, int, int, int]
+    wait_s: int
+    event: str  # "now", "late", "lost"
+    exported: bool  # whether an export of metrics follows it
+    repeated: bool  # whether what is sent is sent again
+    restarts: bool  # whether the publisher restarts after it
+    process_restarts: bool  # whether the session's process ends before it, and is resumed
+
+
+STEPS = st.builds(
+    Step,
+    session=st.integers(0, 1),
+    tokens=st.tuples(*[st.integers(0, 1000)] * 4),
+    wait_s=st.sampled_from([0, 1, 5, 20, 90]),
+    event=st.sampled_from(["now", "now", "late", "lost"]),
+    exported=st.booleans(),
+    repeated=st.booleans(),
+    restarts=st.booleans(),
+    process_restarts=st.booleans(),
+)
+
+
+@dataclass
+class World:
+    """Claude Code's sessions on one side, a publisher that restarts on the other."""
+
+    folder: Path
+    cumulative: bool
+    clock: Clock = field(default_factory=Clock)
+    starts: dict[int, float] = field(default_factory=dict)
+    counters: dict[tuple[int, str], int] = field(default_factory=dict)
+    late: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Start a publisher on what the one before kept."""
+        self.tally = OtlpCounter()
+        own = Settings(otlp="127.0.0.1:0", state_dir=self.folder, node="test")
+        self.feed = OtlpFeed(own, tally=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
+        self.feed.load()
+
+    def logs(self, body: dict[str, Any], times: int) -> None:
+        """Send an event."""
+        for _ in range(times):
+            self.feed._accept(Export("logs", decode_logs(body), protobuf=False))
+
+    def metrics(self, session: int, times: int) -> None:
+        """Export a session's counters."""
+        start = self.starts.setdefault(session, self.clock.now)
+        named: dict[str, Any] = {"session": f"session{session}", "start": start}
+        values = [(kind, self.counters.get((session, kind), 0)) for kind in KINDS]
+        points = [point(kind, value, self.clock.now, **named) for kind, value in values if value or self.cumulative]
+        body = metrics(*points, temporality=2 if self.cumulative else 1)
+        for _ in range(times):
+            self.feed._accept(Export("metrics", decode_metrics(body), protobuf=False))
+        if not self.cumulative:
+            self.forget(session)
+
+    def forget(self, session: int) -> None:
+        """Begin to count anew."""
+        self.starts[session] = self.clock.now
+        for kind in KINDS:
+            self.counters[session, kind] = 0
+
+    def step(self, number: int, step: Step) -> None:
+        """Live through one step."""
+        times = 2 if step.repeated else 1
+        self.clock.now += 1 + step.wait_s
+        self.feed.settle(self.clock.now)
+        if step.process_restarts:
+            self.metrics(step.session, times)  # Claude Code exports once more when it ends
+            self.forget(step.session)
+        self.starts.setdefault(step.session, self.clock.now)
+        for kind, count in zip(KINDS, step.tokens, strict=True):
+            self.counters[step.session, kind] = self.counters.get((step.session, kind), 0) + count
+        more: dict[str, Any] = {"session.id": f"session{step.session}", **dict(zip(FIELDS, step.tokens, strict=True))}
+        body = event(self.clock.now + 0.005, f"r{number}", sequence=number, **more)
+        if step.event == "now":
+            self.logs(body, times)
+        elif step.event == "late":
+            self.late.append(body)
+        if step.exported:
+            self.clock.now += 0.5
+            self.metrics(step.session, times)
+        if step.restarts:
+            self.restart()
+
+    def end(self) -> int:
+        """Let all that is late arrive; return the tokens counted."""
+        self.clock.now += 1
+        for session in (0, 1):
+            self.metrics(session, 1)
+        self.clock.now += 60
+        self.feed.settle(self.clock.now)
+        for body in self.late:
+            self.logs(body, 2)
+        self.clock.now += 60
+        self.feed.settle(self.clock.now)
+        return self.tally.week(self.clock.now)
+
+
+@settings(max_examples=100)
+@given(steps=st.lists(STEPS, min_size=1, max_size=12), cumulative=st.booleans())
+def test_any_order(steps: list[Step], cumulative: bool) -> None:  # noqa: FBT001 - drawn by name
+    """Events lost, late and twice, exports twice, restarts of both sides: each token counts once."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), cumulative)
+        for number, step in enumerate(steps):
+            world.step(number, step)
+        counted = world.end()
+        world.restart()
+        again = world.tally.week(world.clock.now)
+
+    assert counted == sum(sum(step.tokens) for step in steps)
+    assert again == counted

@@ -1,0 +1,122 @@
+"""The real command on `--source otlp`, between JavaScript's exporter and a real broker."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.sources.claude_code import claude_code, go_on, wait_said
+from tests.sources.otlp import SESSION
+from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import answers, free_port, wait_until
+from tests.support.publisher import Publishing, environment, run
+from tests.support.transcripts import ClaudeHome
+from tests.support.unshared import unshared
+
+TOPIC = "claude-gauge/test/usage"
+REQUESTS = [{"id": f"req_{n}", "input": 10, "output": 100, "read": 1000, "creation": 50} for n in range(5)]
+ONE = 1160
+
+
+def _usage(heard: Heard) -> dict[str, Any]:
+    return dict(json.loads(heard.payload)) if heard.topic == TOPIC and heard.payload else {}
+
+
+def _claude_code(env: dict[str, str], *, hold: int | None = None, **more: str) -> subprocess.Popen[str]:
+    """Run what sends as Claude Code does, in the environment that `otel env` prints."""
+    printed = run("otel", "env", "--endpoint", env["ENDPOINT"], env=env).stdout
+    told = dict(re.findall(r"export (\w+)='?([^'\n]*)", printed))
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == env["ENDPOINT"]
+    form = {"form": "proto", "temporality": "CUMULATIVE", "compression": "gzip", "session": SESSION}
+    return claude_code({**told, **more}, **form, requests=REQUESTS, wait_ms=900, hold=hold)
+
+
+@pytest.fixture
+def env(tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
+    """An environment that leads nowhere but to the test's own broker and port."""
+    port = free_port()
+    return environment(
+        ClaudeHome(tmp_path / "claude"),
+        tmp_path,
+        CLAUDE_GAUGE_BROKER=broker.url,
+        CLAUDE_GAUGE_NODE="test",
+        CLAUDE_GAUGE_HTTP="off",
+        CLAUDE_GAUGE_SOURCE="otlp",
+        CLAUDE_GAUGE_OTLP=f"127.0.0.1:{port}",
+        ENDPOINT=f"http://127.0.0.1:{port}",
+    )
+
+
+def test_killed_in_mid_session(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """Killed with -9 while Claude Code works, and started again: the broker ends up with the true sum."""
+    port = int(env["ENDPOINT"].rpartition(":")[2])
+    with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env) as publisher:
+        wait_until(lambda: answers(port), "the publisher to listen")
+        with _claude_code(env, hold=4) as claude:
+            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 2 * ONE)
+            publisher.end(signal.SIGKILL)
+            wait_said(claude, "req_3")
+            publisher.start()
+            wait_until(lambda: answers(port), "the publisher to listen again")
+            go_on(claude)
+            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE, 60)
+            assert claude.wait(30) == 0
+        highest = max(_usage(each).get("window_5h_tokens", 0) for each in listener.messages)
+
+    assert highest == 5 * ONE
+    assert _usage(heard)["last_model"] == "opus"
+    assert _usage(heard)["sources"]["thinking"] == {"source": "otlp", "ok": False, "why": "no thinking in telemetry"}
+
+
+def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """`show` on another broker computes from what the publisher was told, without disturbing it."""
+    port = int(env["ENDPOINT"].rpartition(":")[2])
+    with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env):
+        wait_until(lambda: answers(port), "the publisher to listen")
+        with _claude_code(env) as claude:
+            assert claude.wait(60) == 0
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+        shown = run("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
+
+        assert json.loads(shown.stdout)["window_5h_tokens"] == 5 * ONE
+        assert "computed here" in shown.stderr
+
+
+def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """With a state folder that fills up, every figure still reaches the broker; the log says what it costs, once."""
+    port = int(env["ENDPOINT"].rpartition(":")[2])
+    state = tmp_path / "state"
+    state.mkdir()
+    full = unshared(f'mount -t tmpfs -o size=16k full {state}; cat /dev/zero >{state}/fill || true; exec "$@"')
+    publishing = Publishing(tmp_path / "run", env=env, within=full)
+    with Listener(broker.port, TOPIC) as listener, publishing:
+        wait_until(lambda: answers(port), "the publisher to listen")
+        with _claude_code(env) as claude:
+            assert claude.wait(60) == 0
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+
+    assert publishing.log.count("a restart will forget") == 1
+    assert "Traceback" not in publishing.log
+
+
+def test_token(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """Claude Code's exporter sends the token that OTEL_EXPORTER_OTLP_HEADERS holds; without it nothing counts."""
+    port = int(env["ENDPOINT"].rpartition(":")[2])
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    guarded = {**env, "CLAUDE_GAUGE_OTLP_TOKEN_FILE": str(token)}
+    with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=guarded) as publishing:
+        wait_until(lambda: answers(port), "the publisher to listen")
+        with _claude_code(env) as stranger:
+            assert stranger.wait(60) == 0
+        with _claude_code(env, OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer s3cret") as claude:
+            assert claude.wait(60) == 0
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+
+        assert "s3cret" not in publishing.log
+        assert {_usage(each).get("window_5h_tokens") for each in listener.messages} >= {0, 5 * ONE}

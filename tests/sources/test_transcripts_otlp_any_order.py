@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.sources.receiving import NOW
+
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.turn import Turn
+from claude_gauge.sources.otlp.counter import OtlpCounter
+from claude_gauge.sources.otlp.decode import Request
+
+
+@dataclass(frozen=True)
+class Told:
+    """One telling of a response: by an event, or by a line with so much of its output."""
+
+    response: int
+    output: int | None  # None: an event, which knows it all
+
+
+TOLD = st.builds(Told, response=st.integers(0, 3), output=st.sampled_from([None, 1, 60, 100]))
+
+
+@settings(max_examples=300)
+@given(tellings=st.lists(TOLD, max_size=16), ids=st.sampled_from(["both", "event", "line"]), sidechain=st.booleans())
+def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # noqa: FBT001 - drawn by name
+    """Events and growing lines of several responses, repeated and in any order: the largest figure of each counts."""
+    tally = OtlpCounter()
+    seen: set[int] = set()
+    for told in tellings:
+        at, prompt, name = NOW - 60 * told.response, (told.response, 1000, 50), f"req_{told.response}"
+        if told.output is not None:
+            request_id = None if ids == "event" else name
+            figures = (prompt[0], told.output, *prompt[1:])
+            line = Turn(at, f"msg_{told.response}", request_id, None, "opus", sidechain, *figures, thinking=told.output)
+            tally.add(line, NOW)
+        elif told.response not in seen:  # the books know one that is sent again
+            seen.add(told.response)
+            tokens = Tokens(prompt[0], 100, *prompt[1:])
+            tally.event(Request(f"key{told.response}", "" if ids == "line" else name, (), at, "opus", tokens), NOW)
+    whole = {told.response for told in tellings if ids == "both" and told.output in (None, 100)}
+    most = {
+        response: 100 if response in whole else max(100 if each.output is None else each.output for each in own)
+        for response in {told.response for told in tellings}
+        if (own := [told for told in tellings if told.response == response])
+    }
+    thought = sum(
+        max((told.output or 0 for told in tellings if told.response == response), default=0)
+        for response in most
+        if 60 * response < 300
+    )
+
+    if ids == "both":
+        assert tally.week(NOW) == sum(response + 1050 + output for response, output in most.items())
+        assert tally.traffic(NOW).five_minutes.thinking == thought
+    else:  # an event after a cut line is not matched to more: the line's own figures stay
+        assert sum(response + 1051 for response in most) <= tally.week(NOW) <= sum(response + 1150 for response in most)
