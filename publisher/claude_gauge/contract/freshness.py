@@ -7,10 +7,12 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from claude_gauge.contract.usage import HEARTBEAT_S, MISSED_HEARTBEATS, OFFLINE, Usage
+from claude_gauge.contract.usage import HEARTBEAT_S, MISSED_HEARTBEATS, OFFLINE, ONLINE, Usage
 
 SILENCE_S = MISSED_HEARTBEATS * HEARTBEAT_S
 CLOCK_S = 1.0  # what a clock may be corrected by in passing
+CLOCKS_APART_S = 900.0  # two machines' clocks may differ by so much
+FIRST_WORD_S = HEARTBEAT_S + 5.0  # a node that is there says something within this
 
 
 def read(payload: bytes) -> Usage | None:
@@ -38,6 +40,7 @@ class Freshness:
         self.usage: Usage | None = None
         self.status = ""
         self._live = (0.0, 0.0)
+        self._only_online = False
 
     def payload(self, payload: bytes, now: float, *, retained: bool) -> bool:
         """Take a payload; tell whether it was one.
@@ -50,13 +53,21 @@ class Freshness:
         return usage is not None
 
     def take(self, usage: Usage, now: float, *, retained: bool) -> None:
-        """Take a payload that was read already."""
+        """Take a payload that was read already.
+
+        Where the stamp of a retained one is minutes away, the node's clock or ours is wrong, or it is old: it counts
+        while the node is `online`, until its first heartbeat is overdue.
+        """
         self.usage = usage
+        self._only_online = False
         made = seconds(usage.updated_at)
+        apart = CLOCKS_APART_S + 1 if made is None else abs(now - made)
         if not retained:
             self._live = (now, now + SILENCE_S)
-        elif made is not None and abs(now - made) <= SILENCE_S:
+        elif made is not None and apart <= SILENCE_S:
             self._live = (now, min(now, made) + SILENCE_S)
+        elif apart <= CLOCKS_APART_S:
+            self._live, self._only_online = (now, now + FIRST_WORD_S), True
         else:
             self._live = (0.0, 0.0)
 
@@ -68,6 +79,6 @@ class Freshness:
             return "nothing heard yet"
         came, until = self._live
         # A clock that was set back knows nothing of the payload's age: the next heartbeat mends it.
-        if came - CLOCK_S <= now < until:
+        if came - CLOCK_S <= now < until and not (self._only_online and self.status != ONLINE):
             return ""
         return f"no heartbeat since {self.usage.updated_at[:19].replace('T', ' ')} UTC"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from claude_gauge.apps.fleet.member import Member
+from claude_gauge.apps.fleet.merge import Member, State
 from claude_gauge.contract.usage import Usage, stamp
 
 NOW = 1_795_000_000.0
@@ -31,10 +31,10 @@ def usage(**changes: object) -> Usage:
 def member(
     node: str = "studio",
     *,
-    live: bool = True,
-    off: bool = False,
+    state: State = State.LIVE,
     moved_at: float = 0,
+    plan_moved_at: float = 0,
     **changes: object,
 ) -> Member:
     """A node at rest, changed."""
-    return Member(node, usage(**{"node": node, **changes}), live=live, off=off, moved_at=moved_at)
+    return Member(node, usage(**{"node": node, **changes}), state, moved_at, plan_moved_at)

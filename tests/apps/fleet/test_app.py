@@ -59,10 +59,29 @@ def test_nodes_come_and_go(broker: Mosquitto, tmp_path: Path) -> None:
         last = merged(listener.wait(totals(5)))
 
         assert last is not None
-        assert last.sources["nodes"].model_dump() == {"source": "1 node", "ok": True, "why": None}
+        assert last.sources["nodes"].model_dump() == {"source": "1 node", "ok": True, "why": "1 off"}
         assert listener.wait(lambda m: m.topic == "claude-gauge/all/status").payload == b"online"
         device = listener.wait(lambda m: m.topic == "homeassistant/device/claude_gauge_all/config")
         assert json.loads(device.payload)["device"]["name"] == "Claude Code fleet"
+
+
+def test_remembers_what_an_absent_machine_used(broker: Mosquitto, tmp_path: Path) -> None:
+    """A machine that went keeps its share of the running window in the sum, also over a restart of the fleet."""
+    window = {"window_5h_tokens": 600, "window_5h_resets_at": stamp(time.time() + 3600)}
+    with Swarm(broker.port, 1) as swarm:
+        with Listener(broker.port) as listener, fleet(broker, tmp_path / "state"):
+            swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=10, **window))
+            listener.wait(totals(10))
+            swarm.say("n0", "claude-gauge/n0/status", b"offline")
+            swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=10, **window))
+            gone = merged(listener.wait(totals(0)))
+        swarm.say("n0", "claude-gauge/n0/usage", b"")
+        with Listener(broker.port) as listener, fleet(broker, tmp_path / "state"):
+            again = merged(listener.wait(lambda m: (u := merged(m)) is not None and u.window_5h_tokens == 600))
+
+    assert gone is not None
+    assert again is not None
+    assert (gone.window_5h_tokens, again.window_5h_tokens, again.rate_1m) == (600, 600, 0)
 
 
 def test_ends_in_good_order(broker: Mosquitto, tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.apps.fleet.conftest import NOW, member
 
-from claude_gauge.apps.fleet.member import Member
-from claude_gauge.apps.fleet.merge import merge
+from claude_gauge.apps.fleet.merge import LONGEST_5H_S, Member, State, merge
 from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, stamp
 
 REDLINE = 1_000_000
@@ -194,15 +193,15 @@ def test_hot_node() -> None:
 
 
 def test_dead_nodes_are_dropped() -> None:
-    """A node that is off counts nothing; one that fell silent counts nothing and is named as trouble."""
+    """Without a window that still runs a node that is off or silent counts nothing; only silence is trouble."""
     found = merged(
         member("a", rate_1m=10),
-        member("off", rate_1m=100, live=False, off=True),
-        member("silent", rate_1m=1000, window_5h_pct=0.99, live=False),
+        member("off", rate_1m=100, state=State.OFF),
+        member("silent", rate_1m=1000, window_5h_pct=0.99, state=State.SILENT),
     )
 
     assert (found.rate_1m, found.window_5h_pct) == (10, 0)
-    assert found.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent")}
+    assert found.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent, 1 off")}
 
 
 def test_unhealthy_sources_are_counted() -> None:
@@ -229,7 +228,7 @@ def test_lamps() -> None:
 
 def test_nobody_is_there() -> None:
     """Without any live node the fleet stalls, and says why."""
-    found = merged(member("a", rate_1m=10, live=False, off=True))
+    found = merged(member("a", rate_1m=10, state=State.OFF))
 
     assert (found.stall, found.rate_1m, found.minutes_to_limit, found.fuel_source) == (True, 0, None, None)
     assert found.sources["nodes"].why == "no node is on"
@@ -239,9 +238,9 @@ SHARES = st.floats(0, 1)
 MEMBERS = st.builds(
     member,
     st.text("abc-_9", min_size=1, max_size=40),
-    live=st.booleans(),
-    off=st.booleans(),
+    state=st.sampled_from(State),
     moved_at=st.floats(0, NOW),
+    plan_moved_at=st.floats(0, NOW),
     rate_1m=st.floats(0, MAX_COUNT),
     window_5h_tokens=st.integers(0, MAX_COUNT),
     window_7d_tokens=st.none() | st.integers(0, MAX_COUNT),
@@ -287,7 +286,7 @@ def test_largest_payload() -> None:
         account="a" * 16,
         last_model="m" * 24,
     )
-    silent = [member(f"s{n}", live=False) for n in range(999)]
+    silent = [member(f"s{n}", state=State.SILENT) for n in range(999)]
 
     assert len(merged(longest, *silent).to_json()) < MAX_BYTES
 
@@ -299,3 +298,83 @@ def test_limit_is_unknown_where_a_working_node_knows_none() -> None:
     found = merged(knows, member("b", **plan, window_5h_tokens=100))
 
     assert (found.minutes_to_limit, found.limit_before_reset) == (None, None)
+
+
+RESET = stamp(NOW + 3600)
+
+
+def worked(node: str, share: float, **changes: Any) -> Member:  # noqa: ANN401 - any field
+    """A node whose share of the running window is the plan's."""
+    window: dict[str, Any] = {"window_5h_pct": share, "fuel_source": "plan", "window_5h_resets_at": RESET}
+    return member(node, **{**window, **changes})
+
+
+@pytest.mark.parametrize("state", [State.OFF, State.LOST, State.SILENT])
+def test_a_machine_that_is_shut_down_leaves_what_it_used(state: State) -> None:
+    """Rates and lamps leave with a node; its tokens and its newer plan figure stay until that window's reset."""
+    laptop = worked(
+        "laptop", 0.7, state=state, plan_moved_at=NOW - 60, window_5h_tokens=600, window_7d_tokens=900, rate_1m=50,
+        idle=False, hot=True, waiting=True, last_model="opus", moved_at=NOW,
+    )  # fmt: skip
+    found = merged(worked("desk", 0.1, window_5h_tokens=100, window_7d_tokens=100, last_model="haiku"), laptop)
+
+    assert (found.window_5h_pct, found.window_5h_tokens, found.window_7d_tokens) == (0.7, 700, 1000)
+    assert (found.rate_1m, found.hot, found.waiting, found.idle, found.last_model) == (0, False, None, True, "haiku")
+
+
+def test_all_machines_are_off() -> None:
+    """When the last machine goes, the window's figures stay: unknown is not zero."""
+    found = merged(worked("laptop", 0.7, state=State.OFF, window_5h_tokens=600, window_7d_pct=0.3))
+
+    assert (found.window_5h_pct, found.window_5h_tokens, found.fuel_source) == (0.7, 600, "plan")
+    assert (found.stall, found.sources["nodes"].why) == (True, "no node is on")
+
+
+def test_window_of_an_absent_machine_resets() -> None:
+    """After the reset the absent machine counts nothing any more."""
+    laptop = worked("laptop", 0.7, state=State.OFF, window_5h_tokens=600, window_5h_resets_at=stamp(NOW - 1))
+    found = merged(worked("desk", 0.1, window_5h_tokens=100), laptop)
+
+    assert (found.window_5h_pct, found.window_5h_tokens) == (0.1, 100)
+
+
+def test_ceiling_share_of_an_absent_machine() -> None:
+    """Shares of the ceiling add up over machines that are on and those that were."""
+    found = merged(
+        worked("desk", 0.25, fuel_source="ceiling"), worked("laptop", 0.5, fuel_source="ceiling", state=State.LOST)
+    )
+
+    assert (found.window_5h_pct, found.fuel_source) == (0.75, "ceiling")
+
+
+def test_how_nodes_went() -> None:
+    """Goodbye, crash and sleep are told apart; a goodbye is no trouble."""
+    desk = worked("desk", 0.1)
+    off, lost, silent = (worked(state.name, 0.1, state=state) for state in (State.OFF, State.LOST, State.SILENT))
+
+    assert merged(desk, off).sources["nodes"] == Part(source="1 node", ok=True, why="1 off")
+    assert merged(desk, lost).sources["nodes"] == Part(source="1 node", ok=False, why="1 lost")
+    assert merged(desk, off, lost, silent, silent).sources["nodes"].why == "1 lost, 2 silent, 1 off"
+
+
+def test_newest_plan_figure_may_fall() -> None:
+    """Of two nodes in one window the figure that was told last counts, also when it is the lower one."""
+    found = merged(worked("a", 0.85, plan_moved_at=NOW - 600), worked("b", 0.17, plan_moved_at=NOW - 5))
+
+    assert found.window_5h_pct == 0.17
+
+
+def test_wrong_clock_does_not_take_over() -> None:
+    """A window that ends later than any window can is a wrong clock: it neither shows nor stays."""
+    far = stamp(NOW + LONGEST_5H_S + 1)
+    found = merged(worked("desk", 0.2), worked("odd", 0.9, window_5h_resets_at=far, window_7d_pct=0.9,
+                                               window_7d_resets_at="9999-01-01T00:00:00Z"))  # fmt: skip
+
+    assert (found.window_5h_pct, found.window_7d_pct) == (0.2, None)
+
+
+def test_guess_without_a_source_lights_nothing() -> None:
+    """A share that nodes only keep from before drives no lamp of the fleet."""
+    found = merged(member("a", window_5h_pct=0.95))
+
+    assert (found.warn, found.limit_before_reset) == (False, None)

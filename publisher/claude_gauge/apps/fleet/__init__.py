@@ -1,1 +1,1 @@
-"""Many machines as one: what every node publishes, merged; begin at `merge.py`, the running side is `running.py`."""
+"""The command `fleet`: what every node publishes, merged into one payload."""

@@ -1,4 +1,4 @@
-"""The running fleet: hears every node, and publishes them as one."""
+"""The running fleet: listens to every node, and publishes them as one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import time
 from collections.abc import Callable
 
 from claude_gauge.apps.fleet.merge import merge
-from claude_gauge.apps.fleet.nodes import Roll
-from claude_gauge.apps.fleet.second import refuse_second
+from claude_gauge.apps.fleet.nodes import Nodes, names
 from claude_gauge.config import Settings
 from claude_gauge.contract.pace import Pace
-from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, status_topic, usage_topic
+from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, status_topic, usage_topic
+from claude_gauge.errors import AlreadyPublishingError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
+from claude_gauge.system import atomic_file
+from claude_gauge.system.net import answers
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # silence is noticed by looking
 RETAINED_S = 1.0
+STORE_S = 60.0
+STORE = "fleet.json"
 
 
 class Fleet:
@@ -27,9 +31,11 @@ class Fleet:
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self._settings, self._clock = settings, clock
-        self._roll, self._pace = Roll(), Pace()
+        self._nodes, self._pace = Nodes(), Pace()
+        self._store = settings.state_dir / STORE
+        self._stored_at, self._storable = 0.0, True
         self._news, self._stopping = threading.Event(), threading.Event()
-        self._nodes: frozenset[str] = frozenset()
+        self._live: frozenset[str] = frozenset()
         self.link = Link(settings, status=status_topic(FLEET_NODE))
         # Only the newest counts, and a payload that is lost is followed by the next: QoS 0 spares 200 nodes' acks.
         self.link.listen(usage_topic("+"), self._payload, qos=0)
@@ -39,44 +45,106 @@ class Fleet:
     def run(self) -> None:
         """Publish until `stop`; raises AlreadyPublishingError when another fleet merges at this broker."""
         refuse_second(self._settings, self._stopping)
+        self._recall()
         self.link.start()
         try:
             if self.link.wait_connected(RETAINED_S):
                 self._stopping.wait(RETAINED_S / 4)  # what the broker holds comes first: no needle drops at a restart
             while not self._stopping.is_set():
-                self._turn()
+                self._publish()
                 self._news.wait(LOOK_S)
                 self._stopping.wait(self._pace.gap(time.monotonic()))
                 self._news.clear()
         finally:
             self.link.stop()
+            self._keep()
 
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
         self._stopping.set()
         self._news.set()
 
-    def _turn(self) -> None:
+    def _publish(self) -> None:
         """Merge and send, when there is something to see."""
-        members = self._roll.members(self._clock())
-        usage = merge(members, self._clock(), self._settings.redline)
-        steady = time.monotonic()
-        if self._pace.wants(usage, steady):
-            self._tell(frozenset(member.node for member in members if member.live))
-            self.link.announce(usage_topic(FLEET_NODE), usage.to_json(), expiry_s=EXPIRY_S)
-            self._pace.sent(usage, steady)
+        now, steady = self._clock(), time.monotonic()
+        members = self._nodes.members(now)
+        usage = merge(members, now, self._settings.redline)
+        if not self._pace.wants(usage, steady):
+            return
+        live = names(members)
+        self._log_changes(live)
+        if live != self._live or steady - self._stored_at > STORE_S:
+            self._stored_at = steady
+            self._keep()
+        self._live = live
+        self.link.announce(usage_topic(FLEET_NODE), usage.to_json(), expiry_s=EXPIRY_S)
+        self._pace.sent(usage, steady)
 
-    def _tell(self, nodes: frozenset[str]) -> None:
-        for node in sorted(nodes - self._nodes):
+    def _log_changes(self, live: frozenset[str]) -> None:
+        for node in sorted(live - self._live):
             log.info("%s is here", node)
-        for node in sorted(self._nodes - nodes):
+        for node in sorted(self._live - live):
             log.info("%s is away", node)
-        self._nodes = nodes
+
+    def _recall(self) -> None:
+        """Read what the last run knew: a machine that is off says nothing, and its share still counts."""
+        try:
+            self._nodes.recall(self._store.read_bytes())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("can't read %s (%s): absent nodes count again when they come back", self._store, error)
+
+    def _keep(self) -> None:
+        """Store what is known of the nodes; a disk that refuses stops nothing."""
+        try:
+            atomic_file.replace(self._store, self._nodes.to_json())
+            self._storable = True
+        except OSError as error:
+            if self._storable:
+                log.warning("can't write %s (%s): after a restart absent nodes are missing", self._store, error)
+            self._storable = False
 
     def _payload(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if self._roll.payload(topic.split("/")[1], payload, self._clock(), retained=retained):
+        if self._nodes.payload(topic.split("/")[1], payload, self._clock(), retained=retained):
             self._news.set()
 
     def _status(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if self._roll.status(topic.split("/")[1], payload, self._clock()):
+        if self._nodes.status(topic.split("/")[1], payload, self._clock()):
             self._news.set()
+
+
+def refuse_second(settings: Settings, stopping: threading.Event) -> None:
+    """Raise AlreadyPublishingError when a fleet is at work at this broker: two would overwrite each other for ever.
+
+    A broker that is away is no hindrance. A fleet that crashed may still count as online: only one that speaks within
+    a heartbeat is alive.
+    """
+    online, alive = threading.Event(), threading.Event()
+
+    def status(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
+        if payload == ONLINE.encode():
+            online.set()
+
+    def usage(_topic: str, _payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's handlers
+        if not retained:
+            alive.set()
+
+    link = Link(settings, status=None)
+    if not answers(link.endpoint.host, link.endpoint.port):
+        link.stop()
+        return
+    link.listen(status_topic(FLEET_NODE), status)
+    link.listen(usage_topic(FLEET_NODE), usage)
+    link.start()
+    try:
+        if link.wait_connected(RETAINED_S) and online.wait(RETAINED_S):
+            end = time.monotonic() + HEARTBEAT_S + RETAINED_S
+            while time.monotonic() < end and not stopping.is_set() and not alive.wait(0.1):
+                pass
+    finally:
+        link.stop()
+    if alive.is_set():
+        raise AlreadyPublishingError(
+            f"another fleet merges the nodes of {link.endpoint.place} already; one per broker is enough"
+        )

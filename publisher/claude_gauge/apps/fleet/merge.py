@@ -1,42 +1,120 @@
 """All nodes' payloads -> the one payload of `claude-gauge/all/usage`; pure.
 
-Rates and tokens add up. What belongs to an account is taken once per account, and of several accounts the one
-that is used most is shown, by its label: it is the first that runs dry. Ratios are weighted by each node's rate,
-which is exact while all nodes work evenly and near enough else: the payloads do not carry the sums behind them.
+Rates, ratios, the model and the lamps come from the nodes that are on. What was used of a window was used whether the
+machine that used it is still on or not: a node that is gone keeps its tokens and its share in the sum until that
+window's reset.
+
+What belongs to an account is taken once per account. The plan's own percentage stands for all nodes of the account:
+of several, the one that a node told last. Without one, the shares of the ceiling that each node used add up. Of
+several accounts the one that is used most is shown, by its label: it is the first that runs dry.
+
+Ratios are weighted by each node's rate, which is exact while all nodes work evenly and near enough else: the payloads
+do not carry the sums behind them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
 
-from claude_gauge.apps.fleet.account import account, by_account
-from claude_gauge.apps.fleet.member import Member
+from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.scales import FUEL_WARN
 from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, Part, Usage, stamp
 
+SAME_WINDOW_S = 600.0  # two nodes' stamps of one reset differ by less
+LONGEST_5H_S = 5.25 * 3600.0  # a reset further ahead is a wrong clock or garbage
+LONGEST_7D_S = 8 * 86400.0
+MOST_MINUTES = 1e6
+
+
+class State(Enum):
+    """Whether a node is there, and how it went."""
+
+    LIVE = "on"
+    OFF = "off"  # it said goodbye
+    LOST = "lost"  # its connection ended without a goodbye: a crash, a lost network
+    SILENT = "silent"  # connected or not, it says nothing: asleep or frozen
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node's newest payload, its state, and the times (epoch seconds) at which its tokens and plan figures moved."""
+
+    node: str
+    usage: Usage
+    state: State = State.LIVE
+    moved_at: float = 0.0
+    plan_moved_at: float = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Whether its rates and lamps count."""
+        return self.state is State.LIVE
+
+    @property
+    def pace(self) -> float:
+        """Tokens a minute that count against the window, whatever kinds the node's tachometer is set to."""
+        left = _left(self.usage.window_5h_tokens, self.usage.window_5h_pct)
+        minutes = self.usage.minutes_to_limit
+        return left / minutes if left and minutes else self.usage.rate_1m
+
+    def window_runs(self, now: float) -> bool:
+        """Tell whether what it used of the 5-hour window still counts at `now`."""
+        reset = seconds(self.usage.window_5h_resets_at)
+        if reset is None:
+            return self.live
+        return now < reset <= now + LONGEST_5H_S
+
+    def week_runs(self, now: float) -> bool:
+        """Tell whether its figure of the plan's 7-day window still counts at `now`."""
+        reset = seconds(self.usage.window_7d_resets_at)
+        if self.usage.window_7d_pct is None or reset is None:
+            return self.live and self.usage.window_7d_pct is not None
+        return now < reset <= now + LONGEST_7D_S
+
+    def counts(self, now: float) -> bool:
+        """Tell whether anything of it still counts at `now`."""
+        return self.live or self.window_runs(now) or self.week_runs(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The figures that are taken once per account."""
+
+    label: str | None
+    share: float
+    resets_at: str | None
+    fuel_source: Literal["plan", "ceiling"] | None
+    minutes: float | None
+    runs_dry: bool | None
+    week_share: float | None
+    week_resets_at: str | None
+
 
 def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
-    """Merge what is known of each node at `now` (epoch seconds); nodes that are not live only count as away."""
+    """Merge what is known of each node at `now` (epoch seconds)."""
     live = [member for member in members if member.live]
-    usages = [member.usage for member in live]
-    rate = min(MAX_COUNT, sum(usage.rate_1m for usage in usages))
-    hot = rate > redline or any(usage.hot for usage in usages)
-    accounts = [account(each, now) for each in by_account(live)]
+    in_window = [member for member in members if member.live or member.window_runs(now)]
+    rate = min(MAX_COUNT, sum(member.usage.rate_1m for member in live))
+    hot = rate > redline or any(member.usage.hot for member in live)
+    accounts = [account(each, now) for each in by_account(member for member in members if member.counts(now))]
     fuel = max(accounts, key=lambda each: each.share, default=None)
-    weeks = [usage.window_7d_tokens for usage in usages if usage.window_7d_tokens is not None]
-    waits = [usage.waiting for usage in usages if usage.waiting is not None]
-    share = fuel.share if fuel else 0.0
+    weeks = [m.usage.window_7d_tokens for m in members if m.counts(now) and m.usage.window_7d_tokens is not None]
+    waits = [member.usage.waiting for member in live if member.usage.waiting is not None]
     return Usage(
         rate_1m=round(rate, 3),
-        window_5h_tokens=min(MAX_COUNT, sum(usage.window_5h_tokens for usage in usages)),
-        window_5h_pct=share,
+        window_5h_tokens=min(MAX_COUNT, sum(member.usage.window_5h_tokens for member in in_window)),
+        window_5h_pct=fuel.share if fuel else 0.0,
         thinking_ratio=_weighted(live, "thinking_ratio"),
         cache_hit_rate=_weighted(live, "cache_hit_rate"),
         last_model=_last_model(live),
         hot=hot,
-        warn=share > FUEL_WARN or any(usage.warn for usage in usages),
-        stall=all(usage.stall for usage in usages),
-        idle=all(usage.idle for usage in usages),
+        warn=_fuel_is_low(fuel) or any(member.usage.warn for member in live),
+        stall=all(member.usage.stall for member in live),
+        idle=all(member.usage.idle for member in live),
         updated_at=stamp(now),
         window_5h_resets_at=fuel.resets_at if fuel else None,
         window_7d_pct=fuel.week_share if fuel else None,
@@ -51,6 +129,85 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         node=FLEET_NODE,
         hot_node=_hottest(live) if hot else None,
     )
+
+
+def by_account(members: Iterable[Member]) -> list[list[Member]]:
+    """Sort nodes by their account's label; all without one are one account."""
+    labelled: dict[str | None, list[Member]] = defaultdict(list)
+    for member in members:
+        labelled[member.usage.account].append(member)
+    return list(labelled.values())
+
+
+def account(members: Sequence[Member], now: float) -> Account:
+    """Merge the windows of one account's nodes, of which at least one counts at `now`.
+
+    Figures that nodes keep while their sources are away may be the plan's or a ceiling's, so of those only the
+    largest counts.
+    """
+    in_window = [member for member in members if member.window_runs(now)]
+    plan = _newest([m for m in in_window if m.usage.fuel_source == "plan"], "window_5h")
+    week = _newest([m for m in members if m.week_runs(now)], "window_7d")
+    ceilings = [member for member in in_window if member.usage.fuel_source == "ceiling"]
+    fullest = plan or max(ceilings or in_window, key=lambda m: m.usage.window_5h_pct, default=None)
+    add = ceilings and not plan
+    share = sum(m.usage.window_5h_pct for m in ceilings) if add else fullest.usage.window_5h_pct if fullest else 0.0
+    share = min(1.0, share)
+    resets_at = fullest.usage.window_5h_resets_at if fullest else None
+    fuel_source = fullest.usage.fuel_source if fullest else None
+    pace_is_known = all(_knows_its_pace(member.usage) for member in members if member.live)
+    minutes = _minutes(in_window, share) if pace_is_known else None
+    return Account(
+        members[0].usage.account,
+        round(share, 6),
+        resets_at,
+        fuel_source,
+        minutes,
+        _runs_dry(share, minutes, resets_at, now) if fuel_source and (pace_is_known or share >= 1) else None,
+        week.usage.window_7d_pct if week else None,
+        week.usage.window_7d_resets_at if week else None,
+    )
+
+
+def _newest(members: Sequence[Member], window: str) -> Member | None:
+    """Find the newest figure of the latest window: the one told last; where that is not known, the highest."""
+    resets = {m.node: seconds(getattr(m.usage, f"{window}_resets_at")) or 0.0 for m in members}
+    latest = max(resets.values(), default=0.0)
+    same = [m for m in members if resets[m.node] > latest - SAME_WINDOW_S]
+    return max(same, key=lambda m: (m.plan_moved_at, getattr(m.usage, f"{window}_pct")), default=None)
+
+
+def _knows_its_pace(usage: Usage) -> bool:
+    """Tell whether a node's tokens are those of the window: one that works and names no minutes knows that not."""
+    return usage.fuel_source != "plan" or usage.idle or usage.minutes_to_limit is not None or usage.window_5h_pct >= 1
+
+
+def _left(tokens: float, share: float) -> float | None:
+    """Tokens until the window is full, from those that filled the share; None where they can't tell."""
+    return tokens / share * (1 - share) if tokens > 0 and 0 < share < 1 else None
+
+
+def _minutes(members: Sequence[Member], share: float) -> float | None:
+    """At the pace of all nodes that are on; None when they idle or nothing is left."""
+    tokens = _left(sum(m.usage.window_5h_tokens for m in members), share)
+    pace = sum(m.pace for m in members if m.live)
+    if not tokens or pace <= 0:
+        return None
+    return min(MOST_MINUTES, max(0.1, round(tokens / pace, 1)))
+
+
+def _runs_dry(share: float, minutes: float | None, resets_at: str | None, now: float) -> bool | None:
+    if share >= 1:
+        return True
+    if minutes is None:
+        return False
+    reset = seconds(resets_at)
+    return None if reset is None else minutes < (reset - now) / 60
+
+
+def _fuel_is_low(fuel: Account | None) -> bool:
+    """Tell whether WARN is due for the fuel: only a figure that has a source can say so."""
+    return fuel is not None and fuel.fuel_source is not None and fuel.share > FUEL_WARN
 
 
 def _weighted(live: Sequence[Member], ratio: str) -> float:
@@ -74,11 +231,14 @@ def _hottest(live: Sequence[Member]) -> str:
 
 
 def _part(members: Sequence[Member]) -> Part:
-    """Say how many nodes the figures hold, and what is wrong with others."""
-    live = [member for member in members if member.live]
-    silent = sum(not member.live and not member.off for member in members)
-    unwell = sum(any(not part.ok for part in member.usage.sources.values()) for member in live)
-    words = [f"{silent} silent"] * (silent > 0) + [f"{unwell} unwell"] * (unwell > 0)
-    why = ", ".join(words) if live else "no node is on"
-    count = "1 node" if len(live) == 1 else f"{len(live)} nodes"
-    return Part(source=count, ok=not why, why=why[:28] or None)
+    """Say how many nodes are on, how the others went, and how many of those that are on have an unhealthy source.
+
+    A node that said goodbye is no trouble; one that is lost or silent is.
+    """
+    states = Counter(member.state for member in members)
+    live = states.pop(State.LIVE, 0)
+    unwell = sum(m.live and any(not part.ok for part in m.usage.sources.values()) for m in members)
+    words = [f"{states[state]} {state.value}" for state in (State.LOST, State.SILENT, State.OFF) if states[state]]
+    words = [f"{unwell} unwell"] * (unwell > 0) + words if live else ["no node is on"]
+    well = live > 0 and not (unwell or states[State.LOST] or states[State.SILENT])
+    return Part(source="1 node" if live == 1 else f"{live} nodes", ok=well, why=", ".join(words)[:28] or None)

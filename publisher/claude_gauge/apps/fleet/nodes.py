@@ -1,35 +1,83 @@
-"""The roll of nodes: what came from each one last; one slot per node, so that a flood costs no memory."""
+"""What came from each node last; one slot per node, so that a flood costs no memory.
+
+A node gets its slot with its first valid payload, and keeps it until an hour after its last word, or until the last of
+its windows resets, whichever is later. Messages come in the link's thread at any pace; `members` reads only the newest
+payload of each node.
+
+States: a node is on while its payloads come, and until three heartbeats are missed. `offline` says that it is gone:
+its own goodbye or, where the message carries the reason, the broker's word for a lost connection (the last will). A
+connection that was lost more than a heartbeat after the last payload belongs to a machine that fell asleep.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from claude_gauge.apps.fleet.member import Member
+from claude_gauge.apps.fleet.merge import Member, State
 from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
-from claude_gauge.contract.usage import FLEET_NODE, MAX_BYTES, NODE_PATTERN, OFFLINE, Usage
+from claude_gauge.contract.usage import FLEET_NODE, HEARTBEAT_S, MAX_BYTES, NODE_PATTERN, OFFLINE, Usage
 
 log = logging.getLogger(__name__)
 
 MOST_NODES = 1000
-FORGET_S = 3600.0  # a silent node is named as silent for so long
+FORGET_S = 3600.0  # a node whose windows are over is named as gone for so long
+OVERTAKEN_S = 2.0  # a payload that was overtaken on its way is not later than that
+ASLEEP_S = HEARTBEAT_S + 3.0  # awake, it would have said something within this
+
+
+@dataclass(slots=True)
+class _Payload:
+    content: bytes
+    retained: bool
+    at: float
 
 
 class _Node:
     def __init__(self, name: str) -> None:
         self.name = name
-        self.heard = Freshness()
-        self.waiting: tuple[bytes, bool, float] | None = None  # the newest payload, not yet read
-        self.moved_at = 0.0
-        self.last_at = 0.0
+        self.freshness = Freshness()
+        self.unread: _Payload | None = None
+        self.behind = False  # the payload before was dropped as overtaken
+        self.payload_at = 0.0  # when a payload came that was not retained
+        self.moved_at = self.plan_moved_at = self.last_at = 0.0
+        self.lost_at: float | None = None
+
+    def member(self, now: float) -> Member | None:
+        usage = self.freshness.usage
+        if usage is None:
+            return None
+        return Member(self.name, usage, self._state(now), self.moved_at, self.plan_moved_at)
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "node": self.name,
+            "usage": self.freshness.usage and self.freshness.usage.model_dump(mode="json"),
+            "status": self.freshness.status,
+            "last_at": self.last_at,
+            "lost_at": self.lost_at,
+        }
+
+    def _state(self, now: float) -> State:
+        if not self.freshness.stale(now):
+            return State.LIVE
+        if self.freshness.status != OFFLINE:
+            return State.SILENT
+        if self.lost_at is None:
+            return State.OFF
+        return State.SILENT if self.lost_at - self.payload_at > ASLEEP_S else State.LOST
 
 
-class Roll:
-    """Takes messages from the link's thread at any pace; `members` reads only the newest of each node."""
+class Nodes:
+    """The nodes of a broker; every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
+        self._status: dict[str, tuple[bytes, bool]] = {}  # of nodes that have no slot yet
         self._lock = threading.Lock()
         self._full = False
 
@@ -40,90 +88,148 @@ class Roll:
         with self._lock:
             if not payload:
                 return self._nodes.pop(name, None) is not None
-            node = self._node(name, now)
-            if node is None or (retained and node.waiting and not node.waiting[1]):
+            node = self._nodes.get(name) or self._first(name, payload)
+            if node is None or (retained and node.unread and not node.unread.retained):
                 return False
-            node.waiting = payload, retained, now
+            node.unread = _Payload(payload, retained, now)
+            node.last_at = now
             return True
 
-    def status(self, name: str, status: bytes, now: float) -> bool:
-        """Take a node's `online` or `offline`."""
-        if not _is_node(name):
+    def status(self, name: str, status: bytes, now: float, *, lost: bool = False) -> bool:
+        """Take a node's `online` or `offline`; `lost`: the broker said it in the node's place."""
+        if not _is_node(name) or not status:
             return False
         with self._lock:
-            node = self._node(name, now) if status else None
-            if node is None:
-                return False
-            node.heard.status = status.decode("utf-8", "replace")
-            return True
+            node = self._nodes.get(name)
+            if node is not None:
+                _set_status(node, status, now, lost=lost)
+            elif len(self._status) < MOST_NODES:
+                self._status[name] = status, lost
+        return node is not None
 
     def members(self, now: float) -> list[Member]:
-        """List every node that ever said something, as it is at `now`."""
+        """List the nodes that are on, and those whose windows still run or that went within the last hour."""
         with self._lock:
             nodes = list(self._nodes.values())
-            waiting = [(node, node.waiting) for node in nodes if node.waiting]
+            unread = [(node, node.unread) for node in nodes if node.unread]
             for node in nodes:
-                node.waiting = None
-        for node, (payload, retained, at) in waiting:
-            _read(node, payload, at, retained=retained)
+                node.unread = None
+        for node, payload in unread:
+            _read(node, payload)
+        members = [(node, member) for node in nodes if (member := node.member(now))]
+        kept = [member for node, member in members if member.counts(now) or now - node.last_at <= FORGET_S]
         with self._lock:
-            for node in nodes:
-                if now - node.last_at > FORGET_S:
-                    self._nodes.pop(node.name, None)
-        return [
-            Member(
-                node.name,
-                node.heard.usage,
-                live=not node.heard.stale(now),
-                off=node.heard.status == OFFLINE,
-                moved_at=node.moved_at,
-            )
-            for node in nodes
-            if node.heard.usage is not None and now - node.last_at <= FORGET_S
-        ]
+            for name in {node.name for node in nodes} - {member.node for member in kept}:
+                self._nodes.pop(name, None)
+        return kept
 
-    def _node(self, name: str, now: float) -> _Node | None:
-        node = self._nodes.get(name)
-        if node is None and len(self._nodes) < MOST_NODES:
-            node = self._nodes[name] = _Node(name)
-        if node is None and not self._full:
-            self._full = True
-            log.warning("more than %d nodes: %s and others are left out", MOST_NODES, name)
-        if node is not None:
-            node.last_at = now
+    def to_json(self) -> bytes:
+        """Write what is known of each node, for the next start."""
+        with self._lock:
+            nodes = list(self._nodes.values())
+        return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
+
+    def recall(self, content: bytes) -> None:
+        """Take what `to_json` wrote; an entry of another shape is passed over."""
+        try:
+            entries = json.loads(content)
+        except (ValueError, RecursionError):
+            log.warning("what was stored of the nodes is unreadable: absent ones count again when they come back")
+            return
+        for entry in entries if isinstance(entries, list) else []:
+            node = _recalled(entry)
+            if node is not None and len(self._nodes) < MOST_NODES:
+                self._nodes[node.name] = node
+
+    def _first(self, name: str, payload: bytes) -> _Node | None:
+        """Give a node its slot, if its first payload is one."""
+        if read(payload) is None:
+            log.debug("no payload from %s: %.80r", name, payload)
+            return None
+        if len(self._nodes) >= MOST_NODES:
+            if not self._full:
+                self._full = True
+                log.warning("more than %d nodes: %s and others are left out", MOST_NODES, name)
+            return None
+        node = self._nodes[name] = _Node(name)
+        status, lost = self._status.pop(name, (b"", False))
+        if status:
+            _set_status(node, status, 0.0, lost=lost)
         return node
 
 
+def names(members: Iterable[Member]) -> frozenset[str]:
+    """Name the nodes that are on."""
+    return frozenset(member.node for member in members if member.live)
+
+
 def _is_node(name: str) -> bool:
-    """Tell whether a topic's level names a node: anybody may write what he likes there."""
+    """Tell whether a topic's level names a node: anybody may write below our topics."""
     return name != FLEET_NODE and re.fullmatch(NODE_PATTERN, name) is not None
 
 
-def _read(node: _Node, payload: bytes, at: float, *, retained: bool) -> None:
-    """Read a node's newest payload, unless what is known is newer."""
-    before = node.heard.usage
-    found = read(payload)
-    if found is None:
-        log.debug("no payload from %s: %.80r", node.name, payload)
+def _set_status(node: _Node, status: bytes, now: float, *, lost: bool) -> None:
+    node.freshness.status = status.decode("utf-8", "replace")
+    node.lost_at = now if lost and node.freshness.status == OFFLINE else None
+    node.last_at = max(node.last_at, now)
+
+
+def _read(node: _Node, payload: _Payload) -> None:
+    """Read a node's newest payload, unless it is older than what is known."""
+    before, usage = node.freshness.usage, read(payload.content)
+    if usage is None:
+        log.debug("no payload from %s: %.80r", node.name, payload.content)
         return
-    if before is not None and _older(before, found, retained=retained):
+    if before is not None and _is_older(node, before, usage, payload):
         return
-    node.heard.take(found, at, retained=retained)
-    if _moved(before, found):
-        node.moved_at = at
+    node.freshness.take(usage, payload.at, retained=payload.retained)
+    node.behind = False
+    if not payload.retained:
+        node.payload_at = payload.at
+    if _tokens_moved(before, usage):
+        node.moved_at = payload.at
+    if before is not None and _plan(before) != _plan(usage):
+        node.plan_moved_at = payload.at
 
 
-def _older(known: Usage, found: Usage, *, retained: bool) -> bool:
-    """Tell whether a payload was overtaken on its way; one that is far older is a clock that was set back.
+def _is_older(node: _Node, before: Usage, usage: Usage, payload: _Payload) -> bool:
+    """Tell whether a payload was overtaken on its way, as bridges and clustered brokers let it happen.
 
-    A retained one that is already known came with a reconnect: it says nothing about being alive.
+    One that comes later than that, or after another that was behind, comes from a clock that was set back. A retained
+    one that is not newer came with a reconnect: it says nothing about being alive.
     """
-    behind = (seconds(known.updated_at) or 0.0) - (seconds(found.updated_at) or 0.0)
-    return behind >= 0 if retained else 0 < behind < SILENCE_S
+    behind = (seconds(before.updated_at) or 0.0) - (seconds(usage.updated_at) or 0.0)
+    if payload.retained:
+        return behind > 0 or (behind == 0 and node.payload_at > 0)
+    overtaken = 0 < behind < SILENCE_S and payload.at - node.payload_at < OVERTAKEN_S and not node.behind
+    node.behind = overtaken
+    return overtaken
 
 
-def _moved(before: Usage | None, found: Usage) -> bool:
+def _tokens_moved(before: Usage | None, usage: Usage) -> bool:
     """Tell whether tokens flowed since the payload before."""
     if before is None:
-        return not found.idle
-    return found.window_5h_tokens > before.window_5h_tokens or found.last_model != before.last_model
+        return not usage.idle
+    return usage.window_5h_tokens > before.window_5h_tokens or usage.last_model != before.last_model
+
+
+def _plan(usage: Usage) -> tuple[object, ...] | None:
+    """Return the plan's figures, to see whether there is news."""
+    if usage.fuel_source != "plan":
+        return None
+    return usage.window_5h_pct, usage.window_5h_resets_at, usage.window_7d_pct
+
+
+def _recalled(entry: object) -> _Node | None:
+    """Read one stored node; None for what is none."""
+    if not isinstance(entry, dict) or not _is_node(str(entry.get("node"))):
+        return None
+    usage = read(json.dumps(entry.get("usage")).encode())
+    last_at, lost_at, status = entry.get("last_at"), entry.get("lost_at"), entry.get("status")
+    if usage is None or not isinstance(last_at, int | float) or not isinstance(status, str):
+        return None
+    node = _Node(str(entry["node"]))
+    node.last_at, node.freshness.status = float(last_at), status
+    node.lost_at = float(lost_at) if isinstance(lost_at, int | float) else None
+    node.freshness.take(usage, 0.0, retained=True)
+    return node
