@@ -13,7 +13,7 @@ from claude_gauge.errors import AlreadyPublishingError, GaugeError
 
 HOLD = """
 import pathlib, sys
-from claude_gauge.nodelock import NodeLock
+from claude_gauge.daemon.node_lock import NodeLock
 lock = NodeLock(pathlib.Path(sys.argv[1]), "n")
 print("held", flush=True)
 sys.stdin.read()

@@ -14,8 +14,8 @@ TARGET = """
 import sys
 import atheris
 with atheris.instrument_imports(include=["claude_gauge.sources.transcripts.lines", "claude_gauge.counting.turn"]):
-    from claude_gauge.lines import Lines
-    from claude_gauge.turn import parse
+    from claude_gauge.sources.transcripts.lines import Lines
+    from claude_gauge.counting.turn import parse
 
 def feed(data):
     lines = Lines(longest=4096)

@@ -27,7 +27,7 @@ from claude_gauge.errors import GaugeError
 V311 = MQTTProtocolVersion.MQTTv311
 OWNER = """
 import pathlib, sys, threading
-from claude_gauge.broker import embedded
+from claude_gauge.daemon.broker import embedded
 from claude_gauge.config import Settings
 broker = embedded.start(Settings(state_dir=pathlib.Path(sys.argv[1])), amqtt=sys.argv[2] == "amqtt")
 print(broker.port, broker.pid, flush=True)
