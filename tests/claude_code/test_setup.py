@@ -20,6 +20,7 @@ from claude_gauge.claude_code.ours_spelled import Ours, is_fleeting, is_ours, pr
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks import spool
+from claude_gauge.hooks.hook import EVENTS as ASKED_FOR
 
 OURS = Ours(["/opt/bin/claude-gauge"], "/state")
 NOON = 1_795_435_200.0
@@ -392,7 +393,7 @@ def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     assert found().endswith("calls /gone/python, which is not there")
     del content["statusLine"]
     person.settings.write_text(json.dumps(content))
-    assert found().endswith("calls us for 8 of 9 things")
+    assert found().endswith(f"calls us for {len(ASKED_FOR)} of {len(ASKED_FOR) + 1} things")
     person.settings.write_text("{")
 
     assert "broken JSON" in found()

@@ -140,7 +140,9 @@ def test_marks_that_hooks_run(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["hooks"]
 
 
-def test_every_event_is_asked_for() -> None:
-    """What the hook understands is what setup asks Claude Code to tell, and Claude Code knows each of them."""
-    assert set(CLEARS) | {"PermissionRequest", "Notification", "SubagentStop"} == set(ASKED_FOR)
-    assert set(ASKED_FOR) <= set(EVENTS)
+def test_tool_calls_are_not_asked_about_before_they_run() -> None:
+    """PreToolUse says nothing of waiting, and the client waits for every hook of a tool call."""
+    assert "PreToolUse" not in ASKED_FOR
+    assert {"PermissionRequest", "PostToolUse", "PostToolUseFailure", "PermissionDenied", "PostToolBatch"} < set(
+        ASKED_FOR
+    )

@@ -15,11 +15,16 @@ from claude_gauge.hooks.spool import ANYONE, HOOKS, MAIN, WAIT
 # What `setup` asks Claude Code to tell us, and for which kinds of it.
 DIALOGS = ("permission_prompt", "worker_permission_prompt", "elicitation_dialog", "elicitation_url_dialog")
 EVENTS = {
-    "PermissionRequest": None,
-    "Notification": "|".join((*DIALOGS, "idle_prompt")),
+    "SessionStart": "startup|resume",
     "UserPromptSubmit": None,
-    "PreToolUse": None,
+    "PermissionRequest": None,
+    "PermissionDenied": None,
+    "Elicitation": None,
+    "ElicitationResult": None,
+    "Notification": "|".join((*DIALOGS, "agent_needs_input", "idle_prompt")),
     "PostToolUse": None,
+    "PostToolUseFailure": None,
+    "PostToolBatch": None,
     "SubagentStop": None,
     "Stop": None,
     "SessionEnd": None,
