@@ -41,7 +41,7 @@ def test_any_trouble_in_any_order(
     link = connect(broker.url)
     reader = connect(broker.url, status=None)
     seen: list[bytes] = []
-    reader.listen(USAGE, lambda _topic, payload, _retained: seen.append(payload))
+    reader.listen(USAGE, lambda message: seen.append(message.payload))
     for number in range(12):
         link.announce(USAGE, b"%d" % number)
         if dice.random() < 0.6:

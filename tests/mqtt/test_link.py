@@ -109,7 +109,7 @@ def test_handler_that_fails(broker: Mosquitto, connect: Connect) -> None:
 
     link = connect(broker.url, status=None)
     link.listen("some/#", fail)
-    link.listen("some/+", lambda _topic, payload, _retained: heard.append(payload))
+    link.listen("some/+", lambda message: heard.append(message.payload))
     assert link.wait_connected(10)
     with Listener(broker.port) as other:
         other.client.publish("some/topic", b"1", qos=1, retain=True)

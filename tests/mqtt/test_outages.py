@@ -225,7 +225,7 @@ def test_listens_again_after_a_restart(broker: Mosquitto, connect: Connect) -> N
     """A handler gets messages after the broker was away."""
     heard: list[bytes] = []
     link = connect(broker.url)
-    link.listen("some/+", lambda _topic, payload, _retained: heard.append(payload))
+    link.listen("some/+", lambda message: heard.append(message.payload))
     assert link.wait_connected(10)
     broker.kill()
     wait_until(lambda: not link.connected, "the link to notice")

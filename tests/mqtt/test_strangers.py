@@ -200,7 +200,7 @@ def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
     with TlsMosquitto(tls / "broker", tls) as broker:
         heard: list[bytes] = []
         reader = connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt", status=None)
-        reader.listen("burst", lambda _topic, payload, _retained: heard.append(payload))
+        reader.listen("burst", lambda message: heard.append(message.payload))
         reader.announce("burst", b"begin")
         wait_until(lambda: heard, "the subscription to work")
         writer = connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt", status=None)
@@ -219,7 +219,7 @@ def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
     heard: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         reader = connect(f"mqtts://localhost:{server.getsockname()[1]}", broker_ca=tls / "ca.crt", status=None)
-        reader.listen("t", lambda _topic, payload, _retained: heard.append(payload))
+        reader.listen("t", lambda message: heard.append(message.payload))
         with context.wrap_socket(server.accept()[0], server_side=True) as peer:
             peer.recv(4096)
             peer.sendall(b"\x20\3\0\0\0")
@@ -252,10 +252,13 @@ def test_tls_renewed_ca(tls: Path, connect: Connect) -> None:
 
 
 def test_tls_other_name(tls: Path, ca: Pair, connect: Connect) -> None:
-    """A certificate of another host is refused."""
+    """A certificate of another host is refused, and the names that it has are told."""
     write(tls, broker=issue(ca, "broker", datetime.now(UTC), hosts=["elsewhere.example"]))
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt"), "not accepted")
+        told(
+            connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt"),
+            "not for localhost, only for elsewhere.example",
+        )
 
 
 def test_tls_expired(tls: Path, ca: Pair, connect: Connect) -> None:
@@ -277,10 +280,11 @@ def test_client_certificate(tls: Path, connect: Connect) -> None:
         told(connect(url, broker_ca=tls / "ca.crt", **stranger), "does not accept our client certificate")
 
 
-def test_plain_client_of_a_tls_broker(tls: Path, connect: Connect) -> None:
-    """mqtt:// to a TLS listener does not connect, and says that it was closed on."""
+@pytest.mark.parametrize("scheme", ["mqtt", "ws"])
+def test_plain_client_of_a_tls_broker(tls: Path, connect: Connect, scheme: str) -> None:
+    """mqtt:// to a TLS listener does not connect, and is told that TLS is spoken there."""
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(connect(f"mqtt://localhost:{broker.port}"), "closed the connection")
+        told(connect(f"{scheme}://localhost:{broker.port}"), "speaks TLS there: write mqtts://")
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
@@ -292,7 +296,7 @@ def test_websockets(tls: Path, connect: Connect, scheme: str) -> None:
     with Mosquitto(tls / "broker", *listener, *(pair if scheme == "wss" else ())):
         link = connect(f"{scheme}://localhost:{port}/mqtt", broker_ca=tls / "ca.crt")
         heard: list[bytes] = []
-        link.listen(USAGE, lambda _topic, payload, _retained: heard.append(payload))
+        link.listen(USAGE, lambda message: heard.append(message.payload))
         link.announce(USAGE, b"x" * 70000)
 
         assert link.flush(10), link.trouble

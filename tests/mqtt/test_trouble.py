@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt.client import WebsocketConnectionError
 
 from claude_gauge.mqtt.endpoint import Endpoint
-from claude_gauge.mqtt.trouble import failure, handshake, refusal
+from claude_gauge.mqtt.trouble import FINE, Reason, Report, certificate, failure, handshake, refusal
 
 HERE = Endpoint("host", 1883, websocket_path="/mqtt?token=canary")
 
@@ -26,7 +26,7 @@ HERE = Endpoint("host", 1883, websocket_path="/mqtt?token=canary")
 ])  # fmt: skip
 def test_words(error: Exception, words: str) -> None:
     """Each failure is told in words that follow the broker's name, without secrets."""
-    said = failure(error, HERE)
+    said = str(failure(error, HERE))
 
     assert words in said
     assert "canary" not in said
@@ -41,14 +41,43 @@ def test_words(error: Exception, words: str) -> None:
 ])  # fmt: skip
 def test_openssl_in_words(text: str, words: str) -> None:
     """What OpenSSL says of the other side becomes something to do."""
-    assert words in handshake(text)
+    assert words in str(handshake(text))
 
 
-@pytest.mark.parametrize(("reason", "words"), [
-    ("Bad user name or password", "CLAUDE_GAUGE_BROKER_PASSWORD"),
-    ("Not authorized", "give user and password"),
-    ("Quota exceeded", "refuses: quota exceeded"),
+@pytest.mark.parametrize(("reason", "user", "with_password", "words"), [
+    ("Not authorized", None, False, "without a user: write mqtt://USER@host"),
+    ("Bad user name or password", "me", False, "refuses user me without a password"),
+    ("Bad user name or password", "me", True, "refuses user me or this password: check both"),
+    ("Not authorized", "me", True, "does not let user me in with this password"),
+    ("Client identifier not valid", None, False, "allow ids that begin with `gauge-`"),
+    ("Quota exceeded", None, False, "refuses: quota exceeded"),
 ])  # fmt: skip
-def test_refusals(reason: str, words: str) -> None:
-    """A broker's own reason is put in words; one that we do not know is repeated."""
-    assert words in refusal(reason)
+def test_refusals(reason: str, user: str | None, with_password: bool, words: str) -> None:  # noqa: FBT001
+    """A broker's own reason is put in words that depend on what it was given; one that we do not know is repeated."""
+    assert words in str(refusal(reason, user, with_password=with_password))
+
+
+@pytest.mark.parametrize(("complaint", "words"), [
+    ("Hostname mismatch, certificate is not valid for 'x'.", "it is not for x, only for a, b: use a name that it has"),
+    ("IP address mismatch, certificate is not valid for 'x'.", "it is not for x, only for a, b"),
+    ("certificate has expired", "it has expired: renew it"),
+    ("certificate is not yet valid", "not valid yet: check this machine's clock"),
+    ("self-signed certificate in certificate chain", "name its CA (broker_ca)"),
+    ("unable to get local issuer certificate", "name its CA (broker_ca)"),
+])  # fmt: skip
+def test_certificates(complaint: str, words: str) -> None:
+    """Why a certificate is not accepted decides what to do about it."""
+    assert words in str(certificate(complaint, "x", ("a", "b")))
+
+
+def test_report_says_each_thing_once(caplog: pytest.LogCaptureFixture) -> None:
+    """What a broker does not take is one line until it takes it; what it does not let us read is another thing."""
+    report = Report("host:1883")
+    for _ in range(3):
+        report.refused((False, "t"), Reason("does not take t"))
+        report.refused((True, "t"), Reason("does not let us read t"))
+    report.taken((False, "t"))
+
+    assert caplog.text.count("does not take t") == caplog.text.count("does not let us read t") == 1
+    assert report.refusal((False, "t")) == FINE
+    assert str(report.reason) == "broker host:1883 does not let us read t"

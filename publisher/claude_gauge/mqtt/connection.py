@@ -7,64 +7,113 @@ socket is watched here, and one thread alone touches the client.
 from __future__ import annotations
 
 import selectors
+import socket
 import ssl
 import time
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import LogLevel, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from claude_gauge.contract.usage import OFFLINE
 from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.client import Identity, make
 from claude_gauge.mqtt.endpoint import Endpoint
-from claude_gauge.mqtt.outbox import UNACKED_LIMIT, Message
+from claude_gauge.mqtt.message import Handler, Message
+from claude_gauge.mqtt.outbox import UNACKED_LIMIT
 from claude_gauge.mqtt.versions import FIVE
 from claude_gauge.mqtt.wake import Wake
 
+CONNECT_S = 5.0
 KEEPALIVE_S = 11  # a frozen publisher's will comes after 1.5 times this, and Mosquitto looks every 5 s: 22 s at most
 LOOK_S = 3.0  # how often the keepalive is looked after
 FAILED = 0x80  # reason codes from here on are refusals
 NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
+LARGEST_PACKET = 128 * 1024  # what we take: six times Home Assistant's discovery, the largest thing that we read
+PINGRESP = 0xD0
+
+Answered = Callable[[int, str | None], None]  # a request's id, and why the broker refused it, if it did
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are to the broker, through all connections; `status` is the topic of the last will."""
+
+    client_id: str
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a broker takes: some keep no retained messages or know no QoS 1, and refuse a will that asks for it."""
+
+    qos: int = 1
+    retain: bool = True
+
+    def without(self, reason: str) -> Abilities:
+        """Return what is left after the broker refused the connection for this reason."""
+        if reason == "QoS not supported":
+            return Abilities(0, self.retain)
+        return Abilities(self.qos, retain=False) if reason == "Retain not supported" else self
 
 
 class Connection:
     """One paho client, driven by one thread: `open`, then `turn` while `alive`, then `close` or `drop`.
 
-    `heard(topic, payload, retained)` and `acked(id, refusal or None)` are called within `turn`.
+    `heard` and `answered` are called within `turn`; an answer is a PUBACK or a SUBACK.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom to connect to, as whom, how, and whom to tell
         self,
         endpoint: Endpoint,
         identity: Identity,
         version: MQTTProtocolVersion,
-        heard: Callable[[str, bytes, bool], None],
-        acked: Callable[[int, str | None], None],
+        heard: Handler,
+        answered: Answered,
+        *,
+        abilities: Abilities = Abilities(),
     ) -> None:
-        self.version = version
+        self.version, self.abilities = version, abilities
         self.accepted = False
         self.refused: ReasonCode | None = None
         self.mute = False  # never said anything
-        self.why = ""
+        self.ended_by_broker = False  # at something that we asked for, as far as it said
+        self.why = trouble.FINE
         self.largest_packet: int | None = None
         self.unacked_limit = UNACKED_LIMIT
         self._endpoint = endpoint
-        self._heard, self._acked = heard, acked
-        self._complaint = ""
+        self._heard, self._answered = heard, answered
+        self._complaint, self._password = "", False
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0
-        self._client = make(endpoint, identity, version)
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.on_publish = self._on_publish
-        self._client.on_log = self._on_log
+        self._client = self._make(identity)
+
+    def _make(self, identity: Identity) -> mqtt.Client:
+        """Make a client that never connects again by itself."""
+        path = self._endpoint.websocket_path
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=identity.client_id,
+            protocol=self.version,
+            transport="tcp" if path is None else "websockets",
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_S
+        if path is not None:
+            client.ws_set_options(path)
+        if identity.status is not None:
+            client.will_set(identity.status, OFFLINE, qos=self.abilities.qos, retain=self.abilities.retain)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_message, client.on_log = self._on_message, self._on_log
+        client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
+        return client
 
     @property
     def alive(self) -> bool:
@@ -78,11 +127,16 @@ class Connection:
 
     def open(self, wake: Wake, password: str | None, context: ssl.SSLContext | None) -> None:
         """Connect the socket and send CONNECT; raises what the network raises."""
+        self._password = password is not None
         if self._endpoint.user is not None:
             self._client.username_pw_set(self._endpoint.user, password)
         if context is not None:
             self._client.tls_set_context(context)
-        self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=KEEPALIVE_S)
+        properties = None
+        if self.version == FIVE:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = LARGEST_PACKET
+        self._client.connect(self._endpoint.host, self._endpoint.port, keepalive=KEEPALIVE_S, properties=properties)
         self._selector = selectors.DefaultSelector()
         self._selector.register(wake.reader, selectors.EVENT_READ)
 
@@ -92,7 +146,8 @@ class Connection:
         if self._selector is None or sock is None:
             return False
         self._watch(self._selector, sock)
-        events = {key.fileobj: mask for key, mask in self._selector.select(min(timeout_s, LOOK_S))}
+        look_s = min(timeout_s, LOOK_S, self._client.keepalive / 2)  # the broker may have set its own
+        events = {key.fileobj: mask for key, mask in self._selector.select(look_s)}
         ready = events.pop(sock, 0)
         if ready & selectors.EVENT_READ:
             self._read(sock)
@@ -106,6 +161,17 @@ class Connection:
         self._client.loop_read()
         while self._client.socket() is not None and hasattr(sock, "pending") and sock.pending():
             self._client.loop_read()
+        self._skip_large()
+
+    def _skip_large(self) -> None:
+        """Let the rest of a packet that is too large run by without keeping it.
+
+        MQTT 5 brokers know our limit and send none; 3.1.1 has no such word. paho would keep all of it, so
+        what is half read is made an answer to a ping, which has no content.
+        """
+        packet = self._client._in_packet  # noqa: SLF001 - paho has no limit of its own
+        if packet["to_process"] + len(packet["packet"]) > LARGEST_PACKET:
+            packet["command"], packet["remaining_length"], packet["packet"] = PINGRESP, 0, bytearray()
 
     def _watch(self, selector: selectors.BaseSelector, sock: Any) -> None:  # noqa: ANN401 - as above
         """Ask the kernel about writing only while there is something to write."""
@@ -116,21 +182,23 @@ class Connection:
             selector.modify(sock, wanted)
         self._watched = wanted
 
-    def publish(self, message: Message) -> int:
-        """Send a message and return its id."""
+    def publish(self, message: Message) -> int | None:
+        """Send a message; return the id under which it is answered, None where it is not."""
         properties = None
         if self.version == FIVE and message.expiry_s is not None:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.MessageExpiryInterval = message.expiry_s
-        return self._client.publish(message.topic, message.payload, message.qos, message.retain, properties).mid
+        qos = min(message.qos, self.abilities.qos)
+        retain = message.retain and self.abilities.retain
+        mid = self._client.publish(message.topic, message.payload, qos, retain, properties).mid
+        return mid if qos else None
 
-    def subscribe(self, topic_filter: str, qos: int, *, foreign: bool = False) -> None:
+    def subscribe(self, topic_filter: str, qos: int, *, foreign: bool = False) -> int | None:
         """Subscribe; `foreign`: only to what others say from now on, as far as the version allows."""
         if self.version == FIVE:
             options = SubscribeOptions(qos=qos, noLocal=foreign, retainHandling=NO_RETAINED if foreign else 0)
-            self._client.subscribe(topic_filter, options=options)
-        else:
-            self._client.subscribe(topic_filter, qos)
+            return self._client.subscribe(topic_filter, options=options)[1]
+        return self._client.subscribe(topic_filter, qos)[1]
 
     def close(self) -> None:
         """Say goodbye where that is possible, so that the will is not sent, and close the socket."""
@@ -141,7 +209,7 @@ class Connection:
                 self.turn(0.05)
         self.drop()
 
-    def drop(self, why: str = "") -> None:
+    def drop(self, why: trouble.Reason = trouble.FINE) -> None:
         """Close the socket without a word."""
         self._ended(why)
         sock = self._client.socket()
@@ -151,8 +219,8 @@ class Connection:
         if sock is not None:
             sock.close()
 
-    def _ended(self, why: str) -> None:
-        self.why = self.why or why
+    def _ended(self, why: trouble.Reason) -> None:
+        self.why = self.why if self.why.what else why
 
     def _on_connect(
         self,
@@ -164,23 +232,29 @@ class Connection:
     ) -> None:
         if reason.value >= FAILED:
             self.refused = reason
-            self._ended(trouble.refusal(str(reason)))
+            self._ended(trouble.refusal(str(reason), self._endpoint.user, with_password=self._password))
             return
         self.accepted = True
         self.largest_packet = getattr(properties, "MaximumPacketSize", None)
         self.unacked_limit = min(UNACKED_LIMIT, getattr(properties, "ReceiveMaximum", UNACKED_LIMIT))
+        self.abilities = Abilities(
+            min(self.abilities.qos, getattr(properties, "MaximumQoS", 1)),
+            retain=self.abilities.retain and bool(getattr(properties, "RetainAvailable", 1)),
+        )
 
     def _on_disconnect(
         self, _client: mqtt.Client, _user: object, flags: DisconnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._ended(trouble.refusal(str(reason)))
+            self.ended_by_broker = str(reason) not in trouble.NOT_AT_A_REQUEST
+            self._ended(trouble.refusal(str(reason), self._endpoint.user, with_password=self._password))
         elif "ssl" in self._complaint.lower():
             self._ended(trouble.handshake(self._complaint))
         elif str(reason) == "Keep alive timeout":
-            self._ended("fell silent")
+            self._ended(trouble.SILENT)
         else:
             self.mute = not (self.accepted or self.refused)
+            self.ended_by_broker = True
             self._ended(trouble.CLOSED)
 
     def _on_message(self, _client: mqtt.Client, _user: object, message: MQTTMessage) -> None:
@@ -188,13 +262,26 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        self._heard(topic, bytes(message.payload), message.retain)
+        self._heard(Message(topic, bytes(message.payload), message.qos, message.retain))
 
     def _on_publish(
         self, _client: mqtt.Client, _user: object, mid: int, reason: ReasonCode, _properties: object
     ) -> None:
-        self._acked(mid, str(reason) if reason.value >= FAILED else None)
+        self._answered(mid, str(reason) if reason.value >= FAILED else None)
+
+    def _on_subscribe(
+        self, _client: mqtt.Client, _user: object, mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        self._answered(mid, next((str(reason) for reason in reasons if reason.value >= FAILED), None))
 
     def _on_log(self, _client: mqtt.Client, _user: object, level: int, text: str) -> None:
         if level == LogLevel.MQTT_LOG_ERR:
             self._complaint = text
+
+
+def close_sockets(error: BaseException) -> None:
+    """Close what paho left open when a handshake failed: the socket is known to the traceback alone."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for value in list(frame.f_locals.values()):
+            if isinstance(value, socket.socket):
+                value.close()

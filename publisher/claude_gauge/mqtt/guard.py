@@ -1,4 +1,8 @@
-"""Notices others on the topics that are ours alone: a second publisher of our node, or garbage."""
+"""Notices others on the topics that are ours alone: a second publisher of our node, or garbage.
+
+A value that is not ours is put right, for one reason that is met in practice: after a change of network the broker
+sends the will of our old, half-open connection, `offline`, when the new one has said `online` long ago.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,24 @@
-"""The link to the broker: a thread that connects, keeps the newest values there, and never gives up."""
+"""The link to the broker: a thread that connects, keeps the newest values there, and never gives up.
+
+The thread goes round these states; any of them may end at any moment by `stop` or by the network:
+
+    connecting -> waiting for CONNACK -> connected (send, receive) -> away (told once, a pause) -> connecting
+
+* Another thread only puts things into the outbox or among the listeners, and wakes this one.
+* Each connection starts from nothing: it says `online`, sends every topic's newest value again, then subscribes.
+  The broker may have lost everything, and a reader that comes with us must not see an old value.
+* MQTT 5 is tried first. A broker that says it speaks no MQTT 5, or that twice closes or falls silent before CONNACK,
+  is spoken to with 3.1.1 (`versions`). One that takes no QoS 1 or keeps no retained messages is sent what it takes.
+* A connection ends: by the broker at something that we asked for (`sender` finds out what), by the broker for its own
+  reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
+* The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before
+  its SUBACK; our own messages come back to us on 3.1.1, which has no noLocal (`guard` knows them).
+"""
 
 from __future__ import annotations
 
 import secrets
+import ssl
 import threading
 import time
 
@@ -10,15 +26,14 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
-from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.client import Identity, close_sockets
-from claude_gauge.mqtt.connection import LOOK_S, Connection
+from claude_gauge.mqtt.connection import LOOK_S, Abilities, Connection, Identity, close_sockets
 from claude_gauge.mqtt.guard import Guard
-from claude_gauge.mqtt.listeners import Handler, Listeners
-from claude_gauge.mqtt.outbox import Message, Outbox
-from claude_gauge.mqtt.report import Report
+from claude_gauge.mqtt.listeners import Listeners, Subscription
+from claude_gauge.mqtt.message import Handler, Message
+from claude_gauge.mqtt.outbox import Outbox
 from claude_gauge.mqtt.sender import Sender
-from claude_gauge.mqtt.tls import Trust
+from claude_gauge.mqtt.tls import Trust, names_of, speaks_tls
+from claude_gauge.mqtt.trouble import MUTE, NO_ACKS, PLAIN_AT_TLS, Reason, Report, certificate, failure
 from claude_gauge.mqtt.versions import NAMES, Backoff, Versions
 from claude_gauge.mqtt.wake import Wake
 
@@ -45,17 +60,17 @@ class Link:
         self._identity = Identity(f"gauge-{secrets.token_hex(8)}", status)  # 22 letters: any broker takes 23
         self._outbox = Outbox()
         self._guard = Guard(status) if status else None
-        self._report = Report(self.endpoint.place)
-        self._sender = Sender(self._outbox, self._report, self._guard)
-        self._versions, self._backoff = Versions(), Backoff()
-        self._listeners = Listeners()
+        self._report, self._listeners = Report(self.endpoint.place), Listeners()
+        self._sender = Sender(self._outbox, self._listeners, self._report, self._guard)
+        self._versions, self._backoff, self._abilities = Versions(), Backoff(), Abilities()
         self._news = threading.Condition()
         self._connection: Connection | None = None
         self._stopping = False
         self._wake = Wake()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-        if status:
+        if self._guard and status:
             self._outbox.put(Message(status, ONLINE.encode()))
+            self._listeners.add(Subscription(self._guard.filter, self._foreign, foreign=True))
 
     def start(self) -> None:
         """Begin to connect; returns at once, whether the broker is there or not."""
@@ -87,8 +102,8 @@ class Link:
         return True
 
     def listen(self, topic_filter: str, handler: Handler, *, qos: int = 1) -> None:
-        """Call the handler with (topic, payload, retained) for each message, through every reconnect."""
-        self._listeners.add(topic_filter, handler, qos)
+        """Call the handler with each message, through every reconnect."""
+        self._listeners.add(Subscription(topic_filter, handler, qos))
         self._wake()
 
     @property
@@ -98,8 +113,21 @@ class Link:
 
     @property
     def trouble(self) -> str:
-        """Why the broker is away, or does not take what it should; an empty string when all is well."""
-        return self._report.trouble
+        """Why the broker is away, or does not take what it should, and what to do; empty when all is well."""
+        return str(self._report.reason)
+
+    @property
+    def reason(self) -> Reason:
+        """The same in two parts: what is wrong, and what to do."""
+        return self._report.reason
+
+    def refusal(self, topic: str) -> Reason:
+        """Say why the broker does not take what is published to this topic; `FINE` as long as it did not say so."""
+        return self._report.refusal((False, topic))
+
+    def unreadable(self, topic_filter: str) -> Reason:
+        """Say why the broker does not let us subscribe to this filter; `FINE` as long as it did not say so."""
+        return self._report.refusal((True, topic_filter))
 
     @property
     def rival(self) -> bool:
@@ -133,33 +161,54 @@ class Link:
             connection = self._live()
             if self._stopping:
                 break
+            abilities, self._abilities = self._abilities, self._abilities.without(str(connection.refused))
+            if abilities != self._abilities:
+                continue
             plainly = str(connection.refused) == "Unsupported protocol version"
             if (plainly or connection.mute) and self._versions.refused(connection.version, plainly=plainly):
                 continue
-            self._report.away(connection.why)
+            self._report.away(self._looked_into(connection))
             self._wake.rest(self._backoff.wait_s(refused=connection.refused is not None), lambda: self._stopping)
         self._wake.close()
+
+    def _looked_into(self, connection: Connection) -> Reason:
+        """Return why a connection ended, more exactly where a look at the broker's TLS can tell."""
+        talks_past_us = connection.mute or "websocket" in connection.why.what
+        if self._trust is None and talks_past_us and speaks_tls(self.endpoint):
+            return PLAIN_AT_TLS
+        return connection.why
 
     def _live(self) -> Connection:
         """Live one connection from its beginning to its end."""
         began = time.monotonic()
-        connection = Connection(self.endpoint, self._identity, self._versions.next, self._heard, self._sender.acked)
+        connection = Connection(
+            self.endpoint,
+            self._identity,
+            self._versions.next,
+            self._listeners.hear,
+            self._sender.answered,
+            abilities=self._abilities,
+        )
         try:
             connection.open(self._wake, self._secrets(), self._trust.context() if self._trust else None)
             if self._accepted(connection, began + (DOUBT_S if self._versions.in_doubt else CONNACK_S)):
                 self._greet(connection)
                 self._keep(connection)
         except GaugeError as error:
-            connection.drop(f"can't be asked: {error}")
+            connection.drop(Reason(f"can't be asked: {error}"))
+        except ssl.SSLCertVerificationError as error:
+            names = names_of(self.endpoint)
+            connection.drop(certificate(error.verify_message, self.endpoint.host, names))
+            close_sockets(error)
         except Exception as error:  # noqa: BLE001 - whatever a broker or a library does, the daemon tries again
-            connection.drop(trouble.failure(error, self.endpoint))
+            connection.drop(failure(error, self.endpoint))
             close_sockets(error)
         finally:
             connection.close() if self._stopping else connection.drop()
             self._set(None)
         now = time.monotonic()
         if connection.accepted:
-            self._sender.ended(now - began, now)
+            self._sender.ended(by_broker=connection.ended_by_broker, now=now)
         if connection.accepted and now - began > HELD_S:
             self._backoff.reset()
         return connection
@@ -170,18 +219,16 @@ class Link:
             left = deadline - time.monotonic()
             if left <= 0:
                 connection.mute = True
-                connection.drop("does not answer")
+                connection.drop(MUTE)
             elif connection.turn(left):
                 self._wake.drain()
         return connection.accepted and connection.alive
 
     def _greet(self, connection: Connection) -> None:
-        """Subscribe to everything and have everything published again: the broker may have lost it all."""
+        """Have everything published and subscribed again: the broker may have lost it all."""
         self._versions.spoken(connection.version)
-        self._listeners.connected()
-        self._outbox.connected(connection.unacked_limit)
-        if self._guard:
-            connection.subscribe(self._guard.filter, 1, foreign=True)
+        self._abilities = connection.abilities
+        self._sender.connected(connection, time.monotonic())
         self._report.connected(NAMES[connection.version])
         self._set(connection)
 
@@ -190,7 +237,6 @@ class Link:
         goodbye: float | None = None
         while connection.alive:
             now = time.monotonic()
-            self._listeners.subscribe(connection)
             self._sender.send(connection, now)
             self._tell_if_empty()
             if self._stopping:
@@ -198,17 +244,17 @@ class Link:
                 if self._outbox.empty() or now > goodbye:
                     return
             if now - self._outbox.waits_since(now) > ACK_S:
-                connection.drop("acknowledges nothing")
+                connection.drop(NO_ACKS)
                 return
             look = now + LOOK_S
             due = min(self._guard.repairs.next(look) if self._guard else look, goodbye or look)
             if connection.turn(max(0.0, due - now)):
                 self._wake.drain()
 
-    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the connection's signature
-        if self._guard and not retained and not self._stopping:
-            self._guard.hear(topic, payload, time.monotonic())
-        self._listeners.hear(topic, payload, retained=retained)
+    def _foreign(self, message: Message) -> None:
+        """Take what somebody else says on our own topics."""
+        if self._guard and not message.retain and not self._stopping:
+            self._guard.hear(message.topic, message.payload, time.monotonic())
 
     def _tell_if_empty(self) -> None:
         if self._outbox.empty():

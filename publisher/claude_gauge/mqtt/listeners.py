@@ -1,54 +1,58 @@
-"""Those who want to hear of topics: subscribed for at every connection, and handed what comes."""
+"""Subscriptions, renewed at each connection, and who is handed what arrives."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from paho.mqtt.client import topic_matches_sub
 
-from claude_gauge.mqtt.connection import Connection
+from claude_gauge.mqtt.message import Handler, Message
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[str, bytes, bool], None]
-
 
 @dataclass(frozen=True, slots=True)
-class _Listener:
+class Subscription:
+    """A filter and who hears what matches it; `foreign`: only what others say from now on."""
+
     topic_filter: str
     handler: Handler
-    qos: int
+    qos: int = 1
+    foreign: bool = False
 
 
 class Listeners:
     """May be added to from any thread; all else is the link's thread's."""
 
     def __init__(self) -> None:
-        self._all: list[_Listener] = []
-        self._subscribed = 0
+        self._all: list[Subscription] = []
+        self._due: list[Subscription] = []
 
-    def add(self, topic_filter: str, handler: Handler, qos: int) -> None:
+    def add(self, subscription: Subscription) -> None:
         """Take one more; it is subscribed for at the next turn."""
-        self._all.append(_Listener(topic_filter, handler, qos))
+        self._all.append(subscription)
+        self._due.append(subscription)
 
     def connected(self) -> None:
         """Begin a new connection, which knows of no subscription."""
-        self._subscribed = 0
+        self._due = list(self._all)
 
-    def subscribe(self, connection: Connection) -> None:
-        """Subscribe for those who are new on this connection."""
-        while self._subscribed < len(self._all):
-            each = self._all[self._subscribed]
-            connection.subscribe(each.topic_filter, each.qos)
-            self._subscribed += 1
+    @property
+    def due(self) -> list[Subscription]:
+        """Those that this connection was not yet asked for."""
+        return list(self._due)
 
-    def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def asked(self, subscription: Subscription) -> None:
+        """Note that this connection was asked for it."""
+        if subscription in self._due:
+            self._due.remove(subscription)
+
+    def hear(self, message: Message) -> None:
         """Hand a message to those who asked for its topic."""
         for each in list(self._all):
-            if topic_matches_sub(each.topic_filter, topic):
+            if topic_matches_sub(each.topic_filter, message.topic):
                 try:
-                    each.handler(topic, payload, retained)
+                    each.handler(message)
                 except Exception:  # one reader's fault must not cut the others off
                     log.exception("a reader of %s failed", each.topic_filter)

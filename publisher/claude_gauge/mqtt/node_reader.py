@@ -10,6 +10,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import Freshness
 from claude_gauge.contract.usage import Usage, status_topic, usage_topic
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 
 Told = Callable[[], None]
 
@@ -40,15 +41,15 @@ class NodeReader:
         """What the status topic says; empty where nothing."""
         return self._heard.status
 
-    def _take_payload(self, _topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's signature
+    def _take_payload(self, message: Message) -> None:
         with self._lock:
-            if not self._heard.payload(payload, time.time(), retained=retained):
+            if not self._heard.payload(message.payload, time.time(), retained=message.retain):
                 return
-            self.payload = payload
+            self.payload = message.payload
         self.arrived.set()
         self._told()
 
-    def _take_status(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - as above
+    def _take_status(self, message: Message) -> None:
         with self._lock:
-            self._heard.status = payload.decode("utf-8", "replace")[:16]
+            self._heard.status = message.payload.decode("utf-8", "replace")[:16]
         self._told()

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+
+from claude_gauge.mqtt.message import Message
 
 UNACKED_LIMIT = 16  # a slow broker gets the newest value later, not every value between
 ONCE_LIMIT = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message as it goes out."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = True
-    expiry_s: int | None = None
-
-    @property
-    def size(self) -> int:
-        """An upper bound of the packet's size: topic, payload, and at most 32 bytes of headers."""
-        return len(self.topic.encode()) + len(self.payload) + 32
 
 
 class Outbox:
@@ -63,16 +48,24 @@ class Outbox:
             self._once = deque((each for each in owed if each.qos and not each.retain), maxlen=ONCE_LIMIT)
             self._due = dict.fromkeys(self._values)
 
-    def take(self) -> Message | None:
-        """Hand out the next message to send; None when there is none, or too many are unacknowledged."""
+    def take_value(self) -> Message | None:
+        """Hand out the next topic's newest value; None when there is none, or too much is unacknowledged."""
         with self._lock:
-            if len(self._unacked) >= self._limit:
+            if not self._due or len(self._unacked) >= self._limit:
                 return None
-            if self._due:
-                topic = next(iter(self._due))
-                del self._due[topic]
-                return self._values[topic]
-            return self._once.popleft() if self._once else None
+            topic = next(iter(self._due))
+            del self._due[topic]
+            return self._values[topic]
+
+    def taken(self, topic: str) -> None:
+        """Note that this topic's newest value goes out now."""
+        with self._lock:
+            self._due.pop(topic, None)
+
+    def take_once(self) -> Message | None:
+        """Hand out the next message that is sent once; None as above."""
+        with self._lock:
+            return self._once.popleft() if self._once and len(self._unacked) < self._limit else None
 
     def sent(self, mid: int, message: Message, now: float) -> None:
         """Note a message that waits for the broker's acknowledgement."""
@@ -84,11 +77,6 @@ class Outbox:
         with self._lock:
             message, _ = self._unacked.pop(mid, (None, 0.0))
             return message
-
-    def unacked(self) -> list[Message]:
-        """List what the broker has not acknowledged."""
-        with self._lock:
-            return [message for message, _ in self._unacked.values()]
 
     def waits_since(self, now: float) -> float:
         """Tell when the oldest unacknowledged message was sent; `now` when there is none."""

@@ -1,53 +1,209 @@
-"""Hands what is due to the network, as much as it takes, and minds what the broker says to it."""
+"""Sends what is due as fast as the network takes it, and finds out what the broker will not have.
+
+A broker refuses a message or a subscription in one of three ways: with a code (MQTT 5), in silence (3.1.1),
+or by ending the connection. In the last case it does not say at what. So requests that were unanswered when a
+broker ended the connection are suspects: on the next connection they come last and one at a time, the smallest
+message first, subscriptions after all messages. One at which the connection ends three times, alone, is left
+out, and told once; all others go on. It gets another chance on the first connection after ten minutes.
+"""
 
 from __future__ import annotations
 
-from claude_gauge.mqtt.connection import Connection
+from dataclasses import dataclass
+from typing import Protocol
+
 from claude_gauge.mqtt.guard import Guard
-from claude_gauge.mqtt.outbox import Message, Outbox
-from claude_gauge.mqtt.report import Report
-from claude_gauge.mqtt.suspects import OversizeGuard
+from claude_gauge.mqtt.listeners import Listeners, Subscription
+from claude_gauge.mqtt.message import Message, filter_fault, topic_fault
+from claude_gauge.mqtt.outbox import Outbox
+from claude_gauge.mqtt.trouble import Reason, Report, not_taken
+
+QUICK_S = 3.0  # a broker that ends the connection at a request does it at once
+CERTAIN = 3
+HELD_BACK_S = 600.0
+
+
+class Wire(Protocol):
+    """What is needed of a `Connection`."""
+
+    largest_packet: int | None
+    unacked_limit: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether the socket is open."""
+
+    @property
+    def clogged(self) -> bool:
+        """Whether the network has not yet taken all that was sent."""
+
+    def publish(self, message: Message) -> int | None:
+        """Send a message; return the id under which it is answered, None where it is not."""
+
+    def subscribe(self, topic_filter: str, qos: int, *, foreign: bool = False) -> int | None:
+        """Subscribe; returns as `publish` does."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """Something that a broker may end the connection at; they sort as suspects are tried."""
+
+    subscribes: bool
+    size: int
+    name: str
+
+    @property
+    def key(self) -> tuple[bool, str]:
+        """What stays the same when a topic gets another value."""
+        return self.subscribes, self.name
+
+
+class Quarantine:
+    """Finds the request at which a broker ends the connection, and leaves it out for a while."""
+
+    def __init__(self) -> None:
+        self._suspects: set[tuple[bool, str]] = set()
+        self._times: dict[tuple[bool, str], int] = {}
+        self._held: dict[tuple[bool, str], tuple[int, float]] = {}
+
+    def connected(self, now: float) -> None:
+        """Begin a new connection; what was left out long ago is tried again."""
+        self._held = {key: held for key, held in self._held.items() if now < held[1]}
+
+    def ended(self, unanswered: list[tuple[Request, float]], now: float) -> None:
+        """Take the requests, and when they were sent, that a broker left unanswered as it ended the connection."""
+        if not unanswered or now - max(at for _, at in unanswered) > QUICK_S:
+            return
+        self._suspects |= {request.key for request, _ in unanswered}
+        if len(unanswered) > 1:
+            return
+        alone = unanswered[0][0]
+        self._times[alone.key] = self._times.get(alone.key, 0) + 1
+        if self._times[alone.key] >= CERTAIN:
+            self._held[alone.key] = alone.size, now + HELD_BACK_S
+            self.answered(alone)
+
+    def answered(self, request: Request) -> None:
+        """Note that the broker answered this request: it is no suspect."""
+        self._suspects.discard(request.key)
+        self._times.pop(request.key, None)
+
+    def suspects(self, request: Request) -> bool:
+        """Tell whether a request has to be tried alone."""
+        return request.key in self._suspects
+
+    def holds(self, request: Request) -> bool:
+        """Tell whether a request is left out; a smaller value than the one that ended connections is not."""
+        size, _ = self._held.get(request.key, (request.size + 1, 0.0))
+        return request.size >= size
 
 
 class Sender:
-    """Works on the link's thread; the outbox is filled by others."""
+    """Works on the link's thread; outbox and listeners are filled by others."""
 
-    def __init__(self, outbox: Outbox, report: Report, guard: Guard | None) -> None:
-        self._outbox, self._report, self._guard = outbox, report, guard
-        self._suspects = OversizeGuard()
+    def __init__(self, outbox: Outbox, listeners: Listeners, report: Report, guard: Guard | None) -> None:
+        self._outbox, self._listeners, self._report, self._guard = outbox, listeners, report, guard
+        self._quarantine = Quarantine()
+        self._unanswered: dict[int, tuple[Request, float]] = {}
 
-    def send(self, connection: Connection, now: float) -> None:
-        """Send until nothing is due, or the network takes no more."""
+    def connected(self, connection: Wire, now: float) -> None:
+        """Begin a new connection: everything is due again, for the broker may have lost it all."""
+        self._unanswered.clear()
+        self._quarantine.connected(now)
+        self._listeners.connected()
+        self._outbox.connected(connection.unacked_limit)
+
+    def send(self, connection: Wire, now: float) -> None:
+        """Send until nothing is due, or the network takes no more: values, then subscriptions, then suspects."""
         if self._guard:
             for topic in self._guard.repairs.take(now):
                 self._outbox.again(topic)
             self._report.rival(self._guard.filter, there=self._guard.rival(now))
-        while connection.alive and not connection.clogged and (message := self._outbox.take()):
-            why = self._why_not(connection, message, now)
-            if why:
-                self._report.refused(message, why)
-                continue
-            if self._guard:
-                self._guard.said(message.topic, message.payload)
-            mid = connection.publish(message)
-            if message.qos:
-                self._outbox.sent(mid, message, now)
+        suspects: list[Message] = []
+        while connection.alive and not connection.clogged and (message := self._outbox.take_value()):
+            if self._quarantine.suspects(_publishes(message)):
+                suspects.append(message)
+            else:
+                self._publish(connection, message, now)
+        for message in suspects:
+            self._outbox.again(message.topic)
+        for each in self._listeners.due:
+            if connection.alive and not self._quarantine.suspects(_subscribes(each)):
+                self._subscribe(connection, each, now)
+        while connection.alive and not connection.clogged and (message := self._outbox.take_once()):
+            self._publish(connection, message, now)
+        if not self._unanswered:
+            self._try_alone(connection, suspects, now)
 
-    def _why_not(self, connection: Connection, message: Message, now: float) -> str:
+    def _try_alone(self, connection: Wire, suspects: list[Message], now: float) -> None:
+        """Send one suspect, now that nothing else is on its way."""
+        if suspects:
+            message = min(suspects, key=_publishes)
+            self._outbox.taken(message.topic)
+            self._publish(connection, message, now)
+        elif due := self._listeners.due:
+            self._subscribe(connection, due[0], now)
+
+    def _publish(self, connection: Wire, message: Message, now: float) -> None:
+        why = self._why_not(connection, message)
+        if why.what:
+            self._report.refused(_publishes(message).key, why)
+            return
+        if self._guard:
+            self._guard.said(message.topic, message.payload)
+        mid = connection.publish(message)
+        if mid is None:
+            self._report.taken(_publishes(message).key)
+        else:
+            self._outbox.sent(mid, message, now)
+            self._unanswered[mid] = _publishes(message), now
+
+    def _why_not(self, connection: Wire, message: Message) -> Reason:
+        topic = message.topic
+        if fault := topic_fault(topic):
+            return Reason(f"was not given {topic!r}: {fault}", "mend the name")
         if connection.largest_packet is not None and message.size > connection.largest_packet:
-            return f"it takes {connection.largest_packet} bytes at most"
-        if self._suspects.holds(message, now):
-            return f"it closes the connection at {message.size} bytes"
-        return ""
+            return Reason(f"does not take {topic}: it takes {connection.largest_packet} bytes at most")
+        if self._quarantine.holds(_publishes(message)):
+            what = f"does not take {topic}: it closes the connection at {message.size} bytes there"
+            return Reason(what, "check its ACL and its limit of a message's size")
+        return Reason("")
 
-    def acked(self, mid: int, refusal: str | None) -> None:
-        """Note what the broker said to a message."""
-        message = self._outbox.acked(mid)
-        if message is not None and refusal is None:
-            self._report.taken(message)
-        elif message is not None:
-            self._report.refused(message, f"{refusal}; check its ACL")
+    def _subscribe(self, connection: Wire, each: Subscription, now: float) -> None:
+        self._listeners.asked(each)
+        if fault := filter_fault(each.topic_filter):
+            self._report.refused(_subscribes(each).key, Reason(f"was not asked for {each.topic_filter!r}: {fault}"))
+        elif self._quarantine.holds(_subscribes(each)):
+            what = f"closes the connection where we ask for {each.topic_filter}"
+            self._report.refused(_subscribes(each).key, Reason(what, "we go on without it; check its ACL"))
+        else:
+            mid = connection.subscribe(each.topic_filter, each.qos, foreign=each.foreign)
+            if mid is not None:
+                self._unanswered[mid] = _subscribes(each), now
 
-    def ended(self, lasted_s: float, now: float) -> None:
-        """Note how long the connection held with what was on its way."""
-        self._suspects.ended(self._outbox.unacked(), lasted_s, now)
+    def answered(self, mid: int, refused: str | None) -> None:
+        """Note what the broker said to a message or to a subscription."""
+        request, _ = self._unanswered.pop(mid, (None, 0.0))
+        self._outbox.acked(mid)
+        if request is None:
+            return
+        self._quarantine.answered(request)
+        if refused is None:
+            self._report.taken(request.key)
+        else:
+            verb = "does not let us read" if request.subscribes else "does not take"
+            self._report.refused(request.key, not_taken(f"{verb} {request.name}", refused))
+
+    def ended(self, *, by_broker: bool, now: float) -> None:
+        """Note that the connection is over, and whether the broker ended it at something."""
+        if by_broker:
+            self._quarantine.ended(list(self._unanswered.values()), now)
+        self._unanswered.clear()
+
+
+def _publishes(message: Message) -> Request:
+    return Request(subscribes=False, size=message.size, name=message.topic)
+
+
+def _subscribes(each: Subscription) -> Request:
+    return Request(subscribes=True, size=0, name=each.topic_filter)

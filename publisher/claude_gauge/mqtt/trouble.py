@@ -1,69 +1,191 @@
-"""Says in words why a broker can't be reached, or does not let us in."""
+"""Why a broker can't be used, or does not take something: in words, with what to do, once per change, no secrets."""
 
 from __future__ import annotations
 
+import logging
+import re
 import socket
 import ssl
+from dataclasses import dataclass
 
 from paho.mqtt.client import WebsocketConnectionError
 
 from claude_gauge.mqtt.endpoint import Endpoint
 
-CLOSED = "closed the connection"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What is wrong, in words that follow the broker's name, and what to do about it."""
+
+    what: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.advice}" if self.advice else self.what
+
+
+FINE = Reason("")
+CLOSED = Reason("closed the connection")
+SILENT = Reason("fell silent")
+MUTE = Reason("does not answer", "is it a broker, or does a firewall stand between?")
+NO_ACKS = Reason("acknowledges nothing")
+PLAIN_AT_TLS = Reason("speaks TLS there", "write mqtts:// or wss://")
+NO_TLS = Reason("does not speak TLS there", "write mqtt:// or ws://, or name its TLS port")
+_PASSWORD = "CLAUDE_GAUGE_BROKER_PASSWORD or --broker-password-file"  # noqa: S105 - where a password is written
 _REFUSALS = {
-    "Bad user name or password": "refuses this user or password: see CLAUDE_GAUGE_BROKER_PASSWORD",
-    "Not authorized": "does not let this user in: give user and password",
-    "Banned": "has banned this client",
-    "Client identifier not valid": "refuses our client id",
-    "Server busy": "is busy",
-    "Server unavailable": "says that it is unavailable",
-    "Server shutting down": "is shutting down",
-    "Session taken over": "let another client with our client id take over",
-    "Keep alive timeout": "heard nothing from us for too long",
-    "Retain not supported": "keeps no retained messages: another broker is needed",
-    "QoS not supported": "does not take QoS 1: another broker is needed",
-    "Packet too large": "refuses a message of this size",
+    "Banned": Reason("has banned this client", "ask who runs it"),
+    "Client identifier not valid": Reason(
+        "refuses our client id", "allow ids that begin with `gauge-` in the broker's policy"
+    ),
+    "Server busy": Reason("is busy"),
+    "Server unavailable": Reason("says that it is unavailable"),
+    "Server shutting down": Reason("is shutting down"),
+    "Session taken over": Reason("let another client with our client id take over"),
+    "Keep alive timeout": Reason("heard nothing from us for too long"),
+    "Retain not supported": Reason("keeps no retained messages", "take another broker"),
+    "QoS not supported": Reason("does not take QoS 1", "take another broker"),
+    "Packet too large": Reason("refuses a message of this size", "raise its limit"),
 }
+# With these a broker ends a connection for reasons of its own; with any other, at something that we asked for.
+NOT_AT_A_REQUEST = frozenset({
+    "Normal disconnection", "Server busy", "Server shutting down", "Keep alive timeout", "Session taken over",
+    "Message rate too high", "Quota exceeded", "Administrative action", "Use another server", "Server moved",
+    "Connection rate exceeded", "Maximum connect time",
+})  # fmt: skip
+
+Asked = tuple[bool, str]  # whether it is a subscription, and the topic or the filter
 
 
-def refusal(reason: str) -> str:
-    """Put the broker's own reason in words that follow its name."""
-    return _REFUSALS.get(reason, f"refuses: {reason.lower()}")
+def refusal(reason: str, user: str | None = None, *, with_password: bool = False) -> Reason:
+    """Put the broker's own reason in words; `user` and whether a password was given decide the advice."""
+    if reason in {"Bad user name or password", "Not authorized"}:
+        if user is None:
+            return Reason("lets nobody in without a user", f"write mqtt://USER@host, its password in {_PASSWORD}")
+        if not with_password:
+            return Reason(f"refuses user {user} without a password", f"give it in {_PASSWORD}")
+        if reason == "Not authorized":
+            advice = f"check both (password: {_PASSWORD}), and that this user may connect"
+            return Reason(f"does not let user {user} in with this password", advice)
+        return Reason(f"refuses user {user} or this password", f"check both (password: {_PASSWORD})")
+    return _REFUSALS.get(reason, Reason(f"refuses: {reason.lower()}"))
 
 
-def failure(error: BaseException, endpoint: Endpoint) -> str:  # noqa: PLR0911 - one line per trouble reads best
+def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR0911 - one line per trouble reads best
     """Put an error met while connecting in words that follow the broker's name."""
     match error:
         case socket.gaierror():
-            return f"is unknown: no address for the host {endpoint.host}"
+            return Reason("is unknown: no address for the host " + endpoint.host, "check the host's name")
         case ssl.SSLCertVerificationError():
-            return f"shows a certificate that is not accepted ({_lower(error.verify_message)}): name its CA (broker_ca)"
+            return certificate(error.verify_message, endpoint.host)
         case ssl.SSLError():
             return handshake(str(error))
         case WebsocketConnectionError():
-            return f"answers, but not as an MQTT websocket at {str(endpoint.websocket_path).partition('?')[0]}"
+            path = str(endpoint.websocket_path).partition("?")[0]
+            return Reason(f"answers, but not as an MQTT websocket at {path}", "check port and path")
         case ConnectionRefusedError():
-            return "refuses the connection: nothing listens there"
+            return Reason("refuses the connection: nothing listens there", "start it, or check the port")
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
             return CLOSED
         case TimeoutError():
-            return "does not answer"
+            return MUTE
         case OSError():
-            return f"can't be reached: {_lower(error.strerror or str(error) or error.__class__.__name__)}"
-    return f"can't be used: {error.__class__.__name__}"
+            return Reason(f"can't be reached: {_lower(error.strerror or str(error) or error.__class__.__name__)}")
+    return Reason(f"can't be used: {error.__class__.__name__}")
 
 
-def handshake(text: str) -> str:
+def certificate(complaint: str, host: str, names: tuple[str, ...] = ()) -> Reason:
+    """Say why a broker's certificate is not accepted; `names` are those that it is for, where they are known."""
+    lower = complaint.lower()
+    if "mismatch" in lower:
+        known = f", only for {', '.join(names)}" if names else ""
+        return Reason(
+            f"shows a certificate that is not accepted: it is not for {host}{known}",
+            "use a name that it has, or have one made for this name",
+        )
+    if "expired" in lower:
+        return Reason(
+            "shows a certificate that is not accepted: it has expired", "renew it, or check this machine's clock"
+        )
+    if "not yet valid" in lower:
+        return Reason(
+            "shows a certificate that is not accepted: it is not valid yet", "check this machine's clock, and its own"
+        )
+    return Reason(f"shows a certificate that is not accepted ({_lower(complaint)})", "name its CA (broker_ca)")
+
+
+def handshake(text: str) -> Reason:
     """Put OpenSSL's complaint about the other side in words."""
     lower = text.lower()
     if "certificate required" in lower or "handshake failure" in lower:
-        return "wants a client certificate: name one (broker_cert, broker_key)"
+        return Reason("wants a client certificate", "name one (broker_cert, broker_key)")
     if "alert" in lower and ("certificate" in lower or "unknown ca" in lower):
-        return "does not accept our client certificate"
+        return Reason("does not accept our client certificate", "have one signed by a CA that it trusts (broker_cert)")
     if "wrong version" in lower or "record layer" in lower or "eof occurred" in lower:
-        return "does not speak TLS there: is it mqtt:// or ws://?"
-    return f"fails the TLS handshake ({text.rpartition(']')[2].partition('(_ssl')[0].strip().lower() or lower})"
+        return NO_TLS
+    return Reason(f"fails the TLS handshake ({text.rpartition(']')[2].partition('(_ssl')[0].strip().lower() or lower})")
+
+
+def not_taken(what: str, refused: str) -> Reason:
+    """Say that a broker refused a topic or a filter, with its own word for why."""
+    advice = "check its ACL" if refused == "Not authorized" else ""
+    return Reason(f"{what}: {_lower(refused)}", advice)
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return re.sub(r"^[A-Z](?=[a-z ])", lambda first: first[0].lower(), text)
+
+
+class Report:
+    """What the log says about the broker: each thing once until it changes."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._away = FINE
+        self._refused: dict[Asked, Reason] = {}
+        self._rival = FINE
+
+    @property
+    def reason(self) -> Reason:
+        """Why the broker is away or does not take something, or that we are not alone; else `FINE`."""
+        reasons = (self._away, *list(self._refused.values()), self._rival)
+        return next((each for each in reasons if each.what), FINE)
+
+    def connected(self, version: str) -> None:
+        """Say that the broker let us in."""
+        self._away = FINE
+        log.info("connected to broker %s (%s)", self._place, version)
+
+    def away(self, why: Reason) -> None:
+        """Say why the broker can't be used at present."""
+        reason = Reason(f"broker {self._place} {why.what}", why.advice)
+        if reason != self._away:
+            self._away = reason
+            log.warning("%s; trying again", reason)
+
+    def refused(self, asked: Asked, why: Reason) -> None:
+        """Say that the broker does not take or give this, others it does."""
+        if asked not in self._refused:
+            reason = Reason(f"broker {self._place} {why.what}", why.advice)
+            self._refused[asked] = reason
+            log.warning("%s", reason)
+
+    def taken(self, asked: Asked) -> None:
+        """Note that the broker took the message, or granted the subscription."""
+        self._refused.pop(asked, None)
+
+    def refusal(self, asked: Asked) -> Reason:
+        """Say why the broker does not take or give this; `FINE` where it does, as far as it said."""
+        return self._refused.get(asked, FINE)
+
+    def rival(self, topic: str, *, there: bool) -> None:
+        """Say that another publisher writes to our topics, or no longer does."""
+        if there and not self._rival.what:
+            self._rival = Reason(
+                f"another publisher writes to our topics {topic}", "give one of the two another --node"
+            )
+            log.warning("%s", self._rival)
+        elif self._rival.what and not there:
+            self._rival = FINE
+            log.info("the other publisher on %s is gone", topic)

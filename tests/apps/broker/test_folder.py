@@ -124,7 +124,7 @@ class Visit:
         self.links.append(link)
         heard = self.heard.setdefault(name or "", [])
         for topic_filter in ("#", "claude-gauge/#", "homeassistant/#"):
-            link.listen(topic_filter, lambda topic, payload, _retained: heard.append((topic, payload)))
+            link.listen(topic_filter, lambda message: heard.append((message.topic, message.payload)))
         link.start()
         return link
 

@@ -90,12 +90,13 @@ class Inspection:
             visitor = Probe(replace(endpoint, user=name), self._context if endpoint.tls else None)
             why = visitor.enter(password)
             visitor.leave()
-            if why.startswith("refuses the connection"):
+            if why.what.startswith("refuses the connection"):
                 closed = kind == "no TLS" and self._host != "localhost"
                 yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there")
                 return
-            refused = "password" in why
-            yield Finding(refused, f"{endpoint.place} ({kind}): {what} {'refused' if refused else why or 'let in'}")
+            refused = visitor.refused
+            how = "refused" if refused else str(why) or "let in"
+            yield Finding(refused, f"{endpoint.place} ({kind}): {what} {how}")
 
     def _samples(self) -> list[str]:
         """Topics that stand for all kinds, none of them anyone's real one."""

@@ -7,11 +7,10 @@ import ssl
 import time
 from collections.abc import Callable, Iterable
 
-from claude_gauge.mqtt import trouble
-from claude_gauge.mqtt.client import Identity, close_sockets
-from claude_gauge.mqtt.connection import Connection
+from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import Endpoint
-from claude_gauge.mqtt.outbox import Message
+from claude_gauge.mqtt.message import Message
+from claude_gauge.mqtt.trouble import FINE, MUTE, Reason, failure
 from claude_gauge.mqtt.versions import FIVE
 from claude_gauge.mqtt.wake import Wake
 
@@ -29,15 +28,15 @@ class Probe:
         identity = Identity(f"check-{secrets.token_hex(6)}")
         self._connection = Connection(endpoint, identity, FIVE, self._hear, self._acked.__setitem__)
 
-    def enter(self, password: str | None) -> str:
-        """Connect; returns why that failed, or an empty string."""
+    def enter(self, password: str | None) -> Reason:
+        """Connect; returns why that failed, `FINE` where it did not."""
         try:
             self._connection.open(self._wake, password, self._context)
         except (OSError, ValueError) as error:
             close_sockets(error)
-            return trouble.failure(error, self._endpoint)
+            return failure(error, self._endpoint)
         until([self], lambda: self._connection.accepted or not self.inside)
-        return "" if self._connection.accepted else self._connection.why or "does not answer"
+        return FINE if self._connection.accepted else self._connection.why if self._connection.why.what else MUTE
 
     @property
     def inside(self) -> bool:
@@ -45,9 +44,9 @@ class Probe:
         return self._connection.alive
 
     @property
-    def why(self) -> str:
-        """Why the connection ended."""
-        return self._connection.why
+    def refused(self) -> bool:
+        """Whether the broker said no to who we are."""
+        return self._connection.refused is not None
 
     def subscribe(self, *filters: str) -> None:
         """Ask for topics; a broker may agree and still deliver nothing."""
@@ -68,8 +67,8 @@ class Probe:
         self._connection.close()
         self._wake.close()
 
-    def _hear(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the connection's signature
-        self.heard.append((topic, payload))
+    def _hear(self, message: Message) -> None:
+        self.heard.append((message.topic, message.payload))
 
 
 def until(visitors: Iterable[Probe], done: Callable[[], bool], seconds: float = STEP_S) -> bool:

@@ -14,6 +14,7 @@ from claude_gauge.apps.device.files import folder
 from claude_gauge.contract.usage import ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 
 FLUSH_S = 15.0
 LOOK_S = 1.5  # a broker sends what is retained at once
@@ -86,15 +87,16 @@ class Updating:
             return next(iter(self._online))
         raise GaugeError(f"name the device with --device; online: {', '.join(sorted(self._online)) or 'none'}")
 
-    def _status(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's signature
+    def _status(self, message: Message) -> None:
+        device = message.topic.split("/")[2]
         with self._state:
-            (self._online.add if payload == ONLINE.encode() else self._online.discard)(topic.split("/")[2])
+            (self._online.add if message.payload == ONLINE.encode() else self._online.discard)(device)
             self._state.notify_all()
 
-    def _told(self, _topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's signature
-        if retained:
+    def _told(self, message: Message) -> None:
+        if message.retain:
             return  # said at an earlier time
-        text = payload.decode("utf-8", "replace")
+        text = message.payload.decode("utf-8", "replace")
         self._say(text)
         with self._state:
             if text.split(" ")[0] in {"running", "failed:", "refused:"}:

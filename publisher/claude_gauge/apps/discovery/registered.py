@@ -9,6 +9,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ONLINE, status_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.discovery import discovery_topic
 
 CONNECT_S = 10.0
@@ -39,9 +40,9 @@ class Registered:
     def __exit__(self, *_: object) -> None:
         self._link.stop()
 
-    def _hear(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
+    def _hear(self, message: Message) -> None:
         with self._news:
-            self._heard[topic] = payload
+            self._heard[message.topic] = message.payload
             self._news.notify_all()
 
     @property

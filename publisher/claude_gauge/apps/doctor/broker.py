@@ -13,6 +13,7 @@ from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.usage import usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.node_reader import NodeReader
 
 CONNECT_S = 4.0
@@ -31,8 +32,8 @@ def broker(settings: Settings) -> Iterator[Check]:
     word = secrets.token_hex(8).encode()
     probe = f"claude-gauge/{settings.node}/doctor"
 
-    def take(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's signature
-        if payload == word:
+    def take(message: Message) -> None:
+        if message.payload == word:
             echo.set()
 
     link.listen(probe, take)

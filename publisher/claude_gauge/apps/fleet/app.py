@@ -14,6 +14,7 @@ from claude_gauge.contract.pace import Pace
 from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, status_topic, usage_topic
 from claude_gauge.errors import AlreadyPublishingError
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
 from claude_gauge.system import atomic_file
 from claude_gauge.system.net import answers
@@ -105,12 +106,13 @@ class Fleet:
                 log.warning("can't write %s (%s): after a restart absent nodes are missing", self._store, error)
             self._storable = False
 
-    def _payload(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if self._nodes.payload(topic.split("/")[1], payload, self._clock(), retained=retained):
+    def _payload(self, message: Message) -> None:
+        node = message.topic.split("/")[1]
+        if self._nodes.payload(node, message.payload, self._clock(), retained=message.retain):
             self._news.set()
 
-    def _status(self, topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if self._nodes.status(topic.split("/")[1], payload, self._clock()):
+    def _status(self, message: Message) -> None:
+        if self._nodes.status(message.topic.split("/")[1], message.payload, self._clock()):
             self._news.set()
 
 
@@ -122,12 +124,12 @@ def refuse_second(settings: Settings, stopping: threading.Event) -> None:
     """
     online, alive = threading.Event(), threading.Event()
 
-    def status(_topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if payload == ONLINE.encode():
+    def status(message: Message) -> None:
+        if message.payload == ONLINE.encode():
             online.set()
 
-    def usage(_topic: str, _payload: bytes, retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if not retained:
+    def usage(message: Message) -> None:
+        if not message.retain:
             alive.set()
 
     link = Link(settings, status=None)

@@ -8,6 +8,7 @@ import threading
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic
 from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,13 @@ class HomeAssistant:
         if self._node != FLEET_NODE:
             self._link.listen(status_topic(FLEET_NODE), self._fleet_seen)
 
-    def _born(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        if payload.decode(errors="replace") == ONLINE:
+    def _born(self, message: Message) -> None:
+        if message.payload.decode(errors="replace") == ONLINE:
             log.info("Home Assistant is up: announcing %s to it", self._node)
             self._announce()
 
-    def _fleet_seen(self, _topic: str, payload: bytes, _retained: bool) -> None:  # noqa: FBT001 - the link's handlers
-        seen = bool(payload)  # online or offline: there is a fleet; cleared: there is none any more
+    def _fleet_seen(self, message: Message) -> None:
+        seen = bool(message.payload)  # online or offline: there is a fleet; cleared: there is none any more
         with self._lock:
             news, self._fleet = seen != self._fleet, seen
         if news:

@@ -1,0 +1,165 @@
+"""What is sent, and how the request is found at which a broker ends the connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_gauge.mqtt.listeners import Listeners, Subscription
+from claude_gauge.mqtt.message import Message, filter_fault, topic_fault
+from claude_gauge.mqtt.outbox import UNACKED_LIMIT, Outbox
+from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, Quarantine, Request, Sender
+from claude_gauge.mqtt.trouble import Report
+
+LARGE, SMALL = Request(subscribes=False, size=500, name="large"), Request(subscribes=False, size=5, name="small")
+
+
+@dataclass
+class Broker:
+    """Stands for a connection to a broker that ends it at certain topics and filters, and answers all else."""
+
+    forbidden: frozenset[str]
+    taken: list[str] = field(default_factory=list)
+    alive: bool = True
+    clogged: bool = False
+    unacked_limit: int = UNACKED_LIMIT
+    largest_packet: int | None = None
+    _unanswered: list[tuple[int, str]] = field(default_factory=list)
+    _last: int = 0
+
+    def publish(self, message: Message) -> int:
+        """Take a message."""
+        return self._ask(message.topic)
+
+    def subscribe(self, topic_filter: str, qos: int, *, foreign: bool = False) -> int:
+        """Take a subscription."""
+        return self._ask(f"read {topic_filter} {qos} {foreign}")
+
+    def _ask(self, what: str) -> int:
+        self._last += 1
+        self._unanswered.append((self._last, what))
+        return self._last
+
+    def answer(self, sender: Sender) -> bool:
+        """Answer what was sent, in order, up to what is forbidden; tell whether anything was."""
+        asked, self._unanswered = self._unanswered, []
+        for mid, what in asked:
+            if what in self.forbidden:
+                self.alive = False
+                return False
+            self.taken.append(what)
+            sender.answered(mid, None)
+        return bool(asked)
+
+
+def live(sender: Sender, broker: Broker, now: float) -> list[str]:
+    """Live one connection until nothing more is sent, or the broker ends it; return what it took."""
+    sender.connected(broker, now)
+    sender.send(broker, now)
+    while broker.answer(sender):
+        sender.send(broker, now)
+    sender.ended(by_broker=not broker.alive, now=now)
+    return broker.taken
+
+
+def sender_of(topics: list[str], filters: list[str]) -> tuple[Sender, Report]:
+    """Make a sender that has these topics to publish, each of another size, and these filters to subscribe to."""
+    outbox, listeners, report = Outbox(), Listeners(), Report("host")
+    for size, topic in enumerate(topics):
+        outbox.put(Message(topic, b"x" * size))
+    for each in filters:
+        listeners.add(Subscription(each, lambda _message: None))
+    return Sender(outbox, listeners, report, None), report
+
+
+TOPICS, FILTERS = ["status", "usage", "discovery", "more"], ["born", "fleet", "all"]
+EVERYTHING = TOPICS + [f"read {each} 1 False" for each in FILTERS]
+
+
+@given(forbidden=st.frozensets(st.sampled_from(EVERYTHING)), order=st.permutations(TOPICS))
+def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order: list[str]) -> None:
+    """Whatever a broker ends connections at is left out and told, all else goes on, and the connection stays."""
+    sender, report = sender_of(order, FILTERS)
+    broker = Broker(forbidden)
+    for second in range(60):
+        broker = Broker(forbidden)
+        live(sender, broker, second)
+        if broker.alive:
+            break
+
+    assert broker.alive
+    assert sorted(broker.taken) == sorted(set(EVERYTHING) - forbidden)
+    told = {topic for topic in TOPICS if report.refusal((False, topic)).what}
+    told |= {f"read {each} 1 False" for each in FILTERS if report.refusal((True, each)).what}
+    assert told == forbidden
+
+
+def test_status_and_usage_go_on_while_it_is_found() -> None:
+    """While a forbidden subscription is being found, every connection gets all messages first."""
+    sender, _ = sender_of(TOPICS, FILTERS)
+    forbidden = frozenset({"read born 1 False"})
+
+    for second in range(5):
+        assert live(sender, Broker(forbidden), second)[: len(TOPICS)] == TOPICS
+
+
+def test_tried_again_after_a_while() -> None:
+    """What was left out gets another chance on a new connection ten minutes later: the broker may have been mended."""
+    sender, report = sender_of(["usage"], ["born"])
+    for second in range(CERTAIN + 2):
+        live(sender, Broker(frozenset({"read born 1 False"})), second)
+    assert report.refusal((True, "born")).what
+
+    assert "read born 1 False" not in live(sender, Broker(frozenset()), HELD_BACK_S / 2)
+    assert "read born 1 False" in live(sender, Broker(frozenset()), HELD_BACK_S + CERTAIN + 2)
+    assert not report.refusal((True, "born")).what
+
+
+def test_smaller_value_goes_out() -> None:
+    """Of a topic that was too large, a smaller value is not left out."""
+    quarantine = Quarantine()
+    for _ in range(CERTAIN):
+        quarantine.ended([(LARGE, 100.0)], 100.0)
+
+    assert quarantine.holds(LARGE)
+    assert not quarantine.holds(Request(subscribes=False, size=499, name="large"))
+    assert not quarantine.holds(SMALL)
+
+
+def test_late_ends_are_no_evidence() -> None:
+    """A connection that ended long after the request, or with nothing unanswered, accuses nobody."""
+    quarantine = Quarantine()
+    for _ in range(CERTAIN * 2):
+        quarantine.ended([(LARGE, 100.0)], 100.1 + QUICK_S)
+        quarantine.ended([], 100.0)
+
+    assert not quarantine.holds(LARGE)
+    assert not quarantine.suspects(LARGE)
+
+
+@pytest.mark.parametrize("topic", ["", "a/+/b", "#", "a\0b", "a\nb", "a\ud800", "x" * 70_000])
+def test_impossible_topic(topic: str) -> None:
+    """A topic that can't be is skipped and told; what comes after it goes out, and the connection stays."""
+    sender, report = sender_of([topic, "usage"], ["born"])
+    broker = Broker(frozenset())
+
+    assert live(sender, broker, 0) == ["usage", "read born 1 False"]
+    assert report.refusal((False, topic)).what
+
+
+@pytest.mark.parametrize("topic_filter", ["", "a/#/b", "a#", "a+/b", "a\0"])
+def test_impossible_filter(topic_filter: str) -> None:
+    """A filter that can't be is skipped and told."""
+    sender, report = sender_of(["usage"], [topic_filter, "born"])
+
+    assert live(sender, Broker(frozenset()), 0) == ["usage", "read born 1 False"]
+    assert report.refusal((True, topic_filter)).what
+
+
+def test_possible_topics_and_filters() -> None:
+    """What MQTT allows is not refused."""
+    assert [topic_fault(each) for each in ("a", "a b/ü/", "/", "$SYS/x")] == [""] * 4
+    assert [filter_fault(each) for each in ("#", "a/#", "+", "a/+/b", "/+", "a b")] == [""] * 6
