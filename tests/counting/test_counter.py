@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from claude_gauge.counting.counter import Counter
 from claude_gauge.counting.reading import Block, Tokens
 from claude_gauge.counting.turn import Turn
@@ -40,6 +46,55 @@ def test_growing_response_moves_its_entry() -> None:
 
     assert tally.block(AT + 9).tokens == 1055 + 9
     assert [(span.first_at, span.tokens) for span in tally.blocks.history()] == [(AT + 9, 1064)]
+
+
+def test_long_response_counts_when_it_ends() -> None:
+    """A thinking block 69 s before the end: the tokens belong to the minute of the last line, the block stays."""
+    tally = Counter()
+    for at in (AT - 1, AT + 68):
+        tally.add(TURN._replace(at=at), AT + 69)
+
+    assert tally.traffic(AT + 69).minute.total == 1155
+    assert tally.traffic(AT + 129).minute.total == 0
+    assert tally.block(AT + 69) == Block(1155, AT - 3600, AT + 4 * 3600)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A response of the truth: its tokens, and when each of its lines was written (seconds before the present)."""
+
+    output: int
+    ages: list[float]
+
+    def turns(self, number: int) -> list[Turn]:
+        """Return its lines."""
+        own = TURN._replace(message_id=f"m{number}", request_id=f"r{number}", output=self.output)
+        return [own._replace(at=AT - age) for age in self.ages]
+
+
+_RESPONSES = st.lists(
+    st.builds(Lines, st.integers(1, 999), st.lists(st.integers(0, 150).map(float), min_size=1, max_size=4)), max_size=6
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(_RESPONSES, st.randoms(use_true_random=False), st.booleans())
+def test_rate_is_what_ended_in_the_last_minute(responses: list[Lines], random: Random, growing: bool) -> None:  # noqa: FBT001 - drawn
+    """For any split and order of lines, repeats among them, the minute holds the responses that ended in it."""
+    turns = [turn for number, each in enumerate(responses) for turn in each.turns(number)]
+    if growing:  # older versions: the early lines of a response have little output yet
+        ends = {each.message_id: max(turn.at for turn in turns if turn.message_id == each.message_id) for each in turns}
+        turns = [each if each.at == ends[each.message_id] else each._replace(output=0) for each in turns]
+    turns += random.choices(turns, k=len(turns)) if turns else []
+    random.shuffle(turns)
+    tally = Counter()
+    for turn in turns:
+        tally.add(turn, AT)
+    for second in range(0, 90, 3):
+        now = AT + second
+        ended = [1055 + each.output for each in responses if now - 60 < AT - min(each.ages) <= now]
+
+        assert tally.traffic(now).minute.total == sum(ended)
 
 
 def test_due_is_the_next_change_by_time_alone() -> None:

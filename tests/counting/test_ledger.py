@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.counting.ledger import Ledger
+from claude_gauge.counting.ledger import Counted, Ledger
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn
 
@@ -19,8 +19,11 @@ TURN = Turn(
 
 
 def _count(*turns: Turn) -> Tokens:
-    ledger = Ledger()
-    return sum((change.added for turn in turns if (change := ledger.add(turn))), Tokens())
+    ledger, total = Ledger(), Tokens()
+    for turn in turns:
+        for before, after in ledger.add(turn):
+            total = total - (before.tokens if before else Tokens()) + (after.tokens if after else Tokens())
+    return total
 
 
 def test_response_of_many_lines_counts_once() -> None:
@@ -30,15 +33,14 @@ def test_response_of_many_lines_counts_once() -> None:
     )
 
 
-def test_later_line_that_raises_a_figure_adds_the_difference() -> None:
-    """Older versions wrote early lines with a smaller output: only what is more is added, at the later line's time."""
+def test_later_line_that_raises_a_figure_moves_the_response() -> None:
+    """Older versions wrote early lines with a smaller output: the whole response counts at the later line's time."""
     ledger = Ledger()
     ledger.add(TURN._replace(output=3, thinking=0))
-    change = ledger.add(TURN._replace(at=AT + 9))
+    ((before, after),) = ledger.add(TURN._replace(at=AT + 9))
 
-    assert change
-    assert (change.at, change.added) == (AT + 9, Tokens(0, 97, 0, 0, 20))
-    assert (change.before_at, change.before_total, change.after_at, change.after_total) == (AT, 1058, AT + 9, 1155)
+    assert before == Counted(AT, Tokens(5, 3, 1000, 50, 0), estimated=False, filed_at=AT, total=1058)
+    assert after == Counted(AT + 9, Tokens(5, 100, 1000, 50, 20), estimated=False, filed_at=AT + 9, total=1155)
 
 
 def test_smaller_line_read_later_changes_nothing() -> None:
@@ -46,7 +48,53 @@ def test_smaller_line_read_later_changes_nothing() -> None:
     ledger = Ledger()
     ledger.add(TURN)
 
-    assert ledger.add(TURN._replace(at=AT - 3, output=2)) is None
+    assert ledger.add(TURN._replace(at=AT - 3, output=2)) == ()
+
+
+def test_response_belongs_to_the_moment_it_ended() -> None:
+    """A later line with the same figures moves the response; its place in the blocks stays, as in ccusage."""
+    ledger = Ledger()
+    ledger.add(TURN)
+    ((_, after),) = ledger.add(TURN._replace(at=AT + 69))
+
+    assert after
+    assert (after.ended, after.filed_at) == (AT + 69, AT)
+    assert ledger.add(TURN) == ()
+
+
+def test_advisor_counts_with_its_response() -> None:
+    """What other models used for advice is part of the response, the larger of what its lines tell."""
+    advised = TURN._replace(advisor=Tokens(1000, 30))
+
+    assert _count(advised, advised, TURN._replace(at=AT + 1)) == Tokens(1005, 130, 1000, 50, 20)
+
+
+def test_replay_under_another_request_counts_once() -> None:
+    """A sidechain repeats a message of the main chain, time and all, under a request id of its own: one response."""
+    lines = [TURN._replace(at=AT + n) for n in (0, 3)]
+    replay = [line._replace(request_id="r2", sidechain=True, output=500) for line in lines]
+    for turns in ([*lines, *replay], [*replay, *lines], [lines[0], replay[1], replay[0], lines[1]]):
+        assert _count(*turns, *turns) == Tokens(5, 100, 1000, 50, 20)
+
+
+def test_replay_of_a_settled_response_counts_once() -> None:
+    """Also when one of the two was settled before the other is read, in either order."""
+    replay = TURN._replace(request_id="r2", sidechain=True, output=500)
+    for first, second in ((TURN, replay), (replay, TURN)):
+        ledger, total = Ledger(), 0
+        for turn in (first, second, first, second):
+            for before, after in ledger.add(turn):
+                total += (after.total if after else 0) - (before.total if before else 0)
+            ledger.settle(AT + DAY)
+
+        assert total == 1155
+
+
+def test_sidechain_of_another_time_is_another_response() -> None:
+    """The same message id alone makes no replay: a gateway may give all messages one."""
+    other = TURN._replace(request_id="r2", sidechain=True, at=AT + 1, cache_read=7)
+
+    assert _count(TURN, other).output == 200
 
 
 def test_each_field_has_its_own_maximum() -> None:
@@ -127,12 +175,13 @@ def test_repeat_of_a_settled_response_counts_nothing() -> None:
     ledger.add(TURN)
     ledger.settle(AT + DAY)
 
-    assert ledger.add(TURN) is None
-    change = ledger.add(TURN._replace(at=AT + 1, output=130))
+    assert ledger.add(TURN) == ()
+    ((before, after),) = ledger.add(TURN._replace(at=AT + 1, output=130))
 
-    assert change
-    assert (change.added, change.before_at, change.after_total) == (Tokens(), None, 30)
-    assert ledger.add(TURN._replace(output=130)) is None
+    assert before is None
+    assert after
+    assert (after.tokens, after.total) == (Tokens(), 30)
+    assert ledger.add(TURN._replace(output=130)) == ()
 
 
 def test_constant_id_on_the_next_day_is_another_response() -> None:
@@ -140,10 +189,10 @@ def test_constant_id_on_the_next_day_is_another_response() -> None:
     ledger = Ledger()
     ledger.add(TURN)
     ledger.settle(AT + 3 * DAY)
-    change = ledger.add(TURN._replace(at=AT + 3 * DAY))
+    ((_, after),) = ledger.add(TURN._replace(at=AT + 3 * DAY))
 
-    assert change
-    assert change.added.output == 100
+    assert after
+    assert after.tokens.output == 100
 
 
 def test_forgotten_days_free_their_memory() -> None:
@@ -161,25 +210,25 @@ def test_forgotten_days_free_their_memory() -> None:
 def test_thinking_is_estimated_where_unknown() -> None:
     """Without a count, the thinking share is that of the content blocks' sizes, and is marked as a guess."""
     ledger = Ledger()
-    first = ledger.add(TURN._replace(thinking=None, thought=300))
-    second = ledger.add(TURN._replace(thinking=None, at=AT + 1, spoken=100))
+    ((_, first),) = ledger.add(TURN._replace(thinking=None, thought=300))
+    ((_, second),) = ledger.add(TURN._replace(thinking=None, at=AT + 1, spoken=100))
 
     assert first
     assert second
-    assert (first.estimated, first.added.thinking) == (True, 100)
-    assert (second.estimated, second.added.thinking) == (True, -25)
+    assert (first.estimated, first.tokens.thinking) == (True, 100)
+    assert (second.estimated, second.tokens.thinking) == (True, 75)
 
 
 def test_zero_beside_a_thinking_block_is_unknown() -> None:
     """A count of 0 next to a thinking block means unknown; without a block it is an exact zero."""
     ledger = Ledger()
-    guessed = ledger.add(TURN._replace(thinking=0, thought=100, spoken=100))
-    exact = ledger.add(TURN._replace(message_id="m2", thinking=0, spoken=100))
+    ((_, guessed),) = ledger.add(TURN._replace(thinking=0, thought=100, spoken=100))
+    ((_, exact),) = ledger.add(TURN._replace(message_id="m2", thinking=0, spoken=100))
 
     assert guessed
     assert exact
-    assert (guessed.estimated, guessed.added.thinking) == (True, 50)
-    assert (exact.estimated, exact.added.thinking) == (False, 0)
+    assert (guessed.estimated, guessed.tokens.thinking) == (True, 50)
+    assert (exact.estimated, exact.tokens.thinking) == (False, 0)
 
 
 def test_repeated_lines_do_not_move_the_estimate() -> None:
@@ -189,7 +238,7 @@ def test_repeated_lines_do_not_move_the_estimate() -> None:
     for line in lines:
         ledger.add(line)
 
-    assert [ledger.add(line) for line in (*lines, *lines[1:])] == [None] * 3
+    assert [ledger.add(line) for line in (*lines, *lines[1:])] == [()] * 3
 
 
 _turns = st.builds(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.transcripts import assistant, encoded
 
+from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn, parse
 
 AT = 1_763_900_000.0
@@ -34,6 +35,26 @@ def test_every_figure_is_read() -> None:
     assert (turn.input, turn.output, turn.cache_read, turn.cache_creation, turn.thinking) == (1, 2, 3, 4, 1)
     assert turn.model == "claude-opus-5-5"
     assert turn.sidechain
+
+
+def test_advice_is_in_the_iterations_alone() -> None:
+    """Other models' advice stands in no other figure; all other iterations are in the line's own figures already."""
+    advice = {"type": "advisor_message", "model": "claude-opus-5-5", "input_tokens": 1500, "output_tokens": 30}
+    own = {"type": "message", "input_tokens": 5, "output_tokens": 9}
+    nameless = {**advice, "model": None}
+    turn = _one(_with({"iterations": [own, advice, {"type": "compaction", "input_tokens": 7}, nameless, "x", advice]}))
+
+    assert turn.advisor == Tokens(3000, 60)
+    assert (turn.input, turn.output) == (10, 100)
+
+
+@pytest.mark.parametrize("iterations", [None, {}, "advisor_message", [None], [{"type": "advisor_message"}]])
+def test_garbage_in_iterations_is_no_advice(iterations: object) -> None:
+    """Whatever stands there, the line's own figures count."""
+    turn = _one(_with({"iterations": iterations}))
+
+    assert turn.advisor == Tokens()
+    assert turn.output == 100
 
 
 @pytest.mark.parametrize(

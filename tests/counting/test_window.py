@@ -84,7 +84,10 @@ def test_memory_is_bounded() -> None:
 
 _steps = st.lists(
     st.tuples(
-        st.floats(-400, 400) | st.just(0.0), st.integers(0, 1000), st.floats(-18_000, 18_000) | st.floats(-5, 90)
+        st.floats(-400, 400) | st.just(0.0),
+        st.integers(0, 1000),
+        st.floats(-18_000, 18_000) | st.floats(-5, 90),
+        st.booleans(),
     ),
     max_size=40,
 )
@@ -92,12 +95,15 @@ _steps = st.lists(
 
 @settings(max_examples=200)
 @given(_steps)
-def test_sums_are_those_of_a_plain_count(steps: list[tuple[float, int, float]]) -> None:
-    """Events in any order of time, under a clock that jumps either way by hours, sum up as a plain count does."""
+def test_sums_are_those_of_a_plain_count(steps: list[tuple[float, int, float, bool]]) -> None:
+    """Events put in and taken back in any order of time, under a clock that jumps by hours, sum as a plain count."""
     window, events, now = Window(), list[tuple[float, int]](), AT
-    for ahead, tokens, passed in steps:
+    for ahead, tokens, passed, back in steps:
         window.add(now + ahead, Tokens(output=tokens))
         events.append((now + ahead, tokens))
+        if back:
+            at, count = events.pop(len(events) // 2)
+            window.remove(at, Tokens(output=count))
         now += passed
         traffic = window.traffic(now)
 

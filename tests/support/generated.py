@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.support.transcripts import assistant, encoded
 
@@ -16,12 +17,22 @@ MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 
 @dataclass(frozen=True)
 class Response:
-    """One response of the truth: when its figures were whole, what model, which tokens."""
+    """One response of the truth: when its figures were whole and when it ended, what model, which tokens.
+
+    `advice` is what other models used for it; ccusage counts an entry more for each.
+    """
 
     at: float
+    ended: float
     number: int
     model: str
     tokens: tuple[int, int, int, int]
+    advice: tuple[tuple[int, int, int, int], ...] = ()
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        return sum(self.tokens) + sum(map(sum, self.advice))
 
 
 @dataclass
@@ -39,22 +50,22 @@ class Tree:
             path.write_bytes(data)
 
     def blocks(self) -> list[tuple[float, int, int]]:
-        """List (start, responses, tokens) of each 5-hour block, by the plain rule."""
+        """List (start, entries, tokens) of each 5-hour block, by the plain rule."""
         found: list[tuple[float, int, int]] = []
         last = 0.0
         for each in sorted(self.responses, key=lambda each: each.at):
-            total = sum(each.tokens)
+            entries, total = 1 + len(each.advice), each.total
             if found and each.at - found[-1][0] <= FIVE_HOURS and each.at - last <= FIVE_HOURS:
                 start, count, sums = found[-1]
-                found[-1] = (start, count + 1, sums + total)
+                found[-1] = (start, count + entries, sums + total)
             else:
-                found.append((each.at - each.at % HOUR, 1, total))
+                found.append((each.at - each.at % HOUR, entries, total))
             last = each.at
         return found
 
 
 def generate(seed: int, end: float, days: float = 4.0) -> Tree:
-    """Make sessions over some days up to `end`: gaps, block edges, forks, subagents, growing and repeated lines."""
+    """Make sessions over some days up to `end`: gaps, block edges, forks, subagents, advice, replays."""
     random, tree = Random(seed), Tree()
     at = float(int(end - days * 24 * HOUR))
     start = at - at % HOUR
@@ -92,16 +103,51 @@ def _next(random: Random, at: float, start: float) -> tuple[float, float]:
 def _response(random: Random, tree: Tree, session: str, at: float) -> list[bytes]:
     number, model = len(tree.responses) + 1, random.choice(MODELS)
     whole = (random.randint(1, 50), random.randint(2, 900), random.randint(0, 90_000), random.randint(0, 5000))
-    tree.responses.append(Response(at, number, model, whole))
+    advice = tuple(_advice(random) for _ in range(random.choices([0, 1, 2], [90, 7, 3])[0]))
+    # A line per content block, written together after the end, each with its own time.
+    times = [at, *sorted(at + random.choice([0.001, 0.7, 30.0, 69.0]) for _ in range(random.randint(0, 2)))]
+    tree.responses.append(Response(at, times[-1], number, model, whole, advice))
     aside = random.random() < 0.2
-    name = f"{session.removesuffix('.jsonl')}/subagents/agent-{number % 7}.jsonl" if aside else session
+    agent = f"{session.removesuffix('.jsonl')}/subagents/agent-{number % 7}.jsonl"
     lines = []
     if random.random() < 0.2:  # an older version's early line, with little output yet
         early = (whole[0], 1, whole[2], whole[3])
         lines.append(encoded(assistant(at - 0.0005, number, model=model, tokens=early, sidechain=aside)))
-    lines += [  # a line per content block
-        encoded(assistant(at + repeat / 1000, number, model=model, tokens=whole, sidechain=aside))
-        for repeat in range(random.randint(1, 3))
-    ]
-    tree.files[name] += b"".join(lines)
+    lines += [_line(each, number, model, whole, advice, sidechain=aside) for each in times]
+    tree.files[agent if aside else session] += b"".join(lines)
+    if not aside and random.random() < 0.1:  # a sidechain replays it under a request id of its own
+        replay = {"requestId": f"req_{number}_again"}
+        tree.files[agent] += _line(at, number, model, whole, advice, sidechain=True, **replay)
     return [] if aside else lines
+
+
+def _advice(random: Random) -> tuple[int, int, int, int]:
+    return (random.randint(1, 200_000), random.randint(1, 9000), random.randint(0, 50), random.randint(0, 50))
+
+
+def _line(  # noqa: PLR0913 - a line's parts
+    at: float,
+    number: int,
+    model: str,
+    tokens: tuple[int, int, int, int],
+    advice: tuple[tuple[int, int, int, int], ...],
+    *,
+    sidechain: bool,
+    **more: Any,  # noqa: ANN401 - any key of the line
+) -> bytes:
+    record = assistant(at, number, model=model, tokens=tokens, sidechain=sidechain, **more)
+    if advice:
+        own = {"type": "message", "input_tokens": tokens[0], "output_tokens": tokens[1]}
+        record["message"]["usage"]["iterations"] = [own, *map(_iteration, advice), own]
+    return encoded(record)
+
+
+def _iteration(tokens: tuple[int, int, int, int]) -> dict[str, object]:
+    return {
+        "type": "advisor_message",
+        "model": "claude-opus-5-5",
+        "input_tokens": tokens[0],
+        "output_tokens": tokens[1],
+        "cache_read_input_tokens": tokens[2],
+        "cache_creation_input_tokens": tokens[3],
+    }

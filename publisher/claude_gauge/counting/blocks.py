@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+from claude_gauge.counting.ledger import Change
 from claude_gauge.counting.reading import Block
 
 FIVE_HOURS_S = 5 * 3600.0
@@ -43,6 +44,16 @@ class Blocks:
         self._firsts: list[float] = []
         self._whole = True
 
+    def apply(self, change: Change) -> None:
+        """Put in, correct or take out one response, as the ledger says."""
+        before, after = change
+        if before is None and after is not None:
+            self.add(after.filed_at, after.total)
+        elif before is not None and after is None:
+            self.remove(before.filed_at, before.total)
+        elif before is not None and after is not None:
+            self.move(before.filed_at, before.total, after.filed_at, after.total)
+
     def add(self, at: float, total: int) -> None:
         """Put in one response: its time (epoch seconds) and its tokens."""
         if not self._ats or at >= self._ats[-1]:
@@ -62,16 +73,29 @@ class Blocks:
 
     def move(self, old_at: float, old_total: int, at: float, total: int) -> None:
         """Correct one response: another total, and perhaps another time."""
-        index = bisect_left(self._ats, old_at)
-        while index < len(self._ats) and self._ats[index] == old_at and self._totals[index] != old_total:
-            index += 1
-        if index == len(self._ats) or self._ats[index] != old_at:
+        if (old_at, old_total) == (at, total):
             return
-        span = self._around(old_at)
-        if at == old_at and span is not None:
+        index, span = self._index(old_at, old_total), self._around(old_at)
+        if at == old_at and span is not None and index is not None:
             self._totals[index] = total
             span.tokens += total - old_total
-            return
+        elif self.remove(old_at, old_total):
+            self.add(at, total)
+
+    def _index(self, at: float, total: int) -> int | None:
+        index = bisect_left(self._ats, at)
+        while index < len(self._ats) and self._ats[index] == at:
+            if self._totals[index] == total:
+                return index
+            index += 1
+        return None
+
+    def remove(self, old_at: float, old_total: int) -> bool:
+        """Take out one response; tell whether it was there."""
+        index = self._index(old_at, old_total)
+        if index is None:
+            return False
+        span = self._around(old_at)
         self._ats.pop(index)
         self._totals.pop(index)
         if span is not None and span.first_at < old_at < span.last_at:
@@ -80,7 +104,7 @@ class Blocks:
             self._shorten(span, old_total)
         else:
             self._whole = False
-        self.add(at, total)
+        return True
 
     def _shorten(self, last: Span, total: int) -> None:
         """Take the newest entry out of the last block: what a response that still grows does all the time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from claude_gauge.counting.blocks import WEEK_S, Blocks
-from claude_gauge.counting.ledger import Ledger
+from claude_gauge.counting.ledger import Change, Ledger
 from claude_gauge.counting.reading import Block, Traffic
 from claude_gauge.counting.turn import Turn
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
@@ -30,16 +30,18 @@ class Counter:
         self._window.seen(turn.at, turn.model, now)
         if turn.at < self.oldest:
             return False
-        change = self._ledger.add(turn)
-        if change is None:
-            return False
-        if change.at > now - 2 * FIVE_MINUTES_S:
-            self._window.add(change.at, change.added, estimated=change.estimated)
-        if change.before_at is None:
-            self.blocks.add(change.after_at, change.after_total)
-        else:
-            self.blocks.move(change.before_at, change.before_total, change.after_at, change.after_total)
-        return True
+        changes = self._ledger.add(turn, moved_since=now - 2 * FIVE_MINUTES_S)
+        for change in changes:
+            self._apply(change, now)
+        return bool(changes)
+
+    def _apply(self, change: Change, now: float) -> None:
+        before, after = change
+        if before is not None:
+            self._window.remove(before.ended, before.tokens, estimated=before.estimated)
+        if after is not None and after.ended > now - 2 * FIVE_MINUTES_S:
+            self._window.add(after.ended, after.tokens, estimated=after.estimated)
+        self.blocks.apply(change)
 
     def traffic(self, now: float) -> Traffic:
         """Return the last minute's and the last five minutes' sums."""

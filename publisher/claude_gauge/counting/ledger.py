@@ -1,106 +1,175 @@
-"""Counts each response once, however many lines, files and forks repeat it."""
+"""Counts each response once, however many lines, files and forks repeat it.
+
+Claude Code writes a line per content block, all of them after the response ended, each with the time of its own
+block. Forks and resumed sessions copy lines; a sidechain may replay a message of the main chain under another request
+id; older versions wrote early lines with little output yet. Lines arrive in any order, and any number of times.
+
+    unknown --first line--> recent --a day old (`settle`)--> settled --`forget`--> unknown
+                            every figure is known             its total alone is known
+
+What a response amounts to follows from the set of its lines, not from their order:
+
+- each figure is the largest that a line tells; if any line is of the main chain, sidechain lines count for nothing;
+- it ended at the time of its latest line: that places it in the last minute and the last five;
+- it is filed in the blocks at the first line with the largest total, as ccusage does.
+
+Two responses with one message id become one when a line of each has the same time and one of them is a sidechain.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.turn import Turn
+from claude_gauge.counting.turn import NOTHING, Turn
 
 _SAME_RESPONSE_S = 30.0  # lines without any prompt figures and request id this close are one response
 _DAY_S = 86400.0
 _RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
+_REQUEST_BITS = 16  # of a request id's hash, kept with a settled response's total
+
+
+class Counted(NamedTuple):
+    """One response as the sums hold it; times in epoch seconds.
+
+    `ended` places its tokens in the last minutes, `filed_at` its total in the blocks. `estimated` tells that its
+    thinking share is a guess.
+    """
+
+    ended: float
+    tokens: Tokens
+    estimated: bool
+    filed_at: float
+    total: int
 
 
 class Change(NamedTuple):
-    """What one line changed: `added` tokens at the line's own time, and the response's total before and after.
+    """One response before and after a line; None where it was not counted before, or is not any more."""
 
-    `before_at` is None for a response that was not known. `estimated` tells that its thinking share is a guess.
-    """
-
-    at: float
-    added: Tokens
-    before_at: float | None
-    before_total: int
-    after_at: float
-    after_total: int
-    estimated: bool
+    before: Counted | None
+    after: Counted | None
 
 
 class _Response:
-    """What is known of one response."""
+    """What is known of one response while it is recent."""
 
     __slots__ = (
-        "at", "cache_creation", "cache_read", "first_at", "input", "output", "sidechain", "sizes", "thinking",
+        "advisor", "best", "cache_creation", "cache_read", "ended", "filed_at", "first_at", "input", "keys", "message",
+        "output", "request", "sidechain", "sizes", "thinking", "times",
     )  # fmt: skip
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, key: int, turn: Turn) -> None:
+        self.keys: tuple[int, ...] = (key,)  # more than one where replays were found
+        self.message = hash(turn.message_id) if turn.message_id else None
+        self.times: tuple[float, ...] = (turn.at,)  # of its lines, each once
         self._begin(turn)
 
     def _begin(self, turn: Turn) -> None:
-        self.at = self.first_at = turn.at
-        self.sidechain = turn.sidechain
-        self.input = self.output = self.cache_read = self.cache_creation = self.thinking = 0
-        self.sizes: tuple[tuple[int, int], ...] = ()  # (thought, spoken) of each line, only where it must be guessed
+        self.first_at = self.ended = self.filed_at = turn.at
+        self.sidechain, self.request = turn.sidechain, _request(turn)
+        self.best = _total(turn)  # the largest total of a line
+        self.input, self.output = turn.input, turn.output
+        self.cache_read, self.cache_creation = turn.cache_read, turn.cache_creation
+        self.thinking, self.advisor = turn.thinking or 0, turn.advisor
+        # (thought, spoken) of each line, only where it must be guessed
+        self.sizes: tuple[tuple[int, int], ...] = () if self.thinking else _sizes(turn)
 
-    @property
-    def total(self) -> int:
-        return self.input + self.output + self.cache_read + self.cache_creation
-
-    def tokens(self) -> Tokens:
-        if self.estimated:
+    def counted(self) -> Counted:
+        """Return what it amounts to now."""
+        estimated = bool(self.sizes) and self._estimated()
+        if estimated:
             thought, spoken = map(sum, zip(*self.sizes, strict=True))
             thinking = round(self.output * thought / (thought + spoken))
         else:
             thinking = min(self.output, self.thinking)
-        return Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
+        tokens = Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
+        if self.advisor is not NOTHING:
+            tokens += self.advisor
+        return Counted(self.ended, tokens, estimated, self.filed_at, round(tokens.total))
 
-    @property
-    def estimated(self) -> bool:
-        """A zero beside a thinking block means that the count is unknown."""
-        return not self.thinking and bool(self.sizes) and any(thought for thought, _ in self.sizes)
+    def _estimated(self) -> bool:
+        """Tell whether the count of thinking is unknown: it is 0 beside a thinking block."""
+        return not self.thinking and any(thought for thought, _ in self.sizes)
 
     def fits(self, turn: Turn) -> bool:
         """Tell whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
         prompt, known = _prompt(turn), (self.input, self.cache_read, self.cache_creation)
-        apart = abs(turn.at - self.first_at)
+        apart = max(self.first_at - turn.at, turn.at - self.ended)
         if turn.message_id and turn.request_id:
             return apart <= _RECYCLED_S or prompt == known
-        if turn.request_id or not turn.message_id or apart == 0:
+        if turn.request_id or not turn.message_id or turn.at in self.times:
             return True
         if not any(prompt) or not any(known):
-            return abs(turn.at - self.at) <= _SAME_RESPONSE_S
+            return apart <= _SAME_RESPONSE_S
         return prompt == known
 
-    def knows(self, turn: Turn) -> bool:
-        """Tell whether a line only repeats: two of three do, and a history holds hundreds of thousands."""
+    def repeats(self, turn: Turn) -> bool:
+        """Tell whether a line adds nothing but its time: two of three do, and a history holds hundreds of thousands."""
+        if turn.sidechain != self.sidechain:
+            return turn.sidechain
+        total = _total(turn)
         return (
-            turn.output <= self.output
+            (total < self.best or (total == self.best and turn.at >= self.filed_at))
+            and turn.output <= self.output
             and turn.input <= self.input
             and turn.cache_read <= self.cache_read
             and turn.cache_creation <= self.cache_creation
             and (turn.thinking or 0) <= self.thinking
-            and turn.sidechain >= self.sidechain
+            and (turn.advisor is NOTHING or _most(turn.advisor, self.advisor) == self.advisor)
             and bool(self.thinking or not (turn.thought or turn.spoken) or (turn.thought, turn.spoken) in self.sizes)
         )
 
+    def move(self, turn: Turn) -> None:
+        """Take from a line that repeats its time alone."""
+        self._date(turn)
+        if turn.sidechain == self.sidechain:
+            self.first_at, self.ended = min(self.first_at, turn.at), max(self.ended, turn.at)
+
+    def _date(self, turn: Turn) -> None:
+        if turn.at not in self.times:
+            self.times += (turn.at,)
+
     def take(self, turn: Turn) -> None:
-        """Raise each figure to the largest seen; a line of the main chain outweighs all of a sidechain."""
+        """Add what a line tells."""
+        self._date(turn)
         if turn.sidechain and not self.sidechain:
             return
         if self.sidechain and not turn.sidechain:
             self._begin(turn)
-        before = self.total
-        self.input = max(self.input, turn.input)
-        self.output = max(self.output, turn.output)
-        self.cache_read = max(self.cache_read, turn.cache_read)
-        self.cache_creation = max(self.cache_creation, turn.cache_creation)
-        self.thinking = max(self.thinking, turn.thinking or 0)
-        size = (turn.thought, turn.spoken)
-        if not self.thinking and any(size) and size not in self.sizes:  # a repeated line adds nothing
-            self.sizes += (size,)
-        if self.total > before:
-            self.at = turn.at
+            return
+        self._raise(turn)
+        self._place(turn.at, turn.at, turn.at, _total(turn))
+        self.sizes = () if self.thinking else tuple(dict.fromkeys(self.sizes + _sizes(turn)))
+
+    def absorb(self, other: _Response) -> None:
+        """Become one with another response: what the main chain tells of them, else the larger figures."""
+        self.times += tuple(at for at in other.times if at not in self.times)
+        self.keys += other.keys
+        if other.sidechain and not self.sidechain:
+            return
+        if self.sidechain and not other.sidechain:
+            for name in self.__slots__:
+                if name not in {"times", "keys"}:
+                    setattr(self, name, getattr(other, name))
+            return
+        self._raise(other)
+        self._place(other.first_at, other.ended, other.filed_at, other.best)
+        self.sizes = () if self.thinking else tuple(dict.fromkeys(self.sizes + other.sizes))
+
+    def _raise(self, by: Turn | _Response) -> None:
+        self.input = max(self.input, by.input)
+        self.output = max(self.output, by.output)
+        self.cache_read = max(self.cache_read, by.cache_read)
+        self.cache_creation = max(self.cache_creation, by.cache_creation)
+        self.thinking = max(self.thinking, by.thinking or 0)
+        if by.advisor is not NOTHING:
+            self.advisor = _most(self.advisor, by.advisor)
+
+    def _place(self, first_at: float, ended: float, filed_at: float, best: int) -> None:
+        self.first_at, self.ended = min(self.first_at, first_at), max(self.ended, ended)
+        if (best, -filed_at) > (self.best, -self.filed_at):
+            self.best, self.filed_at = best, filed_at
 
 
 class Ledger:
@@ -114,7 +183,8 @@ class Ledger:
     def __init__(self) -> None:
         # Keyed by hash: 64 bits tell a few hundred thousand responses apart, at a fifth of the strings' memory.
         self._recent: dict[int, _Response] = {}
-        self._settled: dict[int, dict[int, int]] = {}  # day -> key -> total
+        self._lines: dict[int, int] = {}  # message id and time of a line -> a key of its response
+        self._settled: dict[int, dict[int, int]] = {}  # day -> message id, or key -> `_packed`
 
     def __len__(self) -> int:
         return len(self._recent) + sum(map(len, self._settled.values()))
@@ -124,36 +194,92 @@ class Ledger:
         """How many responses are still known in full."""
         return len(self._recent)
 
-    def add(self, turn: Turn) -> Change | None:
-        """Count a line; return what it changed, or None for a repeat."""
-        keys = [_key(turn)]
-        response = self._recent.get(keys[0])
-        if response is not None and not response.fits(turn):
-            keys.insert(0, hash((keys[0], _prompt(turn) if any(_prompt(turn)) else turn.at // _SAME_RESPONSE_S)))
-            response = self._recent.get(keys[0])
-        if response is not None:
-            return _raised(response, turn)
-        for key in keys:
-            day = self._settled_with(key, turn.at)
-            if day is not None:
-                return _raise_settled(day, key, turn)
-        response = self._recent[keys[0]] = _Response(turn)
-        response.take(turn)
-        return Change(turn.at, response.tokens(), None, 0, response.at, response.total, response.estimated)
+    def add(self, turn: Turn, moved_since: float = -math.inf) -> tuple[Change, ...]:
+        """Count a line; return what it changed: nothing for a repeat.
 
-    def _settled_with(self, key: int, at: float) -> dict[int, int] | None:
-        """Find the day on which a response of this key was settled; the same key on another day is recycled."""
-        for near in (at, at - _RECYCLED_S, at + _RECYCLED_S):
+        Of a response that ended before `moved_since` (epoch seconds) it is not told that only its end moved.
+        """
+        key = first = _key(turn)
+        response = self._recent.get(key)
+        if response is not None and not response.fits(turn):
+            key = hash((first, _prompt(turn) if any(_prompt(turn)) else turn.at // _SAME_RESPONSE_S))
+            response = self._recent.get(key)
+        if response is None:
+            for each in (key, first) if key != first else (key,):
+                settled = self._settled_with(each, turn)
+                if settled is not None:
+                    return _raise_settled(*settled, turn)
+            response, before = _Response(key, turn), None
+            self._recent[key] = response
+        elif response.repeats(turn):
+            return self._moved(response, turn, moved_since)
+        else:
+            before = response.counted()
+            response.take(turn)
+        twin = self._twin(response, turn.at)
+        if twin is not None:
+            return self._united(before, response, twin)
+        after = response.counted()
+        return (Change(before, after),) if after != before else ()
+
+    def _moved(self, response: _Response, turn: Turn, since: float) -> tuple[Change, ...]:
+        if turn.at in response.times:
+            return ()
+        ended = response.ended
+        response.move(turn)
+        twin = self._twin(response, turn.at)
+        if twin is None and (response.ended == ended or response.ended < since):
+            return ()
+        after = response.counted()
+        before = after._replace(ended=ended)
+        return self._united(before, response, twin) if twin is not None else (Change(before, after),)
+
+    def _united(self, before: Counted | None, response: _Response, twin: _Response) -> tuple[Change, ...]:
+        """Make a response and its twin one; the sums held them as `before` and as the twin counts."""
+        held = twin.counted()
+        response.absorb(twin)
+        for key in twin.keys:
+            self._recent[key] = response
+        after = response.counted()
+        gone = (Change(before, None),) if before is not None else ()
+        return (*gone, Change(held, after)) if after != held else gone
+
+    def _twin(self, response: _Response, at: float) -> _Response | None:
+        """Find another response of this message with a line of this time, if one of the two is a sidechain's."""
+        if response.message is None:
+            return None
+        other = self._recent.get(self._lines.setdefault(hash((response.message, at)), response.keys[0]))
+        if other is None or other is response or not (response.sidechain or other.sidechain):
+            return None
+        return other
+
+    def _settled_with(self, key: int, turn: Turn) -> tuple[dict[int, int], int] | None:
+        """Find where a line's response was settled; the same key on another day is recycled."""
+        message = hash(turn.message_id)
+        for near in (turn.at, turn.at - _RECYCLED_S, turn.at + _RECYCLED_S):
             day = self._settled.get(int(near // _DAY_S))
-            if day is not None and key in day:
-                return day
+            if day is None:
+                continue
+            if turn.message_id and message in day:
+                _, request, sidechain = _unpacked(day[message])
+                if request == _request(turn) or sidechain or turn.sidechain:
+                    return day, message
+            if key in day:
+                return day, key
         return None
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
-        for key in [key for key, response in self._recent.items() if response.at < before]:
+        for key in [key for key, response in self._recent.items() if response.ended < before]:
             response = self._recent.pop(key)
-            self._settled.setdefault(int(response.at // _DAY_S), {})[key] = response.total
+            for at in response.times:
+                self._lines.pop(hash((response.message, at)), None)
+            if key != response.keys[0]:
+                continue
+            day = self._settled.setdefault(int(response.ended // _DAY_S), {})
+            name = response.message if response.message is not None and response.request else key
+            packed = _packed(response.counted().total, response.request, sidechain=response.sidechain)
+            day[key if name in day else name] = packed
 
     def forget(self, before: float) -> None:
         """Drop what is older than `before`; the caller takes no more turns from then."""
@@ -161,28 +287,52 @@ class Ledger:
             del self._settled[day]
 
 
-def _raised(response: _Response, turn: Turn) -> Change | None:
-    if response.knows(turn):
-        return None
-    at, tokens, total = response.at, response.tokens(), response.total
-    response.take(turn)
-    added = response.tokens() - tokens
-    if added == Tokens() and at == response.at:
-        return None
-    return Change(turn.at, added, at, total, response.at, response.total, response.estimated)
+def _raise_settled(day: dict[int, int], key: int, turn: Turn) -> tuple[Change, ...]:
+    before, request, sidechain = _unpacked(day[key])
+    total = _total(turn)
+    main_now = sidechain and not turn.sidechain
+    if not main_now and (total <= before or turn.sidechain > sidechain):
+        return ()
+    day[key] = _packed(total, _request(turn) if main_now else request, sidechain=turn.sidechain)
+    more = Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=total - before)
+    return (Change(None, more),) if more.total else ()
 
 
-def _raise_settled(day: dict[int, int], key: int, turn: Turn) -> Change | None:
-    before = day[key]
-    total = turn.output + sum(_prompt(turn))
-    if total <= before:
-        return None
-    day[key] = total
-    return Change(turn.at, Tokens(), None, 0, turn.at, total - before, estimated=False)
+def _packed(total: int, request: int, *, sidechain: bool) -> int:
+    """Put into one number what stays known of a settled response: an object each would be ten times as large."""
+    return total << _REQUEST_BITS + 1 | request << 1 | sidechain
+
+
+def _unpacked(packed: int) -> tuple[int, int, bool]:
+    request = packed >> 1 & (1 << _REQUEST_BITS) - 1
+    return packed >> _REQUEST_BITS + 1, request, bool(packed & 1)
+
+
+def _sizes(turn: Turn) -> tuple[tuple[int, int], ...]:
+    return ((turn.thought, turn.spoken),) if turn.thought or turn.spoken else ()
+
+
+def _request(turn: Turn) -> int:
+    """Return some bits of the request id's hash, 0 where there is none."""
+    return hash(turn.request_id) & (1 << _REQUEST_BITS) - 1 | 1 if turn.request_id else 0
 
 
 def _prompt(turn: Turn) -> tuple[int, int, int]:
     return turn.input, turn.cache_read, turn.cache_creation
+
+
+def _total(turn: Turn) -> int:
+    flat = turn.input + turn.output + turn.cache_read + turn.cache_creation
+    return flat if turn.advisor is NOTHING else flat + round(turn.advisor.total)
+
+
+def _most(one: Tokens, other: Tokens) -> Tokens:
+    return Tokens(
+        max(one.input, other.input),
+        max(one.output, other.output),
+        max(one.cache_read, other.cache_read),
+        max(one.cache_creation, other.cache_creation),
+    )
 
 
 def _key(turn: Turn) -> int:

@@ -11,18 +11,22 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from claude_gauge.counting.reading import Tokens
+
 _MOST = 10**12  # tokens in one response beyond which a figure is garbage
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
 _decoder = json.JSONDecoder()
 # Only a record that begins as Claude Code's do is worth a second try after a torn one; nested objects are not.
 _BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
+NOTHING = Tokens()
 
 
 class Turn(NamedTuple):
     """What one line says of one response: `at` in epoch seconds, figures in tokens, blocks in characters.
 
     `thinking` is None where the line does not tell it; `thought` and `spoken` are the sizes of the line's content
-    blocks, from which the ledger estimates it then. A tuple, since histories hold hundreds of thousands of them.
+    blocks, from which the ledger estimates it then. `advisor` is what models that were asked for advice used: it is
+    in no other figure. A tuple, since histories hold hundreds of thousands of them.
     """
 
     at: float
@@ -38,6 +42,7 @@ class Turn(NamedTuple):
     thinking: int | None = None
     thought: int = 0
     spoken: int = 0
+    advisor: Tokens = NOTHING
 
 
 def parse(line: bytes) -> Iterator[Turn]:
@@ -107,7 +112,22 @@ def _turn(record: Any) -> Turn | None:  # noqa: ANN401 - foreign JSON
         thinking=None if thinking is None else _count(thinking),
         thought=thought,
         spoken=spoken,
+        advisor=_advisor(usage.get("iterations")),
     )
+
+
+def _advisor(iterations: object) -> Tokens:
+    """Sum what other models used for advice; all other iterations are in the line's own figures already."""
+    total = NOTHING
+    for each in iterations if isinstance(iterations, list) else ():
+        if isinstance(each, dict) and each.get("type") == "advisor_message" and _text(each.get("model")):
+            total += Tokens(
+                _count(each.get("input_tokens")),
+                _count(each.get("output_tokens")),
+                _count(each.get("cache_read_input_tokens")),
+                _cache_creation(each),
+            )
+    return total
 
 
 def _cache_creation(usage: dict[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from operator import itemgetter
 
 from claude_gauge.contract.usage import family
@@ -38,6 +38,15 @@ class _Span:
             self.high += 1
             self._count(event, 1)
 
+    def removed(self, index: int, event: _Event) -> None:
+        """Keep the sum right after the event at `index` was taken out of the list."""
+        if index < self.low:
+            self.low -= 1
+            self.high -= 1
+        elif index < self.high:
+            self.high -= 1
+            self._count(event, -1)
+
     def move(self, events: list[_Event], now: float) -> None:
         """Let the span end at `now`; the clock may have gone either way."""
         low, high = bisect_right(events, now - self.length_s, key=_at), bisect_right(events, now, key=_at)
@@ -59,6 +68,12 @@ class _Span:
         return Tokens(*(max(0, each) for each in self.sums[:5]))
 
 
+def _event(at: float, tokens: Tokens, *, estimated: bool) -> _Event:
+    return (
+        at, tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation, tokens.thinking, int(estimated),
+    )  # fmt: skip
+
+
 class Window:
     """The recent traffic, by the lines' own times; history never moves it."""
 
@@ -70,14 +85,26 @@ class Window:
 
     def add(self, at: float, tokens: Tokens, *, estimated: bool = False) -> None:
         """Count tokens at a time (epoch seconds)."""
-        event = (
-            at, tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation, tokens.thinking, int(estimated),
-        )  # fmt: skip
+        event = _event(at, tokens, estimated=estimated)
         events = self._events
         index = len(events) if not events or at >= events[-1][0] else bisect_right(events, at, key=_at)
         events.insert(index, event)
         self._minute.inserted(index, event)
         self._five.inserted(index, event)
+
+    def remove(self, at: float, tokens: Tokens, *, estimated: bool = False) -> None:
+        """Take back what `add` was given; what is long past may be gone already."""
+        if not self._events or at < self._events[0][0]:
+            return
+        event = _event(at, tokens, estimated=estimated)
+        index = bisect_left(self._events, at, key=_at)
+        while index < len(self._events) and self._events[index][0] == at:
+            if self._events[index] == event:
+                del self._events[index]
+                self._minute.removed(index, event)
+                self._five.removed(index, event)
+                return
+            index += 1
 
     def seen(self, at: float, model: str, now: float) -> None:
         """Note that a message of this model was written at a time; the newest is remembered."""

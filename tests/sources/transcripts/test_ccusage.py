@@ -49,7 +49,7 @@ def _tally(claude: Path) -> Counter:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_generated_trees_make_the_same_blocks(seed: int, tmp_path: Path) -> None:
-    """Gaps, edges at exactly 5 h, forks, subagents, growing lines, many days: ours, ccusage's and the truth are one."""
+    """Gaps, edges at exactly 5 h, forks, replays, advice, growing lines: ours, ccusage's and the truth are one."""
     tree = generate(seed, END, days=6)
     tree.write(tmp_path / "projects")
     ours = [(span.start, span.tokens) for span in _tally(tmp_path).blocks.history()]

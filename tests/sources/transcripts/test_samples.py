@@ -37,11 +37,15 @@ def test_totals_per_model_are_those_counted_by_hand() -> None:
     while tail.behind:
         for line in tail.step():
             for each in turn.parse(line):
-                change = ledger.add(each)
-                if change:
-                    sums[each.model] += change.added
-                    if change.estimated:
-                        guessed[str(each.message_id)] += change.added.thinking
+                for before, after in ledger.add(each):
+                    for counted, sign in ((before, -1), (after, 1)):
+                        if counted is None:
+                            continue
+                        sums[each.model] = (
+                            sums[each.model] + counted.tokens if sign > 0 else sums[each.model] - counted.tokens
+                        )
+                        if counted.estimated:
+                            guessed[str(each.message_id)] += sign * counted.tokens.thinking
 
     assert set(guessed) == ESTIMATED
     assert all(count > 0 for count in guessed.values())

@@ -19,14 +19,12 @@ def read(roots: Sequence[Path], since: float) -> tuple[Past, list[Span]]:
     responses: list[tuple[float, Tokens]] = []
     tail.scan()
     while tail.behind:
-        for each in (each for line in tail.step() for each in turn.parse(line)):
-            change = ledger.add(each) if each.at >= since else None
-            if change is None:
-                continue
-            responses.append((change.at, change.added))
-            if change.before_at is None:
-                blocks.add(change.after_at, change.after_total)
-            else:
-                blocks.move(change.before_at, change.before_total, change.after_at, change.after_total)
+        for each in (each for line in tail.step() for each in turn.parse(line) if each.at >= since):
+            for change in ledger.add(each):
+                blocks.apply(change)
+                if change.before is not None:
+                    responses.append((change.before.ended, Tokens() - change.before.tokens))
+                if change.after is not None:
+                    responses.append((change.after.ended, change.after.tokens))
     responses.sort(key=lambda response: response[0])
     return Past(responses), blocks.history()

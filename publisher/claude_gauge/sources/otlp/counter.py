@@ -101,8 +101,10 @@ class OtlpCounter(Counter):
 
 
 def _turn(key: str, at: float, model: str, tokens: Tokens) -> Turn:
-    counts = (tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation)
-    return Turn(at, None, None, key, model, False, *map(round, counts))  # noqa: FBT003
+    return Turn(
+        at, None, None, key, model, False,  # noqa: FBT003 - no sidechain
+        round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation),
+    )  # fmt: skip
 
 
 def _prompt(turn: Turn) -> _Prompt:
