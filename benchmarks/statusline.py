@@ -1,4 +1,4 @@
-"""What `claude-gauge statusline` and `hook` cost Claude Code, beside a Python that does nothing.
+"""What the commands that `setup` writes cost Claude Code, beside a Python that does nothing.
 
 python benchmarks/statusline.py [--runs 50]; each run is a process of its own, timed from outside; ends by itself.
 """
@@ -18,6 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.claude_events import event, status
+
+from claude_gauge.claude_code.entries import Ours, program
 
 
 def spent() -> float:
@@ -42,16 +44,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=50)
     runs = parser.parse_args().runs
-    gauge = str(Path(sys.executable).with_name("claude-gauge"))
     reset = time.time() + 3600
     line = json.dumps(status(five_hour=(42.5, reset), seven_day=(12, reset))).encode()
     with tempfile.TemporaryDirectory() as folder:
-        own = ["--state-dir", folder]
+        ours = Ours(program(), folder)
         rows = {
-            "python -c pass": ([sys.executable, "-c", "pass"], b""),
-            "statusline": ([gauge, "statusline", *own], line),
-            "statusline --then true": ([gauge, "statusline", *own, "--then", "true"], line),
-            "hook (tool call)": ([gauge, "hook", *own], json.dumps(event("PreToolUse")).encode()),
+            "sh, python -IS -c pass": (["sh", "-c", f"exec {sys.executable} -IS -c pass"], b""),
+            "statusline": (["sh", "-c", ours.statusline(None)], line),
+            "statusline --then true": (["sh", "-c", ours.statusline("true")], line),
+            "hook (tool call)": (["sh", "-c", ours.hook()], json.dumps(event("PostToolUse")).encode()),
         }
         print(f"{'milliseconds, ' + str(runs) + ' runs':26}  median     95 %   processor")
         for name, (command, given) in rows.items():

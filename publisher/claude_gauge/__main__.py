@@ -1,8 +1,14 @@
-"""The command `claude-gauge`; `statusline` and `hook` are taken before anything slow is imported."""
+"""The command `claude-gauge`; `statusline` and `hook` are taken before anything slow is imported.
+
+What `setup` writes into Claude Code's settings runs this file as a script without site-packages (`hooks/our_commands`).
+"""
 
 from __future__ import annotations
 
 import sys
+
+if not __package__:  # run as a script: the package must be found beside it, after the standard library
+    sys.path.append(__file__.rpartition("/claude_gauge/")[0])
 
 
 def main() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from claude_gauge.claude_code.folders import transcript_roots
+from claude_gauge.claude_code.folders import settings_files, transcript_roots
 
 
 def test_both_defaults(tmp_path: Path) -> None:
@@ -34,3 +34,27 @@ def test_same_place_twice_is_one_root(tmp_path: Path) -> None:
     listed = f"{tmp_path}/a,{tmp_path}/link,{tmp_path}/x/../a,{tmp_path}/a/projects"
 
     assert transcript_roots({"CLAUDE_CONFIG_DIR": listed}) == [tmp_path / "a" / "projects"]
+
+
+def test_settings_of_each_folder(tmp_path: Path) -> None:
+    """Each folder of CLAUDE_CONFIG_DIR has settings, each counts once; without it there is the usual one."""
+    environ = {"HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": "/a, ~/b,,/a,~nobody-here/c"}
+
+    assert settings_files(environ) == [
+        Path("/a/settings.json"),
+        tmp_path / "b" / "settings.json",
+        Path("~nobody-here/c/settings.json"),
+    ]
+    assert settings_files({"HOME": str(tmp_path)}) == [tmp_path / ".claude" / "settings.json"]
+
+
+def test_shared_settings_are_one_file(tmp_path: Path) -> None:
+    """A settings file that two config folders share, by a link of either kind, is named once."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "settings.json").write_text("{}")
+    (tmp_path / "b" / "settings.json").symlink_to(tmp_path / "a" / "settings.json")
+    (tmp_path / "c" / "settings.json").hardlink_to(tmp_path / "a" / "settings.json")
+    listed = ",".join(str(tmp_path / name) for name in ("a", "b", "c"))
+
+    assert settings_files({"CLAUDE_CONFIG_DIR": listed}) == [tmp_path / "a" / "settings.json"]

@@ -54,10 +54,10 @@ def test_env_is_a_shells(tmp_path: Path) -> None:
 
 
 def test_what_counts_wrongly_is_set_right() -> None:
-    """Sums, and a series per session: what the figures stand on."""
+    """Deltas, which survive a resumed session, and a series per session: what the figures stand on."""
     wanted = variables()
 
-    assert wanted["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] == "cumulative"
+    assert wanted["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] == "delta"
     assert wanted["OTEL_METRICS_INCLUDE_SESSION_ID"] == "true"
     assert wanted["CLAUDE_CODE_ENABLE_TELEMETRY"] == "1"
 
@@ -151,6 +151,117 @@ def test_broken_settings(settings: Path) -> None:
     assert done.stderr.startswith("error: ")
     assert str(settings) in done.stderr
     assert settings.read_text() == '{"env": '
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_METRICS_EXPORTER",
+    ],
+)
+def test_what_outranks_or_rides_along(settings: Path, name: str) -> None:
+    """Each variable that would outrank ours, or go along to us, stops the install; by force it goes, and comes back."""
+    before = json.dumps({"env": {"A": "1", name: "canary", "B": "2"}}, indent=3)
+    settings.write_text(before)
+    refused = gauge("install", "--yes")
+    assert (refused.returncode, settings.read_text()) == (1, before)
+    assert name in refused.stderr
+    assert "canary" not in refused.stderr
+    forced = gauge("install", "--yes", "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert env_of(settings) == {"A": "1", "B": "2", **variables()}
+    assert gauge("install", "--yes").returncode == 0
+    gauge("uninstall", "--yes")
+
+    assert settings.read_text() == before
+
+
+def test_traces_are_nobodys_concern(settings: Path) -> None:
+    """Where traces go neither outranks metrics and logs nor rides along with them."""
+    settings.write_text('{"env": {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://traces.example"}}')
+
+    assert gauge("install", "--yes").returncode == 0
+
+
+def test_env_that_is_no_object(settings: Path) -> None:
+    """An `env` of another shape is refused, never replaced."""
+    for env in ("[]", '"A=1"', "null", "3"):
+        settings.write_text(f'{{"env": {env}}}')
+        for command in ("install", "uninstall"):
+            done = gauge(command, "--yes")
+            assert (done.returncode, settings.read_text()) == (1, f'{{"env": {env}}}')
+            assert "env is no object" in done.stderr
+
+
+def test_uninstall_takes_only_what_install_put_in(settings: Path) -> None:
+    """What the person set themselves stays, also where it is what we would have set; without an install, all of it."""
+    theirs = json.dumps({"env": variables()})
+    settings.write_text(theirs)
+    assert "Nothing to do" in gauge("uninstall", "--yes").stdout
+    assert settings.read_text() == theirs
+    settings.write_text('{"env": {"OTEL_LOGS_EXPORTER": "otlp"}, "a":1}')
+    gauge("install", "--yes")
+    gauge("uninstall", "--yes")
+
+    assert settings.read_text() == '{"env": {"OTEL_LOGS_EXPORTER": "otlp"}, "a":1}'
+
+
+def test_replaced_value_that_the_person_set_anew(settings: Path) -> None:
+    """A variable that was set anew after the install stays as it is; the rest is given back."""
+    settings.write_text(json.dumps({"env": {"OTEL_METRICS_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none"}}))
+    gauge("install", "--yes", "--force")
+    content = json.loads(settings.read_text())
+    content["env"]["OTEL_METRICS_EXPORTER"] = "prometheus"
+    settings.write_text(json.dumps(content))
+    gauge("uninstall", "--yes")
+
+    assert env_of(settings) == {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_LOGS_EXPORTER": "none"}
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"env":{}}', '{"env": { },"env":{"B":"1"}}', '{\t"model" : "opus"}\n\n'])
+def test_install_and_uninstall_is_nothing(settings: Path, text: str) -> None:
+    """After both the file has the very bytes of before."""
+    settings.write_text(text)
+    gauge("install", "--yes")
+    gauge("uninstall", "--yes")
+
+    assert settings.read_text() == text
+
+
+def test_several_folders_change_together(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several config folders all change or none: where telemetry of one goes elsewhere, or it can't be written."""
+    second = Path.home() / "second" / "settings.json"
+    second.parent.mkdir()
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", f"{settings.parent},{second.parent}")
+    second.write_text('{"env": {"OTEL_EXPORTER_OTLP_HEADERS": "k=v"}}')
+    assert gauge("install", "--yes").returncode == 1
+    assert settings.read_text() == SETTINGS
+    second.write_text("{}")
+    blocked = Path.home() / "state" / "claude-gauge" / "otel.json"
+    blocked.mkdir(parents=True)
+    assert gauge("install", "--yes").returncode == 1
+    assert (settings.read_text(), second.read_text()) == (SETTINGS, "{}")
+    blocked.rmdir()
+    assert gauge("install", "--yes").returncode == 0
+
+    assert env_of(second) == variables()
+
+
+def test_shells_own_telemetry_is_told(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this shell exports and Claude Code would heed besides is named, without its value."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://canary.example")
+    done = gauge("install", "--yes")
+
+    assert settings.exists()
+    assert "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT" in done.stderr
+    assert "canary" not in done.stderr
 
 
 def test_rules() -> None:

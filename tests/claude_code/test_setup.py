@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +14,16 @@ from hypothesis import strategies as st
 from tests.support.claude_events import EVENTS, SESSION, event, run, status
 
 from claude_gauge.apps.doctor.claude_code import claude_code
-from claude_gauge.claude_code import hook_entries, statusline_entry
-from claude_gauge.claude_code.ours_spelled import Ours, is_fleeting, is_ours, program
+from claude_gauge.claude_code import entries
+from claude_gauge.claude_code.entries import Ours, add_hooks, add_statusline, is_fleeting, program, without_ours
+from claude_gauge.claude_code.settings_file import Change, write
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks import spool
-from claude_gauge.hooks.hook import EVENTS as ASKED_FOR
+from claude_gauge.hooks.hook import EVENTS as REGISTERED
+from claude_gauge.hooks.our_commands import options, spell
 
-OURS = Ours(["/opt/bin/claude-gauge"], "/state")
+OURS = Ours(("/opt/venv/bin/python", "/opt/lib/claude_gauge/__main__.py"), "/state")
 NOON = 1_795_435_200.0
 TRICKY = r"""printf '%s\n' "it's $(date +%Y) — \"50%\"" | tr a-z A-Z; # done"""
 
@@ -48,12 +49,22 @@ CONTENTS = [
 
 def put_in(content: dict[str, Any], ours: Ours = OURS) -> dict[str, Any]:
     """Put both in, as setup does."""
-    return hook_entries.put_in(statusline_entry.put_in(copy.deepcopy(content), ours), ours)
+    return add_hooks(add_statusline(copy.deepcopy(content), ours), ours)
+
+
+def entries_in(files: list[Path], ours: Ours = Ours(("/old/python", "/old/__main__.py"), "/s")) -> list[Change]:  # noqa: B008
+    """Plan both for files, as setup does."""
+    return entries.put_in(files, ours, with_statusline=True, with_hooks=True)
+
+
+def take_out_of(files: list[Path]) -> list[Change]:
+    """Plan an undo for files."""
+    return entries.take_out(files)
 
 
 def take_out(content: dict[str, Any]) -> dict[str, Any]:
     """Take both out, as undo does."""
-    return hook_entries.take_out(statusline_entry.take_out(copy.deepcopy(content)))
+    return without_ours(copy.deepcopy(content))
 
 
 @pytest.mark.parametrize("content", CONTENTS)
@@ -85,12 +96,12 @@ def test_any_statusline_comes_back(command: str) -> None:
     """Whatever the person's command is made of, it comes back letter for letter."""
     content = {"statusLine": {"type": "command", "command": command}}
 
-    assert take_out(put_in(content)) == content or is_ours(command, "statusline")
+    assert take_out(put_in(content)) == content or options(command, "statusline") is not None
 
 
 def test_moved_program_and_state(tmp_path: Path) -> None:
     """Set up again from another place, ours is replaced, not doubled, and the person's statusline is kept."""
-    moved = Ours(["/usr/bin/python3", "-m", "claude_gauge"], str(tmp_path))
+    moved = Ours(("/usr/bin/python3", "/usr/lib/python3/claude_gauge/__main__.py"), str(tmp_path))
     again = put_in(put_in(FULL), moved)
 
     assert again == put_in(FULL, moved)
@@ -140,6 +151,11 @@ def test_not_understood(content: dict[str, Any]) -> None:
         ("claude-gauge hook; rm x", False),
         ("claude-gauge hook | tee log", False),
         ("my-claude-gauge hook", False),
+        (OURS.hook(), True),
+        (spell(("/a b/python", "/it's/__main__.py"), "hook", "/x;y"), True),
+        (OURS.hook() + "; rm x", False),
+        (OURS.hook().replace("/state", "/state; rm x"), False),
+        (OURS.statusline(None), False),
         ("claude-gauge publish", False),
         ("echo 'unfinished", False),
         (None, False),
@@ -147,7 +163,7 @@ def test_not_understood(content: dict[str, Any]) -> None:
 )
 def test_known_again(command: object, *, ours: bool) -> None:
     """Only what setup wrote counts as ours."""
-    assert is_ours(command, "hook") is ours
+    assert (options(command, "hook") is not None) is ours
 
 
 class Home:
@@ -302,7 +318,7 @@ def test_several_config_folders(person: Home, tmp_path: Path) -> None:
     two.write_text('{"statusLine": {"type": "command", "command": "echo two"}}')
     assert person.setup("--yes").returncode == 0
     assert ["echo one" in one.read_text(), "echo two" in two.read_text()] == [True, True]
-    assert is_ours(json.loads(two.read_text())["statusLine"]["command"], "statusline")
+    assert options(json.loads(two.read_text())["statusLine"]["command"], "statusline") is not None
     assert person.setup("--undo", "--yes").returncode == 0
     assert one.read_text() == before
     assert not person.settings.exists()
@@ -339,24 +355,19 @@ def test_every_captured_event_runs_clean(person: Home) -> None:
     """Each event that Claude Code was seen to send is taken without a word and with exit code 0."""
     person.setup("--yes")
     command = json.loads(person.settings.read_text())["hooks"]["Stop"][0]["hooks"][0]["command"]
-    assert shlex.split(command)[-3] == "hook"
     for each in EVENTS.values():
         done = person.as_claude_does(command, each)
 
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_program_is_named_by_its_lasting_path(tmp_path: Path) -> None:
-    """An installed program is named by the link on PATH, which outlives versions; else by this interpreter."""
-    real = tmp_path / "venvs" / "1.2.3" / "claude-gauge"
-    real.parent.mkdir(parents=True)
-    real.write_text("#!/bin/sh\n")
-    real.chmod(0o755)
-    link = tmp_path / "claude-gauge"
-    link.symlink_to(real)
+def test_program_is_this_very_one() -> None:
+    """What is written into the settings is this interpreter, by its link, and this package's own entry."""
+    python, main = program()
 
-    assert program(str(link)) == [str(link)]
-    assert program(str(tmp_path / "claude_gauge" / "__main__.py")) == [sys.executable, "-m", "claude_gauge"]
+    assert python == sys.executable
+    assert Path(main).name == "__main__.py"
+    assert Path(main).exists()
 
 
 @pytest.mark.parametrize(
@@ -374,6 +385,141 @@ def test_passing_copy(path: str, *, fleeting: bool) -> None:
     assert is_fleeting([path]) is fleeting
 
 
+@pytest.mark.parametrize("name", ["statusline", "hook"])
+@pytest.mark.parametrize("gone", [0, 1])
+def test_program_is_gone(person: Home, tmp_path: Path, name: str, gone: int) -> None:
+    """In a devcontainer or after an uninstall hooks are silent with 0, and the person's own statusline runs."""
+    files = [str(tmp_path / "python"), str(tmp_path / "main.py")]
+    files[1 - gone] = program()[1 - gone]
+    ours = Ours((files[0], files[1]), str(person.state))
+    command = ours.hook() if name == "hook" else ours.statusline('cat; echo "mine $PPID" | sed s/[0-9].*/x/; exit 3')
+    done = person.as_claude_does(command, status())
+    bare = person.as_claude_does(ours.statusline(None), status())
+
+    assert (done.stdout, done.stderr, done.returncode) == (
+        (b"", b"", 0) if name == "hook" else (json.dumps(status()).encode() + b"mine x\n", b"", 3)
+    )
+    assert (bare.stdout, bare.stderr, bare.returncode) == (b"", b"", 0)
+
+
+def test_parent_is_claude_code(person: Home) -> None:
+    """The person's own statusline sees Claude Code as its parent, with our program there and without it."""
+    for python in (sys.executable, "/gone/python"):
+        command = Ours((python, program()[1]), str(person.state)).statusline("echo $PPID")
+        claude = subprocess.Popen(
+            ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=person.environ
+        )
+        shown, _ = claude.communicate(timeout=30)
+
+        assert shown.decode().strip() == str(os.getpid())
+
+
+def test_project_that_sets_up_python_its_way(person: Home, tmp_path: Path) -> None:
+    """PYTHONHOME, PYTHONPATH and modules of the working folder have no say, and are handed on to the person's own."""
+    trap = tmp_path / "project"
+    (trap / "claude_gauge").mkdir(parents=True)
+    for name in ("claude_gauge/__init__.py", "os.py", "json.py", "sitecustomize.py", "_signal.py", "time.py"):
+        (trap / name).write_text("raise SystemExit('trapped')")
+    person.environ |= {"PYTHONHOME": "/nowhere", "PYTHONPATH": str(trap)}
+    ours = Ours(program(), str(person.state))
+    shown = subprocess.run(
+        ["/bin/sh", "-c", ours.statusline("echo $PYTHONPATH $PYTHONHOME")],
+        input=json.dumps(status(five_hour=(42, NOON))).encode(), capture_output=True, check=False,
+        env=person.environ, cwd=trap,
+    )  # fmt: skip
+    told = subprocess.run(
+        ["/bin/sh", "-c", ours.hook()], input=json.dumps(event("PermissionRequest")).encode(), capture_output=True,
+        check=False, env=person.environ, cwd=trap,
+    )  # fmt: skip
+
+    assert (shown.stdout, shown.stderr) == (f"{trap} /nowhere\n".encode(), b"")
+    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
+    assert (told.stdout, told.stderr, told.returncode) == (b"", b"", 0)
+    assert list((person.state / "plan").glob("*.wait"))
+
+
+def test_renews_what_older_versions_wrote() -> None:
+    """Every older spelling is replaced by today's, also in events that are no longer asked for."""
+    olds = [
+        "/old/claude-gauge hook",
+        "claude-gauge hook --state-dir /s",
+        "/v/python -m claude_gauge hook --state-dir '/s t'",
+    ]
+    for old in olds:
+        group = {"hooks": [{"type": "command", "command": old, "timeout": 5}]}
+        content: dict[str, Any] = {
+            "statusLine": {"type": "command", "command": old.replace("hook", "statusline") + " --then 'echo mine'"},
+            "hooks": {"PreToolUse": [group], "NoLongerAsked": [group], "Stop": [{"hooks": []}, group]},
+        }
+        renewed = put_in(content)
+
+        assert set(renewed["hooks"]) == set(REGISTERED)
+        assert old not in json.dumps(renewed)
+        assert renewed["statusLine"]["command"] == OURS.statusline("echo mine")
+        assert take_out(renewed) == {
+            "statusLine": {"type": "command", "command": "echo mine"}, "hooks": {"Stop": [{"hooks": []}]}
+        }  # fmt: skip
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+ENTRY = st.fixed_dictionaries({"type": st.just("command"), "command": st.text(max_size=6)})
+GROUP = st.fixed_dictionaries({"hooks": st.lists(ENTRY, max_size=2)}, optional={"matcher": st.text(max_size=3)})
+SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": JSON,
+        "statusLine": st.none() | ENTRY | JSON,
+        "hooks": st.dictionaries(st.sampled_from([*REGISTERED, "Other"]), st.lists(GROUP | JSON, max_size=2)) | JSON,
+        "env": JSON,
+    },
+)
+
+
+def as_text(content: dict[str, Any], layout: tuple[int | str | None, tuple[str, str], bool], *, twice: bool) -> str:
+    """Write settings as some editor would; `twice`: with its first key given again."""
+    indent, separators, escaped = layout
+    text = json.dumps(content, indent=indent, separators=separators, ensure_ascii=escaped)
+    if twice and content:
+        key = json.dumps(next(iter(content)), ensure_ascii=escaped)
+        text = f"{{{key}:[],{text[1:]}"
+    return text
+
+
+@given(
+    content=SETTINGS,
+    layout=st.tuples(
+        st.sampled_from([None, 0, 2, "\t"]), st.sampled_from([(", ", ": "), (",", ":"), (" ,", " : ")]), st.booleans()
+    ),
+    frame=st.sampled_from([("", ""), ("", "\n"), ("\ufeff", "\r\n"), (" \n", "  ")]),
+    twice=st.booleans(),
+)
+def test_setup_and_undo_is_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: dict[str, Any],
+    layout: tuple[int | str | None, tuple[str, str], bool],
+    frame: tuple[str, str],
+    *,
+    twice: bool,
+) -> None:
+    """Whatever a settings file holds and however it is laid out: after setup and undo it has the very same bytes."""
+    path = tmp_path_factory.mktemp("any") / "settings.json"
+    before = (frame[0] + as_text(content, layout, twice=twice) + frame[1]).encode("utf-8", "surrogatepass")
+    path.write_bytes(before)
+    try:
+        write(entries_in([path]), 0)
+    except GaugeError:
+        assert path.read_bytes() == before
+        return
+    write(entries_in([path], OURS), 1)  # a second time, as after an update
+    write(take_out_of([path]), 2)
+
+    assert path.read_bytes() == before
+
+
 def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
     environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}
@@ -388,12 +534,20 @@ def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     assert found(tmp_path / "elsewhere").startswith("warn: ")
     content = json.loads(person.settings.read_text())
     person.settings.write_text(json.dumps({**content, "disableAllHooks": True}))
+    assert found().startswith("warn: ")
     assert "disableAllHooks" in found()
     person.settings.write_text(json.dumps(content).replace(sys.executable, "/gone/python"))
-    assert found().endswith("calls /gone/python, which is not there")
+    assert "calls /gone/python, which is not there" in found()
+    person.settings.write_text(json.dumps({**content, "statusLine": {"type": "command", "command": "npx other"}}))
+    assert found().startswith("warn: ")
+    assert "another statusline in place of ours" in found()
     del content["statusLine"]
     person.settings.write_text(json.dumps(content))
-    assert found().endswith(f"calls us for {len(ASKED_FOR)} of {len(ASKED_FOR) + 1} things")
+    assert found().startswith("warn: ")
+    assert "no statusline" in found()
+    del content["hooks"]["Stop"]
+    person.settings.write_text(json.dumps({**content, "statusLine": put_in({})["statusLine"]}))
+    assert found().startswith("warn: ")
     person.settings.write_text("{")
 
     assert "broken JSON" in found()

@@ -14,6 +14,7 @@ from platformdirs import user_state_dir
 from tests.support.claude_events import GAUGE, SESSION, STATUSES, run, status
 from tests.support.net import wait_until
 
+from claude_gauge.claude_code.entries import Ours, program
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.spool import state_dir
 from claude_gauge.hooks.statusline import line, store
@@ -205,9 +206,9 @@ def test_many_terminals(tmp_path: Path) -> None:
 
 
 def test_nothing_slow_is_imported(tmp_path: Path) -> None:
-    """Claude Code waits for it: nothing of what makes the other commands slow is loaded."""
-    command = [sys.executable, "-X", "importtime", "-m", "claude_gauge", "statusline", "--state-dir", str(tmp_path)]
-    done = subprocess.run(command, input=json.dumps(status()).encode(), capture_output=True, check=True)
+    """Claude Code waits for what setup writes into its settings: nothing slow is loaded by that very command."""
+    command = Ours(program(), str(tmp_path)).statusline(None).replace(" -IS ", " -X importtime -IS ")
+    done = subprocess.run(["sh", "-c", command], input=json.dumps(status()).encode(), capture_output=True, check=True)
     loaded = {row.rpartition(b"|")[2].strip().decode() for row in done.stderr.splitlines()}
     slow = {"typer", "pydantic", "dataclasses", "typing", "platformdirs", "subprocess", "json", "datetime", "shlex"}
 
@@ -216,8 +217,8 @@ def test_nothing_slow_is_imported(tmp_path: Path) -> None:
 
 
 def loaded_by_python() -> set[str]:
-    """What the interpreter loads by itself, in an environment with hooks for coverage or editable installs."""
-    command = [sys.executable, "-X", "importtime", "-c", "import runpy"]
+    """What the interpreter loads by itself."""
+    command = [sys.executable, "-X", "importtime", "-IS", "-c", "pass"]
     done = subprocess.run(command, capture_output=True, check=True)
     return {row.rpartition(b"|")[2].strip().decode() for row in done.stderr.splitlines()}
 

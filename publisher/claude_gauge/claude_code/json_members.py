@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class _Member:
+    key: str
     lead: str
     name: str  # the key with its quotes, the colon and the space around it
     value: str
@@ -21,14 +22,14 @@ class _Member:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for anything else, for a key given twice and for NaN.
+    """Read a JSON object; raises ValueError for anything else and for NaN.
 
-    An empty text is an empty object, as it is to Claude Code.
+    As Claude Code reads it: an empty text is an empty object, and of a key given twice the last value counts.
     """
     if not text.strip():
         return {}
     try:
-        content = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        content = json.loads(text, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(content, dict):
@@ -39,17 +40,37 @@ def parse(text: str) -> dict[str, Any]:
 def rewrite(text: str, content: Mapping[str, Any]) -> str:
     """Return the object `text` changed so that it says `content`, laid out as it was."""
     old = parse(text)
-    members, tail = _members(text) if old else ({}, "\n")
-    lead = next(reversed(members.values())).lead if members else "\n  "
+    members, tail = _members(text) if old else ([], "\n")
+    lead = members[-1].lead if members else "\n  "
     layout = _Layout(lead, escaped=text.isascii() and "\\u" in text)
     parts = []
-    for name, value in content.items():
-        member = members.get(name) or _Member(lead, json.dumps(name) + ": ", "")
-        same = name in members and json.dumps(old[name]) == json.dumps(value)  # 1, 1.0 and True are not the same
-        parts.append(member.lead + member.name + (member.value if same else layout.dump(value)) + member.trail)
+    for key, member in _in_order(members, content):
+        value = content[key]
+        same = key in old and json.dumps(old[key]) == json.dumps(value)  # 1, 1.0 and True are not the same
+        if member is not None and same:
+            parts.append(member.lead + member.name + member.value + member.trail)
+        elif member is None or member is _last(members, key):  # of a key given twice the last one counts
+            place = member or _Member(key, lead, json.dumps(key) + ": ", "")
+            parts.append(place.lead + place.name + layout.dump(value) + place.trail)
     if not text.strip():
         return "{" + ",".join(parts) + (tail if parts else "") + "}\n"
     return text[: text.index("{") + 1] + ",".join(parts) + (tail if parts else "") + text[text.rindex("}") :]
+
+
+def _in_order(members: list[_Member], content: Mapping[str, Any]) -> Iterator[tuple[str, _Member | None]]:
+    """List what is to be written: members as they stood, then new ones; in the content's order where that differs."""
+    kept = [member for member in members if member.key in content]
+    names = list(dict.fromkeys(member.key for member in kept))
+    if list(content)[: len(names)] == names:
+        yield from ((member.key, member) for member in kept)
+        yield from ((key, None) for key in list(content)[len(names) :])
+        return
+    for key in content:
+        yield key, _last(members, key)
+
+
+def _last(members: list[_Member], key: str) -> _Member | None:
+    return next((member for member in reversed(members) if member.key == key), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +93,20 @@ def _encodable(value: object) -> bool:
     return True
 
 
-def _members(text: str) -> tuple[dict[str, _Member], str]:
+def _members(text: str) -> tuple[list[_Member], str]:
     """Split the text of a valid object into its members and the space before the closing brace."""
-    members: dict[str, _Member] = {}
+    members: list[_Member] = []
     at = text.index("{") + 1
     while True:
         start = _skip(text, at)
-        name, end = _DECODER.raw_decode(text, start)
+        key, end = _DECODER.raw_decode(text, start)
         value = _skip(text, _skip(text, end) + 1)
         _, stop = _DECODER.raw_decode(text, value)
         after = _skip(text, stop)
         last = text[after] == "}"
-        members[name] = _Member(text[at:start], text[start:value], text[value:stop], "" if last else text[stop:after])
+        members.append(
+            _Member(key, text[at:start], text[start:value], text[value:stop], "" if last else text[stop:after])
+        )
         if last:
             return members, text[stop:after]
         at = after + 1
@@ -92,14 +115,6 @@ def _members(text: str) -> tuple[dict[str, _Member], str]:
 def _skip(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     return found.end() if found else at
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key given twice: {next(name for name in names if names.count(name) > 1)!r}")
-    return content
 
 
 def _refuse(constant: str) -> float:

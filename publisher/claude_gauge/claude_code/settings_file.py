@@ -2,21 +2,26 @@
 
 An edit is a pure function from content to content; it may change what it is given and return it.
 
-    change = plan(settings_path(os.environ), lambda content: {**content, "verbose": True})
+    change = plan(settings_files()[0], lambda content: {**content, "verbose": True})
     print(change.diff())
-    change.write(time.time())
+    write([change], time.time())
+
+Several files change together or not at all. A file that can't be replaced, since it is mounted alone (as into a
+container) or has a second name (a hard link), is written in place, after its backup.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
+import errno
 import json
 import os
 import re
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +33,10 @@ from claude_gauge.system import atomic_file
 Edit = Callable[[dict[str, Any]], dict[str, Any]]
 
 _SECRET = re.compile(
-    r'("[^"]*(?:key|token(?!s)|secret|passw|auth|header|credential)[^"]*"\s*:\s*)"[^"]*"', re.IGNORECASE
+    r'("[^"]*(?:key|token(?!s)|secret|passw|auth|header|credential)[^"]*"\s*:\s*)"(?:[^"\\]|\\.)*"', re.IGNORECASE
 )
+_IN_URL = re.compile(r"://[^/@\s\"]*:[^@\s\"]*@")
 _BOM = "\ufeff"
-
-
-def config_dirs(environ: Mapping[str, str]) -> list[Path]:
-    """List Claude Code's config folders: the entries of $CLAUDE_CONFIG_DIR, else ~/.claude."""
-    named = [entry.strip() for entry in environ.get("CLAUDE_CONFIG_DIR", "").split(",")]
-    return [Path(entry).expanduser() for entry in dict.fromkeys(named) if entry] or [Path("~/.claude").expanduser()]
-
-
-def settings_path(environ: Mapping[str, str]) -> Path:
-    """Return the settings file of the first config folder."""
-    return config_dirs(environ)[0] / "settings.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +59,73 @@ class Change:
         lines = [
             line if line.endswith("\n") else line + "\n" for line in difflib.unified_diff(old, new, source, target)
         ]
-        return _SECRET.sub(r'\1"********"', "".join(lines))
+        return _IN_URL.sub("://********@", _SECRET.sub(r'\1"********"', "".join(lines)))
 
-    def write(self, now: float) -> Path | None:
-        """Replace the file in one step and return the backup of what it was; None where there was none.
-
-        Raises GaugeError if someone else changed the file since it was read.
-        """
-        if not self.needed:
-            return None
-        try:
-            return self._write(now)
-        except OSError as error:
-            raise GaugeError(f"cannot write {self.path}: {error.strerror}; check who may write there") from None
-
-    def _write(self, now: float) -> Path | None:
+    def check(self) -> None:
+        """Raise GaugeError if someone else changed the file since it was read."""
         if _bytes(self.path) != self.before:
             raise GaugeError(f"{self.path} was changed by someone else meanwhile; nothing written, run it again")
-        backup = None
-        if self.before is not None:
-            backup = _free_name(self.path, now)
-            atomic_file.create(backup, self.before, stat.S_IMODE(self.path.stat().st_mode))
+
+    def back_up(self, now: float) -> Path | None:
+        """Lay what the file holds beside it; return where, None where there is no file."""
+        if self.before is None:
+            return None
+        backup = _free_name(self.path, now)
         try:
-            self._put()
+            atomic_file.create(backup, self.before, stat.S_IMODE(self.path.stat().st_mode))
         except OSError:
-            if backup is not None:
-                backup.unlink()  # nothing was changed, so there is nothing to go back from
+            backup.unlink(missing_ok=True)
             raise
         return backup
 
-    def _put(self) -> None:
-        if self.after is None:
-            Path(os.path.realpath(self.path)).unlink()
-        else:
-            atomic_file.replace(self.path, self.after)
+    def put(self, content: bytes | None) -> None:
+        """Make this the file's content; None removes it."""
+        real = Path(os.path.realpath(self.path))
+        try:
+            if content is None:
+                real.unlink(missing_ok=True)
+            elif real.exists() and real.stat().st_nlink > 1:
+                _write_in_place(real, content)
+            else:
+                atomic_file.replace(real, content)
+        except OSError as error:
+            if error.errno not in {errno.EBUSY, errno.EXDEV}:
+                raise
+            _write_in_place(real, content if content is not None else b"{}\n")
+
+
+def write(changes: Sequence[Change], now: float) -> list[Path | None]:
+    """Make all the changes, or none: where one fails the others are taken back. Return each one's backup.
+
+    Raises GaugeError where a file can't be written, or was changed by someone else since it was read.
+    """
+    for change in changes:
+        change.check()
+    done: list[tuple[Change, Path | None]] = []
+    for change in changes:
+        try:
+            done.append((change, change.back_up(now) if change.needed else None))
+            if change.needed:
+                change.put(change.after)
+        except BaseException as error:  # Ctrl-C, too
+            for written, backup in done:
+                _take_back(written, backup)
+            if not isinstance(error, OSError):
+                raise
+            raise GaugeError(
+                f"cannot write {change.path}: {error.strerror}; nothing was changed, check who may write there"
+            ) from None
+    return [backup for _, backup in done]
+
+
+def _take_back(change: Change, backup: Path | None) -> None:
+    try:
+        if _bytes(change.path) != change.before:
+            change.put(change.before)
+    except OSError as error:
+        raise GaugeError(f"cannot write {change.path}: {error.strerror}; what it held is in {backup}") from None
+    if backup is not None:
+        backup.unlink()  # nothing was changed, so there is nothing to go back from
 
 
 def plan(path: Path, edit: Edit) -> Change:
@@ -107,10 +135,35 @@ def plan(path: Path, edit: Edit) -> Change:
     bom = _BOM if text.startswith(_BOM) else ""
     text = text.removeprefix(_BOM)
     content = _parsed(path, text)
-    wanted = edit(copy.deepcopy(content))
-    if json.dumps(wanted) == json.dumps(content):  # unlike ==, this tells 1 from True, and sees the order
-        return Change(path, before, before)
-    return Change(path, before, (bom + rewrite(text, wanted)).encode())
+    try:
+        wanted = edit(copy.deepcopy(content))
+        if json.dumps(wanted) == json.dumps(content):  # unlike ==, this tells 1 from True, and sees the order
+            return Change(path, before, before)
+        return Change(path, before, (bom + rewrite(text, wanted)).encode())
+    except RecursionError:
+        raise GaugeError(f"{path} is nested too deeply; left alone") from None
+    except GaugeError as error:
+        raise GaugeError(f"{path}: {error}") from None
+
+
+def given_back(change: Change, edit: Edit, plain: Edit) -> Change:
+    """Let a change that takes ours out end in the very bytes of before, where nothing else was changed since.
+
+    `edit` takes ours out; `plain` leaves out what putting ours in loses. A file that would be left with nothing,
+    and of which there is no backup, was made by us: it goes.
+    """
+    if not change.needed:
+        return change
+    wanted = edit(read(change.path))
+    for backup in backups(change.path):
+        try:
+            content = read(backup)
+            holds_ours = not _same(plain(edit(copy.deepcopy(content))), plain(content))
+            if not holds_ours and _same(plain(content), plain(wanted)):
+                return dataclasses.replace(change, after=backup.read_bytes())
+        except (GaugeError, OSError, RecursionError, AttributeError):
+            continue  # somebody's edit of a backup is no concern of ours
+    return change if wanted else dataclasses.replace(change, after=None)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -144,6 +197,18 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         return parse(text)
     except ValueError as error:
         raise GaugeError(f"{path} is broken JSON ({error}); left alone, mend it first") from None
+
+
+def _write_in_place(path: Path, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # unlike ==, this tells 1 from True
 
 
 def _free_name(path: Path, now: float) -> Path:

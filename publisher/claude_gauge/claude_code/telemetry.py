@@ -1,14 +1,23 @@
-"""The environment in which Claude Code's telemetry counts right, and its way into settings.json and out; pure.
+"""The environment in which Claude Code's telemetry counts right, its way into settings.json and out again.
 
-Left alone, Claude Code exports deltas: a collector's Prometheus exporter shows the last one in place of the sum. And
-without session ids two sessions write to one series in turns. No query can mend either afterwards.
+Temporality is delta: each export holds what was added since the last one. A resumed session begins its sums at zero
+again under the same session id, so that sums (cumulative) lose what the earlier process counted; the collector's
+`deltatocumulative` processor and `--source otlp` add deltas up exactly. Without session ids two sessions would write to
+one series in turns. No query can mend either afterwards.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from claude_gauge.errors import GaugeError
+from claude_gauge.system import atomic_file
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
@@ -17,11 +26,13 @@ _ALWAYS = {
     "OTEL_METRICS_EXPORTER": "otlp",
     "OTEL_LOGS_EXPORTER": "otlp",
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
     "OTEL_METRICS_INCLUDE_SESSION_ID": "true",
     "OTEL_METRIC_EXPORT_INTERVAL": "10000",
     "OTEL_LOGS_EXPORT_INTERVAL": "1000",
 }
+# What outranks the general names (an endpoint or a protocol per signal) or rides along (headers, certificates).
+_RIVAL = re.compile(r"OTEL_SDK_DISABLED|OTEL_EXPORTER_OTLP_(?!TRACES_)\w+")
 
 
 def variables(endpoint: str = DEFAULT_ENDPOINT) -> dict[str, str]:
@@ -34,34 +45,91 @@ def exports(endpoint: str = DEFAULT_ENDPOINT) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables(endpoint).items())
 
 
-def conflicts(content: Mapping[str, Any], wanted: Mapping[str, str]) -> list[str]:
-    """Name what settings.json sets otherwise already: somebody's telemetry may go somewhere else."""
-    env = _env(content)
-    return [name for name, value in wanted.items() if name in env and str(env[name]) != value]
+def rivals(env: Mapping[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
+    """Name what an environment sets otherwise than wanted, or besides; what we put in ourselves is none."""
+    return [
+        name
+        for name, value in env.items()
+        if (name in wanted or _RIVAL.fullmatch(name)) and value != wanted.get(name) and value != ours.get(name)
+    ]
 
 
-def put_in(content: dict[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
-    """Add it to the settings' `env`."""
-    return {**content, "env": {**_env(content), **wanted}}
-
-
-def replaced(content: Mapping[str, Any], wanted: Mapping[str, str]) -> dict[str, Any]:
-    """Return what stood there before, to be given back one day."""
-    return {name: value for name, value in _env(content).items() if name in wanted}
+def put_in(content: dict[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, Any]:
+    """Set the settings' `env` as wanted; what would outrank it goes."""
+    env = environment(content)
+    gone = {*rivals(env, wanted, ours), *ours} - wanted.keys()
+    return {**content, "env": {**{name: value for name, value in env.items() if name not in gone}, **wanted}}
 
 
 def take_out(content: dict[str, Any], ours: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
     """Take out what is still ours, and give back what stood there before."""
-    env = dict(_env(content))
-    for name, value in ours.items():
-        if env.get(name) == value:
-            env.pop(name)
-            if name in before:
-                env[name] = before[name]
-    rest = {key: value for key, value in content.items() if key != "env"}
-    return {**content, "env": env} if env else rest
+    env = environment(content)
+    present = {name for name, value in ours.items() if env.get(name) == value}
+    kept = {
+        name: before[name] if name in present else value
+        for name, value in env.items()
+        if name not in present or name in before
+    }
+    back = {name: value for name, value in before.items() if name not in ours and name not in env}
+    return without_empty({**content, "env": {**kept, **back}}) if "env" in content else content
 
 
-def _env(content: Mapping[str, Any]) -> Mapping[str, Any]:
+def without_empty(content: dict[str, Any]) -> dict[str, Any]:
+    """Leave an `env` out that holds nothing."""
+    return content if environment(content) else {key: value for key, value in content.items() if key != "env"}
+
+
+def environment(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings' `env`; raises GaugeError where it is no object."""
     env = content.get("env", {})
-    return env if isinstance(env, dict) else {}
+    if not isinstance(env, dict):
+        raise GaugeError("env is no object of names and values; mend it first")
+    return env
+
+
+class Record:
+    """Remembers in the state folder what was put into which settings file, and what that replaced.
+
+    otel.json: settings file -> {"ours": {name: value}, "before": {name: value}}.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir.expanduser() / "otel.json"
+
+    def of(self, settings: Path) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return what is ours in a settings file, and what stood there before; empty where nothing is known."""
+        known = self._read()
+        entry = known.get(os.path.realpath(settings)) or known.get(str(settings))
+        parts = [entry.get(name) if isinstance(entry, dict) else None for name in ("ours", "before")]
+        ours, before = (part if isinstance(part, dict) else {} for part in parts)
+        return ours, before
+
+    def keep(self, settings: Path, ours: Mapping[str, str], env: Mapping[str, Any], gone: Iterable[str]) -> None:
+        """Remember an installation: our values, and those of the environment `env` that they replace (`gone`)."""
+        own, first = self.of(settings)
+        replaced = {name: env[name] for name in (*ours, *gone) if name in env and env[name] != own.get(name)}
+        entry = {"ours": dict(ours), "before": {**first, **replaced}}
+        self._write({**self._others(settings), os.path.realpath(settings): entry})
+
+    def forget(self, settings: Path) -> None:
+        """Forget an installation."""
+        self._write(self._others(settings))
+
+    def _others(self, settings: Path) -> dict[str, Any]:
+        names = {str(settings), os.path.realpath(settings)}
+        return {path: entry for path, entry in self._read().items() if path not in names}
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise GaugeError(f"cannot read {self._path}: {error}; mend it, or move it away") from None
+        return content if isinstance(content, dict) else {}
+
+    def _write(self, content: Mapping[str, Any]) -> None:
+        try:
+            atomic_file.replace(self._path, json.dumps(content, indent=1).encode())
+        except OSError as error:
+            raise GaugeError(f"cannot write {self._path}: {error.strerror}; nothing was changed") from None

@@ -1,0 +1,163 @@
+"""What `setup` puts into Claude Code's settings, and how `setup --undo` takes it out again.
+
+Statusline: ours comes before the person's own one, which lies in our command (`hooks/our_commands`). Hooks: ours stands
+beside the person's own ones in each event. Whatever an older version put in is replaced. After an undo the file has the
+very bytes of before `setup`, where nothing else was changed since.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import claude_gauge
+from claude_gauge.claude_code.settings_file import Change, given_back, plan
+from claude_gauge.errors import GaugeError
+from claude_gauge.hooks.hook import EVENTS
+from claude_gauge.hooks.our_commands import options, spell
+
+STATUSLINE, HOOKS = "statusLine", "hooks"
+TIMEOUT_S = 5
+
+Content = dict[str, Any]
+
+
+def program() -> tuple[str, str]:
+    """Return the interpreter and the file that start this very program from any folder.
+
+    Links are kept: the interpreter of a virtual environment is a link.
+    """
+    return sys.executable, str(Path(claude_gauge.__file__).with_name("__main__.py"))
+
+
+def is_fleeting(paths: Iterable[str]) -> bool:
+    """Tell whether the program lies in a cache, where `uvx` and `pipx run` put it and from where it will vanish."""
+    return any(not {".cache", "Caches"}.isdisjoint(Path(path).parts) for path in paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our commands: which program, writing to which state folder."""
+
+    program: tuple[str, str]
+    state_dir: str
+
+    def statusline(self, then: str | None) -> str:
+        """Return the statusline's command, which runs `then` afterwards."""
+        return spell(self.program, "statusline", self.state_dir, then)
+
+    def hook(self) -> str:
+        """Return the hooks' command."""
+        return spell(self.program, "hook", self.state_dir)
+
+
+def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hooks: bool) -> list[Change]:
+    """Plan what puts our statusline and hooks into these settings files."""
+    edits: list[Callable[[Content], Content]] = []
+    edits += [functools.partial(add_statusline, ours=ours)] if with_statusline else []
+    edits += [functools.partial(add_hooks, ours=ours)] if with_hooks else []
+    return [
+        plan(file, lambda content: functools.reduce(lambda done, edit: edit(done), edits, content)) for file in files
+    ]
+
+
+def take_out(files: Iterable[Path]) -> list[Change]:
+    """Plan what takes ours out of these settings files again."""
+    return [given_back(plan(file, without_ours), without_ours, _empties_gone) for file in files]
+
+
+def without_ours(content: Content) -> Content:
+    """Return the settings as they would be without us."""
+    return _without_hooks(_without_statusline(content))
+
+
+def add_statusline(content: Content, ours: Ours) -> Content:
+    """Make our command the statusline; the person's own is run by it, its other members stay."""
+    present = content.get(STATUSLINE)
+    if present is None:
+        return {**content, STATUSLINE: {"type": "command", "command": ours.statusline(None)}}
+    if not isinstance(present, dict) or not isinstance(present.get("command"), str):
+        raise GaugeError(f"{STATUSLINE} holds no command; mend it, or leave it alone with --no-statusline")
+    known = options(present["command"], "statusline")
+    then = present["command"] if known is None else known.get("--then")
+    return {**content, STATUSLINE: {**present, "command": ours.statusline(then)}}
+
+
+def _without_statusline(content: Content) -> Content:
+    """Give the person's own statusline back; without one, there is none again. Somebody else's is left alone."""
+    present = content.get(STATUSLINE)
+    if not isinstance(present, dict) or (known := options(present.get("command"), "statusline")) is None:
+        return content
+    if "--then" in known:
+        return {**content, STATUSLINE: {**present, "command": known["--then"]}}
+    return {name: value for name, value in content.items() if name != STATUSLINE}
+
+
+def add_hooks(content: Content, ours: Ours) -> Content:
+    """Add our hook to every event that it understands, and take what older versions put elsewhere out."""
+    hooks = _checked(content)
+    for event in [event for event, groups in hooks.items() if event not in EVENTS and any(map(_has_ours, groups))]:
+        hooks[event] = _without(hooks[event])
+        if not hooks[event]:
+            del hooks[event]
+    for event, matcher in EVENTS.items():
+        wanted: Content = {} if matcher is None else {"matcher": matcher}
+        wanted["hooks"] = [{"type": "command", "command": ours.hook(), "timeout": TIMEOUT_S}]
+        groups = hooks.get(event, [])
+        if [group for group in groups if _has_ours(group)] != [wanted]:
+            hooks[event] = [*_without(groups), wanted]
+    return {**content, HOOKS: hooks}
+
+
+def _without_hooks(content: Content) -> Content:
+    """Remove our hook from every event; what held nothing else goes with it."""
+    hooks = _checked(content)
+    for event in [name for name, groups in hooks.items() if any(map(_has_ours, groups))]:
+        hooks[event] = _without(hooks[event])
+        if not hooks[event]:
+            del hooks[event]
+    if hooks or not content.get(HOOKS):
+        return {**content, HOOKS: hooks} if HOOKS in content else content
+    return {name: value for name, value in content.items() if name != HOOKS}
+
+
+def _empties_gone(content: Content) -> Content:
+    """Leave out what says nothing and is lost by putting ours in: an event without hooks, no statusline."""
+    hooks = {event: groups for event, groups in content.get(HOOKS, {}).items() if groups}
+    kept = {name: value for name, value in content.items() if name != HOOKS and (name != STATUSLINE or value)}
+    return {**kept, **({HOOKS: hooks} if hooks else {})}
+
+
+def _checked(content: Content) -> dict[str, list[Any]]:
+    hooks = content.get(HOOKS, {})
+    if not isinstance(hooks, dict) or not all(isinstance(groups, list) for groups in hooks.values()):
+        raise GaugeError(f"{HOOKS} is not as Claude Code wants it (events, each with a list); mend it first")
+    return dict(hooks)
+
+
+def _entries(group: object) -> list[Any]:
+    entries = group.get("hooks") if isinstance(group, dict) else None
+    return entries if isinstance(entries, list) else []
+
+
+def _is_our_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and options(entry.get("command"), "hook") is not None
+
+
+def _has_ours(group: object) -> bool:
+    return any(map(_is_our_entry, _entries(group)))
+
+
+def _without(groups: list[Any]) -> list[Any]:
+    kept = []
+    for group in groups:
+        rest = [entry for entry in _entries(group) if not _is_our_entry(entry)]
+        if not _has_ours(group):
+            kept.append(group)
+        elif rest:
+            kept.append({**group, "hooks": rest})
+    return kept

@@ -1,0 +1,33 @@
+"""What `setup` and `otel` do with changes of Claude Code's settings: show them, ask, write, name the backups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import typer
+
+from claude_gauge.claude_code.settings_file import Change, write
+
+
+def carry_out(
+    planned: Sequence[Change], nothing: str, *, yes: bool, first: Callable[[Change], None] = lambda _: None
+) -> list[Change]:
+    """Show the changes, ask unless `yes`, call `first` with each, write all or none; return those that were needed.
+
+    Ends the command with exit code 1 where the person says no.
+    """
+    needed = [change for change in planned if change.needed]
+    for change in needed:
+        typer.echo(change.diff())
+    if not needed:
+        typer.echo(f"Nothing to do: {nothing}")
+    elif not yes and not typer.confirm("Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"):
+        typer.echo("Nothing written.")
+        raise typer.Exit(1)
+    for change in needed:
+        first(change)
+    for change, backup in zip(needed, write(needed, time.time()), strict=True):
+        typer.echo(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}")
+        typer.echo(f"  backup: {backup}" if backup else "  there was no such file before")
+    return needed
