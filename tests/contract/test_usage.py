@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import json
 
-from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, family, stamp
+import pytest
+from pydantic import ValidationError
+
+from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, family, schema, stamp
 
 
 @pytest.mark.parametrize(
@@ -26,15 +29,43 @@ def test_family(model: str, expected: str) -> None:
     assert family(model) == expected
 
 
-def test_largest_payload_fits_a_microcontroller() -> None:
-    """The longest payload that the contract allows stays under its limit."""
-    usage = Usage(
-        rate_1m=MAX_COUNT - 0.123, window_5h_tokens=MAX_COUNT, window_5h_pct=0.123456, thinking_ratio=0.123456,
-        cache_hit_rate=0.123456, last_model="x" * 24, hot=False, warn=False, stall=False, idle=False,
-        updated_at=stamp(1.8e9), window_5h_resets_at=stamp(1.8e9), window_7d_pct=0.123456,
-        window_7d_resets_at=stamp(1.8e9), window_7d_tokens=MAX_COUNT, minutes_to_limit=999999.1,
-        limit_before_reset=False, waiting=False, fuel_source="ceiling", account="a" * 16, node="n" * 40,
-        sources={name * 8: Part(source="s" * 16, ok=False, why="w" * 28) for name in "abcd"},
-    )  # fmt: skip
+LARGEST = Usage(
+    rate_1m=MAX_COUNT - 0.123, window_5h_tokens=MAX_COUNT, window_5h_pct=0.1234567890123, thinking_ratio=1 / 3,
+    cache_hit_rate=1 / 3, last_model="x" * 24, hot=False, warn=False, stall=False, idle=False,
+    updated_at=stamp(1.8e9), window_5h_resets_at=stamp(1.8e9), window_7d_pct=1 / 3,
+    window_7d_resets_at=stamp(1.8e9), window_7d_tokens=MAX_COUNT, minutes_to_limit=999999.123456789,
+    limit_before_reset=False, waiting=False, fuel_source="ceiling", account="a" * 16, node="n" * 40,
+    hot_node="h" * 40, limit_name="l" * 24, limit_pct=1 / 3,
+    sources={name * 8: Part(source="s" * 16, ok=name == "b", why="w" * 28) for name in "abcd"},
+)  # fmt: skip
 
-    assert len(usage.to_json()) < MAX_BYTES
+
+def test_largest_payload_fits_a_microcontroller() -> None:
+    """The longest payload that the contract allows stays under its limit: the reasons give way."""
+    payload = LARGEST.to_json()
+    reasons = {name: part["why"] for name, part in json.loads(payload)["sources"].items()}
+
+    assert len(payload) < MAX_BYTES
+    assert reasons == {"a" * 8: None, "b" * 8: None, "c" * 8: None, "d" * 8: None}
+
+
+def test_usual_payload_keeps_its_reasons() -> None:
+    """What fits is sent whole; where little is too much, a healthy part's reason goes first, then the last one's."""
+    usual = LARGEST.model_copy(update={"node": "desk", "hot_node": None, "account": "work", "limit_name": None})
+    tight = LARGEST.model_copy(update={"hot_node": None, "limit_name": "seven_day_opus"})
+
+    assert _reasons(usual) == dict.fromkeys("abcd", True)
+    assert _reasons(tight) == {"a": True, "b": False, "c": True, "d": False}
+
+
+def _reasons(usage: Usage) -> dict[str, bool]:
+    return {name[0]: bool(part["why"]) for name, part in json.loads(usage.to_json())["sources"].items()}
+
+
+def test_schema_is_open_and_the_constructor_strict() -> None:
+    """Readers of the schema accept fields that are added one day; the publisher itself can't invent one."""
+    payload = {**json.loads(LARGEST.model_dump_json()), "field_of_tomorrow": 1}
+
+    assert '"additionalProperties": false' not in json.dumps(schema())
+    with pytest.raises(ValidationError):
+        Usage.model_validate(payload)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from claude_gauge.contract.usage import MAX_BYTES, Usage, stamp
 from claude_gauge.counting.derive import Limits, derive
-from claude_gauge.counting.reading import Block, Health, PlanWindow, Reading, Tokens, Traffic
+from claude_gauge.counting.reading import Block, Health, PlanLimit, PlanWindow, Reading, Tokens, Traffic
 
 NOW = 1_763_900_000.0
 FRESH = Traffic(
@@ -189,6 +190,7 @@ def test_largest_payload_fits() -> None:
         week_tokens=10**15,
         plan_5h=plan,
         plan_7d=plan,
+        limit=PlanLimit("seven_day_opus_and_sonnets", 0.987654321, NOW + 123.4567),
         waiting=False,
         sources={f"{n}-longname": part for n in range(6)},
     )
@@ -199,6 +201,21 @@ def test_largest_payload_fits() -> None:
     assert max(len(usage.to_json()), len(merged.to_json())) < MAX_BYTES
     assert None not in merged.model_dump().values()
     assert (usage.sources["0-longna"].why, usage.account) == ("????" * 7, "?" * 16)
+
+
+def test_fullest_limit_is_named() -> None:
+    """Of all limits that the plan tells, the fullest one that still runs: it is what stops work first."""
+    five, seven = PlanWindow(0.2, NOW + 60), PlanWindow(0.6, NOW + 999)
+    opus = PlanLimit("seven_day_opus", 1.0, NOW + 500)
+    for reading, right in (
+        (Reading(), (None, None)),
+        (Reading(plan_5h=five, plan_7d=seven), ("seven_day", 0.6)),
+        (Reading(plan_5h=five, plan_7d=seven, limit=opus), ("seven_day_opus", 1.0)),
+        (Reading(plan_5h=five, limit=replace(opus, resets_at=NOW)), ("five_hour", 0.2)),
+    ):
+        usage = derive(reading, Limits(), NOW)
+
+        assert (usage.limit_name, usage.limit_pct) == right
 
 
 def test_block_that_is_not_the_plans_window_tells_no_limit() -> None:

@@ -9,6 +9,6 @@ def schema() -> None:
     """Print the JSON schema of the payload that every reader gets."""
     import json
 
-    from claude_gauge.contract.usage import Usage
+    from claude_gauge.contract import usage
 
-    typer.echo(json.dumps(Usage.model_json_schema(mode="serialization"), indent=2))
+    typer.echo(json.dumps(usage.schema(), indent=2))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION: Literal[1] = 1
 MAX_BYTES = 1024
@@ -24,7 +24,7 @@ NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda share: round(share, 6))]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT, json_schema_extra={"unit": "tokens"})]
 PartName = Annotated[str, Field(max_length=8)]
 Stamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
@@ -45,7 +45,7 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate_1m: float = Field(
+    rate_1m: Annotated[float, AfterValidator(lambda rate: round(rate, 3))] = Field(
         ge=0,
         le=MAX_COUNT,
         allow_inf_nan=False,
@@ -100,6 +100,15 @@ class Usage(BaseModel):
         title="Fuel source",
         description="Whether the 5-hour share is the plan's own figure or tokens / ceiling",
     )
+    limit_name: str | None = Field(
+        default=None,
+        max_length=24,
+        title="Fullest limit",
+        description="The fullest of all limits that the plan tells, e.g. `seven_day_opus`: what stops work first",
+    )
+    limit_pct: Share | None = Field(
+        default=None, title="Fullest limit used", description="Share of that limit that is used"
+    )
     sources: dict[PartName, Part] = Field(
         default_factory=dict,
         max_length=4,
@@ -120,8 +129,28 @@ class Usage(BaseModel):
     )
 
     def to_json(self) -> bytes:
-        """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES."""
-        return self.model_dump_json().encode()
+        """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES.
+
+        Where all is at its longest, the reasons in `sources` are dropped: those of healthy parts first, then from
+        the last part to the first.
+        """
+        payload = self.model_dump_json().encode()
+        parts = dict(self.sources)
+        last_first = list(parts)[::-1]
+        for name in sorted(last_first, key=lambda name: not parts[name].ok):
+            if len(payload) < MAX_BYTES:
+                break
+            parts[name] = parts[name].model_copy(update={"why": None})
+            payload = self.model_copy(update={"sources": parts}).model_dump_json().encode()
+        return payload
+
+
+def schema() -> dict[str, Any]:
+    """Return the payload's JSON schema as readers see it: fields may be added, so unknown ones are allowed."""
+    found = Usage.model_json_schema(mode="serialization")
+    for each in (found, *found["$defs"].values()):
+        del each["additionalProperties"]
+    return found
 
 
 def usage_topic(node: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from claude_gauge.contract.usage import MAX_COUNT, Part, Usage, stamp
-from claude_gauge.counting.reading import Health, PlanWindow, Reading, Tach, Traffic
+from claude_gauge.counting.reading import Health, PlanLimit, PlanWindow, Reading, Tach, Traffic
 
 _WARN_AT = 0.8
 _MOST_MINUTES = 1e6
@@ -52,7 +52,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     """
     traffic, block = reading.traffic, reading.block
     week = reading.plan_7d if _fresh(reading.plan_7d, now) else None
-    fuel = _fuel(reading, limits, now)
+    fuel, limit = _fuel(reading, limits, now), _fullest(reading, now)
     tokens = block.tokens if block is not None else previous.window_5h_tokens if previous else 0
     rate = traffic.minute.counted(limits.tach) if traffic else previous.rate_1m if previous else 0.0
     cache = _cache_hit_rate(traffic, previous)
@@ -80,15 +80,25 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         limit_before_reset=_limit_before_reset(fuel, minutes, now, idle=idle),
         waiting=reading.waiting,
         fuel_source=fuel.source if fuel else None,
+        limit_name=_plain(limit.name, 24) if limit else None,
+        limit_pct=_share(limit.share) if limit else None,
         sources={_plain(name, 8): _part(health) for name, health in list(reading.sources.items())[:4]},
         account=account and _plain(account, 16),
         node=node,
     )
 
 
-def _fresh(window: PlanWindow | None, now: float) -> bool:
+def _fresh(window: PlanWindow | PlanLimit | None, now: float) -> bool:
     """Tell whether a plan's figure still says something: it dies with its window."""
     return window is not None and now < window.resets_at < now + _LONGEST_WINDOW_S
+
+
+def _fullest(reading: Reading, now: float) -> PlanLimit | None:
+    """Return what stops work first: the fullest limit that the plan tells."""
+    windows = {"five_hour": reading.plan_5h, "seven_day": reading.plan_7d}
+    told = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
+    told += [reading.limit] if reading.limit else []
+    return max((each for each in told if _fresh(each, now)), key=lambda each: each.share, default=None)
 
 
 def _fuel(reading: Reading, limits: Limits, now: float) -> _Fuel | None:

@@ -83,6 +83,15 @@ class PlanWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanLimit:
+    """The fullest of all limits that the plan tells, by its own name (`five_hour`, `seven_day_opus`, ...)."""
+
+    name: str
+    share: float
+    resets_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Which source a part came from, whether it is healthy, and if not, why (a few words, 28 characters at most).
 
@@ -104,6 +113,7 @@ class Reading:
     week_tokens: int | None = None
     plan_5h: PlanWindow | None = None
     plan_7d: PlanWindow | None = None
+    limit: PlanLimit | None = None
     waiting: bool | None = None
     sources: Mapping[str, Health] = field(default_factory=dict)
 

@@ -201,6 +201,7 @@ class Failover:
             week_tokens=_first(each.week_tokens for each in (fuel, *self._candidates("fuel", readings))),
             plan_5h=_first(each.plan_5h for each in readings.values()),
             plan_7d=_first(each.plan_7d for each in readings.values()),
+            limit=_first(each.limit for each in readings.values()),
             waiting=_first(each.waiting for each in readings.values()),
             sources=health,
         )

@@ -67,6 +67,7 @@ def test_units_follow_from_the_types() -> None:
         "window_7d_pct": "%",
         "window_7d_tokens": "tokens",
         "minutes_to_limit": "min",
+        "limit_pct": "%",
     }
     assert {name for name, entity in found.items() if "state_class" in entity} == set(units)
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from claude_gauge import __version__
-from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, Usage, alert_topic, status_topic, usage_topic
+from claude_gauge.contract import usage
+from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, status_topic, usage_topic
 from claude_gauge.outlets.homeassistant.template import template
 
 Schema = Mapping[str, Any]
@@ -38,8 +39,10 @@ ICONS = {
     "fuel_source": "mdi:source-branch",
     "account": "mdi:account",
     "hot_node": "mdi:server-network",
+    "limit_name": "mdi:speedometer-slow",
+    "limit_pct": "mdi:gauge-full",
 }
-PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1}
+PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1, "limit_pct": 1}
 
 
 def discovery_topic(prefix: str, node: str) -> str:
@@ -73,7 +76,7 @@ def discovery(node: str, *, fleet: bool = False) -> bytes:
 
 def entities(node: str) -> dict[str, Entity]:
     """Return an entity per field of the contract, by the field's name."""
-    fields: dict[str, Schema] = Usage.model_json_schema(mode="serialization")["properties"]
+    fields: dict[str, Schema] = usage.schema()["properties"]
     hidden = SELF if node == FLEET_NODE else SELF | FLEET_ONLY
     return {name: _entity(node, name, flat(field)) for name, field in fields.items() if name not in hidden}
 
