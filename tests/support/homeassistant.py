@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +30,7 @@ homeassistant:
     - {type: trusted_networks, trusted_networks: [127.0.0.1/32], allow_bypass_login: true}
     - {type: homeassistant}
 history:
+recorder: {commit_interval: 1} # so that a test need not wait for what it counts
 """
 HTTP = {
     "cors_allowed_origins": [],
@@ -163,6 +166,13 @@ class RunningHomeAssistant:
         """Read what it stored of its entities or devices; it writes that when it ends."""
         stored = json.loads((self.folder / ".storage" / f"core.{name}_registry").read_text())
         return list(stored["data"]["entities" if name == "entity" else "devices"])
+
+    def rows(self, part_of_id: str) -> int:
+        """Count what its database holds of the entities whose id holds this text."""
+        query = "SELECT count(*) FROM states JOIN states_meta USING (metadata_id) WHERE states_meta.entity_id LIKE ?"
+        database = f"file:{self.folder / 'home-assistant_v2.db'}?mode=ro"
+        with closing(sqlite3.connect(database, uri=True, timeout=10)) as connection:
+            return int(connection.execute(query, (f"%{part_of_id}%",)).fetchone()[0])
 
     def complaints(self) -> list[str]:
         """Every line at WARNING or above that could be about us; that a broker is gone is no fault of ours."""

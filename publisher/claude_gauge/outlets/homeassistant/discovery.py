@@ -14,7 +14,7 @@ from typing import Any
 from claude_gauge import __version__
 from claude_gauge.contract import usage
 from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, status_topic, usage_topic
-from claude_gauge.outlets.homeassistant.template import template
+from claude_gauge.outlets.homeassistant.template import template, unit
 
 Schema = Mapping[str, Any]
 Entity = dict[str, Any]
@@ -22,6 +22,7 @@ Entity = dict[str, Any]
 SELF = frozenset({"node", "schema_version"})  # the device itself tells these
 FLEET_ONLY = frozenset({"hot_node"})
 DIAGNOSTICS = frozenset({"account", "fuel_source", "sources", "updated_at"})
+OFF_AT_FIRST = frozenset({"account", "updated_at"})  # a person switches them on; one would be stored every second
 PROBLEMS = frozenset({"limit_before_reset", "sources", "stall", "warn"})
 ICONS = {
     "rate_1m": "mdi:speedometer",
@@ -118,6 +119,8 @@ def _entity(node: str, name: str, field: Schema) -> Entity:
         entity["json_attributes_template"] = f"{{{{ (value_json.get('{name}') or {{}}) | tojson }}}}"
     if name in DIAGNOSTICS:
         entity["entity_category"] = "diagnostic"
+    if name in OFF_AT_FIRST:
+        entity["enabled_by_default"] = False
     if name in ICONS:
         entity["icon"] = ICONS[name]
     return entity
@@ -128,11 +131,10 @@ def _measure(name: str, field: Schema) -> Entity:
         return {"device_class": "timestamp"}
     if field["type"] == "string":
         return {}
-    unit = "%" if field.get("maximum") == 1 else field.get("unit")
     measure = {"state_class": "measurement", "suggested_display_precision": PRECISION.get(name, 0)}
-    if unit:
-        measure["unit_of_measurement"] = unit
-    return {**measure, "device_class": "duration"} if unit == "min" else measure
+    if shown := unit(field):
+        measure["unit_of_measurement"] = shown
+    return {**measure, "device_class": "duration"} if shown == "min" else measure
 
 
 def _device_id(node: str) -> str:
