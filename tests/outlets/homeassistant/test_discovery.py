@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import Any
 
 import pytest
 
 from claude_gauge.contract.usage import Usage
+from claude_gauge.outlets.homeassistant.announcer import page_url
 from claude_gauge.outlets.homeassistant.discovery import SELF, discovery, discovery_topic, entities, flat
 
 FIELDS = Usage.model_json_schema(mode="serialization")["properties"]
@@ -89,10 +91,12 @@ def test_lamps_are_binary_sensors() -> None:
 
 def test_only_keys_that_home_assistant_allows_at_the_top() -> None:
     """One unknown key at the top or in the device would have the whole device rejected."""
-    payload = json.loads(discovery("studio", fleet=True))
+    payload = json.loads(discovery("studio", fleet=True, page="http://desk:8080/"))
 
     assert set(payload) == {"device", "origin", "state_topic", "availability_topic", "qos", "components"}
-    assert set(payload["device"]) == {"identifiers", "name", "manufacturer", "model", "sw_version", "via_device"}
+    assert set(payload["device"]) == {
+        "identifiers", "name", "manufacturer", "model", "sw_version", "via_device", "configuration_url",
+    }  # fmt: skip
     assert payload["origin"]["name"] == "claude-gauge"
 
 
@@ -105,3 +109,28 @@ def test_the_fleet_hangs_below_nothing() -> None:
     assert discovery("all", fleet=True) == discovery("all")
     assert "via_device" not in alone
     assert below["via_device"] == fleet["identifiers"][0]
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("off", None),
+        ("127.0.0.1:8080", None),
+        ("localhost:8080", None),
+        ("[::1]:8080", None),
+        ("192.168.1.5:8080", "http://192.168.1.5:8080/"),
+        ("[fd00::5]:80", "http://[fd00::5]:80/"),
+        ("desk.lan:8080", "http://desk.lan:8080/"),
+        ("0.0.0.0:8080", f"http://{socket.gethostname()}:8080/"),
+    ],
+)
+def test_link_to_the_page(address: str, url: str | None) -> None:
+    """The device links to the node's page where another machine can reach it, and only there."""
+    assert page_url(address) == url
+
+
+def test_quiet_at_first() -> None:
+    """What changes every second, or is set by nobody, waits to be switched on."""
+    found = {name for name, entity in entities("x").items() if entity.get("enabled_by_default") is False}
+
+    assert found == {"account", "updated_at"}

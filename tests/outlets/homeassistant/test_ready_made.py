@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -17,7 +18,7 @@ from tests.support.page import chromium
 
 from claude_gauge.contract.scales import gauges
 from claude_gauge.contract.usage import stamp
-from claude_gauge.outlets.homeassistant.discovery import entities
+from claude_gauge.outlets.homeassistant.discovery import discovery
 
 CALM = BUSY.model_copy(update={"window_5h_pct": 0.5, "limit_before_reset": False, "waiting": False})
 OURS = ROOT / "broker" / "homeassistant"
@@ -130,20 +131,34 @@ def _resets(home: RunningHomeAssistant) -> int:
 
 
 def test_limit_before_reset(home: RunningHomeAssistant, made: Node) -> None:
-    """It is said when the lamp comes on, with the minutes that are left."""
+    """It is said when the lamp comes on, with the minutes that are left, and once per window."""
     made.say(CALM.model_copy(update={"limit_before_reset": True, "minutes_to_limit": 41.7}))
     home.wait_state("counter.limit", "1")
 
     home.wait_state("input_text.said", "At this pace the 5-hour window is used up in 42 minutes, before it resets")
+    made.say(CALM)
+    home.wait_state("binary_sensor.claude_gauge_made_limit_before_reset", "off")
+    made.say(CALM.model_copy(update={"limit_before_reset": True, "minutes_to_limit": 20.0}))
+    home.wait_state("binary_sensor.claude_gauge_made_limit_before_reset", "on")
+    made.say(CALM.model_copy(update={"waiting": True}))
+    home.wait_state("counter.waits", "1")
+
+    assert home.state("counter.limit") == "1"
 
 
 def test_waiting(home: RunningHomeAssistant, made: Node) -> None:
-    """One thing is done when Claude waits, the other when it no longer does."""
-    made.say(CALM.model_copy(update={"waiting": True}))
-    home.wait_state("counter.waits", "1")
-    made.say(CALM.model_copy(update={"waiting": False}))
+    """One thing is done when Claude waits, the other when it no longer does, also after automations were reloaded."""
+    waits, answered = (int(home.state(f"counter.{name}")) for name in ("waits", "answered"))
+    for reload in (False, True):
+        made.say(CALM.model_copy(update={"waiting": True}))
+        waits += 1
+        home.wait_state("counter.waits", str(waits))
+        if reload:
+            home.post("services/automation/reload", {})
+        made.say(CALM.model_copy(update={"waiting": False}))
+        answered += 1
 
-    home.wait_state("counter.answered", "1")
+        home.wait_state("counter.answered", str(answered))
 
 
 def test_automations_are_valid(home: RunningHomeAssistant, made: Node) -> None:
@@ -164,7 +179,7 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
         page.goto(f"{home.url}/claude-gauge/claude-code")
         page.wait_for_selector("hui-history-graph-card")
         page.wait_for_function("() => document.title.includes('Claude Code')")
-        page.locator("hui-gauge-card", has_text="5-hour plan").get_by_text(re.compile("50.0")).first.wait_for()
+        page.locator("hui-gauge-card", has_text="5h plan").get_by_text(re.compile("50.0")).first.wait_for()
         counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
         missing = page.locator("hui-warning").count() + page.get_by_text("Entity not found").count()
 
@@ -173,10 +188,11 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
 
 
 def test_dashboard_names_entities_that_exist() -> None:
-    """Every entity on the dashboard is one of the contract's, and every field is on it."""
+    """Every entity on the dashboard is one of the contract's, and every figure and lamp is on it."""
     text = (OURS / "dashboard.yaml").read_text()
     named = set(re.findall(r"\w+\.claude_gauge_NODE_\w+", text))
-    ours = {each["default_entity_id"].replace("_x_", "_NODE_") for each in entities("x").values()}
+    shown = [each for each in json.loads(discovery("x"))["components"].values() if "enabled_by_default" not in each]
+    ours = {each["default_entity_id"].replace("_x_", "_NODE_") for each in shown} - {"event.claude_gauge_NODE_alert"}
 
     assert named == ours
 
@@ -192,9 +208,10 @@ def test_gauges_are_drawn_to_our_scales() -> None:
     """The coloured arcs begin where they begin on every other face of the gauge."""
     text = (OURS / "dashboard.yaml").read_text()
     for gauge in gauges(redline=1_000_000):
-        card = text.partition(f"claude_gauge_NODE_{gauge.field}\n")[2].partition("grid_options")[0]
+        field = "rate_k" if gauge.field == "rate_1m" else gauge.field
+        card = text.partition(f"claude_gauge_NODE_{field}\n")[2].partition("grid_options")[0]
         begins = [float(each) for each in re.findall(r"from: (\d+)", card)]
-        factor = 100 if gauge.unit == "%" else 1
+        factor = 100 if gauge.unit == "%" else 1 / 1000
         expected = {0.0} | {zone.start * factor for zone in gauge.zones}
 
         assert begins == pytest.approx(sorted(expected))

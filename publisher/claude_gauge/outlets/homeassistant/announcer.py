@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 
 from claude_gauge.config import Settings
@@ -10,6 +11,7 @@ from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
+from claude_gauge.system.loopback import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ class HomeAssistant:
         self._link = link
         self._prefix = settings.discovery
         self._node = node or settings.node
+        self._page = page_url(settings.http) if self._node != FLEET_NODE else None
         self._fleet = False
         self._lock = threading.Lock()
 
@@ -48,4 +51,17 @@ class HomeAssistant:
             self._announce()
 
     def _announce(self) -> None:
-        self._link.announce(discovery_topic(self._prefix, self._node), discovery(self._node, fleet=self._fleet))
+        self._link.announce(
+            discovery_topic(self._prefix, self._node), discovery(self._node, fleet=self._fleet, page=self._page)
+        )
+
+
+def page_url(address: str) -> str | None:
+    """Return the URL at which others reach a page that listens at `address` (`host:port`); None where they can't."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if not host or is_loopback(host):
+        return None
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from claude_gauge import __version__
+from claude_gauge import HOMEPAGE, __version__
 from claude_gauge.contract import usage
 from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, status_topic, usage_topic
 from claude_gauge.outlets.homeassistant.template import template, unit
@@ -51,8 +51,12 @@ def discovery_topic(prefix: str, node: str) -> str:
     return f"{prefix}/device/{_device_id(node)}/config"
 
 
-def discovery(node: str, *, fleet: bool = False) -> bytes:
-    """Return a node's discovery payload; with `fleet`, its device hangs below that of all nodes merged."""
+def discovery(node: str, *, fleet: bool = False, page: str | None = None) -> bytes:
+    """Return a node's discovery payload.
+
+    With `fleet`, its device hangs below that of all nodes merged. `page` is the URL of the node's own web page, where
+    others can reach it.
+    """
     merged = node == FLEET_NODE
     device: Entity = {
         "identifiers": [_device_id(node)],
@@ -61,16 +65,18 @@ def discovery(node: str, *, fleet: bool = False) -> bytes:
         "model": "Fleet" if merged else "Node",
         "sw_version": __version__,
     }
+    if page:
+        device["configuration_url"] = page
     if fleet and not merged:
         device["via_device"] = _device_id(FLEET_NODE)
     return json.dumps(
         {
             "device": device,
-            "origin": {"name": "claude-gauge", "sw_version": __version__},
+            "origin": {"name": "claude-gauge", "sw_version": __version__, "support_url": HOMEPAGE},
             "state_topic": usage_topic(node),
             "availability_topic": status_topic(node),
             "qos": 1,
-            "components": entities(node) if merged else {**entities(node), "alert": _alert(node)},
+            "components": {**entities(node), "rate_k": _thousands(node), **({} if merged else {"alert": _alert(node)})},
         }
     ).encode()
 
@@ -86,6 +92,20 @@ def flat(field: Schema) -> Schema:
     """Take the `or null` off a field's schema: every entity can be unknown."""
     value: Schema = next((each for each in field.get("anyOf", ()) if each.get("type") != "null"), {})
     return {**field, **value}
+
+
+def _thousands(node: str) -> Entity:
+    """Show the rate in thousands, too: a gauge card has no room for seven digits, least of all on a phone."""
+    rate = entities(node)["rate_1m"]
+    field = {"type": "number", "unit": "k/min"}
+    return {
+        **rate,
+        "unique_id": f"{_device_id(node)}_rate_k",
+        "default_entity_id": f"sensor.{_slug(_device_id(node))}_rate_k",
+        "name": "Token rate in thousands",
+        "unit_of_measurement": field["unit"],
+        "value_template": template("rate_1m", field),
+    }
 
 
 def _alert(node: str) -> Entity:

@@ -24,6 +24,7 @@ THREE_DIGITS = (
     "{% set new = (value / step) | round | int * step %}"
 )
 THOUSANDS = "{% set new = ((value / 1000) | round * 1000) | int if value >= 1000 else value | int %}"
+KILO = "{% set new = (value / 1000) | round if value >= 10000 else (value / 1000) | round(1) %}"
 WHOLE = "{% set new = [value | round | int, 1] | max %}"
 PERCENT = "{% set new = (value * 100) | round(1) %}"
 
@@ -57,7 +58,7 @@ def unit(field: Mapping[str, Any]) -> str | None:
 
 
 def _rounded(field: Mapping[str, Any]) -> str:
-    return {"%": PERCENT, "tokens": THOUSANDS, "min": WHOLE}.get(unit(field) or "", THREE_DIGITS)
+    return {"%": PERCENT, "tokens": THOUSANDS, "min": WHOLE, "k/min": KILO}.get(unit(field) or "", THREE_DIGITS)
 
 
 def _held(name: str, field: Mapping[str, Any]) -> str:
