@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.config import SECRET, load
+from claude_gauge.commands.flags import EVERY
+from claude_gauge.config import SECRET, Settings, is_secret, load
 from claude_gauge.errors import GaugeError
 
 
@@ -12,6 +13,15 @@ def _file(tmp_path: Path, text: str) -> dict[str, str]:
     path = tmp_path / "settings.toml"
     path.write_text(text)
     return {"CLAUDE_GAUGE_CONFIG": str(path)}
+
+
+def _complaint(flags: dict[str, object]) -> str:
+    """What is said of flags; empty where they are taken."""
+    try:
+        load(flags, {})
+    except GaugeError as error:
+        return str(error)
+    return ""
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -110,3 +120,93 @@ def test_password_in_a_wrong_url_is_not_said(given: dict[str, object]) -> None:
 
     assert "canary" not in str(caught.value)
     assert "********@h" in str(caught.value)
+
+
+CANARY = "canary-hunter2"
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"mqtt//user:{CANARY}@host",
+        f"user:{CANARY}",
+        f"mqtt://user:{CANARY}",
+        f"mqtt://user:{CANARY}/x@host",
+        f"http://u:{CANARY}@[::1",
+        f"http://a:{CANARY}@[::1]:99999/?token={CANARY}",
+        f"tcp://host?password={CANARY}",
+        [f"u:{CANARY}@h"],
+        {"Authorization": CANARY},
+    ],
+)
+def test_wrong_value_is_never_repeated_where_it_may_be_a_secret(name: str, value: object) -> None:
+    """Whatever setting a URL with a password, a list or a table is given to by mistake: the complaint hides it."""
+    assert CANARY not in _complaint({name: value})
+
+
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        ("broker_pasword", "broker_password"),
+        ("broker-password-file", "broker_password_file"),
+        ("Redline", "redline"),
+        ("cieling_5h", "ceiling_5h"),
+        ("promeheus", "prometheus"),
+    ],
+)
+def test_mistyped_name_in_the_file(tmp_path: Path, written: str, right: str) -> None:
+    """A name that is no setting is told with its nearest right one, and its value is not: it may be a password."""
+    with pytest.raises(GaugeError) as caught:
+        load({}, _file(tmp_path, f'{written} = "{CANARY}"'))
+
+    assert f"{written} is no setting; did you mean {right}?" in str(caught.value)
+    assert CANARY not in str(caught.value)
+
+
+def test_mistyped_name_in_the_environment() -> None:
+    """A variable that looks like a setting and is none is told, with its nearest right one and without its value."""
+    config = load({}, {"CLAUDE_GAUGE_BROKR": CANARY, "CLAUDE_GAUGE_PARTS": "x", "CLAUDE_GAUGE_WIFI_PASSWORD": "x"})
+
+    assert config.notes == ("CLAUDE_GAUGE_BROKR is no setting; did you mean CLAUDE_GAUGE_BROKER?",)
+
+
+def test_file_with_a_password_that_others_can_read(tmp_path: Path) -> None:
+    """A settings file that holds a secret and that others can read is told; one without, or shut, is not."""
+    environ = _file(tmp_path, 'broker_password = "x"')
+    path = tmp_path / "settings.toml"
+    path.chmod(0o644)
+    assert ["chmod 600" in note for note in load({}, environ).notes] == [True]
+    path.chmod(0o600)
+    assert load({}, environ).notes == ()
+    path.write_text("redline = 1")
+    path.chmod(0o644)
+
+    assert load({}, environ).notes == ()
+
+
+@pytest.mark.parametrize("text", [f'broker_password = "{CANARY}', f"broker_password = {CANARY}", f"{CANARY}", "= ="])
+def test_broken_file_is_placed_not_quoted(tmp_path: Path, text: str) -> None:
+    """Of a file that is no TOML the line is named, never what stands there."""
+    with pytest.raises(GaugeError, match=r"no TOML at (line 1|end)") as caught:
+        load({}, _file(tmp_path, text))
+
+    assert CANARY not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_no_validators_words(name: str) -> None:
+    """What is wrong is said in our words for every setting."""
+    values: list[object] = ["", "\0", "x" * 99, "-1", "nan", "1e999", "a b", [1], {"a": {}}, 3]
+    said = " ".join(_complaint({name: value}) for value in values)
+
+    assert [word for word in ("Input should", "String", "valid ", "Value error") if word in said] == []
+
+
+def test_secrets_are_known_by_their_type() -> None:
+    """What is a secret is said once, by the type of the setting."""
+    secrets = {name for name in Settings.model_fields if is_secret(name)}
+
+    assert secrets == {"broker_password", "prometheus_password", "prometheus_headers"}
+    assert not secrets & set(EVERY)

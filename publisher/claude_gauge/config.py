@@ -1,34 +1,49 @@
 """The settings, read in one place: flag > CLAUDE_GAUGE_* > TOML file > default.
 
-Every value remembers where it came from, so that an error and `claude-gauge config` can say it.
+Every value remembers where it came from, so that an error and `claude-gauge config` can say it. What a setting takes is
+said once, by its type: help, completion and errors are made from it. A secret is what has the type SecretStr.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import socket
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from urllib.parse import SplitResult, urlsplit
 
 from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticUndefined
 
 from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN
-from claude_gauge.errors import GaugeError
+from claude_gauge.errors import GaugeError, SettingError
 
 PREFIX = "CLAUDE_GAUGE_"
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 SECRET = "********"  # noqa: S105 - what is shown in place of a secret
+OTLP_ADDRESS = "127.0.0.1:4318"
+# What else has our prefix in an environment: other parts of the project read it.
+_OTHERS = re.compile(r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD)_\w+|\w+_(BIND|PORT)|BROKER_USER")
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Address = Annotated[str, Field(pattern=r"^(off|.+:\d{1,5})$")]
+Address = Annotated[str, Field(pattern=r"^(off|.+:\d{1,5})$", json_schema_extra={"takes": "HOST:PORT or off"})]
+
+
+def _words(takes: str = "", default: str = "") -> dict[str, Any]:
+    """Say in words what a setting takes, and its default, where its type and its value don't."""
+    words = {"takes": takes, "default_shown": default}
+    return {"json_schema_extra": {name: text for name, text in words.items() if text}}
+
+
+URL = "a URL"
 
 
 def default_node() -> str:
@@ -41,18 +56,29 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    broker: str | None = Field(default=None, description="Broker's URL, or `embedded`")
+    broker: str | None = Field(
+        default=None,
+        description="Broker's URL, or `embedded`",
+        **_words(URL, "mqtt://localhost:1883 if that answers, else embedded"),
+    )
     broker_password: SecretStr | None = Field(default=None, description="Broker's password")
     broker_password_file: Path | None = Field(default=None, description="File that holds the broker's password")
     broker_ca: Path | None = Field(default=None, description="CA certificate that signed the broker's")
     broker_cert: Path | None = Field(default=None, description="Client certificate for the broker")
     broker_key: Path | None = Field(default=None, description="Key of the client certificate")
-    node: str = Field(default_factory=default_node, pattern=NODE_PATTERN, description="Name of this machine")
+    node: str = Field(
+        default_factory=default_node,
+        pattern=NODE_PATTERN,
+        description="Name of this machine",
+        **_words("letters, digits, _ and -, 40 at most", "the host's name"),
+    )
     account: str | None = Field(default=None, max_length=16, description="Label that keeps two accounts apart")
     http: Address = Field(default="127.0.0.1:8080", description="Address of the HTTP shim, or `off`")
     http_hosts: tuple[str, ...] = Field(default=(), description="More names that the HTTP shim answers to, `a,b`")
     source: SourceName = Field(default="auto", description="Where usage is read from")
-    prometheus: str | None = Field(default=None, description="Base URL of Prometheus or a compatible engine")
+    prometheus: str | None = Field(
+        default=None, description="Base URL of Prometheus or a compatible engine", **_words(URL)
+    )
     prometheus_token_file: Path | None = Field(default=None, description="File with a bearer token for it")
     prometheus_user: str | None = Field(default=None, description="User for basic authentication")
     prometheus_password: SecretStr | None = Field(default=None, description="Password for basic authentication")
@@ -60,9 +86,15 @@ class Settings(BaseModel):
     prometheus_ca: Path | None = Field(default=None, description="CA certificate that signed Prometheus's")
     prometheus_match: str = Field(default="", description='Label matchers that pick your series, `user_id="…"`')
     prometheus_interval: float = Field(default=15, gt=0, le=3600, description="Seconds between query rounds")
-    ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH")
-    ccusage_mcp: str | None = Field(default=None, description="URL of a ccusage MCP server, else one is run on stdio")
-    otlp: Address = Field(default="127.0.0.1:4318", description="Address that receives OTLP/HTTP")
+    ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH", **_words("a path"))
+    ccusage_mcp: str | None = Field(
+        default=None, description="URL of a ccusage MCP server, else one is run on stdio", **_words(URL)
+    )
+    otlp: Address | None = Field(
+        default=None,
+        description="Address that receives OTLP/HTTP",
+        **_words(default=f"{OTLP_ADDRESS} where the source needs it"),
+    )
     otlp_token_file: Path | None = Field(default=None, description="File with a bearer token that exporters must send")
     ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill the fuel gauge")
     redline: float = Field(default=1_000_000, gt=0, description="Tokens per minute above which HOT lights")
@@ -74,7 +106,9 @@ class Settings(BaseModel):
     alert_command: str | None = Field(default=None, description="Command run at an alert")
     discovery: str = Field(default="homeassistant", description="Home Assistant's discovery prefix, or `off`")
     state_dir: Path = Field(
-        default_factory=lambda: user_state_path("claude-gauge", appauthor=False), description="Folder for state"
+        default_factory=lambda: user_state_path("claude-gauge", appauthor=False),
+        description="Folder for state",
+        **_words("a folder", "the platform's"),
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Format of the log lines")
 
@@ -83,20 +117,22 @@ class Settings(BaseModel):
     def _broker_url(cls, url: str | None) -> str | None:
         if url is None or url == "embedded":
             return url
-        parts = urlsplit(url)
+        parts = _split(url)
         if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
             raise ValueError("should be mqtt://, mqtts://, ws:// or wss:// with a host, or `embedded`")
         if parts.password is not None:
             raise ValueError("holds a password: give it by CLAUDE_GAUGE_BROKER_PASSWORD or --broker-password-file")
-        _ = parts.port
         return url
 
     @field_validator("prometheus", "ccusage_mcp")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
-        if url is not None and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
+        if url is None:
+            return url
+        parts = _split(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("should be an http:// or https:// URL")
-        if url is not None and urlsplit(url).password is not None:
+        if parts.password is not None:
             raise ValueError("holds a password: give Prometheus's by CLAUDE_GAUGE_PROMETHEUS_PASSWORD")
         return url
 
@@ -127,6 +163,11 @@ class Settings(BaseModel):
         return self
 
     @property
+    def otlp_address(self) -> str:
+        """Where OTLP is received, by a source that receives it: HOST:PORT, or `off`."""
+        return self.otlp or OTLP_ADDRESS
+
+    @property
     def password(self) -> str | None:
         """The broker's password from wherever it was set; raises GaugeError for an unreadable file."""
         if self.broker_password_file is not None:
@@ -142,22 +183,99 @@ def read_secret(path: Path, setting: str) -> str:
         raise GaugeError(f"{setting}: cannot read {path}: {error.__class__.__name__}; check the path") from None
 
 
+def _split(url: str) -> SplitResult:
+    """Take a URL apart; raises ValueError whose text holds nothing of it, since a part may be a password."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("should be a URL; its port is a number up to 65535, an IPv6 address stands in [ ]") from None
+    return parts
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether a setting's value must never be shown: by its type."""
+    return SecretStr in _types(Settings.model_fields[name].annotation)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """List the words that a setting takes, where it takes nothing else."""
+    return next((get_args(each) for each in _types(Settings.model_fields[name].annotation) if _is_literal(each)), ())
+
+
+def takes(name: str) -> str:
+    """Say in words what a setting takes: `a number greater than 0`."""
+    field = Settings.model_fields[name]
+    types = _types(field.annotation)
+    rules = [each for part in (field, *types) for each in getattr(part, "metadata", getattr(part, "__metadata__", ()))]
+    said = [extra["takes"] for extra in _extras(field, rules) if "takes" in extra]
+    if said:
+        return str(said[0])
+    if words := choices(name):
+        return ", ".join(f"'{word}'" for word in words[:-1]) + f" or '{words[-1]}'"
+    for kind, text in ((int, "a whole number"), (float, "a number"), (Path, "a path")):
+        if kind in types:
+            many = "one or more, with commas between, each " if tuple in types else ""
+            return f"{many}{text}{''.join(_bounds(rules))}"
+    return f"a text{''.join(_bounds(rules))}"
+
+
+def default_shown(name: str) -> str:
+    """Say a setting's default; empty where there is none."""
+    field = Settings.model_fields[name]
+    for extra in _extras(field, field.metadata):
+        if "default_shown" in extra:
+            return str(extra["default_shown"])
+    default = field.get_default()
+    return "" if default in (None, (), "", PydanticUndefined) else str(default)
+
+
+def _types(annotation: object) -> list[object]:
+    """List all types within an annotation, itself included."""
+    inner = [] if _is_literal(annotation) else [each for part in get_args(annotation) for each in _types(part)]
+    return [annotation, get_origin(annotation), *inner]
+
+
+def _is_literal(annotation: object) -> bool:
+    return get_origin(annotation) is Literal
+
+
+def _extras(field: object, rules: Iterable[object]) -> Iterator[Mapping[str, Any]]:
+    for each in (field, *rules):
+        extra = getattr(each, "json_schema_extra", None)
+        if isinstance(extra, dict):
+            yield extra
+
+
+def _bounds(rules: Iterable[object]) -> Iterator[str]:
+    for rule in rules:
+        for name, text in (("gt", " greater than {}"), ("ge", " from {}"), ("le", " up to {}")):
+            if getattr(rule, name, None) is not None:
+                yield text.format(getattr(rule, name))
+        if (longest := getattr(rule, "max_length", None)) is not None:
+            yield f" of at most {longest} characters"
+
+
 @dataclass(frozen=True)
 class Config:
-    """The settings, for each one where it came from, and the settings file, which need not exist."""
+    """The settings, for each one where it came from, and the settings file, which need not exist.
+
+    `notes` say what is no error but should be looked at.
+    """
 
     settings: Settings
     origins: Mapping[str, str]
     path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str, str]]:
         """List (name, value, origin) of every setting, secrets masked."""
         dumped = self.settings.model_dump(mode="json")
-        return [(name, _shown(name, value), self.origins.get(name, "default")) for name, value in dumped.items()]
+        return [(name, _value(name, value), self.origins.get(name, "default")) for name, value in dumped.items()]
 
 
-def _shown(name: str, value: object) -> str:
-    if name == "prometheus_headers" and isinstance(value, dict):
+def _value(name: str, value: object) -> str:
+    if is_secret(name) and isinstance(value, dict):
         return ",".join(f"{header}={SECRET}" for header in value) or "-"
     if isinstance(value, list):
         return ",".join(map(str, value)) or "-"
@@ -165,12 +283,13 @@ def _shown(name: str, value: object) -> str:
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Config:
-    """Merge flags (None: not given), environment and file; raises GaugeError naming setting, value and place."""
+    """Merge flags (None: not given), environment and file; raises SettingError naming setting, value and place."""
     path, named_by = _file(flags, environ)
+    from_file = _from_file(path, named_by)
     layers = [
         ("flag", {name: value for name, value in flags.items() if value is not None and name != "config"}),
         ("environment", _from_environment(environ)),
-        (f"file {path}", _from_file(path, named_by)),
+        (f"file {path}", from_file),
     ]
     merged: dict[str, object] = {}
     origins: dict[str, str] = {}
@@ -179,9 +298,31 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
             if name not in merged:
                 merged[name], origins[name] = value, origin
     try:
-        return Config(Settings.model_validate(merged), origins, path.expanduser())
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise GaugeError("; ".join(_complaint(each, origins) for each in error.errors())) from None
+        raise SettingError("; ".join(_complaint(each, origins) for each in error.errors())) from None
+    return Config(settings, origins, path.expanduser(), (*_strangers(environ), *_open(path, from_file)))
+
+
+def _strangers(environ: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables look like settings and are none."""
+    for name in sorted(environ):
+        setting = name.removeprefix(PREFIX)
+        if setting != name and setting.lower() not in Settings.model_fields and not _OTHERS.fullmatch(setting):
+            yield f"{name} is no setting{_nearest(setting.lower(), lambda near: PREFIX + near.upper())}"
+
+
+def _open(path: Path, content: Mapping[str, object]) -> Iterator[str]:
+    """Say that others can read a settings file with a secret in it."""
+    if any(name in Settings.model_fields and is_secret(name) for name in content):
+        mode = path.expanduser().stat().st_mode
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            yield f"{path} holds a password and can be read by others: chmod 600 {path}"
+
+
+def _nearest(name: str, spell: Callable[[str], str]) -> str:
+    near = difflib.get_close_matches(name.replace("-", "_").lower(), Settings.model_fields, n=1, cutoff=0.5)
+    return f"; did you mean {spell(near[0])}?" if near else "; `claude-gauge config` lists them"
 
 
 def _file(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Path, str | None]:
@@ -203,25 +344,42 @@ def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
     except FileNotFoundError:
         if named_by is None:
             return {}
-        raise GaugeError(f"{named_by}: no file {path}; check the path") from None
-    except (OSError, ValueError) as error:
-        raise GaugeError(f"config file {path}: {error}; mend it or name another with --config") from None
+        raise SettingError(f"{named_by}: no file {path}; check the path") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"config file {path} is not UTF-8; mend it or name another with --config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"config file {path}: {_where(error)}; mend it or name another with --config") from None
+    except OSError as error:
+        raise SettingError(f"config file {path}: {error.strerror}; mend it or name another with --config") from None
+
+
+def _where(error: tomllib.TOMLDecodeError) -> str:
+    """Name the place of a mistake without what stands there, which may be a password."""
+    found = re.search(r"at (line \d+, column \d+|end of document)", str(error))
+    return f'no TOML{found and " " + found[0]}; texts stand in quotes, `node = "desk"`'
 
 
 def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
-    name = str(error["loc"][0]) if error["loc"] else "settings"
+    if not error["loc"]:
+        return error["msg"].removeprefix("Value error, ")
+    name = str(error["loc"][0])
     origin = origins.get(name, "default")
+    if name not in Settings.model_fields:
+        return f"{origin}: {name} is no setting{_nearest(name, str)}"
     place = {"flag": f"--{name.replace('_', '-')}", "environment": PREFIX + name.upper()}.get(
         origin, f"{name} in {origin}"
     )
-    what = error["msg"].removeprefix("Value error, ")
-    hidden = "password" in name or "headers" in name or "holds a password" in what
-    value = "" if not error["loc"] else f"={SECRET if hidden else _without_password(error['input'])!r}"
-    return f"{place}{value}: {what}"
+    own = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
+    return f"{place}{_given(name, error['input'])}: {own or 'should be ' + takes(name)}"
 
 
-def _without_password(value: object) -> object:
-    """Mask what may be a password in a URL, however wrong the rest of it is."""
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"^([^:/@]*(?:://[^:@]*)?):.*@", rf"\1:{SECRET}@", value)
+def _given(name: str, value: object) -> str:
+    """Repeat a value as it was given, without what may be a password, however wrong the rest of it is."""
+    if is_secret(name):
+        return f"={SECRET!r}"
+    if not isinstance(value, str | int | float | Path):
+        return ""
+    text = str(value)
+    if "@" in text:
+        text = f"{SECRET}@{text.rpartition('@')[2]}"
+    return f"={re.sub(r'(?<=[^:/]):(?!//|[0-9]{1,5}(?:/|$)).*|[?#].*', f':{SECRET}', text)!r}"

@@ -9,6 +9,12 @@ class GaugeError(Exception):
     exit_code = 1
 
 
+class SettingError(GaugeError):
+    """A setting that can't be: by flag, environment or file."""
+
+    exit_code = 2
+
+
 class AlreadyPublishingError(GaugeError):
     """Another publisher on this machine owns this node."""
 

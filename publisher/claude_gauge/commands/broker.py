@@ -10,7 +10,7 @@ import typer
 from claude_gauge.apps.broker.roles import Role
 from claude_gauge.commands.flags import Config, with_settings
 
-broker = typer.Typer(no_args_is_help=True, help="Make a broker that lets in only who belongs, and prove that it does.")
+broker = typer.Typer(no_args_is_help=True, help="Make a broker with a user for each client, and check it.")
 
 Folder = Annotated[Path | None, typer.Option(help="The broker's folder [default: where `init` puts it].")]
 Hosts = Annotated[list[str] | None, typer.Option("--host", help="Name or address of this machine; may be repeated.")]
@@ -28,7 +28,10 @@ def init(
     ] = None,
     config: Config,
 ) -> None:
-    """Make passwords, a CA, a certificate and Mosquitto's configuration, and say what each client must be told."""
+    """Make passwords, certificates and the configuration.
+
+    Says what each client must be told.
+    """
     from claude_gauge.apps.broker import locations
     from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
     from claude_gauge.apps.broker.instructions import next_steps, told
@@ -65,7 +68,7 @@ def add(  # noqa: PLR0913 - a command's options
     folder: Folder = None,
     config: Config,
 ) -> None:
-    """Add a user, or give one that exists a new role and a new password."""
+    """Add a user, or give one a new role and password."""
     from pydantic import ValidationError
 
     from claude_gauge.apps.broker import locations
@@ -85,7 +88,10 @@ def add(  # noqa: PLR0913 - a command's options
 @broker.command()
 @with_settings("state_dir")
 def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
-    """Take a user away; the broker throws it out when it reads its files again."""
+    """Take a user away.
+
+    The broker throws it out when it reads its files again.
+    """
     from claude_gauge.apps.broker import locations
     from claude_gauge.apps.broker.instructions import RELOAD
 
@@ -108,7 +114,10 @@ def users(*, folder: Folder = None, config: Config) -> None:
 @broker.command()
 @with_settings("state_dir")
 def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) -> None:
-    """Give the broker a new certificate, for the same hosts or others; clients keep their CA."""
+    """Give the broker a new certificate; clients keep their CA.
+
+    For the same hosts or others.
+    """
     from claude_gauge.apps.broker import locations
     from claude_gauge.apps.broker.folder import today
 
@@ -127,7 +136,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: Config,
 ) -> None:
-    """Prove from outside that the broker refuses what it must: everyone tries everything, and what arrives counts."""
+    """Prove from outside that the broker refuses what it must.
+
+    Everyone tries everything, and what arrives counts.
+    """
     import json
 
     from claude_gauge.apps.broker import locations

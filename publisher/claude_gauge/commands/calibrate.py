@@ -19,7 +19,10 @@ def calibrate(
     write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file")] = False,
     config: Config,
 ) -> None:
-    """Propose ceiling and redline from your history and from the plan percentages seen, with the reasons."""
+    """Propose a ceiling and a redline that fit you.
+
+    From your history and the plan percentages seen, with the reasons.
+    """
     import time
 
     from claude_gauge.apps.calibrate import history, propose

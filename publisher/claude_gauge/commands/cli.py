@@ -4,24 +4,54 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from claude_gauge import __version__
 from claude_gauge.errors import GaugeError
 
+if TYPE_CHECKING:
+    from typer._click import Context
+    from typer._click.formatting import HelpFormatter
+
 # In the order of the help.
-_COMMANDS = (
-    "demo", "publish", "show", "doctor", "service", "watch", "sim", "broker", "firmware", "config", "schema", "setup",
-    "calibrate", "statusline", "hook", "discovery", "otel", "fleet",
-)  # fmt: skip
+_GROUPS = {
+    "Look": ("demo", "show", "watch", "doctor"),
+    "Publish": ("publish", "service", "fleet"),
+    "Set up": ("setup", "calibrate", "config", "otel", "discovery", "schema"),
+    "Device": ("sim", "firmware"),
+    "Broker": ("broker",),
+    "Run by Claude Code": ("statusline", "hook"),
+}
+_COMMANDS = [name for names in _GROUPS.values() for name in names]
 _HIDDEN = {"hook": "statusline"}  # run by Claude Code, not by people -> the module it is in
+
+
+class Grouped(TyperGroup):
+    """Lists the commands under headings, each with its whole summary."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write a section for each group of commands."""
+        width = max(map(len, _COMMANDS))
+        for title, names in _GROUPS.items():
+            shown = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [
+                (f"{name:{width}}", command.get_short_help_str(formatter.width))
+                for name, command in shown
+                if command is not None and not command.hidden
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 def build(wanted: str = "") -> typer.Typer:
     """Return the command line; of it only the command `wanted`, if that is one: all of them cost 60 ms more."""
     app = typer.Typer(
         name="claude-gauge",
+        cls=Grouped,
         help="Claude Code's usage on dials that move the moment it happens.",
         no_args_is_help=True,
         rich_markup_mode=None,  # plain help: the same in a terminal, in the docs and in their test
@@ -38,14 +68,17 @@ def build(wanted: str = "") -> typer.Typer:
     return app
 
 
-def _version(*, wanted: bool) -> None:
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
 
 
 def root(
-    *, version: bool = typer.Option(default=False, help="Show the version.", is_eager=True, callback=_version)
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_version, show_default=False)
+    ] = False,
 ) -> None:
     """Claude Code's usage on dials that move the moment it happens."""
 

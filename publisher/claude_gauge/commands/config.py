@@ -9,6 +9,9 @@ from claude_gauge.commands.flags import EVERY, Config, with_settings
 
 @with_settings(*EVERY)
 def config(*, config: Config) -> None:
-    """Show each setting, its effective value and where it came from; secrets are masked."""
+    """Show each setting, its value and where it came from.
+
+    Secrets are masked.
+    """
     for name, value, origin in config.rows():
         typer.echo(f"{name:22} {value:36} {origin}")

@@ -20,7 +20,10 @@ def demo(
         bool, typer.Option("--lines", help="Print payloads, a line a second, instead of drawing.")
     ] = False,
 ) -> None:
-    """Play a scripted day through the real chain: transcripts, tail, MQTT broker, subscriber, picture."""
+    """Play a made-up day; needs nothing but Python.
+
+    It takes the real road: transcripts, tail, MQTT broker, subscriber, picture.
+    """
     import os
     import sys
 

@@ -11,14 +11,14 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
 
-discovery = typer.Typer(no_args_is_help=True, help="Show what Home Assistant is told of a node, or take it away again.")
+discovery = typer.Typer(no_args_is_help=True, help="Show or remove what Home Assistant is told of a node.")
 Fleet = Annotated[bool, typer.Option("--fleet", help="The device of all nodes merged, in place of one node's.")]
 
 
 @discovery.command()
 @with_settings("node", "discovery")
 def show(*, fleet: Fleet = False, config: Config) -> None:
-    """Print the discovery topic on stderr and its payload, JSON, on stdout."""
+    """Print the discovery topic (stderr) and payload (stdout)."""
     import json
 
     from claude_gauge.outlets.homeassistant.discovery import discovery as payload

@@ -15,7 +15,10 @@ MARKS = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL", "off": "off "}
 def doctor(
     *, config: Config, json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False
 ) -> None:
-    """Look at every link from Claude Code to the topic; exit code 1 when one is broken."""
+    """Check every link from Claude Code to the topic.
+
+    Says what to do about each that is broken; exit code 1 when one is.
+    """
     import json as encoder
     from dataclasses import asdict
 

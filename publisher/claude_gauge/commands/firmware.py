@@ -45,7 +45,7 @@ def install(  # noqa: PLR0913 - each is a flag
     device_password_file: DeviceFile = None,
     sources: Annotated[bool, typer.Option("--sources", help="Copy the sources, not bytecode.")] = False,
 ) -> None:
-    """Check the board, copy the firmware, write its settings from yours, and start it."""
+    """Put the firmware and its settings onto a board; start it."""
     from claude_gauge.apps.device.install import install as install_firmware
     from claude_gauge.apps.device.install import wanted_settings
     from claude_gauge.apps.device.serial_board import SerialBoard
@@ -73,7 +73,7 @@ def configure(  # noqa: PLR0913 - as above
     device: Device = None,
     device_password_file: DeviceFile = None,
 ) -> None:
-    """Write the settings alone; the board's wiring and calibration stay."""
+    """Write the settings alone; wiring and calibration stay."""
     from claude_gauge.apps.device.install import wanted_settings, write_config
     from claude_gauge.apps.device.serial_board import SerialBoard
 
@@ -95,7 +95,10 @@ def update(
     device: Annotated[str | None, typer.Option("--device", help="Which one, else the only one online.")] = None,
     sources: Annotated[bool, typer.Option("--sources", help="Send the sources, not bytecode.")] = False,
 ) -> None:
-    """Update a device over the air; one that is switched off updates itself when it is back."""
+    """Update a device over the air.
+
+    One that is switched off updates itself when it is back.
+    """
     from claude_gauge.apps.device.build import BYTECODE
     from claude_gauge.apps.device.build import firmware as built
     from claude_gauge.apps.device.install import device_key
@@ -121,7 +124,10 @@ def update(
 @firmware.command()
 @with_settings("redline", "cache_floor")
 def faces(*, config: Config) -> None:
-    """Print the dial faces as an SVG sheet for A4 paper, true to scale, for your redline."""
+    """Print the dial faces as an SVG sheet for A4 paper.
+
+    True to scale, for your redline.
+    """
     from claude_gauge.apps.device.faces import sheet
 
     typer.echo(sheet(config.settings.redline, config.settings.cache_floor), nl=False)
@@ -138,7 +144,10 @@ def logs(*, port: Port = None) -> None:
 
 @firmware.command()
 def selftest(*, port: Port = None) -> None:
-    """Move every needle and light every lamp, one after the other, then start the firmware again."""
+    """Move every needle and light every lamp, one by one.
+
+    Then it starts the firmware again.
+    """
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     cable = SerialBoard(port)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from claude_gauge.config import Config, Settings, load
+from claude_gauge.config import URL, Config, Settings, choices, default_shown, is_secret, load, takes
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
 READER = (*BROKER, "node")
-EVERY = tuple(name for name in Settings.model_fields if "password" not in name or name.endswith("_file"))
+EVERY = tuple(name for name in Settings.model_fields if not is_secret(name))
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -26,11 +27,14 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(command)
         def run(**given: Any) -> None:  # noqa: ANN401 - flags as typer parsed them
             flags = {name: given.pop(name) for name in (*names, "config")}
-            command(config=load(flags), **given)
+            config = load(flags)
+            for note in config.notes:
+                typer.echo(f"warning: {note}", err=True)
+            command(config=config, **given)
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]
-        added = [_flag(name, str(Settings.model_fields[name].description)) for name in names]
-        parameters = [*own, *added, _flag("config", "TOML file with settings")]
+        added = [_flag(name) for name in names]
+        parameters = [*own, *added, _parameter("config", Path, "TOML file with settings.", "FILE")]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run
@@ -38,11 +42,27 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
-def _flag(name: str, text: str) -> inspect.Parameter:
-    option = typer.Option("--" + name.replace("_", "-"), help=text, show_default=False)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+def _flag(name: str) -> inspect.Parameter:
+    default = default_shown(name)
+    text = f"{Settings.model_fields[name].description}.{default and f' [default: {default}]'}"
+    said, words = takes(name), choices(name)
+    kinds = {"a path": "FILE", "a folder": "FOLDER", URL: "URL", "HOST:PORT or off": "HOST:PORT"}
+    metavar = f"[{'|'.join(words)}]" if words else kinds.get(said) or ("NUMBER" if "number" in said else "TEXT")
+    kind = Path if metavar in {"FILE", "FOLDER"} else str  # a shell completes files for a path
+    return _parameter(name, kind, text, metavar, words)
+
+
+def _parameter(name: str, kind: Any, text: str, metavar: str, words: tuple[str, ...] = ()) -> inspect.Parameter:  # noqa: ANN401 - a type
+    """Make an option; what it is given is checked with the settings, where environment and file are checked, too."""
+    option = typer.Option(
+        "--" + name.replace("_", "-"),
+        help=text,
+        show_default=False,
+        metavar=metavar,
+        autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)]) if words else None,
     )
+    annotation = Annotated[kind | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 __all__ = ["BROKER", "EVERY", "READER", "Config", "with_settings"]

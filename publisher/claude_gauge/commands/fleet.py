@@ -15,7 +15,7 @@ def fleet(
     config: Config,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Merge what every node publishes into claude-gauge/all/usage."""
+    """Merge all nodes into claude-gauge/all/usage."""
     from claude_gauge.apps.fleet.app import Fleet
     from claude_gauge.commands import logs
     from claude_gauge.contract.usage import FLEET_NODE

@@ -9,7 +9,7 @@ import typer
 from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT
 from claude_gauge.commands.flags import Config, with_settings
 
-otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on, so that it counts right.")
+otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")
 Endpoint = Annotated[
     str, typer.Option("--endpoint", help="OTLP/HTTP address of a collector, or of `--source otlp`.", metavar="URL")
 ]

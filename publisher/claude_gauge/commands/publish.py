@@ -16,7 +16,7 @@ def publish(
     once: Annotated[bool, typer.Option("--once", help="Publish what is there now, print it, and end.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each payload.")] = False,
 ) -> None:
-    """Follow Claude Code's usage and publish it: MQTT, retained, and HTTP."""
+    """Follow Claude Code's usage; publish it by MQTT and HTTP."""
     from claude_gauge.commands import logs
     from claude_gauge.daemon.node_lock import NodeLock
     from claude_gauge.daemon.process import publish_once, run_until_signal

@@ -6,7 +6,7 @@ import typer
 
 
 def schema() -> None:
-    """Print the JSON schema of the payload that every reader gets."""
+    """Print the JSON schema of the payload."""
     import json
 
     from claude_gauge.contract import usage

@@ -18,7 +18,10 @@ service = typer.Typer(
 def install(
     *, config: Config, only_print: Annotated[bool, typer.Option("--print", help="Show the definition only.")] = False
 ) -> None:
-    """Install and start it, with the settings in force now; it starts at every login."""
+    """Install and start it; it starts at every login.
+
+    With the settings in force now.
+    """
     from claude_gauge.apps.service.job import job
     from claude_gauge.apps.service.manager import manager
 

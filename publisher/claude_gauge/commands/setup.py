@@ -19,9 +19,10 @@ def setup(
     hooks: Annotated[bool, typer.Option(help="Put in the hooks (Claude waits for you).")] = True,
     config: Config,
 ) -> None:
-    """Add our statusline and hooks to Claude Code's settings.
+    """Let Claude Code tell us plan figures and when it waits.
 
-    Shows the change first, keeps all else, backs up. Your own statusline goes on working and is given back by --undo.
+    Adds our statusline and hooks to its settings: shows the change first, keeps all else, backs up. Your own statusline
+    goes on working and is given back by --undo.
     """
     from claude_gauge.claude_code import entries
     from claude_gauge.claude_code.folders import settings_files

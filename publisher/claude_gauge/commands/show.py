@@ -21,7 +21,10 @@ def show(
         bool, typer.Option("--all", help="Add cost, sessions, active time, lines, commits…, from Prometheus.")
     ] = False,
 ) -> None:
-    """Show the present figures: from the topic, or computed here when no publisher runs; it says which."""
+    """Show the present figures, once.
+
+    From the topic, or computed here when no publisher runs; it says which.
+    """
     from claude_gauge.commands import logs
     from claude_gauge.commands.glance import look
 

@@ -19,7 +19,7 @@ def sim(
     lines: Annotated[bool, typer.Option("--lines", help="Tell in lines instead of drawing.")] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
 ) -> None:
-    """Run the very firmware of the device on virtual hardware, and watch its needles; `q` quits."""
+    """Run the device's firmware on virtual hardware; `q` quits."""
     import os
     import sys
 

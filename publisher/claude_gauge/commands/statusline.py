@@ -14,7 +14,10 @@ def statusline(
     state_dir: StateDir = None,
     then: Annotated[str | None, typer.Option(help="Your own statusline command, run afterwards")] = None,
 ) -> None:
-    """Claude Code's statusline: hand the plan's figures to the publisher, then run your own (`setup` puts it in)."""
+    """Hand over the plan's figures, then run your statusline.
+
+    `claude-gauge setup` puts it into Claude Code's settings.
+    """
     from claude_gauge.hooks import entry
     from claude_gauge.hooks.statusline import run
 
@@ -22,7 +25,10 @@ def statusline(
 
 
 def hook(*, state_dir: StateDir = None) -> None:
-    """Claude Code's hook: tell the publisher whether Claude waits for you (`setup` puts it in)."""
+    """Tell the publisher whether Claude waits for you.
+
+    `claude-gauge setup` puts it into Claude Code's settings.
+    """
     from claude_gauge.hooks import entry
     from claude_gauge.hooks.hook import run
 

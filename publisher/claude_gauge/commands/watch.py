@@ -16,7 +16,10 @@ def watch(
     once: Annotated[bool, typer.Option("--once", help="Draw what is there now, and end.")] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
 ) -> None:
-    """Show the gauges in this terminal, from any machine that reaches the broker; `q` quits."""
+    """Show the gauges in this terminal; `q` quits.
+
+    Works on any machine that reaches the broker.
+    """
     import os
     import shutil
     import sys

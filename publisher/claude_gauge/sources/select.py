@@ -58,20 +58,20 @@ class _Builder:
 
     def _auto(self) -> Order:
         """Take the best that answers: exact and at once, then exact and late, then another reader of the same files."""
-        names = [self._local(listen="otlp" in self._settings.model_fields_set)]
+        names = [self._local(listen=self._settings.otlp is not None)]
         if self._settings.prometheus is not None:
             names.append(self._prometheus())
         return {"tach": names, "fuel": [*names, *self._installed_ccusage(names[0])]}
 
     def _hybrid(self) -> Order:
         """Tach from what is here, in milliseconds; fuel from Prometheus, ccusage or OTLP, what was named first."""
-        named = self._settings.model_fields_set
+        named = self._settings
         fuel = [] if self._settings.prometheus is None else [self._prometheus()]
         # Beside Prometheus the usual port is the collector's.
-        local = self._local(listen="otlp" in named or not fuel)
+        local = self._local(listen=named.otlp is not None or not fuel)
         ccusage = self._installed_ccusage(local)
         tach = [local, *fuel]
-        fuel += [local, *ccusage] if "otlp" in named and "ccusage" not in named else [*ccusage, local]
+        fuel += [local, *ccusage] if named.otlp is not None and named.ccusage is None else [*ccusage, local]
         return {"tach": tach, "fuel": fuel}
 
     def _ccusage(self) -> Order:

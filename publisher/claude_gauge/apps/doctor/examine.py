@@ -16,6 +16,8 @@ def examine(config: Config) -> Iterator[Check]:
     settings = config.settings
     changed = [f"{name} ({origin})" for name, origin in config.origins.items()]
     yield Check("settings", "ok", f"changed: {', '.join(changed)}" if changed else "all defaults")
+    for note in config.notes:
+        yield Check("settings", "warn", *note.partition(": ")[::2])
     roots = transcript_roots()
     yield from machine.folders(roots, time.time())
     yield from machine.watches(roots)

@@ -58,19 +58,19 @@ def ccusage(settings: Settings) -> Iterator[Check]:
 
 def otlp(settings: Settings) -> Iterator[Check]:
     """Look who holds the port that OTLP is sent to, where it is received at all."""
-    if settings.otlp == "off" or not (settings.source in ("otlp", "hybrid") or "otlp" in settings.model_fields_set):
+    if settings.otlp == "off" or not (settings.source in ("otlp", "hybrid") or settings.otlp is not None):
         return
-    path = f"http://{settings.otlp}/v1/logs"
+    path = f"http://{settings.otlp_address}/v1/logs"
     try:
         answer = httpx.get(path, timeout=2, trust_env=False)
         ours = answer.headers.get("Server", "").startswith(SERVER)
     except httpx.ConnectError:
-        yield Check("OTLP", "ok", f"{settings.otlp} is free: the publisher will listen there")
+        yield Check("OTLP", "ok", f"{settings.otlp_address} is free: the publisher will listen there")
         return
     except httpx.HTTPError:
         ours = False
     if ours:
-        yield Check("OTLP", "ok", f"a publisher listens at {settings.otlp}")
+        yield Check("OTLP", "ok", f"a publisher listens at {settings.otlp_address}")
     else:
         advice = "is it a collector? choose another address with --otlp, and give it to `claude-gauge otel env`"
-        yield Check("OTLP", "fail", f"something else listens at {settings.otlp}", advice)
+        yield Check("OTLP", "fail", f"something else listens at {settings.otlp_address}", advice)

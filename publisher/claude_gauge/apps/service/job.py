@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_gauge.config import PREFIX, Config
+from claude_gauge.config import PREFIX, Config, is_secret
 from claude_gauge.errors import GaugeError
 
 LABEL = "claude-gauge"
@@ -31,7 +31,7 @@ def job(config: Config, environ: Mapping[str, str] = os.environ, python: str = s
     for name, origin in config.origins.items():
         if origin.startswith("file"):
             continue
-        if ("password" in name or "headers" in name) and not name.endswith("_file"):
+        if is_secret(name):
             raise GaugeError(
                 f"{PREFIX}{name.upper()} is a secret: a service's definition can be read by others; put it into a file "
                 "(--broker-password-file) or into the settings file, mode 600"

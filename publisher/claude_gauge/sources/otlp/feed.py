@@ -39,7 +39,7 @@ class OtlpFeed:
     ) -> None:
         file = settings.otlp_token_file
         token = None if file is None else read_secret(file, "otlp_token_file")
-        self._receiver = Receiver(settings.otlp, self._accept, token)
+        self._receiver = Receiver(settings.otlp_address, self._accept, token)
         path = settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl"
         self._journal = Journal(path)
         self._books = Reconciler()

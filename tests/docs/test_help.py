@@ -1,0 +1,82 @@
+"""What `--help` says of the commands, and what completion offers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from claude_gauge import __version__
+from claude_gauge.commands.cli import build
+from claude_gauge.config import Settings, choices, default_shown
+
+
+def _commands(command: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield words
+    for name, child in getattr(command, "commands", {}).items():
+        yield from _commands(child, (*words, name))
+
+
+ALL = list(_commands(get_command(build())))
+
+
+def _help(*words: str) -> str:
+    return CliRunner().invoke(build(), [*words, "--help"], prog_name="claude-gauge", env={"COLUMNS": "80"}).output
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_help_fits_a_terminal(words: tuple[str, ...]) -> None:
+    """Nothing is wider than 80 columns, and no summary is cut."""
+    text = _help(*words)
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text.replace("[ARGS]...", "")
+
+
+def test_summaries_are_one_line_under_their_headings() -> None:
+    """The commands stand in groups, each with a summary of one line."""
+    text = _help()
+    headings = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
+    listed = re.findall(r"^  ([a-z]+) +\S", text.split("Look:")[1], re.MULTILINE)
+
+    assert headings[:6] == ["Options", "Look", "Publish", "Set up", "Device", "Broker"]
+    assert sorted(listed) == sorted(words[0] for words in ALL if len(words) == 1 and words[0] != "hook")
+    assert not re.findall(r"^ {8,}\S", text.split("Look:")[1], re.MULTILINE)
+
+
+def test_version_alone() -> None:
+    """There is `--version`, and no `--no-version`."""
+    assert CliRunner().invoke(build(), ["--version"]).output == f"{__version__}\n"
+    assert "no-version" not in _help()
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if default_shown(name) or choices(name)])
+def test_options_show_type_choices_and_default(name: str) -> None:
+    """Each option of a setting shows what it takes and its default, as the settings themselves have them."""
+    text = _help("publish")
+    (entry,) = re.findall(rf"^  --{name.replace('_', '-')} (.*?)(?=^  -|\Z)", text, re.MULTILINE | re.DOTALL)
+    entry = " ".join(entry.split())
+
+    assert "|".join(choices(name)) in entry
+    assert entry.endswith(f"[default: {default_shown(name)}]")
+
+
+def test_completion_offers_the_choices() -> None:
+    """A shell's completion offers the words that an option takes."""
+    asked = {
+        "_CLAUDE_GAUGE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "claude-gauge publish --tach f",
+        "COMP_CWORD": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv[0] = 'claude-gauge'; import claude_gauge.__main__ as m; m.main()"],
+        env={**os.environ, **asked}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.stdout.split() == ["fresh"]
