@@ -37,6 +37,7 @@ LOOK_S = 3.0  # how often the keepalive is looked after
 FAILED = 0x80  # reason codes from here on are refusals
 NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
 LARGEST_PACKET = 128 * 1024  # what we take: six times Home Assistant's discovery, the largest thing that we read
+LOST = ("reason", "connection lost")  # the will's user property: a goodbye has none
 PINGRESP = 0xD0
 
 Answered = Callable[[int, str | None], None]  # a request's id, and why the broker refused it, if it did
@@ -109,7 +110,11 @@ class Connection:
         if path is not None:
             client.ws_set_options(path)
         if identity.status is not None:
-            client.will_set(identity.status, OFFLINE, qos=self.abilities.qos, retain=self.abilities.retain)
+            reason = None
+            if self.version == FIVE:
+                reason = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+                reason.UserProperty = LOST
+            client.will_set(identity.status, OFFLINE, self.abilities.qos, self.abilities.retain, reason)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message, client.on_log = self._on_message, self._on_log
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
@@ -262,7 +267,8 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:
             return
-        self._heard(Message(topic, bytes(message.payload), message.qos, message.retain))
+        lost = LOST in getattr(message.properties, "UserProperty", ())
+        self._heard(Message(topic, bytes(message.payload), message.qos, message.retain, lost=lost))
 
     def _on_publish(
         self, _client: mqtt.Client, _user: object, mid: int, reason: ReasonCode, _properties: object

@@ -13,13 +13,17 @@ LONGEST_TOPIC = 65535
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message; of one that came in, `retain` says that the broker had kept it from an earlier time."""
+    """A message; of one that came in, `retain` says that the broker had kept it from an earlier time.
+
+    `lost`: the broker says it in the sender's place (a last will), since that connection broke. MQTT 5 alone tells.
+    """
 
     topic: str
     payload: bytes
     qos: int = 1
     retain: bool = True
     expiry_s: int | None = None
+    lost: bool = False
 
     @property
     def size(self) -> int:

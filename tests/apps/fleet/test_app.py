@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from tests.apps.fleet.conftest import usage
 from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.publisher import Publishing, environment
 from tests.support.swarm import Swarm
+from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.contract.usage import Usage, stamp
 
@@ -82,6 +85,31 @@ def test_remembers_what_an_absent_machine_used(broker: Mosquitto, tmp_path: Path
     assert gone is not None
     assert again is not None
     assert (gone.window_5h_tokens, again.window_5h_tokens, again.rate_1m) == (600, 600, 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "why", "ok"), [(signal.SIGTERM, "1 off", True), (signal.SIGKILL, "1 lost", False)], ids=["goodbye", "crash"]
+)
+def test_how_a_real_publisher_went(
+    broker: Mosquitto, tmp_path: Path, end: signal.Signals, why: str, *, ok: bool
+) -> None:
+    """The fleet tells a publisher that said goodbye from one that was killed."""
+    home = ClaudeHome(tmp_path / "claude")
+    env = environment(home, tmp_path)
+    with (
+        Listener(broker.port) as listener,
+        fleet(broker, tmp_path / "state"),
+        Publishing(tmp_path / "log", "--broker", broker.url, "--node", "desk", "--http", "off", env=env) as publisher,
+    ):
+        listener.wait(lambda m: (u := merged(m)) is not None and u.sources["nodes"].source == "1 node")
+        publisher.end(end)
+        last = merged(listener.wait(lambda m: (u := merged(m)) is not None and u.sources["nodes"].source == "0 nodes"))
+        with Swarm(broker.port, 1) as swarm:
+            swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=10))
+            last = merged(listener.wait(totals(10)))
+
+    assert last is not None
+    assert (last.sources["nodes"].why, last.sources["nodes"].ok) == (why, ok)
 
 
 def test_ends_in_good_order(broker: Mosquitto, tmp_path: Path) -> None:

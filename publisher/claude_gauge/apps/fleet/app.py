@@ -112,7 +112,8 @@ class Fleet:
             self._news.set()
 
     def _status(self, message: Message) -> None:
-        if self._nodes.status(message.topic.split("/")[1], message.payload, self._clock()):
+        node = message.topic.split("/")[1]
+        if self._nodes.status(node, message.payload, self._clock(), lost=message.lost):
             self._news.set()
 
 

@@ -43,7 +43,8 @@ class _Node:
         self.freshness = Freshness()
         self.unread: _Payload | None = None
         self.behind = False  # the payload before was dropped as overtaken
-        self.payload_at = 0.0  # when a payload came that was not retained
+        self.heartbeat_at = 0.0  # when a payload came that was not retained
+        self.word_at = 0.0  # when any payload came
         self.moved_at = self.plan_moved_at = self.last_at = 0.0
         self.lost_at: float | None = None
 
@@ -69,7 +70,7 @@ class _Node:
             return State.SILENT
         if self.lost_at is None:
             return State.OFF
-        return State.SILENT if self.lost_at - self.payload_at > ASLEEP_S else State.LOST
+        return State.SILENT if self.lost_at - self.word_at > ASLEEP_S else State.LOST
 
 
 class Nodes:
@@ -184,8 +185,9 @@ def _read(node: _Node, payload: _Payload) -> None:
         return
     node.freshness.take(usage, payload.at, retained=payload.retained)
     node.behind = False
+    node.word_at = payload.at
     if not payload.retained:
-        node.payload_at = payload.at
+        node.heartbeat_at = payload.at
     if _tokens_moved(before, usage):
         node.moved_at = payload.at
     if before is not None and _plan(before) != _plan(usage):
@@ -200,8 +202,8 @@ def _is_older(node: _Node, before: Usage, usage: Usage, payload: _Payload) -> bo
     """
     behind = (seconds(before.updated_at) or 0.0) - (seconds(usage.updated_at) or 0.0)
     if payload.retained:
-        return behind > 0 or (behind == 0 and node.payload_at > 0)
-    overtaken = 0 < behind < SILENCE_S and payload.at - node.payload_at < OVERTAKEN_S and not node.behind
+        return behind > 0 or (behind == 0 and node.heartbeat_at > 0)
+    overtaken = 0 < behind < SILENCE_S and payload.at - node.heartbeat_at < OVERTAKEN_S and not node.behind
     node.behind = overtaken
     return overtaken
 
