@@ -127,3 +127,13 @@ def test_lines_beyond_the_horizon_are_not_counted() -> None:
 
     assert not tally.add(TURN._replace(at=AT - 9 * DAY), AT)
     assert tally.add(TURN._replace(at=AT - 6 * DAY), AT)
+
+
+def test_line_from_the_future_is_refused_and_counted() -> None:
+    """A day ahead of this clock is no time that anything happened at: it counts nowhere, also when that day comes."""
+    tally = Counter()
+
+    assert not tally.add(TURN._replace(at=AT + DAY), AT)
+    assert tally.add(TURN._replace(at=AT + 60, message_id="m2"), AT)
+    assert tally.refused.news() == "1 times ahead of this clock"
+    assert (tally.week(AT + DAY), tally.traffic(AT + DAY).minute.total) == (1155, 0)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.transcripts import assistant, encoded
 
+from claude_gauge.contract.believable import Refused
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn, parse
 
@@ -219,3 +220,12 @@ def test_any_value_in_any_place(place: tuple[str, ...], value: object) -> None:
     holder[place[-1]] = value
 
     assert len(list(parse(json.dumps(record).encode()))) <= 1
+
+
+def test_count_that_cannot_be_is_refused_and_counted() -> None:
+    """A figure beyond anything a response can use is taken for 0, and counted as not believed."""
+    refused = Refused()
+    (turn,) = parse(json.dumps(_with({"input_tokens": 10**13})).encode(), refused)
+
+    assert (turn.input, turn.output) == (0, 100)
+    assert str(refused) == "1 counts that can't be"

@@ -11,13 +11,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+from claude_gauge.contract.believable import AHEAD_S
 from claude_gauge.counting.ledger import Change
 from claude_gauge.counting.reading import Block
 
 FIVE_HOURS_S = 5 * 3600.0
 WEEK_S = 7 * 86400.0
 _HOUR_S = 3600.0
-_AHEAD_S = 120.0  # entries this far ahead of our clock still count as present
 
 
 @dataclass(slots=True)
@@ -143,10 +143,10 @@ class Blocks:
     def current(self, now: float) -> Block:
         """Return the block that is active at `now`, an empty one where none is."""
         for span in reversed(self.history()):
-            if span.first_at > now + _AHEAD_S:
+            if span.first_at > now + AHEAD_S:
                 continue
-            if span.last_at > now + _AHEAD_S:
-                span = self._until(span, now + _AHEAD_S)  # noqa: PLW2901 - the same block, as far as it goes now
+            if span.last_at > now + AHEAD_S:
+                span = self._until(span, now + AHEAD_S)  # noqa: PLW2901 - the same block, as far as it goes now
             if now - span.start < FIVE_HOURS_S and now - span.last_at < FIVE_HOURS_S:
                 return Block(span.tokens, span.start, span.start + FIVE_HOURS_S)
             return Block()
@@ -164,7 +164,7 @@ class Blocks:
                 total += span.tokens
             elif span.last_at > since and span.first_at <= now:
                 low = max(bisect_right(self._ats, since), bisect_left(self._ats, span.first_at))
-                high = min(bisect_right(self._ats, now + _AHEAD_S), bisect_right(self._ats, span.last_at))
+                high = min(bisect_right(self._ats, now + AHEAD_S), bisect_right(self._ats, span.last_at))
                 total += sum(self._totals[low:high])
         return total
 

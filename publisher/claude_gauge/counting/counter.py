@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from claude_gauge.contract.believable import Refused, happened
 from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.ledger import Change, Ledger
 from claude_gauge.counting.reading import Block, Traffic
@@ -22,11 +23,15 @@ class Counter:
         self._window = Window()
         self.blocks = Blocks()
         self.oldest = 0.0  # turns before this are not counted
+        self.refused = Refused()
         self._tidied_at: float | None = None
         self._unsettled = 0
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what one line tells; tell whether it changed anything."""
+        if not happened(turn.at, now):
+            self.refused.add("times ahead of this clock")
+            return False
         self._window.seen(turn.at, turn.model, now)
         if turn.at < self.oldest:
             return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,10 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
+from claude_gauge.contract.believable import Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
 
-_MOST = 10**12  # tokens in one response beyond which a figure is garbage
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
+_FIGURES = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _decoder = json.JSONDecoder()
 # Only a record that begins as Claude Code's do is worth a second try after a torn one; nested objects are not.
 _BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
@@ -45,25 +45,25 @@ class Turn(NamedTuple):
     advisor: Tokens = NOTHING
 
 
-def parse(line: bytes) -> Iterator[Turn]:
+def parse(line: bytes, refused: Refused | None = None) -> Iterator[Turn]:
     """Yield the turns of one line; garbage, foreign and unknown lines yield none.
 
-    Two records glued onto one line are both read, so is the whole one behind a torn one, and runs of NUL bytes are
-    dropped (all seen in the wild).
+    A figure that can be no count of tokens is taken for 0 and counted in `refused`. Two records glued onto one line
+    are both read, so is the whole one behind a torn one, and runs of NUL bytes are dropped (all seen in the wild).
     """
     if b'"usage"' not in line or b"assistant" not in line:
         return
     try:
         record = from_json(line)
     except ValueError:
-        yield from _scattered(line)
+        yield from _scattered(line, refused)
         return
-    turn = _turn(record)
+    turn = _turn(record, refused)
     if turn is not None:
         yield turn
 
 
-def _scattered(line: bytes) -> Iterator[Turn]:
+def _scattered(line: bytes, refused: Refused | None) -> Iterator[Turn]:
     """Yield the turns of a line that is more, or less, than one record."""
     text = line.replace(b"\0", b"").decode("utf-8", "replace")
     at = text.find("{")
@@ -72,7 +72,7 @@ def _scattered(line: bytes) -> Iterator[Turn]:
             return
         try:
             record, end = _decoder.raw_decode(text, at)
-            turn = _turn(record)
+            turn = _turn(record, refused)
         except (ValueError, RecursionError):
             begins = _BEGINNING.search(text, at + 1)
             at = begins.start() if begins else -1
@@ -82,7 +82,7 @@ def _scattered(line: bytes) -> Iterator[Turn]:
         at = text.find("{", end)
 
 
-def _turn(record: Any) -> Turn | None:  # noqa: ANN401 - foreign JSON
+def _turn(record: Any, refused: Refused | None) -> Turn | None:  # noqa: ANN401 - foreign JSON
     if not isinstance(record, dict) or record.get("type") != "assistant" or record.get("isApiErrorMessage"):
         return None
     message = record.get("message")
@@ -95,6 +95,8 @@ def _turn(record: Any) -> Turn | None:  # noqa: ANN401 - foreign JSON
     model = _text(message.get("model")) or ""
     if model == "<synthetic>":
         return None
+    if refused is not None and any(whole_tokens(usage.get(name, 0)) is None for name in _FIGURES):
+        refused.add("counts that can't be")
     details = usage.get("output_tokens_details")
     thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
     thought, spoken = _blocks(message.get("content"))
@@ -165,9 +167,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
-    if type(value) is not int and not (isinstance(value, float) and math.isfinite(value)):
-        return 0
-    return int(value) if 0 <= value <= _MOST else 0
+    return whole_tokens(value) or 0
 
 
 def _epoch(value: object) -> float | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
 
+from claude_gauge.contract.believable import AHEAD_S
 from claude_gauge.contract.usage import family
 from claude_gauge.counting.reading import Tokens, Traffic
 
 MINUTE_S, FIVE_MINUTES_S = 60.0, 300.0
-AHEAD_S = 120.0  # a line's clock may be this much ahead of ours; one further ahead proves nothing
 _KEEP = 4096
 
 # The time, the five fields of Tokens, and 1 where the thinking share is estimated.

@@ -68,6 +68,15 @@ def test_plan_after_ceiling() -> None:
     assert told((NOW, guess), (NOW + 1, plan), (NOW + 700, plan)) == [0.8, 0, 0]
 
 
+def test_told_under_a_wrong_clock() -> None:
+    """What was told by a clock that ran years ahead silences nothing once the clock is right."""
+    for ends in (NOW + 6 * 3600, NOW + 1e9, 1e300, float("inf"), float("nan")):
+        alert, fired = decide(at(0.9), THRESHOLDS, Fired(0.95, ends, "plan"), NOW)
+
+        assert alert
+        assert fired == Fired(0.8, NOW + 3600, "plan")
+
+
 def test_old_figure() -> None:
     """A figure that outlived its window, or whose source is away, tells nothing."""
     assert told((NOW, at(0.99, ends=NOW - 1)), (NOW, at(0.99, source=None))) == [0, 0]

@@ -25,6 +25,7 @@ from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert
+from claude_gauge.outlets.alerts.memory import Memory
 from claude_gauge.outlets.alerts.notify import environment as told_to
 from claude_gauge.outlets.alerts.notify import notify, run
 from claude_gauge.outlets.alerts.outlet import Alerts
@@ -233,3 +234,14 @@ def test_no_desktop(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFi
     notify(Alert(0.8, at(0.9), NOW))
 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"threshold": 0.95, "ends": 1e300, "source": "plan"}', '{"threshold": 9, "ends": 1, "source": ""}']
+)
+def test_memory_that_cannot_be(kept: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A memory from a wrong clock, or with garbage, is not believed, and that is said."""
+    (tmp_path / "studio.alerts.json").write_text(kept)
+
+    assert Memory(tmp_path, "studio").load(NOW) is None
+    assert "not believed" in caplog.text

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.usage import Usage
 
@@ -50,7 +51,7 @@ def decide(
     reset = seconds(usage.window_5h_resets_at)
     if usage.fuel_source is None or (reset is not None and reset <= now):
         return None, fired  # an old figure, kept while the source is away, says nothing of this window
-    if reset is not None and reset > now + WINDOW_S + JITTER_S:
+    if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
         reset = None  # no 5-hour window ends so late
     known = _of_this_window(fired, usage.fuel_source, reset, now)
     passed = max((each for each in thresholds if 0 < each <= usage.window_5h_pct), default=0.0)
@@ -62,8 +63,8 @@ def decide(
 
 def _of_this_window(fired: Fired | None, source: str, reset: float | None, now: float) -> Fired | None:
     """Keep what was told while its window lasts; the plan's own reset is believed over the guess from tokens."""
-    if fired is None or now >= fired.ends:
-        return None
+    if fired is None or not resets(fired.ends, now, FIVE_HOUR_RESET_S):
+        return None  # over, or told under a clock that was wrong
     if reset is None:
         return fired
     if source != fired.source:

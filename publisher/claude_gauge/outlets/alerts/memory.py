@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict
 from pathlib import Path
 
+from claude_gauge.contract.believable import FIVE_HOUR_RESET_S
 from claude_gauge.outlets.alerts.decide import Fired
 from claude_gauge.system import atomic_file
 
@@ -19,16 +20,20 @@ class Memory:
     def __init__(self, state_dir: Path, node: str) -> None:
         self._path = state_dir.expanduser() / f"{node}.alerts.json"
 
-    def load(self) -> Fired | None:
-        """Return what was told before this start."""
+    def load(self, now: float) -> Fired | None:
+        """Return what was told before this start (`now`: epoch seconds), where that can be believed."""
         try:
             found = json.loads(self._path.read_bytes())
-            return Fired(float(found["threshold"]), float(found["ends"]), str(found["source"]))
+            fired = Fired(float(found["threshold"]), float(found["ends"]), str(found["source"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             log.warning("cannot read %s (%s): an alert may come twice", self._path, error.__class__.__name__)
             return None
+        if not 0 < fired.threshold <= 1 or not fired.ends <= now + FIVE_HOUR_RESET_S:
+            log.warning("%s: told under a wrong clock, or garbage: not believed", self._path)
+            return None
+        return fired
 
     def save(self, fired: Fired) -> None:
         """Keep what was told: the whole file at once, or the one before."""

@@ -28,7 +28,7 @@ class Alerts:
     def __init__(self, settings: Settings, link: Link, *, clock: Callable[[], float] = time.time) -> None:
         self._thresholds, self._command = settings.alerts, split(settings.alert_command)
         self._memory = Memory(settings.state_dir, settings.node)
-        self._fired = self._memory.load() if self._thresholds else None
+        self._fired = self._memory.load(clock()) if self._thresholds else None
         self._topic, self._link, self._clock = alert_topic(settings.node), link, clock
         self._alerts: queue.SimpleQueue[Alert | None] = queue.SimpleQueue()
         self._stopping = threading.Event()

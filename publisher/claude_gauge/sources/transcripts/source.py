@@ -202,6 +202,9 @@ class Transcripts:
         if by < -_DAY_S:
             _log.warning("the clock was set back by %.1f days: counting anew", -by / _DAY_S)
             self._start_over()  # in that future, what is present now was old and forgotten
+        elif by > JUMP_S and self._tally.refused:
+            _log.info("the clock was set forward by %.0f s: counting anew", by)
+            self._start_over()  # what was refused as ahead of the old time may have happened
         if abs(by) > JUMP_S:
             self._changed()  # the same lines are now older or newer
         return abs(by) > JUMP_S
@@ -233,12 +236,15 @@ class Transcripts:
         self._changed()
 
     def _take(self, lines: list[bytes]) -> None:
-        turns = [each for line in lines for each in turn.parse(line)]
+        turns = [each for line in lines for each in turn.parse(line, self._tally.refused)]
         if not turns:
             return
         now = self._clock()
         with self._lock:
             changed = [self._tally.add(each, now) for each in turns]
             self._tally.tidy(now)
+            refused = self._tally.refused.news()
+        if refused:
+            _log.warning("transcripts: lines not counted: %s", refused)
         if any(changed):
             self._changed()
