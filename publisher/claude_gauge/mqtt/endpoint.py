@@ -42,10 +42,10 @@ def parse(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise GaugeError(f"broker {url!r}: {error}; write it as mqtt://host:1883") from None
+    except ValueError:
+        raise GaugeError("the broker's URL can't be read; write it as mqtt://host:1883") from None
     if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
-        raise GaugeError(f"broker {url!r} is no URL of a broker; write it as mqtt://host:1883")
+        raise GaugeError("what names the broker is no URL of one; write it as mqtt://host:1883")
     path = None
     if parts.scheme in {"ws", "wss"}:
         path = (parts.path or "/mqtt") + (f"?{parts.query}" if parts.query else "")

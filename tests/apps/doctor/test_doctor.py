@@ -10,9 +10,11 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 from tests.support.parts import part
 from tests.support.publisher import Publishing, environment, run
+from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.apps.doctor.machine import folders, watches
+from claude_gauge.config import Settings
 
 
 @pytest.fixture
@@ -84,8 +86,8 @@ def test_forbidden_topic_is_proved_by_delivery(claude: ClaudeHome, tmp_path: Pat
 
 def test_clock_behind_the_transcripts(claude: ClaudeHome) -> None:
     """A transcript from the future shows that a clock is wrong."""
-    path = claude.append(assistant(time.time(), 1))
-    found = {check.link: check for check in folders([claude.folder / "projects"], path.stat().st_mtime - 3600)}
+    path, roots = claude.append(assistant(time.time(), 1)), [claude.folder / "projects"]
+    found = {check.link: check for check in folders(Settings(), roots, path.stat().st_mtime - 3600)}
 
     assert found["clock"].state == "warn"
     assert "NTP" in found["clock"].advice
@@ -111,3 +113,105 @@ def test_sources_that_are_configured_are_asked(claude: ClaudeHome, broker: Mosqu
     assert code == 1
     assert found["Prometheus"]["state"] == "fail"
     assert found["ccusage"]["found"] == "answers: 1,160 tokens in the present block"
+
+
+def _without_claude_code(tmp_path: Path, **more: str) -> dict[str, str]:
+    """A machine on which Claude Code never ran."""
+    env = environment(ClaudeHome(tmp_path / "not-here"), tmp_path / "bare", CLAUDE_GAUGE_NODE="desk", **more)
+    return {name: value for name, value in env.items() if name != "CLAUDE_CONFIG_DIR"}
+
+
+def test_machine_that_only_shows(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """A machine without Claude Code that shows what another one publishes has no fault, and no warning."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    assert run("publish", "--once", "--node", "desk", env=env).returncode == 0
+    code, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
+
+    assert code == 0
+    assert {check["state"] for check in found.values()} == {"ok", "off"}
+
+
+def test_viewer_may_not_write(claude: ClaudeHome, tmp_path: Path) -> None:
+    """On a machine that only shows, a user that may only read is right."""
+    acl = tmp_path / "acl"
+    acl.write_text("topic read claude-gauge/#\n")
+    acl.chmod(0o644)
+    claude.append(assistant(time.time(), 1))
+    with Mosquitto(tmp_path / "strict", f"acl_file {acl}") as strict:
+        code, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=strict.url))
+
+    assert (code, found["permission"]["state"]) == (0, "off")
+
+
+@pytest.mark.parametrize("source", ["prometheus", "otlp"])
+def test_server_without_claude_code(broker: Mosquitto, tmp_path: Path, source: str) -> None:
+    """Where the figures come from Prometheus or OTLP, a machine without transcripts is as it should be."""
+    port = free_port()
+    env = _without_claude_code(
+        tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_SOURCE=source, CLAUDE_GAUGE_OTLP=f"127.0.0.1:{port}"
+    )
+    _, found = _examined(env)
+
+    assert found["Claude Code's folder"]["state"] == "off"
+    assert [name for name, check in found.items() if check["state"] == "fail"] in ([], ["Prometheus"])
+
+
+def test_no_broker_of_ones_own(claude: ClaudeHome, tmp_path: Path) -> None:
+    """Where none is named, no broker is no fault: publish starts one."""
+    claude.append(assistant(time.time(), 1))
+    with Mosquitto(tmp_path / "other") as elsewhere:
+        assert elsewhere.port != 1883
+        _, found = _examined(environment(claude, tmp_path, CLAUDE_GAUGE_HTTP="off"))
+
+    assert found["broker"]["state"] in {"ok", "warn"}
+    assert found["broker"]["state"] == "ok" or "publish" in found["broker"]["advice"]
+
+
+def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """Where the broker has nothing of this node, the nodes that it has are named."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    for node in ("laptop", "work"):
+        assert run("publish", "--once", "--node", node, env=env).returncode == 0
+    _, found = _examined({**env, "CLAUDE_GAUGE_NODE": "labtop"})
+
+    assert "laptop, work" in found["topic"]["found"]
+    assert "--node" in found["topic"]["advice"]
+
+
+def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
+    """A project's folder that can't be read is a fault, and is named; the others still count."""
+    claude.append(assistant(time.time(), 1))
+    root = claude.folder / "projects"
+    (root / "-shut").mkdir()
+    (root / "-shut").chmod(0)
+    with no_override():
+        found = list(folders(Settings(), [root], time.time()))
+    (root / "-shut").chmod(0o700)
+
+    assert [(check.state, "-shut" in check.found) for check in found] == [("fail", True)]
+
+
+def test_each_configured_source_has_a_line(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """An MCP server that is away, and Prometheus without a URL, are told each with an advice of its own."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    away = f"http://127.0.0.1:{free_port()}/"
+    _, mcp = _examined({**env, "CLAUDE_GAUGE_SOURCE": "ccusage-mcp", "CLAUDE_GAUGE_CCUSAGE_MCP": away})
+    _, engine = _examined({**env, "CLAUDE_GAUGE_SOURCE": "prometheus"})
+
+    assert (mcp["ccusage MCP"]["state"], engine["Prometheus"]["state"]) == ("fail", "fail")
+    assert "--prometheus" in engine["Prometheus"]["advice"]
+
+
+def test_after_setup(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """Right after setup the doctor says what brings the plan's figures, not that setup is missing."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    assert run("setup", "--yes", env=env).returncode == 0
+    _, found = _examined(env)
+
+    assert found["Claude Code"]["state"] == "ok"
+    assert "ask Claude Code something" in found["plan figures"]["advice"]
+    assert "Pro and Max" in found["plan figures"]["advice"]

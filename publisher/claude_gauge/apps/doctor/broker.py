@@ -21,7 +21,7 @@ DELIVERY_S = 3.0
 _SKEW_S = 30.0
 
 
-def broker(settings: Settings) -> Iterator[Check]:
+def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     """Connect, send something past the broker to ourselves, and look at what is retained for this node."""
     try:
         node = NodeReader(settings)
@@ -36,37 +36,53 @@ def broker(settings: Settings) -> Iterator[Check]:
         if message.payload == word:
             echo.set()
 
+    others: set[str] = set()
     link.listen(probe, take)
     link.start()
     try:
         if not link.wait_connected(CONNECT_S):
-            advice = "start one (`claude-gauge publish` brings its own when none is set), or mend CLAUDE_GAUGE_BROKER"
-            yield Check("broker", "fail", link.trouble or f"{link.endpoint.place} does not answer", advice)
+            yield _away(settings, link)
             return
         yield Check("broker", "ok", f"connected to {link.endpoint.place} ({link.version})")
-        node.arrived.wait(DELIVERY_S / 3)
-        yield _echoed(link, echo, probe, word)
-        yield from _topic(settings, node, time.time())
+        if not node.arrived.wait(DELIVERY_S / 3):  # what is retained comes before the echo of what is sent afterwards
+            link.listen(usage_topic("+"), lambda message: others.add(message.topic.split("/")[1]))
+        yield _echoed(link, echo, probe, word, only_shows=only_shows)
+        yield from _topic(settings, node, sorted(others - {settings.node}), time.time())
     finally:
         link.stop()
 
 
-def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes) -> Check:
+def _away(settings: Settings, link: Link) -> Check:
+    found = link.trouble or f"{link.endpoint.place} does not answer"
+    if settings.broker in {None, "embedded"}:
+        advice = "`claude-gauge publish` starts one of its own; CLAUDE_GAUGE_BROKER names another"
+        return Check("broker", "warn", f"no broker runs on this machine: {found}", advice)
+    what, _, advice = found.partition(": ")
+    return Check("broker", "fail", what, advice or "start it, or mend CLAUDE_GAUGE_BROKER")
+
+
+def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes, *, only_shows: bool) -> Check:
     """Mosquitto answers a forbidden subscription with success: only what is delivered proves a permission."""
     link.send(probe, word, qos=1)
     if echo.wait(DELIVERY_S):
         return Check("permission", "ok", f"what is written to {probe} arrives")
+    if only_shows:
+        return Check("permission", "off", f"this user may not write to {probe}: not needed to show")
     return Check(
         "permission", "fail", f"what is written to {probe} does not arrive",
         "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user",
     )  # fmt: skip
 
 
-def _topic(settings: Settings, node: NodeReader, now: float) -> Iterator[Check]:
+def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) -> Iterator[Check]:
     topic = usage_topic(settings.node)
     usage, stale = node.known(now)
     if usage is None:
-        yield Check("topic", "warn", f"nothing retained on {topic}", "start `claude-gauge publish`")
+        found, advice = f"nothing retained on {topic}", "start `claude-gauge publish`"
+        if others:
+            found += f"; this broker has the nodes {', '.join(others)}"
+            advice += ", or name one of these with --node"
+        yield Check("topic", "warn", found, advice)
         return
     made = seconds(usage.updated_at) or 0.0
     if made - now > _SKEW_S:
@@ -77,4 +93,5 @@ def _topic(settings: Settings, node: NodeReader, now: float) -> Iterator[Check]:
     yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {node.status or 'unknown'}")
     for name, part in usage.sources.items():
         if not part.ok:
-            yield Check(f"source of {name}", "warn", f"{part.source}: {part.why or 'not healthy'}", "see below")
+            advice = "the publisher's log says more (`claude-gauge service logs`); the lines above show this machine"
+            yield Check(f"source of {name}", "warn", f"{part.source}: {part.why or 'not healthy'}", advice)

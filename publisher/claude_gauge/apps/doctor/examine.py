@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
@@ -18,8 +19,9 @@ def examine(config: Config) -> Iterator[Check]:
     yield Check("settings", "ok", f"changed: {', '.join(changed)}" if changed else "all defaults")
     for note in config.notes:
         yield Check("settings", "warn", *note.partition(": ")[::2])
-    roots = transcript_roots()
-    yield from machine.folders(roots, time.time())
+    roots, named = transcript_roots(), bool(os.environ.get("CLAUDE_CONFIG_DIR"))
+    only_shows = machine.only_shows(settings, roots, named=named)
+    yield from machine.folders(settings, roots, time.time(), named=named)
     yield from machine.watches(roots)
     yield from machine.disk(settings)
     yield from claude_code.claude_code(settings)
@@ -27,5 +29,5 @@ def examine(config: Config) -> Iterator[Check]:
     yield from sources.prometheus(settings)
     yield from sources.ccusage(settings)
     yield from sources.otlp(settings)
-    yield from broker.broker(settings)
-    yield from web.shim(settings)
+    yield from broker.broker(settings, only_shows=only_shows)
+    yield from web.shim(settings, only_shows=only_shows)

@@ -14,29 +14,62 @@ from claude_gauge.config import Settings
 _PROC = Path("/proc/sys/fs/inotify")
 _LITTLE_DISK = 50 * 1024 * 1024
 _SKEW_S = 30.0
-_TAIL = 1 << 20
+FOLDER = "Claude Code's folder"
 
 
-def folders(roots: Sequence[Path], now: float) -> Iterator[Check]:
-    """Look for transcripts below the roots, and at the newest line's age."""
-    link = "Claude Code's folder"
+def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: bool = False) -> Iterator[Check]:
+    """Look for transcripts below the roots, and at the newest line's age; `named`: CLAUDE_CONFIG_DIR names them."""
     there = [root for root in roots if root.is_dir()]
-    if not there:
-        looked = ", ".join(map(str, roots))
-        yield Check(link, "fail", f"none of {looked}", "start Claude Code once, or set CLAUDE_CONFIG_DIR to its folder")
-        return
-    files = [path for root in there for path in root.rglob("*.jsonl") if path.is_file()]
-    if not files:
-        yield Check(link, "warn", f"no transcript below {', '.join(map(str, there))}", "ask Claude Code something")
-        return
-    shut = [path for path in files if not os.access(path, os.R_OK)]
+    shut: list[OSError] = []
+    files = [path for root in there for path in _transcripts(root, shut)]
     if shut:
-        yield Check(link, "fail", f"{len(shut)} transcripts cannot be read, {shut[0]} first", "run as their owner")
-    newest = max(path.stat().st_mtime for path in files)
-    found = f"{len(files)} transcripts, the newest written {age(now - newest)} ago"
+        found = f"{len(shut)} folders cannot be read, {shut[0].filename} first: {shut[0].strerror}"
+        yield Check(FOLDER, "fail", found, "run as their owner, or let this user read them")
+    closed = [path for path in files if not os.access(path, os.R_OK)]
+    if closed:
+        found = f"{len(closed)} transcripts cannot be read, {closed[0]} first"
+        yield Check(FOLDER, "fail", found, "run as their owner, or let this user read them")
+    if not files:
+        yield _none(settings, roots, there, named=named)
+        return
+    newest = max(_changed(path) for path in files)
     if newest - now > _SKEW_S:
         yield Check("clock", "warn", f"a transcript is {age(newest - now)} ahead of this clock", "set the clock by NTP")
-    yield Check(link, "ok", found)
+    if not shut and not closed:
+        yield Check(FOLDER, "ok", f"{len(files)} transcripts, the newest written {age(now - newest)} ago")
+
+
+def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> bool:
+    """Tell whether this machine just shows what others publish: a broker is named, and no Claude Code is here."""
+    here = named or any(root.is_dir() for root in roots)
+    return not here and settings.source in {"auto", "transcripts"} and settings.broker not in {None, "embedded"}
+
+
+def _none(settings: Settings, roots: Sequence[Path], there: Sequence[Path], *, named: bool) -> Check:
+    """Say what it means that there is no transcript: nothing where none is needed."""
+    looked = ", ".join(map(str, there or roots))
+    found = f"no transcript below {looked}" if there else f"none of {looked}"
+    if settings.source in {"prometheus", "otlp"}:
+        return Check(FOLDER, "off", f"{found}: not needed, the source is {settings.source}")
+    if only_shows(settings, roots, named=named):
+        return Check(
+            FOLDER, "off", f"{found}: not needed on a machine that only shows", "start Claude Code to change it"
+        )
+    if there:
+        return Check(FOLDER, "warn", found, "ask Claude Code something")
+    return Check(FOLDER, "fail", found, "start Claude Code once, or set CLAUDE_CONFIG_DIR to its folder")
+
+
+def _transcripts(root: Path, shut: list[OSError]) -> Iterator[Path]:
+    for folder, _, names in os.walk(root, onerror=shut.append):
+        yield from (Path(folder, name) for name in names if name.endswith(".jsonl"))
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
 
 
 def watches(roots: Sequence[Path], proc: Path = _PROC) -> Iterator[Check]:

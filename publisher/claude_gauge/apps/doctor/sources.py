@@ -2,58 +2,105 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import httpx
 
 from claude_gauge.apps.doctor.check import Check
+from claude_gauge.apps.doctor.claude_code import is_set_up
+from claude_gauge.claude_code.folders import settings_files
+from claude_gauge.claude_code.settings_file import read
 from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.source import command_line
+from claude_gauge.sources.ccusage.mcp import connection
+from claude_gauge.sources.ccusage.source import Asked, command_line
 from claude_gauge.sources.otlp.receiver import SERVER
 from claude_gauge.sources.prometheus.source import Prometheus
 from claude_gauge.sources.statusline.source import Plan
 
 
-def plan(settings: Settings) -> Iterator[Check]:
+def plan(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
     """Look whether Claude Code hands us the plan's own figures."""
     source = Plan(settings)
     source.load()
     reading = source.read(time.time())
+    ask = "ask Claude Code something: its plan figures come with the answer, for Pro and Max"
     if reading.plan_5h is not None:
         yield Check("plan figures", "ok", f"{reading.plan_5h.share:.0%} of the 5-hour window, told by Claude Code")
     elif "plan" in reading.sources:
-        yield Check("plan figures", "ok", "none for now: only Pro and Max have them, after a response in each window")
+        yield Check("plan figures", "ok", "none for now: fuel is tokens / ceiling", ask)
+    elif any(_set_up(path) for path in settings_files(environ)):
+        yield Check("plan figures", "off", "set up, nothing handed over yet: fuel is tokens / ceiling", ask)
     else:
         yield Check("plan figures", "off", "not handed over: fuel is tokens / ceiling", "`claude-gauge setup`")
 
 
+def _set_up(path: Path) -> bool:
+    try:
+        return is_set_up(read(path))
+    except GaugeError:
+        return False  # told where Claude Code's settings are looked at
+
+
 def prometheus(settings: Settings) -> Iterator[Check]:
     """Ask Prometheus one round of questions."""
-    if settings.prometheus is None:
+    if settings.prometheus is None and settings.source != "prometheus":
         return
+    url = settings.prometheus or f"{DEFAULT_URL} (none is named)"
     source = Prometheus(settings)
     source.load()
     health = source.read(time.time()).sources["tach"]
     if health.ok:
-        yield Check("Prometheus", "ok", f"{settings.prometheus} knows Claude Code's tokens")
+        yield Check("Prometheus", "ok", f"{url} knows Claude Code's tokens")
         return
-    advice = "check the URL and its access; `claude-gauge otel env` prints what Claude Code needs to send metrics"
-    yield Check("Prometheus", "warn" if health.degraded else "fail", f"{settings.prometheus}: {health.why}", advice)
+    why = str(health.why)
+    advice = next((advice for sign, advice in _PROMETHEUS if sign in why), "check --prometheus and what it serves")
+    yield Check("Prometheus", "warn" if health.degraded else "fail", f"{url}: {why}", advice)
+
+
+DEFAULT_URL = "http://127.0.0.1:9090"
+_TELEMETRY = "`claude-gauge otel install` lets Claude Code send them; then ask it something, and wait a minute"
+_PROMETHEUS = (
+    ("refused", "start it, or mend host and port of --prometheus"),
+    ("name not found", "mend the host's name in --prometheus"),
+    ("TLS", "name the CA that signed its certificate with --prometheus-ca"),
+    ("no answer", "is it overloaded, or does a firewall stand between?"),
+    ("HTML", "that is a web page: give the base URL of Prometheus's API"),
+    ("404", "give the base URL, without /api/v1; engines of several tenants need a path"),
+    ("credentials", "check --prometheus-user with CLAUDE_GAUGE_PROMETHEUS_PASSWORD, or --prometheus-token-file"),
+    ("not allowed", "let this user query; engines of several tenants need CLAUDE_GAUGE_PROMETHEUS_HEADERS"),
+    ("token file", "check --prometheus-token-file and who may read it"),
+    ("prometheus_ca", "check --prometheus-ca and who may read it"),
+    ("too many", "raise --prometheus-interval"),
+    ("match", "mend --prometheus-match: no series has these labels"),
+    ("no Claude Code metrics", _TELEMETRY),
+    ("no tokens", _TELEMETRY),
+    ("found as", "docs/prometheus.md says what to do with this name"),
+)
 
 
 def ccusage(settings: Settings) -> Iterator[Check]:
     """Ask ccusage for the present block, where it is the chosen source or was named."""
-    if settings.source != "ccusage" and settings.ccusage is None:
-        return
-    asked = command_line(settings, download=settings.source == "ccusage")
+    if settings.source == "ccusage" or settings.ccusage is not None:
+        yield _asked("ccusage", lambda: command_line(settings, download=settings.source == "ccusage"))
+    if settings.source == "ccusage-mcp" or settings.ccusage_mcp is not None:
+        yield _asked("ccusage MCP", lambda: connection(settings))
+
+
+def _asked(link: str, connect: Callable[[], Asked]) -> Check:
     try:
-        yield Check("ccusage", "ok", f"answers: {asked.block().tokens:,} tokens in the present block")
+        asked = connect()
+        try:
+            return Check(link, "ok", f"answers: {asked.block().tokens:,} tokens in the present block")
+        finally:
+            asked.stop()
     except CcusageError as error:
-        yield Check("ccusage", "fail", str(error), "npm install --global ccusage@20.0.24")
-    finally:
-        asked.stop()
+        found, _, advice = str(error).partition("; ")
+        return Check(link, "fail", found, advice or "run it by hand to see more")
 
 
 def otlp(settings: Settings) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What answers over HTTP: our own shim, and Prometheus when it is configured."""
+"""What answers at the publisher's HTTP address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from claude_gauge.config import Settings
 TIMEOUT_S = 3.0
 
 
-def shim(settings: Settings) -> Iterator[Check]:
+def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     """Ask the publisher's own address how it is."""
     if settings.http == "off":
         yield Check("HTTP", "off", "switched off")
@@ -23,7 +23,11 @@ def shim(settings: Settings) -> Iterator[Check]:
         answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
         known = "broker" in answer.json()
     except (httpx.HTTPError, ValueError, TypeError):
-        yield Check("HTTP", "warn", f"no publisher answers at {url}", "start `claude-gauge publish`, or set --http off")
+        if only_shows:
+            yield Check("HTTP", "off", "no publisher on this machine: it only shows")
+        else:
+            found = f"no publisher answers at {url}"
+            yield Check("HTTP", "warn", found, "start `claude-gauge publish`, or set --http off")
         return
     if not known:
         yield Check("HTTP", "warn", f"{url} is not ours", "another program has this port: choose one with --http")
