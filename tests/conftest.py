@@ -14,8 +14,10 @@ from tests.support.mosquitto import Mosquitto
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
-# Begun in the background of a script, we are deaf to Ctrl-C, and so would be all that the tests start.
+# Begun in the background of a script, or by nohup, we are deaf to Ctrl-C or to a closed terminal, and so would be all
+# that the tests start: what is handled here is not ignored there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -11,8 +11,19 @@ if not __package__:  # run as a script: the package must be found beside it, aft
     sys.path.append(__file__.rpartition("/claude_gauge/")[0])
 
 
+INTERRUPTED = 130
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; Ctrl-C is quiet from the first import on."""
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    sys.exit(code)
+
+
+def _run() -> int:
     from claude_gauge.hooks import entry  # noqa: PLC0415 - the order of imports is what this file is about
 
     code = entry.run(sys.argv[1:])
@@ -20,7 +31,7 @@ def main() -> None:
         from claude_gauge.commands.cli import run  # noqa: PLC0415 - typer costs 50 ms, statusline must not pay them
 
         code = run()
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -267,6 +267,7 @@ class Config:
     origins: Mapping[str, str]
     path: Path | None = None
     notes: tuple[str, ...] = ()
+    own_node: str = ""  # what this machine publishes as, whichever node a flag asks for
 
     def rows(self) -> list[tuple[str, str, str]]:
         """List (name, value, origin) of every setting, secrets masked."""
@@ -301,7 +302,9 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
         settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise SettingError("; ".join(_complaint(each, origins) for each in error.errors())) from None
-    return Config(settings, origins, path.expanduser(), (*_strangers(environ), *_open(path, from_file)))
+    own_node = next((str(values["node"]) for _, values in layers[1:] if "node" in values), default_node())
+    notes = (*_strangers(environ), *_open(path, from_file))
+    return Config(settings, origins, path.expanduser(), notes, own_node)
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterator[str]:

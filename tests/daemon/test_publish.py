@@ -120,6 +120,21 @@ def test_show_says_where_its_figures_come_from(
     assert json.loads(alone.stdout)["window_5h_tokens"] == json.loads(beside.stdout)["window_5h_tokens"] == 1160
 
 
+def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
+    """`show --node X` tells X's topic or fails: it never prints this machine's figures under another's name."""
+    claude.append(assistant(time.time(), 1))
+    other = run("show", "--json", "--node", "elsewhere", env=env)
+    own = run("show", "--json", "--node", "test", env=env)
+    with Publishing(tmp_path / "run", "--node", "elsewhere", env=env):
+        listener.wait(lambda heard: heard.topic == "claude-gauge/elsewhere/usage")
+        there = run("show", "--json", "--node", "elsewhere", env=env)
+
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "nothing heard yet; is its publisher running? This machine is test" in other.stderr
+    assert json.loads(own.stdout)["window_5h_tokens"] == 1160
+    assert json.loads(there.stdout)["node"] == "elsewhere"
+
+
 def test_embedded_broker_comes_and_goes_with_the_publisher(
     claude: ClaudeHome, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import csv
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
 from tests.support.parts import part
 from tests.support.publisher import Publishing, environment, run
@@ -120,3 +121,20 @@ def test_trouble_is_said(env: dict[str, str], tmp_path: Path) -> None:
     done = run("sim", "--micropython", env={**env, "PATH": "/nowhere"})
     assert done.returncode == 1
     assert "no micropython on the PATH" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
+def test_sim_leaves_nothing_behind(env: dict[str, str], broker: Mosquitto, number: int, code: int) -> None:
+    """However `sim` ends, the virtual board's topics are gone and nothing but its lines was said."""
+    with Listener(broker.port, "claude-gauge/device/#") as listener:
+        sim = subprocess.Popen([*PROGRAM, "--lines"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        listener.wait(lambda heard: heard.payload == b"online")
+        sim.send_signal(number)
+        _, said = sim.communicate(timeout=30)
+        topics = {heard.topic for heard in listener.messages}
+    with Listener(broker.port, "claude-gauge/device/#") as late:
+        late.client.publish("claude-gauge/device/end", b"", qos=1)
+        late.wait(lambda heard: heard.topic == "claude-gauge/device/end")
+        left = [heard.topic for heard in late.messages if heard.topic in topics]
+
+    assert (sim.returncode, said, left) == (code, b"", [])

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import logging
+import os
+import signal
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +31,7 @@ _GROUPS = {
     "Run by Claude Code": ("statusline", "hook"),
 }
 _COMMANDS = [name for names in _GROUPS.values() for name in names]
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HIDDEN = {"hook": "statusline"}  # run by Claude Code, not by people -> the module it is in
 
 
@@ -85,9 +91,47 @@ def root(
 
 def run() -> int:
     """Run the command line and return the exit code; an expected error is one line on stderr."""
+    logging.getLogger("claude_gauge").addHandler(logging.NullHandler())  # a command without a log says errors only
     try:
         build(*sys.argv[1:2])()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except GaugeError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that says errors
-        return error.exit_code
-    return 0
+        code = _error(str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read our output has read enough
+        _discard_stdout()
+        return 1
+    except OSError as error:
+        code = _error(_where(error), 1)
+    else:
+        code = 0
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: threads that still end must not be torn out of it
+    return _flushed(code)
+
+
+def _flushed(code: int) -> int:
+    """Write out what Python still holds: at the program's end a full disk would be a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_stdout()
+        return code if isinstance(error, BrokenPipeError) else _error(_where(error), code or 1)
+    return code
+
+
+def _where(error: OSError) -> str:
+    """Say what failed and, as far as the system tells, where: a full disk does not name the file."""
+    what = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {what}"
+    return f"cannot write: {what}" if error.errno in FULL else what
+
+
+def _discard_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _error(text: str, code: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"error: {text}", file=sys.stderr)  # noqa: T201 - the one place that says errors
+    return code

@@ -23,6 +23,8 @@ def demo(
     """Play a made-up day; needs nothing but Python.
 
     It takes the real road: transcripts, tail, MQTT broker, subscriber, picture.
+    It has a broker of its own unless --broker names one; there it is a node `demo…`, says that its figures are made up,
+    and leaves nothing behind.
     """
     import os
     import sys

@@ -32,20 +32,20 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @discovery.command()
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
-    """Take a node's device out of Home Assistant."""
-    from claude_gauge.apps.discovery.registered import Registered
+    """Take a node out of Home Assistant, and what the broker keeps of it."""
+    from claude_gauge.apps.discovery.removal import remove as take_away
     from claude_gauge.commands import logs
 
-    logs.to_stderr(config.settings.log_format, level="ERROR")
+    logs.to_stderr(config.settings.log_format, level="CRITICAL")
     node = _node(config.settings, fleet=fleet)
-    with Registered(config.settings, node) as registered:
-        if not registered.there:
-            typer.echo(f"nothing to remove: the broker holds no discovery of {node}")
-            return
-        registered.remove()
+    removal = take_away(config.settings, node)
+    if not removal.seen:
+        typer.echo(f"nothing to remove: the broker shows nothing of {node} (its topics are cleared in any case)")
+    elif removal.online:
         typer.echo(f"removed {node} from Home Assistant")
-        if registered.online:
-            typer.echo('its publisher runs and announces it again; set discovery = "off" there', err=True)
+        typer.echo('its publisher runs and announces it again; set discovery = "off" there', err=True)
+    else:
+        typer.echo(f"removed {node} from Home Assistant and from the broker")
 
 
 def _node(settings: Settings, *, fleet: bool) -> str:

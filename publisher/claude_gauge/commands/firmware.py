@@ -103,11 +103,10 @@ def update(
     from claude_gauge.apps.device.build import firmware as built
     from claude_gauge.apps.device.install import device_key
     from claude_gauge.apps.device.update import Updating, messages, serial, version
-    from claude_gauge.mqtt.link import Link
+    from claude_gauge.mqtt.retained import Retained
 
-    link = Link(config.settings, status=None)
-    try:
-        updating = Updating(link, device, typer.echo)
+    with Retained(config.settings) as retained:
+        updating = Updating(retained, device, typer.echo)
         files = built(None if sources else BYTECODE)
         key = device_key(config.settings.state_dir)
         told = messages(updating.device, key, files, version=version(), serial=serial())
@@ -117,8 +116,18 @@ def update(
             return
         updating.wait()
         updating.publish(dict.fromkeys(told, b""))  # nothing is left on the broker
-    finally:
-        link.stop()
+
+
+@firmware.command()
+@with_settings(*READER, "discovery")
+def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, config: Config) -> None:
+    """Take away what Home Assistant and the broker keep of a board."""
+    from claude_gauge.apps.device.update import forget as take_away
+
+    online = take_away(config.settings, device)
+    typer.echo(f"forgot {device}")
+    if online:
+        typer.echo("it is on, and will announce itself again: switch it off first", err=True)
 
 
 @firmware.command()

@@ -13,6 +13,7 @@ from claude_gauge.commands.flags import BROKER, Config, with_settings
 def fleet(
     *,
     config: Config,
+    demos: Annotated[bool, typer.Option("--demos", help="Merge demos too: their figures are made up.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Merge all nodes into claude-gauge/all/usage."""
@@ -25,4 +26,4 @@ def fleet(
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
     with NodeLock(settings.state_dir, FLEET_NODE):
-        until_signal(Fleet(settings))
+        until_signal(Fleet(settings, with_demos=demos))

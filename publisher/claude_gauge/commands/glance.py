@@ -9,6 +9,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.usage import Usage, usage_topic
 from claude_gauge.daemon.process import compute_once
+from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.node_reader import NodeReader
 
 CONNECT_S = 2.0
@@ -24,11 +25,16 @@ class Glance:
     origin: str
 
 
-def look(settings: Settings) -> Glance:
-    """Return the node's newest payload; computed from this machine's sources where the topic has none to believe."""
+def look(settings: Settings, own_node: str) -> Glance:
+    """Return the node's newest payload; where the topic has none to believe, this machine's own is computed.
+
+    Raises GaugeError for another machine's node: its figures are not known here.
+    """
     found, why = _from_topic(settings)
     if found is not None:
         return found
+    if settings.node != own_node:
+        raise GaugeError(f"{why}; is its publisher running? This machine is {own_node}")
     usage = compute_once(settings)
     return Glance(usage, usage.to_json(), f"computed here: {why}")
 
@@ -43,6 +49,9 @@ def _from_topic(settings: Settings) -> tuple[Glance | None, str]:
         node.arrived.wait(RETAINED_S)
     finally:
         link.stop()
+    unreadable = link.unreadable(usage_topic(settings.node))
+    if unreadable.what:
+        return None, str(unreadable)
     usage, stale = node.known(time.time())
     if usage is None or stale:
         return None, f"{usage_topic(settings.node)} at {link.endpoint.place}: {stale}"

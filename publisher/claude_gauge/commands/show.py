@@ -29,7 +29,7 @@ def show(
     from claude_gauge.commands.glance import look
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
-    glance = look(config.settings)
+    glance = look(config.settings, config.own_node)
     typer.echo(glance.origin, err=True)
     if json:
         typer.echo(glance.payload.decode())

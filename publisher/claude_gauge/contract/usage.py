@@ -20,6 +20,7 @@ EXPIRY_S = int(4 * HEARTBEAT_S)
 ONLINE, OFFLINE = "online", "offline"
 FLEET_NODE = "all"
 ALERT_EVENT = "threshold"
+DEMO_SOURCE = "demo"  # in `sources`: the figures are made up; the fleet passes such a payload over unless asked
 NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
@@ -127,6 +128,11 @@ class Usage(BaseModel):
     schema_version: Literal[1] = Field(
         default=SCHEMA_VERSION, title="Schema version", description="Version of this contract"
     )
+
+    @property
+    def made_up(self) -> bool:
+        """Whether a demo made these figures."""
+        return any(part.source == DEMO_SOURCE for part in self.sources.values())
 
     def to_json(self) -> bytes:
         """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES.

@@ -40,9 +40,10 @@ class Assembly:
         url: str | None = None,
         source: Source | None = None,
         clock: Callable[[], float] = time.time,
+        leaves_nothing: bool = False,
     ) -> None:
         self._topic = usage_topic(settings.node)
-        self.link = Link(settings, status=status_topic(settings.node), url=url)
+        self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         HomeAssistant(self.link, settings).start()
         self._alerts = Alerts(settings, self.link, clock=clock)
         self._source = source or choose(settings, clock=clock)

@@ -11,12 +11,11 @@ from claude_gauge.counting.derive import derive
 from claude_gauge.daemon.assembly import Assembly, limits_of
 from claude_gauge.daemon.broker.resolve import resolve
 from claude_gauge.errors import GaugeError
-from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.retained import Retained
 from claude_gauge.sources.select import choose
 from claude_gauge.system.signals import until_signal
 
 _log = logging.getLogger(__name__)
-CONNECT_S = 5.0
 
 
 def run_until_signal(settings: Settings) -> None:
@@ -39,17 +38,18 @@ def compute_once(settings: Settings) -> Usage:
 
 
 def publish_once(settings: Settings) -> str:
-    """Compute one payload, publish it, and return it as JSON; without any broker it is only returned."""
-    payload = compute_once(settings).to_json()
-    link = Link(settings, status=None)
-    link.announce(usage_topic(settings.node), payload, expiry_s=EXPIRY_S)
-    link.start()
-    try:
-        if not (link.wait_connected(CONNECT_S) and link.flush(CONNECT_S)):
-            why = link.trouble or f"broker {link.endpoint.place} does not answer"
+    """Compute one payload, publish it, and return it as JSON; without any broker it is only returned.
+
+    Raises GaugeError where the broker that was named is not there, or where one did not take it.
+    """
+    payload, topic = compute_once(settings).to_json(), usage_topic(settings.node)
+    with Retained(settings, topic) as retained:
+        try:
+            retained.connect()
+        except GaugeError as error:
             if settings.broker:
-                raise GaugeError(f"{why}; nothing was published")
-            _log.warning("%s; printed only", why)
-    finally:
-        link.stop()
+                raise GaugeError(f"{error}; nothing was published") from None
+            _log.warning("%s; printed only", error)
+        else:
+            retained.write({topic: payload}, expiry_s=EXPIRY_S)
     return payload.decode()

@@ -45,10 +45,14 @@ Answered = Callable[[int, str | None], None]  # a request's id, and why the brok
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are to the broker, through all connections; `status` is the topic of the last will."""
+    """Who we are to the broker, through all connections.
+
+    `status` is the topic of the last will, which says `offline`, or clears the topic where we leave nothing behind.
+    """
 
     client_id: str
     status: str | None = None
+    leaves_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ class Connection:
             if self.version == FIVE:
                 reason = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
                 reason.UserProperty = LOST
-            client.will_set(identity.status, OFFLINE, self.abilities.qos, self.abilities.retain, reason)
+            will = b"" if identity.leaves_nothing else OFFLINE.encode()
+            client.will_set(identity.status, will, self.abilities.qos, self.abilities.retain, reason)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message, client.on_log = self._on_message, self._on_log
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe

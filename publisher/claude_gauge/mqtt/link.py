@@ -34,7 +34,7 @@ from claude_gauge.mqtt.outbox import Outbox
 from claude_gauge.mqtt.sender import Sender
 from claude_gauge.mqtt.tls import Trust, names_of, speaks_tls
 from claude_gauge.mqtt.trouble import MUTE, NO_ACKS, PLAIN_AT_TLS, Reason, Report, certificate, failure
-from claude_gauge.mqtt.versions import NAMES, Backoff, Versions
+from claude_gauge.mqtt.versions import FIVE, NAMES, Backoff, Versions
 from claude_gauge.mqtt.wake import Wake
 
 CONNACK_S = 10.0
@@ -48,16 +48,21 @@ class Link:
     """Keeps announced values on the broker and hands messages to listeners, through every outage.
 
     `status` is the topic that says `online` while this link lives and `offline` after (None for a mere
-    reader). Every method may be called from any thread; handlers run on the link's own thread.
+    reader). With `leaves_nothing` all that it announced is cleared at the end. Every method may be called from any
+    thread; handlers run on the link's own thread.
     """
 
-    def __init__(self, settings: Settings, *, status: str | None, url: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, status: str | None, url: str | None = None, leaves_nothing: bool = False
+    ) -> None:
         self.endpoint = endpoints.parse(url or endpoints.url_of(settings))
         self._settings = settings
         self._trust = Trust(settings) if self.endpoint.tls else None
         self._secrets()
         self._status = status
-        self._identity = Identity(f"gauge-{secrets.token_hex(8)}", status)  # 22 letters: any broker takes 23
+        self._leaves_nothing = leaves_nothing
+        client_id = f"gauge-{secrets.token_hex(8)}"  # 22 letters: any broker takes 23
+        self._identity = Identity(client_id, status, leaves_nothing)
         self._outbox = Outbox()
         self._guard = Guard(status) if status else None
         self._report, self._listeners = Report(self.endpoint.place), Listeners()
@@ -65,7 +70,7 @@ class Link:
         self._versions, self._backoff, self._abilities = Versions(), Backoff(), Abilities()
         self._news = threading.Condition()
         self._connection: Connection | None = None
-        self._stopping = False
+        self._stopping = self._was_connected = False
         self._wake = Wake()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         if self._guard and status:
@@ -78,8 +83,11 @@ class Link:
 
     def stop(self) -> None:
         """Say `offline`, wait for it to arrive (not for ever), disconnect; safe to call twice."""
-        if self._status and not self._stopping:
-            self._outbox.put(Message(self._status, OFFLINE.encode()))
+        if not self._stopping:
+            if self._status:
+                self._outbox.put(Message(self._status, OFFLINE.encode()))
+            for topic in self._outbox.topics() if self._leaves_nothing else []:
+                self._outbox.put_once(Message(topic, b""))  # after `offline`: who reads now learns of the end at once
         self._stopping = True
         self._wake()
         if self._thread.ident is None:
@@ -105,6 +113,12 @@ class Link:
         """Call the handler with each message, through every reconnect."""
         self._listeners.add(Subscription(topic_filter, handler, qos))
         self._wake()
+
+    @property
+    def left(self) -> list[str]:
+        """What had to be cleared after `stop` and was not: the broker was away."""
+        due = self._leaves_nothing and self._was_connected and not self._outbox.empty()
+        return self._outbox.topics() if due else []
 
     @property
     def connected(self) -> bool:
@@ -139,6 +153,12 @@ class Link:
         """The MQTT version of the present connection, or an empty string."""
         connection = self._connection
         return NAMES[connection.version] if connection else ""
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the present connection's broker says so when it refuses a message: MQTT 5, QoS 1."""
+        connection = self._connection
+        return connection is not None and connection.version == FIVE and connection.abilities.qos > 0
 
     def wait_connected(self, seconds: float) -> bool:
         """Wait until connected; False when that took too long."""
@@ -264,4 +284,5 @@ class Link:
     def _set(self, connection: Connection | None) -> None:
         with self._news:
             self._connection = connection
+            self._was_connected = self._was_connected or connection is not None
             self._news.notify_all()

@@ -33,6 +33,11 @@ class Outbox:
         with self._lock:
             self._once.append(message)
 
+    def topics(self) -> list[str]:
+        """List the topics that have a value."""
+        with self._lock:
+            return list(self._values)
+
     def again(self, topic: str) -> None:
         """Send a topic's newest value once more."""
         with self._lock:

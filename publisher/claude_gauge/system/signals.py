@@ -1,10 +1,14 @@
-"""Runs something until a signal asks it to end."""
+"""How signals end what runs: in good order."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Job(Protocol):
@@ -25,8 +29,26 @@ def until_signal(job: Job) -> None:
         received.append(number)
         job.stop()
 
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, stop)
+    _handle((*ENDING, signal.SIGINT), stop)
     job.run()
     if signal.SIGINT in received:
         sys.exit(130)
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end the block as Ctrl-C does, through all `finally`, and the program with 0."""
+
+    def leave(_number: int, _frame: object) -> None:
+        for number in ENDING:  # one is enough: another must not interrupt the clearing up
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(0)
+
+    _handle(ENDING, leave)
+    yield
+
+
+def _handle(numbers: tuple[int, ...], handler: Callable[[int, object], None]) -> None:
+    for number in numbers:
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it outlives its terminal
+            signal.signal(number, handler)

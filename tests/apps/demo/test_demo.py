@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,14 +77,62 @@ def test_nothing_of_the_person_is_touched(env: dict[str, str], tmp_path: Path) -
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_real_broker_can_be_driven(env: dict[str, str], broker: Mosquitto) -> None:
-    """With --broker the demo drives whatever listens there: a device, Home Assistant."""
-    with Listener(broker.port) as listener:
-        _lines(env, "--broker", broker.url, "--node", "desk")
+def clean(port: int) -> bool:
+    """Tell whether the broker keeps nothing at all."""
+    with Listener(port) as late:
+        late.client.publish("end", b"", qos=1)
+        late.wait(lambda heard: heard.topic == "end")
+        return [heard.topic for heard in late.messages] == ["end"]
 
-        listener.wait(lambda heard: heard.topic == "claude-gauge/desk/usage")
-        listener.wait(lambda heard: heard.topic.startswith("homeassistant/device/"))
-        listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/desk/status", b"offline"))
+
+def test_a_real_broker_can_be_driven(env: dict[str, str], broker: Mosquitto) -> None:
+    """With --broker a demo drives what listens there, by a demo's name, marked as made up; then all is gone."""
+    with Listener(broker.port) as listener:
+        _lines(env, "--broker", broker.url, "--node", "desk", "--discovery", "homeassistant")
+
+        heard = listener.wait(lambda heard: heard.topic == "claude-gauge/demo-desk/usage" and heard.payload != b"")
+        listener.wait(lambda heard: heard.topic.startswith("homeassistant/device/") and heard.payload != b"")
+        listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/demo-desk/status", b"offline"))
+        assert not [heard for heard in listener.messages if "/desk" in heard.topic or "_desk" in heard.topic]
+    usage = Usage.model_validate_json(heard.payload)
+    assert usage.made_up
+    assert {part.source for part in usage.sources.values()} == {"demo"}
+    assert clean(broker.port)
+
+
+@pytest.mark.parametrize("by", ["file", "environment"])
+def test_settings_lead_no_demo_to_a_broker(env: dict[str, str], broker: Mosquitto, tmp_path: Path, by: str) -> None:
+    """A broker, a node and a command for alerts in the settings are a real node's: a demo uses none of them."""
+    own = {"broker": broker.url, "node": "desk", "discovery": "homeassistant", "account": "me", "alerts": "0.01"}
+    own["alert_command"] = f"touch {tmp_path / 'alerted'}"
+    if by == "file":
+        (tmp_path / "config.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in own.items()))
+        env = {**env, "CLAUDE_GAUGE_CONFIG": str(tmp_path / "config.toml")}
+    else:
+        env = {**env, **{f"CLAUDE_GAUGE_{name.upper()}": value for name, value in own.items()}}
+    payloads, _ = _lines(env)
+
+    assert {(each["node"], each["account"]) for each in payloads} == {("demo", None)}
+    assert not (tmp_path / "alerted").exists()
+    assert clean(broker.port)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+def test_signals_leave_nothing_behind(env: dict[str, str], broker: Mosquitto, number: int) -> None:
+    """However a demo ends, its topics and its device are gone; even a killed one is not online for ever."""
+    command = [sys.executable, "-m", "claude_gauge", "demo", "--lines", "--broker", broker.url]
+    announce = ["--discovery", "homeassistant"] if number != signal.SIGKILL else []
+    with Listener(broker.port) as listener:
+        demo = subprocess.Popen([*command, *announce], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        listener.wait(lambda heard: heard.topic == "claude-gauge/demo/usage")
+        demo.send_signal(number)
+        _, said = demo.communicate(timeout=30)
+        listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/demo/status", b""))
+
+    assert b"Traceback" not in said
+    if number != signal.SIGKILL:
+        assert demo.returncode == (130 if number == signal.SIGINT else 0)
+        assert clean(broker.port)
 
 
 def test_broker_that_is_not_there(env: dict[str, str]) -> None:

@@ -64,7 +64,11 @@ def test_removed_by_its_publisher(home: RunningHomeAssistant, house_broker: Mosq
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
     wait_until(lambda: not home.states("claude_gauge_desk"), "its entities to be gone")
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "removed desk from Home Assistant\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        "removed desk from Home Assistant and from the broker\n",
+        "",
+    )
 
 
 def test_fleet_command(house_broker: Mosquitto, home: RunningHomeAssistant, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import ssl
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from claude_gauge.apps.device.settings import CA_FILE, device_settings
+from claude_gauge.apps.device.update import forget
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 from claude_gauge.apps.terminal.app import QUIT, Watch
 from claude_gauge.apps.terminal.picture import Look, draw
@@ -43,7 +45,8 @@ def virtual_board(
     settings: Settings, command: list[str], trace: Path | None, on_log: Callable[[str], None]
 ) -> Iterator[VirtualBoard]:
     """Run the firmware against the settings' broker, in a folder that is gone afterwards."""
-    own = {"id": "sim" + secrets.token_hex(4), "discovery": "", "ntp": ""}
+    identity = "sim" + secrets.token_hex(4)
+    own = {"id": identity, "discovery": "", "ntp": ""}
     try:
         file = trace.open("w", encoding="utf-8", buffering=1) if trace else None
     except OSError as error:
@@ -59,6 +62,13 @@ def virtual_board(
             board.stop()
             if file:
                 file.close()
+            _clear(settings, identity)
+
+
+def _clear(settings: Settings, identity: str) -> None:
+    """Take off the broker what the virtual board left there."""
+    with contextlib.suppress(GaugeError):  # the broker is away, or never let the board in: nothing is there
+        forget(settings.model_copy(update={"discovery": "off"}), identity)
 
 
 def ca_as_der(path: Path) -> bytes:

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 
 from claude_gauge.apps.device.files import folder
+from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ONLINE
 from claude_gauge.errors import GaugeError
-from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
+from claude_gauge.mqtt.retained import Retained
 
-FLUSH_S = 15.0
 LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0
-DEVICES = "claude-gauge/device/+/status"
+ROOT = "claude-gauge/device"
+MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
 
 
 def version() -> str:
@@ -32,7 +33,7 @@ def version() -> str:
 
 def topic_of(device: str) -> str:
     """Return the topic of a device's update manifest; files lie below it."""
-    return f"claude-gauge/device/{device}/update"
+    return f"{ROOT}/{device}/update"
 
 
 def signed(key: str, files: Mapping[str, bytes], *, version: str, serial: int) -> bytes:
@@ -52,27 +53,24 @@ def messages(device: str, key: str, files: Mapping[str, bytes], *, version: str,
 class Updating:
     """One update of one device, watched to its end."""
 
-    def __init__(self, link: Link, device: str | None, say: Callable[[str], None]) -> None:
-        self._link, self._say = link, say
+    def __init__(self, retained: Retained, device: str | None, say: Callable[[str], None]) -> None:
+        self._retained, self._say = retained, say
         self._online: set[str] = set()
         self._state = threading.Condition()
         self._ended = ""
-        link.listen(DEVICES, self._status)
-        link.start()
-        if not link.wait_connected(FLUSH_S):
-            raise GaugeError(link.trouble or f"broker {link.endpoint.place} does not answer")
+        # The named device's own topic: some brokers send nothing retained to a filter with wildcards.
+        retained.link.listen(f"{ROOT}/{device or '+'}/status", self._status)
+        retained.connect()
         with self._state:
             self._state.wait_for(lambda: device in self._online, LOOK_S)
         self.device = device or self._only()
         self.present = self.device in self._online
-        link.listen(topic_of(self.device) + "/state", self._told)
+        retained.link.listen(topic_of(self.device) + "/state", self._told)
+        retained.also(topic_of(self.device) + "/#")
 
     def publish(self, told: Mapping[str, bytes]) -> None:
         """Publish the messages, retained; empty ones take them away again."""
-        for topic, payload in told.items():
-            self._link.announce(topic, payload)
-        if not self._link.flush(FLUSH_S):
-            raise GaugeError(self._link.trouble or "the broker did not take the update in time; try again")
+        self._retained.write(told)
 
     def wait(self) -> None:
         """Wait until the device runs the new version for good; raises GaugeError with the reason where it does not."""
@@ -107,3 +105,22 @@ class Updating:
 def serial() -> int:
     """Return a number that grows with every update: a device takes none that is not above its last."""
     return int(time.time())
+
+
+def forget(settings: Settings, device: str) -> bool:
+    """Take away all that the broker keeps of a board, and its device in Home Assistant; tell whether it is on.
+
+    A board that is on says some of it again: switch it off first. Raises GaugeError where nothing is kept of it.
+    """
+    config = f"{settings.discovery}/device/claude_gauge_device_{device}/config"
+    with Retained(settings, f"{ROOT}/{device}/#", config) as retained:
+        retained.connect()
+        retained.look(topics=MOST_TOPICS)
+        held = [topic for topic, payload in retained.held.items() if payload]
+        if not held:
+            raise GaugeError(
+                f"the broker shows nothing of a board {device}; check its id, or ask as a user that may see it"
+            )
+        online = retained.held.get(f"{ROOT}/{device}/status") == ONLINE.encode()
+        retained.write(dict.fromkeys({*held, config} if settings.discovery != "off" else held, b""))
+    return online

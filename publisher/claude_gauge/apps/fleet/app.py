@@ -30,8 +30,8 @@ STORE = "fleet.json"
 class Fleet:
     """Merges `claude-gauge/+/usage` into `claude-gauge/all/usage` until `stop`."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time, with_demos: bool = False) -> None:
+        self._settings, self._clock, self._with_demos = settings, clock, with_demos
         self._nodes, self._pace = Nodes(), Pace()
         self._store = settings.state_dir / STORE
         self._stored_at, self._storable = 0.0, True
@@ -68,7 +68,7 @@ class Fleet:
     def _publish(self) -> None:
         """Merge and send, when there is something to see."""
         now, steady = self._clock(), time.monotonic()
-        members = self._nodes.members(now)
+        members = [each for each in self._nodes.members(now) if self._with_demos or not each.usage.made_up]
         usage = merge(members, now, self._settings.redline)
         if not self._pace.wants(usage, steady):
             return

@@ -1,0 +1,91 @@
+"""What a broker keeps on some topics: looked at, replaced or taken away once, with proof that the broker did it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.message import Message
+from claude_gauge.mqtt.trouble import Reason
+
+CONNECT_S = 5.0
+RETAINED_S = 1.0  # a broker sends what it keeps at once
+FLUSH_S = 15.0
+ECHO_S = 3.0
+
+
+class Retained:
+    """The topics that match these filters, over a link of its own; use it in a `with`.
+
+    A write counts as done when the broker says so (MQTT 5, PUBACK). MQTT 3.1.1 knows no refusal: there it counts when
+    the message comes back to us, so the filters have to cover the topics that are written.
+    """
+
+    def __init__(self, settings: Settings, *filters: str, url: str | None = None) -> None:
+        self.link = Link(settings, status=None, url=url)
+        self.held: dict[str, bytes] = {}
+        self._filters = filters
+        self._echoed: dict[str, bytes] = {}
+        self._news = threading.Condition()
+
+    def __enter__(self) -> Self:
+        for each in self._filters:
+            self.link.listen(each, self._hear)
+        self.link.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.link.stop()
+
+    def also(self, topic_filter: str) -> None:
+        """Look at these topics, too."""
+        self.link.listen(topic_filter, self._hear)
+
+    def connect(self) -> None:
+        """Wait for the broker; raises GaugeError with the reason where it does not let us in."""
+        if not self.link.wait_connected(CONNECT_S):
+            reason = self.link.reason
+            raise GaugeError(
+                str(reason if reason.what else Reason(f"broker {self.link.endpoint.place} does not answer"))
+            )
+
+    def look(self, topics: int) -> None:
+        """Wait until so many topics were seen, or for as long as a broker needs to send what it keeps."""
+        with self._news:
+            self._news.wait_for(lambda: len(self.held) >= topics, RETAINED_S)
+
+    def write(self, values: Mapping[str, bytes], *, expiry_s: int | None = None) -> None:
+        """Make these the retained values, b"" for none; raises GaugeError where the broker did not take one."""
+        for topic, payload in values.items():
+            self.link.announce(topic, payload, expiry_s=expiry_s)
+        flushed = self.link.flush(FLUSH_S)
+        refused = [reason for topic in values if (reason := self.link.refusal(topic)).what]
+        if refused:
+            raise GaugeError(str(refused[0]))
+        if not flushed:
+            raise GaugeError(
+                self.link.trouble or f"broker {self.link.endpoint.place} did not take it in time; try again"
+            )
+        if self.link.acknowledges:
+            return
+        with self._news:
+            came = self._news.wait_for(lambda: all(self._echoed.get(t) == p for t, p in values.items()), ECHO_S)
+        if not came:
+            lost = next(topic for topic, payload in values.items() if self._echoed.get(topic) != payload)
+            raise GaugeError(
+                f"broker {self.link.endpoint.place} does not deliver what was written to {lost}: "
+                "this user may not write it, or may not read it; check its ACL"
+            )
+
+    def _hear(self, message: Message) -> None:
+        with self._news:
+            if message.retain:
+                self.held[message.topic] = message.payload
+            else:
+                self._echoed[message.topic] = message.payload
+            self._news.notify_all()

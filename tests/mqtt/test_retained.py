@@ -1,0 +1,136 @@
+"""Writes that a broker refuses are not done, whether it says so or not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.config import Settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.retained import Retained
+from claude_gauge.mqtt.versions import FIVE, NAMES, SURE, THREE, Versions
+
+ACL = """\
+user admin
+topic readwrite #
+user reader
+topic read #
+user writer
+topic write #
+user desk
+topic readwrite claude-gauge/desk/#
+topic read claude-gauge/#
+"""
+PASSWORD = "p"
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker with users that may do different things."""
+    passwords, acl = tmp_path / "passwords", tmp_path / "acl"
+    passwords.touch(mode=0o600)
+    acl.write_text(ACL)
+    for user in ("admin", "reader", "writer", "desk"):
+        subprocess.run(["mosquitto_passwd", "-b", str(passwords), user, PASSWORD], check=True, capture_output=True)
+    lines = [f"password_file {passwords}", f"acl_file {acl}"]
+    with Mosquitto(tmp_path / "broker", *lines, anonymous=False) as running:
+        yield running
+
+
+def url(broker: Mosquitto, user: str) -> str:
+    """Return the broker's URL for this user."""
+    return broker.url.replace("//", f"//{user}@")
+
+
+def retained(broker: Mosquitto, user: str, version: MQTTProtocolVersion, *filters: str) -> Retained:
+    """Look at topics as this user, by this version."""
+    made = Retained(Settings(broker=url(broker, user), broker_password=PASSWORD), *filters)
+    made.link._versions = Versions(doubts=0 if version == FIVE else SURE, next=version)
+    return made
+
+
+@pytest.mark.parametrize("version", [FIVE, THREE], ids=["mqtt5", "mqtt311"])
+@pytest.mark.parametrize("payload", [b"1", b""], ids=["value", "removal"])
+def test_write(closed: Mosquitto, version: MQTTProtocolVersion, payload: bytes) -> None:
+    """A write that the broker takes is done; one that it refuses, in words or in silence, is an error."""
+    with retained(closed, "admin", version, "t/+") as allowed:
+        allowed.connect()
+        allowed.write({"t/1": payload})
+        assert allowed.link.version == NAMES[version]
+
+    with retained(closed, "reader", version, "t/+") as refused:
+        refused.connect()
+        with pytest.raises(GaugeError, match=r"t/1.*check its ACL"):
+            refused.write({"t/1": payload})
+
+
+def test_write_that_cannot_be_proved(closed: Mosquitto) -> None:
+    """On MQTT 3.1.1 a user that may write and not read is told that nothing came back."""
+    with retained(closed, "writer", THREE, "t/+") as unproved:
+        unproved.connect()
+        with pytest.raises(GaugeError, match="may not read it"):
+            unproved.write({"t/1": b"1"})
+
+
+@pytest.fixture
+def env(tmp_path: Path, closed: Mosquitto) -> dict[str, str]:
+    """Give an environment of a user that may read all and write nothing."""
+    broker = {"CLAUDE_GAUGE_BROKER": url(closed, "reader"), "CLAUDE_GAUGE_BROKER_PASSWORD": PASSWORD}
+    return environment(ClaudeHome(tmp_path / "claude"), tmp_path, **broker)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("publish", "--once", "--node", "desk"),
+    ("discovery", "remove", "--node", "old"),
+    ("firmware", "update", "--device", "shelf", "--sources"),
+    ("firmware", "forget", "shelf"),
+], ids=lambda arguments: " ".join(arguments[:2]))  # fmt: skip
+def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: tuple[str, ...]) -> None:
+    """A command whose write the broker refuses says so in one line and exits 1."""
+    with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
+        for topic in ("homeassistant/device/claude_gauge_old/config", "claude-gauge/device/shelf/status"):
+            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(10)
+    done = run(*arguments, env=env)
+
+    assert done.returncode == 1
+    assert re.match(r"error: broker 127\.0\.0\.1:\d+ does not take ", done.stderr.splitlines()[-1])
+    assert arguments[0] == "publish" or len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_user_that_may_not_see_what_it_removes(env: dict[str, str], closed: Mosquitto) -> None:
+    """A publisher's own user is told that the device of another node is not its to remove."""
+    env = {**env, "CLAUDE_GAUGE_BROKER": url(closed, "desk")}
+    done = run("discovery", "remove", "--node", "old", env=env)
+
+    assert done.returncode == 1
+    assert "does not take homeassistant/device/claude_gauge_old/config: not authorized" in done.stderr
+
+
+def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
+    """`discovery remove` clears discovery, usage and status; `firmware forget` all of a board."""
+    env = {**env, "CLAUDE_GAUGE_BROKER": url(closed, "admin")}
+    topics = ["homeassistant/device/claude_gauge_old/config", "claude-gauge/old/usage", "claude-gauge/old/status"]
+    board = ["homeassistant/device/claude_gauge_device_shelf/config", "claude-gauge/device/shelf/status",
+             "claude-gauge/device/shelf/diagnostics", "claude-gauge/device/shelf/update/state"]  # fmt: skip
+    with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
+        for topic in topics + board:
+            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(10)
+    removed = run("discovery", "remove", "--node", "old", env=env)
+    forgot = run("firmware", "forget", "shelf", env=env)
+    again = run("firmware", "forget", "shelf", env=env)
+
+    assert (removed.returncode, forgot.returncode, again.returncode) == (0, 0, 1), (removed, forgot, again)
+    assert "shows nothing of a board shelf" in again.stderr
+    with Listener(closed.port, user="admin", password=PASSWORD) as late:
+        late.client.publish("end", b"", qos=1)
+        late.wait(lambda heard: heard.topic == "end")
+        assert [heard.topic for heard in late.messages] == ["end"]
