@@ -56,7 +56,9 @@ def test_folder_that_is_a_file(env: dict[str, str], tmp_path: Path, arguments: t
     """Where a folder should be and a file is, the command says where in one line and exits 1."""
     file = tmp_path / "file"
     file.touch()
-    done = run(*(each.format(file=file) for each in arguments), env={**env, "XDG_CONFIG_HOME": str(file)})
+    (tmp_path / ".config").mkdir()
+    (tmp_path / ".config" / "systemd").touch()
+    done = run(*(each.format(file=file) for each in arguments), env=env)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
