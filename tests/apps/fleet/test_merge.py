@@ -378,3 +378,13 @@ def test_guess_without_a_source_lights_nothing() -> None:
     found = merged(member("a", window_5h_pct=0.95))
 
     assert (found.warn, found.limit_before_reset) == (False, None)
+
+
+def test_fullest_limit_is_the_newest_news() -> None:
+    """The limit that stops work first comes from the node that heard of the plan last."""
+    found = merged(
+        worked("a", 0.4, limit_name="seven_day_opus", limit_pct=1.0, plan_moved_at=NOW - 5),
+        worked("b", 0.4, limit_name="seven_day", limit_pct=0.6, plan_moved_at=NOW - 600),
+    )
+
+    assert (found.limit_name, found.limit_pct) == ("seven_day_opus", 1.0)

@@ -37,6 +37,8 @@ BUSY = Usage(
     limit_before_reset=True,
     waiting=True,
     fuel_source="plan",
+    limit_name="seven_day_opus",
+    limit_pct=0.9,
     sources={"tach": Part(source="transcripts", ok=True), "plan": Part(source="statusline", ok=False, why="stale")},
     account="work",
 )

@@ -60,6 +60,8 @@ def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosqui
         "Claude Code Studio-1 7-day tokens": "99000000 tokens",
         "Claude Code Studio-1 Time to limit": "42 min",
         "Claude Code Studio-1 Limit before reset": "on",
+        "Claude Code Studio-1 Fullest limit": "seven_day_opus",
+        "Claude Code Studio-1 Fullest limit used": "90.0 %",
         "Claude Code Studio-1 Waiting for you": "on",
         "Claude Code Studio-1 Fuel source": "plan",
         "Claude Code Studio-1 Sources": "on",
@@ -87,6 +89,8 @@ def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto
         "limit_before_reset",
         "waiting",
         "fuel_source",
+        "limit_name",
+        "limit_pct",
         "sources",
     }
     assert (found["window_5h_pct"], found["cache_hit_rate"], found["idle"]) == ("0.0", "0.0", "on")

@@ -92,6 +92,8 @@ class Account:
     runs_dry: bool | None
     week_share: float | None
     week_resets_at: str | None
+    limit_name: str | None
+    limit_share: float | None
 
 
 def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
@@ -124,6 +126,8 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         limit_before_reset=fuel.runs_dry if fuel else None,
         waiting=any(waits) if waits else None,
         fuel_source=fuel.fuel_source if fuel else None,
+        limit_name=fuel.limit_name if fuel else None,
+        limit_pct=fuel.limit_share if fuel else None,
         sources={"nodes": _part(members)},
         account=fuel.label if fuel else None,
         node=FLEET_NODE,
@@ -148,6 +152,8 @@ def account(members: Sequence[Member], now: float) -> Account:
     in_window = [member for member in members if member.window_runs(now)]
     plan = _newest([m for m in in_window if m.usage.fuel_source == "plan"], "window_5h")
     week = _newest([m for m in members if m.week_runs(now)], "window_7d")
+    limits = [m for m in members if m.usage.limit_pct is not None]
+    limit = max(limits, key=lambda m: (m.plan_moved_at, m.usage.limit_pct), default=None)
     ceilings = [member for member in in_window if member.usage.fuel_source == "ceiling"]
     fullest = plan or max(ceilings or in_window, key=lambda m: m.usage.window_5h_pct, default=None)
     add = ceilings and not plan
@@ -166,6 +172,8 @@ def account(members: Sequence[Member], now: float) -> Account:
         _runs_dry(share, minutes, resets_at, now) if fuel_source and (pace_is_known or share >= 1) else None,
         week.usage.window_7d_pct if week else None,
         week.usage.window_7d_resets_at if week else None,
+        limit.usage.limit_name if limit else None,
+        limit.usage.limit_pct if limit else None,
     )
 
 

@@ -219,7 +219,7 @@ def _plan(usage: Usage) -> tuple[object, ...] | None:
     """Return the plan's figures, to see whether there is news."""
     if usage.fuel_source != "plan":
         return None
-    return usage.window_5h_pct, usage.window_5h_resets_at, usage.window_7d_pct
+    return usage.window_5h_pct, usage.window_5h_resets_at, usage.window_7d_pct, usage.limit_name, usage.limit_pct
 
 
 def _recalled(entry: object) -> _Node | None:

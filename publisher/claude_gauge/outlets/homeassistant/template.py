@@ -15,7 +15,11 @@ from typing import Any
 
 HOLD_S = 30
 JUMP = 0.25  # a figure that moved by more than this part of itself is taken over at once
-JUMP_POINTS = {"window_5h_pct": 1, "window_7d_pct": 1}  # percentage points, for those that a person acts on
+JUMP_POINTS = {
+    "window_5h_pct": 1,
+    "window_7d_pct": 1,
+    "limit_pct": 1,
+}  # percentage points, for those that a person acts on
 OTHER_POINTS = 5
 
 # Rounded as `value` -> `new`.
