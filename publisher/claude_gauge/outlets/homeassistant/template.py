@@ -19,7 +19,7 @@ JUMP_POINTS = {
     "window_5h_pct": 1,
     "window_7d_pct": 1,
     "limit_pct": 1,
-}  # percentage points, for those that a person acts on
+}  # percentage points
 OTHER_POINTS = 5
 
 # Rounded as `value` -> `new`.
