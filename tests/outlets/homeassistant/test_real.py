@@ -25,7 +25,6 @@ from claude_gauge.contract.usage import Usage, alert_topic, status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert
 from claude_gauge.outlets.alerts.outlet import to_json
-from claude_gauge.outlets.homeassistant import template
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
 from claude_gauge.outlets.homeassistant.discovery import OFF_AT_FIRST, discovery, discovery_topic
 
@@ -100,7 +99,7 @@ def test_small_moves_are_held(
     home: RunningHomeAssistant, house_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A figure that moved a little is taken over after a while; a real move, zero and unknown are taken at once."""
-    monkeypatch.setattr(template, "HOLD_S", 4)
+    monkeypatch.setattr("claude_gauge.outlets.homeassistant.discovery.HOLD_S", 4)
     with node(house_broker, "steady") as steady:
         rate = steady.entity("sensor", "rate_1m")
         seen = []

@@ -2,6 +2,13 @@
 
 Names, units and types are asked of `Usage`'s own schema, so that the two cannot drift. Home Assistant
 rejects the whole device for one unknown key at the top, and puts the device's name before each entity's.
+
+Values are read out of the payload by Jinja templates. Each answers `None`, which Home Assistant shows as unknown, where
+the field is null or absent: a template that fails would write an error into its log at every message.
+
+Home Assistant stores every state, and a payload may come ten times a second. So figures are rounded, and one that
+moved only a little is taken over after HOLD_S; a real move, a zero and unknown count at once. Lamps and words are
+not held.
 """
 
 from __future__ import annotations
@@ -14,7 +21,6 @@ from typing import Any
 from claude_gauge import HOMEPAGE, __version__
 from claude_gauge.contract import usage
 from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, status_topic, usage_topic
-from claude_gauge.outlets.homeassistant.template import template, unit
 
 Schema = Mapping[str, Any]
 Entity = dict[str, Any]
@@ -44,6 +50,31 @@ ICONS = {
     "limit_pct": "mdi:gauge-full",
 }
 PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1, "limit_pct": 1}
+
+HOLD_S = 30
+JUMP = 0.25  # a figure that moved by more than this part of itself is taken over at once
+JUMP_POINTS = {
+    "window_5h_pct": 1,
+    "window_7d_pct": 1,
+    "limit_pct": 1,
+}  # percentage points
+OTHER_POINTS = 5
+
+# Rounded as `value` -> `new`.
+THREE_DIGITS = (
+    "{% set step = 10 ** [(value + 1) | log(10) | int - 2, 0] | max %}"
+    "{% set new = (value / step) | round | int * step %}"
+)
+THOUSANDS = "{% set new = ((value / 1000) | round * 1000) | int if value >= 1000 else value | int %}"
+KILO = "{% set new = (value / 1000) | round if value >= 10000 else (value / 1000) | round(1) %}"
+WHOLE = "{% set new = [value | round | int, 1] | max %}"
+PERCENT = "{% set new = (value * 100) | round(1) %}"
+
+TEXT = "{{ value or none }}"
+# Whole seconds: at ten payloads a second Home Assistant need not store a new state for each.
+SECONDS = "{{ value[:19] ~ '+00:00' if value else none }}"
+# A problem sensor: on when one of the parts is unwell, unknown without parts.
+HEALTH = "{{ 'None' if not parts else 'ON' if parts.values() | rejectattr('ok') | list else 'OFF' }}"
 
 
 def discovery_topic(prefix: str, node: str) -> str:
@@ -104,7 +135,7 @@ def _thousands(node: str) -> Entity:
         "default_entity_id": f"sensor.{_slug(_device_id(node))}_rate_k",
         "name": "Token rate in thousands",
         "unit_of_measurement": field["unit"],
-        "value_template": template("rate_1m", field),
+        "value_template": value_template("rate_1m", field),
     }
 
 
@@ -128,7 +159,7 @@ def _entity(node: str, name: str, field: Schema) -> Entity:
         "unique_id": f"{_device_id(node)}_{name}",
         "default_entity_id": f"{platform}.{_slug(_device_id(node))}_{name}",
         "name": field["title"],
-        "value_template": template(name, field),
+        "value_template": value_template(name, field),
     }
     if platform == "sensor":
         entity |= _measure(name, field)
@@ -152,7 +183,7 @@ def _measure(name: str, field: Schema) -> Entity:
     if field["type"] == "string":
         return {}
     measure = {"state_class": "measurement", "suggested_display_precision": PRECISION.get(name, 0)}
-    if shown := unit(field):
+    if shown := _unit(field):
         measure["unit_of_measurement"] = shown
     return {**measure, "device_class": "duration"} if shown == "min" else measure
 
@@ -163,3 +194,43 @@ def _device_id(node: str) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
+
+
+def value_template(name: str, field: Mapping[str, Any]) -> str:
+    """Return the template that turns a field, by its type in the schema, into the entity's state."""
+    value = f"value_json.get('{name}')"  # an attribute that is absent would be a warning in the log
+    if field["type"] == "boolean":
+        return f"{{{{ {{true: 'ON', false: 'OFF'}}.get({value}, 'None') }}}}"
+    if field["type"] == "object":
+        return f"{{% set parts = {value} or {{}} %}}{HEALTH}"
+    given = f"{{% set value = {value} %}}"
+    if field.get("format") == "date-time":
+        return given + SECONDS
+    if field["type"] == "string":
+        return given + TEXT
+    return (
+        f"{given}{{% if value is number %}}{_rounded(field)}{_held(name, field)}{{% else %}}{{{{ none }}}}{{% endif %}}"
+    )
+
+
+def _unit(field: Mapping[str, Any]) -> str | None:
+    """Return the unit in which Home Assistant shows a figure."""
+    return "%" if field.get("maximum") == 1 else field.get("unit")
+
+
+def _rounded(field: Mapping[str, Any]) -> str:
+    return {"%": PERCENT, "tokens": THOUSANDS, "min": WHOLE, "k/min": KILO}.get(_unit(field) or "", THREE_DIGITS)
+
+
+def _held(name: str, field: Mapping[str, Any]) -> str:
+    """Answer the state that is shown already, while the new one is young and near it.
+
+    The state is in the unit that the person chose: where that is not ours, it is no figure to give back.
+    """
+    points = JUMP_POINTS.get(name, OTHER_POINTS)
+    far = f"{points}" if _unit(field) == "%" else f"old * {JUMP}"
+    return (
+        "{% set old = this.state | float(0) %}"
+        f"{{{{ this.state if old > 0 and new > 0 and this.attributes.get('unit_of_measurement') == '{_unit(field)}'"
+        f" and (now() - this.last_changed).total_seconds() < {HOLD_S} and (new - old) | abs < {far} else new }}}}"
+    )
