@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from claude_gauge.claude_code.settings_file import Change, write
+from claude_gauge.system.plain_text import harmless
 
 
 def carry_out(
@@ -19,7 +20,7 @@ def carry_out(
     """
     needed = [change for change in planned if change.needed]
     for change in needed:
-        typer.echo(change.diff())
+        typer.echo(harmless(change.diff(), keep="\n\t"))
     if not needed:
         typer.echo(f"Nothing to do: {nothing}")
     elif not yes and not typer.confirm("Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"):

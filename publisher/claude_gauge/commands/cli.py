@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from claude_gauge import __version__
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -133,5 +134,5 @@ def _discard_stdout() -> None:
 
 def _error(text: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f"error: {text}", file=sys.stderr)  # noqa: T201 - the one place that says errors
+        print(harmless(f"error: {text}"), file=sys.stderr)  # noqa: T201 - the one place that says errors
     return code

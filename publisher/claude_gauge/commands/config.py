@@ -13,5 +13,7 @@ def config(*, config: Config) -> None:
 
     Secrets are masked.
     """
+    from claude_gauge.system.plain_text import harmless
+
     for name, value, origin in config.rows():
-        typer.echo(f"{name:22} {value:36} {origin}")
+        typer.echo(harmless(f"{name:22} {value:36} {origin}"))

@@ -24,6 +24,7 @@ def doctor(
 
     from claude_gauge.apps.doctor.examine import examine
     from claude_gauge.commands import logs
+    from claude_gauge.system.plain_text import harmless
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False
@@ -32,9 +33,9 @@ def doctor(
         failed = failed or check.state == "fail"
         found.append(asdict(check))
         if not json:
-            typer.echo(f"{MARKS[check.state]}  {check.link:22} {check.found}")
+            typer.echo(harmless(f"{MARKS[check.state]}  {check.link:22} {check.found}"))
             if check.advice:
-                typer.echo(f"{'':6}{'':22} -> {check.advice}")
+                typer.echo(harmless(f"{'':6}{'':22} -> {check.advice}"))
     if json:
         typer.echo(encoder.dumps({"ok": not failed, "checks": found}, indent=2))
     if failed:

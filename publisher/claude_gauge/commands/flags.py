@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from claude_gauge.config import URL, Config, Settings, choices, default_shown, is_secret, load, takes
+from claude_gauge.system.plain_text import harmless
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
 READER = (*BROKER, "node")
@@ -29,7 +30,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             flags = {name: given.pop(name) for name in (*names, "config")}
             config = load(flags)
             for note in config.notes:
-                typer.echo(f"warning: {note}", err=True)
+                typer.echo(harmless(f"warning: {note}"), err=True)
             command(config=config, **given)
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]

@@ -5,12 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 from claude_gauge.contract.usage import stamp
+from claude_gauge.system.plain_text import harmless
+
+
+class _Text(logging.Formatter):
+    """A line of text for each record, whatever it quotes; a traceback has lines of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return harmless(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - logging's signature
+        return harmless(super().formatException(ei), keep="\n")
 
 
 class _Json(logging.Formatter):
+    """A JSON object for each record; json.dumps escapes all that is not ASCII."""
+
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "at": stamp(record.created),
@@ -26,7 +39,7 @@ class _Json(logging.Formatter):
 def to_stderr(log_format: Literal["text", "json"], *, level: str = "INFO") -> None:
     """Send the package's log lines to stderr, from `level` up (DEBUG shows each value)."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Json() if log_format == "json" else _Text("%(levelname)s %(name)s: %(message)s"))
     # What watchdog warns of, the watch says in our words; it must hear of it itself, so the logger stays open.
     handler.addFilter(lambda record: not record.name.startswith("watchdog") or record.levelno >= logging.ERROR)
     root = logging.getLogger()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
-
-if TYPE_CHECKING:
-    from claude_gauge.commands.glance import Glance
 
 
 @with_settings(*EVERY)
@@ -25,25 +22,23 @@ def show(
 
     From the topic, or computed here when no publisher runs; it says which.
     """
+    import time
+
+    from claude_gauge.apps.terminal.details import rows
     from claude_gauge.commands import logs
     from claude_gauge.commands.glance import look
+    from claude_gauge.system.plain_text import harmless, harmless_json
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
     glance = look(config.settings, config.own_node)
-    typer.echo(glance.origin, err=True)
+    typer.echo(harmless(glance.origin), err=True)
     if json:
-        typer.echo(glance.payload.decode())
+        typer.echo(harmless_json(glance.payload))
     else:
-        _print(glance)
+        for name, text in rows(glance.usage, time.time()):
+            typer.echo(harmless(f"{name:22} {text}"))
     if everything:
         _print_more(config, as_json=json)
-
-
-def _print(glance: Glance) -> None:
-    for name, value in glance.usage.model_dump(exclude={"sources"}).items():
-        typer.echo(f"{name:22} {'unknown' if value is None else value}")
-    for name, part in glance.usage.sources.items():
-        typer.echo(f"{'source of ' + name:22} {part.source}: {part.why or ('ok' if part.ok else 'not healthy')}")
 
 
 def _print_more(config: Config, *, as_json: bool) -> None:

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import groupby
 
+from claude_gauge.system.plain_text import harmless
+
 BRAILLE = 0x2800
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # by row and column inside a Braille character
 
@@ -27,7 +29,7 @@ class Canvas:
 
     def text(self, x: int, y: int, text: str, colour: str = "") -> int:
         """Write a text from `x` on and return the column after it."""
-        for offset, character in enumerate(harmless(text)):
+        for offset, character in enumerate(_one_column(text)):
             self.put(x + offset, y, character, colour)
         return x + len(text)
 
@@ -67,11 +69,9 @@ def cube(colour: str) -> int:
     return 16 + 36 * levels[0] + 6 * levels[1] + levels[2]
 
 
-def harmless(text: str) -> str:
+def _one_column(text: str) -> str:
     """Replace what could move the cursor or upset the columns: controls, wide and combining characters."""
     return "".join(
-        each
-        if each.isprintable() and unicodedata.east_asian_width(each) not in "WF" and not unicodedata.combining(each)
-        else "?"
-        for each in text
+        "?" if unicodedata.east_asian_width(each) in "WF" or unicodedata.combining(each) else each
+        for each in harmless(text)
     )

@@ -115,6 +115,9 @@ def _dial(canvas: Canvas, place: Place, gauge: Gauge, shown: tuple[Scene, Look, 
     value, colour = _value(scene, gauge)
     canvas.text(round(middle - len(gauge.label) / 2), place.top - 1, gauge.label, DIM if scene.dark else INK)
     canvas.text(round(middle - len(value) / 2), bottom, value, colour)
+    if gauge.factor < 1:  # the figures on the face are thousands, or more
+        note = gauge.note.replace("\N{MULTIPLICATION SIGN}", "x") if look.ascii_only else gauge.note
+        canvas.text(round(middle - len(note) / 2), bottom - 1, note, DIM)
 
 
 def _needle(scene: Scene, gauge: Gauge, number: int) -> float | None:

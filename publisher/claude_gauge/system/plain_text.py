@@ -1,0 +1,25 @@
+"""Makes text from elsewhere (topics, devices, settings, files, errors) harmless to a terminal and to a log.
+
+Escape sequences (C0, C1) could move the cursor, change the title or hide lines; marks of writing direction could show
+a name in another order. One rule: what Unicode calls unprintable is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+
+_INSTEAD = "?"
+_DELETE = "\x7f"
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """Replace every character that does not print, one for one; `keep` lists those that may stay, such as newlines."""
+    return "".join(each if each.isprintable() or each in keep else _INSTEAD for each in text)
+
+
+def harmless_json(payload: bytes) -> str:
+    """Return JSON that says the same and prints as it is: the very payload, or with escapes where it would not."""
+    text = payload.decode()
+    if harmless(text) == text:
+        return text
+    return json.dumps(json.loads(text), separators=(",", ":")).replace(_DELETE, "\\u007f")

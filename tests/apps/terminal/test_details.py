@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from paho.mqtt import publish
+from tests.support import payloads
+from tests.support.mosquitto import Mosquitto
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.apps.terminal.details import details, rows, span
+from claude_gauge.contract.usage import Part, Usage, stamp, usage_topic
+
+NOON = 1_790_000_000.0
+
+
+def usage(**changes: object) -> Usage:
+    """A payload of that noon."""
+    return payloads.usage(**{"updated_at": stamp(NOON), **changes})
+
+
+def shown(**changes: object) -> dict[str, str]:
+    """What `show` says of a payload, three seconds later."""
+    return dict(rows(usage(**changes), NOON + 3))
+
+
+def test_dials_have_their_names_and_units() -> None:
+    """The four dials come first, under the names that stand on them."""
+    found = shown(window_5h_resets_at=stamp(NOON + 3 + 7500), fuel_source="plan")
+
+    assert list(found)[:4] == ["5H PLAN", "TOKENS/MIN", "THINKING/OUTPUT", "CACHE HIT"]
+    assert found["5H PLAN"] == "42 %, resets in 2 h 05 min"
+    assert found["TOKENS/MIN"] == "500,000 tokens/min"
+    assert (found["THINKING/OUTPUT"], found["CACHE HIT"]) == ("31 %", "93 %")
+
+
+def test_people_read_no_true_and_no_none() -> None:
+    """Yes and no, ages and `unknown` stand in place of what a program would print."""
+    found = shown(hot=True, minutes_to_limit=51)
+
+    assert (found["Hot"], found["Idle"], found["Waiting for you"]) == ("yes", "no", "unknown")
+    assert (found["Time to limit"], found["Updated"]) == ("51 min", "3 s ago")
+    assert not {"True", "False", "None", ""} & set(found.values())
+
+
+def test_every_field_is_shown() -> None:
+    """A field that is added to the contract is shown without anybody's doing."""
+    titles = {str(field.title) for name, field in Usage.model_fields.items() if name != "schema_version"}
+    full = shown(limit_name="seven_day_opus", limit_pct=1.0, account="me", hot_node="x")
+    named_otherwise = {
+        "Token rate", "5-hour window used", "Thinking share", "Cache hit rate", "5-hour window resets",
+        "7-day window used", "7-day window resets", "Fullest limit used",
+    }  # fmt: skip
+
+    assert titles - named_otherwise <= set(full)
+    assert full["Fullest limit"] == "seven day opus 100 %"
+
+
+def test_ceiling_is_called_a_guess() -> None:
+    """Where fuel is a share of the ceiling, that is said, with what makes it right."""
+    assert "calibrate" in shown(fuel_source="ceiling")[""]
+
+
+def test_sources_once_where_all_are_the_same() -> None:
+    """One source for all is said once; several, or a trouble, each by its part."""
+    fine = {name: Part(source="transcripts", ok=True) for name in ("tach", "fuel", "thinking")}
+    mixed = {**fine, "fuel": Part(source="ccusage", ok=False, why="not found")}
+
+    assert shown(sources=fine)["Sources"] == "all from transcripts"
+    assert "tach from transcripts, fuel (ccusage: not found)" in shown(sources=mixed)["Sources"]
+    assert "sources: all from transcripts" in " ".join(details(usage(sources=fine), NOON, 200))
+
+
+def test_fullest_limit_in_the_terminal() -> None:
+    """A limit other than the 5-hour window is named below the gauges."""
+    assert "fullest: seven day opus 100 %" in " ".join(
+        details(usage(limit_name="seven_day_opus", limit_pct=1.0), NOON, 200)
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"), [(0.2, "1 min"), (59, "59 min"), (125, "2 h 05 min"), (60 * 76, "3 d 4 h")]
+)
+def test_span(minutes: float, said: str) -> None:
+    """A time span is written as people say it."""
+    assert span(minutes) == said
+
+
+def test_show_prints_nothing_foreign_raw(broker: Mosquitto, tmp_path: Path) -> None:
+    """What a stranger put onto the topic moves no cursor, and `--json` still says the same."""
+    payload = json.loads(usage(updated_at=stamp(time.time())).to_json())
+    payload["last_model"] = "\x1b]0;x\x07\x9b2J\u202e"
+    text = json.dumps(payload, ensure_ascii=False).encode()
+    publish.single(usage_topic("desk"), text, qos=1, retain=True, port=broker.port)
+    claude = ClaudeHome(tmp_path / "claude")
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="desk")
+    people, program = run("show", env=env), run("show", "--json", env=env)
+
+    assert all(line.isprintable() for line in (people.stdout + people.stderr + program.stdout).splitlines())
+    assert json.loads(program.stdout)["last_model"] == payload["last_model"]
