@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from claude_gauge.claude_code.telemetry import variables
-from claude_gauge.sources.prometheus.recording_rules import text
+from claude_gauge.sources.prometheus.rules import text
 
 SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\n}\n'
 

@@ -30,7 +30,7 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT) -> None:
 @otel.command()
 def rules() -> None:
     """Print recording rules for a Prometheus of your own."""
-    from claude_gauge.sources.prometheus.recording_rules import text
+    from claude_gauge.sources.prometheus.rules import text
 
     typer.echo(text(), nl=False)
 

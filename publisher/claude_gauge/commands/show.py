@@ -47,15 +47,15 @@ def _print_more(config: Config, *, as_json: bool) -> None:
     import time
 
     from claude_gauge.errors import GaugeError
-    from claude_gauge.sources.prometheus.other_metrics import lines, more
+    from claude_gauge.sources.prometheus.metrics import figures, lines
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":
         raise GaugeError("--all asks Prometheus for what no other source tells: name it with --prometheus")
-    figures = more(settings, time.time())
+    found = figures(settings, time.time())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in figures]))
+        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in found]))
         return
     typer.echo()
-    for line in lines(figures):
+    for line in lines(found):
         typer.echo(line)

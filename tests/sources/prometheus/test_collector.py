@@ -17,7 +17,7 @@ from tests.support.net import wait_until
 from tests.support.prometheus import Server
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.prometheus.other_metrics import more
+from claude_gauge.sources.prometheus.metrics import figures as all_figures
 from claude_gauge.sources.prometheus.source import Prometheus
 
 OUTPUT = re.compile(r'^claude_code_token_usage_tokens_total\{[^}]*type="output"[^}]*\} (\S+)', re.MULTILINE)
@@ -163,7 +163,9 @@ def test_claude_codes_own_exporter(tmp_path: Path) -> None:
         thread.start()
         with Server(tmp_path, targets=[f"127.0.0.1:{exporter.server_address[1]}"]) as server, asking(server) as source:
             wait_for(source, 9 + 220 + 12_000 + 350)
-            figures = {figure.metric.name: figure for figure in more(Settings(prometheus=server.url), time.time())}
+            figures = {
+                figure.metric.name: figure for figure in all_figures(Settings(prometheus=server.url), time.time())
+            }
         exporter.shutdown()
         thread.join()
 
@@ -182,7 +184,7 @@ def test_all_metrics_of_a_session(tmp_path: Path) -> None:
         send_all(collector, "json_cumulative")
         send_all(collector, "json_agent")
         wait_for(source, 25_191 + 36_751)
-        figures = more(Settings(prometheus=server.url), time.time())
+        figures = all_figures(Settings(prometheus=server.url), time.time())
 
     found = {(figure.metric.name, *figure.labels): round(figure.five_hours, 7) for figure in figures}
     assert found["cost", "claude-opus-5-5"] == 0.013666

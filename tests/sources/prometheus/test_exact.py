@@ -9,12 +9,14 @@ from contextlib import closing
 import pytest
 from tests.sources.prometheus.past import HOUR, NOON, truth, wild
 from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server
+from tests.support.prometheus import TOKENS as NAME
 from tests.support.prometheus import filled as having
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus.client import PrometheusClient
-from claude_gauge.sources.prometheus.promql import TOKENS
-from claude_gauge.sources.prometheus.window_sums import WindowSums
+from claude_gauge.sources.prometheus.increments import Increment, Reader
+from claude_gauge.sources.prometheus.names import TOKENS
+from claude_gauge.sources.prometheus.source import Poll
 
 WINDOWS = {"minute": 60.0, "five": 300.0, "block": 5 * HOUR, "day": 20 * HOUR}
 CASES = [f"case{number}" for number in range(25)]
@@ -36,13 +38,30 @@ def test_wild_pasts(filled: tuple[Server, list[Series]], case: str) -> None:
     """Sessions that begin, end, overlap, start again, under scrapes that failed: each token is counted once."""
     server, past = filled
     own = [series for series in past if series.labels["case"] == case]
+    found = {}
     with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
-        sums = WindowSums(engine, TOKENS, f'case="{case}"', 15)
-        found = {at: sums.ask(at, WINDOWS) for at in (NOON, NOON - 1800, NOON - 3 * HOUR)}
+        for at in (NOON, NOON - 1800, NOON - 3 * HOUR):
+            increments: list[Increment] = []
+            Reader(engine, TOKENS, f'case="{case}"').advance(at, increments.extend)
+            for name, length in WINDOWS.items():
+                found[at, name] = sum(each.amount for each in increments if at - length < each.at <= at)
 
-    assert {(at, name): sum(each.value for each in found[at][name]) for at in found for name in WINDOWS} == {
-        (at, name): truth(own, at - length, at) for at in found for name, length in WINDOWS.items()
-    }
+    assert found == {(at, name): truth(own, at - WINDOWS[name], at) for at, name in found}
+
+
+@pytest.mark.parametrize("case", CASES[:8])
+def test_the_week_holds_the_block(filled: tuple[Server, list[Series]], case: str) -> None:
+    """Round after round, restarts and all: the 7 days are the truth, and never less than the block."""
+    server, past = filled
+    own = [series for series in past if series.labels["case"] == case]
+    ats = [NOON - 4 * HOUR + 300 * step for step in range(49)]
+    with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
+        poll = Poll(engine, f'case="{case}"')
+        found = [(poll.take(at), poll.reading(at)) for at in ats]
+
+    weeks = [reading.week_tokens for _, reading in found]
+    assert [week or 0 for week in weeks] == [truth(own, at - 7 * 86400, at) for at in ats]
+    assert all((reading.block.tokens if reading.block else 0) <= (reading.week_tokens or 0) for _, reading in found)
 
 
 def test_the_seeds_query_is_not_exact(filled: tuple[Server, list[Series]]) -> None:
@@ -50,7 +69,7 @@ def test_the_seeds_query_is_not_exact(filled: tuple[Server, list[Series]]) -> No
     server, past = filled
     true = truth(past, NOON - 5 * HOUR, NOON)
 
-    told = server.value(f"sum(increase({TOKENS[0]}[5h]))", NOON)
+    told = server.value(f"sum(increase({NAME}[5h]))", NOON)
 
     assert told is not None
     assert abs(told - true) > 0.01 * true

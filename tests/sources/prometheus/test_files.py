@@ -16,8 +16,8 @@ from tests.support.collector import Collector
 from tests.support.parts import part
 from tests.support.prometheus import NEW, OLD, Series, Server, promtool
 
-from claude_gauge.sources.prometheus.other_metrics import METRICS
-from claude_gauge.sources.prometheus.recording_rules import text
+from claude_gauge.sources.prometheus.names import METRICS
+from claude_gauge.sources.prometheus.rules import text
 
 TELEMETRY = ROOT / "broker/telemetry"
 

@@ -9,7 +9,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.sources.prometheus.response import MOST_WORDS, Answer, Sample, TroubleError, parse
+from claude_gauge.sources.prometheus.client import MOST_WORDS, Answer, Sample, TroubleError, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,24 @@ from tests.sources.prometheus.past import HOUR, NOON, counted, labels
 from tests.support.prometheus import NEW, OLD, VICTORIA, Series, Server, filled
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Block, Tokens
+from claude_gauge.counting.reading import Block, Health, Reading, Tokens, Traffic
 from claude_gauge.sources.prometheus.client import PrometheusClient
-from claude_gauge.sources.prometheus.poll import Figures, Poll
+from claude_gauge.sources.prometheus.source import Poll
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a round ended with, every part of it."""
+
+    traffic: Traffic
+    block: Block
+    week: int
+    health: Health
+
+    @classmethod
+    def of(cls, health: Health, reading: Reading) -> Figures:
+        """Take them from a reading; rest where nothing is known."""
+        return cls(reading.traffic or Traffic(), reading.block or Block(), reading.week_tokens or 0, health)
 
 
 def go(folder: Path, past: Iterable[Series], times: Iterable[float], kind: str = NEW) -> list[Figures]:
@@ -22,8 +38,8 @@ def go(folder: Path, past: Iterable[Series], times: Iterable[float], kind: str =
         filled(Server(folder / "engine", kind), past) as server,
         closing(PrometheusClient(Settings(prometheus=server.url))) as engine,
     ):
-        rounds = Poll(engine)
-        return [rounds.take(at) for at in times]
+        poll = Poll(engine)
+        return [Figures.of(poll.take(at), poll.reading(at)) for at in times]
 
 
 def every(start: float, end: float) -> list[float]:
@@ -54,10 +70,10 @@ def test_a_scripted_hour(tmp_path: Path, kind: str) -> None:
 
     assert found[300].traffic.minute == Tokens()
     assert found[300].block == Block()
-    assert not found[300].seen
+    assert found[300].health.why == "no Claude Code metrics"
     assert found[600].traffic.minute == Tokens(1000, 2000, 7000, 4000)
     assert found[600].traffic.model == "opus"
-    assert found[600].traffic.newest_at == NOON + 600
+    assert found[600].traffic.newest_at == pytest.approx(NOON + 600, abs=0.01)
     assert found[600].block == Block(14_000, NOON, NOON + 5 * HOUR)
     assert found[645].traffic.minute.total == 14_000
     assert found[660].traffic.minute.total == 0
@@ -69,7 +85,7 @@ def test_a_scripted_hour(tmp_path: Path, kind: str) -> None:
     assert found[3600].block.tokens == 14 * 3500
     assert all(figures.week == figures.block.tokens for figures in found.values())
     assert found[3600].week == 14 * 3500
-    assert found[3600].traffic.newest_at == NOON + 1800
+    assert found[3600].traffic.newest_at == pytest.approx(NOON + 1800, abs=0.01)
 
 
 def test_a_start_in_the_middle(tmp_path: Path) -> None:
@@ -132,8 +148,8 @@ def test_two_processes_in_one_series(tmp_path: Path) -> None:
 
     [figures] = go(tmp_path, past, [NOON + HOUR])
 
-    assert figures.shared
-    assert figures.anonymous
+    assert figures.health.why == "sessions share a series"
+    assert figures.health.degraded
     assert figures.block.tokens < 5000
 
 
@@ -150,7 +166,7 @@ def test_both_namings(tmp_path: Path) -> None:
     [figures] = go(tmp_path, past, [NOON + 600])
 
     assert figures.block.tokens == 14 * 110
-    assert not figures.anonymous
+    assert figures.health.ok
 
 
 def test_rolling_week_ends(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.support.net import free_port, wait_until
 from tests.support.prometheus import Series, Server
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Block, Health
+from claude_gauge.counting.reading import Health
 from claude_gauge.sources.prometheus.client import MOST_BYTES
 from claude_gauge.sources.prometheus.source import Prometheus
 
@@ -167,7 +167,7 @@ def test_no_claude_code_metrics(tmp_path: Path) -> None:
         reading = source.read(time.time())
 
     assert told == Health("prometheus", ok=False, why="no Claude Code metrics")
-    assert reading.block == Block()
+    assert (reading.traffic, reading.block, reading.week_tokens) == (None, None, None)
 
 
 def test_unknown_host() -> None:

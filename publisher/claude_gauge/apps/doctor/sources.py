@@ -19,7 +19,7 @@ from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp import connection
 from claude_gauge.sources.ccusage.source import Asked, command_line
 from claude_gauge.sources.otlp.receiver import SERVER
-from claude_gauge.sources.prometheus.source import Prometheus
+from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan
 
 
@@ -79,7 +79,7 @@ _PROMETHEUS = (
     ("match", "mend --prometheus-match: no series has these labels"),
     ("no Claude Code metrics", _TELEMETRY),
     ("no tokens", _TELEMETRY),
-    ("found as", "docs/prometheus.md says what to do with this name"),
+    ("found as", RENAME),
 )
 
 

@@ -1,33 +1,72 @@
-"""Asks a Prometheus-compatible engine over HTTP: with credentials, a deadline and a limit on what it may answer."""
+"""Asks a Prometheus-compatible engine over HTTP: with credentials, a deadline and a limit on what it may answer.
+
+An answer is checked as a whole: samples, or a `TroubleError` with the reason in a few words.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources.prometheus.response import Answer, TroubleError, parse, refusal
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
+MOST_WORDS = 28
 SKEW_S = 2.0  # the Date header tells whole seconds only
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_HEAVY = {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 _WHY = {
     HTTPStatus.UNAUTHORIZED: "401: credentials refused",
     HTTPStatus.FORBIDDEN: "403: not allowed",
     HTTPStatus.NOT_FOUND: "404: is the URL right?",
     HTTPStatus.TOO_MANY_REQUESTS: "429: too many requests",
 }
+
+
+class TroubleError(Exception):
+    """Why there is no usable answer, in at most 28 characters, as the payload tells it.
+
+    `heavy`: the question was too much for the engine or for us; a smaller one may be answered.
+    """
+
+    def __init__(self, why: str, *, heavy: bool = False) -> None:
+        super().__init__(why[:MOST_WORDS])
+        self.why = why[:MOST_WORDS]
+        self.heavy = heavy
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of an answer and its labels; `at` in epoch seconds."""
+
+    labels: Mapping[str, str]
+    at: float
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All samples of an answer; `partial` where the engine says that something is missing."""
+
+    samples: tuple[Sample, ...]
+    partial: bool = False
+
+
+class _MethodRefusedError(Exception):
+    """POST is not allowed there."""
 
 
 class PrometheusClient:
@@ -43,6 +82,7 @@ class PrometheusClient:
         self._clock = clock
         self._client: httpx.Client | None = None
         self._method = "POST"
+        self._clock_known = False
         self.skew = 0.0  # how far the engine's clock is ahead of ours, seconds
 
     def now(self, query: str, at: float) -> Answer:
@@ -55,6 +95,23 @@ class PrometheusClient:
             "query_range", {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         )
 
+    def names(self, selector: str, start: float, end: float) -> list[str]:
+        """Ask for the names of the metrics that are selected, in use between two times of the engine's clock."""
+        found = self._body(
+            "GET",
+            "label/__name__/values",
+            {"match[]": selector, "start": f"{start:.3f}", "end": f"{end:.3f}"},
+        )
+        data = _success(found).get("data")
+        if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+            raise TroubleError("answer has no such shape")
+        return sorted(data)
+
+    def learn_clock(self, now: float) -> None:
+        """Ask something small: with the first answer it is known how far the engine's clock is ahead."""
+        if not self._clock_known:
+            self.now("vector(1)", now)
+
     def close(self) -> None:
         """Drop the connection."""
         if self._client is not None:
@@ -62,30 +119,37 @@ class PrometheusClient:
             self._client = None
 
     def _ask(self, what: str, form: dict[str, str]) -> Answer:
+        form = {**form, "timeout": f"{self._timeout_s:g}s"}
+        try:
+            return parse(self._body(self._method, what, form))
+        except _MethodRefusedError:  # a gateway that lets only reading verbs through
+            self._method = "GET"
+            return parse(self._body(self._method, what, form))
+
+    def _body(self, method: str, what: str, form: dict[str, str]) -> bytes:
         import httpx  # noqa: PLC0415 - 100 ms that no other source needs
 
         # VictoriaMetrics hides its newest 30 s and remembers answers, unless told not to; others ignore the word.
-        form = {**form, "nocache": "1", "timeout": f"{self._timeout_s:g}s"}
+        form = {**form, "nocache": "1"}
         try:
-            status, body = self._send(f"{self._base}/{what}", form)
-            if status == HTTPStatus.METHOD_NOT_ALLOWED and self._method == "POST":
-                self._method = "GET"  # a gateway that lets only reading verbs through
-                status, body = self._send(f"{self._base}/{what}", form)
+            status, body = self._send(method, f"{self._base}/{what}", form)
         except httpx.TimeoutException:
-            raise TroubleError(f"no answer in {self._timeout_s:g} s") from None
+            raise TroubleError(f"no answer in {self._timeout_s:g} s", heavy=True) from None
         except httpx.ConnectError as error:
             raise TroubleError(_connect_trouble(error)) from None
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
             self.close()
             raise TroubleError(f"broke off: {type(error).__name__}") from None
+        if status == HTTPStatus.METHOD_NOT_ALLOWED and method == "POST":
+            raise _MethodRefusedError
         if status != HTTPStatus.OK:
-            raise TroubleError(_status_trouble(status, body))
-        return parse(body)
+            raise TroubleError(_status_trouble(status, body), heavy=status in _HEAVY)
+        return body
 
-    def _send(self, url: str, form: dict[str, str]) -> tuple[int, bytes]:
+    def _send(self, method: str, url: str, form: dict[str, str]) -> tuple[int, bytes]:
         end = time.monotonic() + self._timeout_s
-        where = {"data": form} if self._method == "POST" else {"params": form}
-        with self._connected().stream(self._method, url, headers=self._headers(), **where) as response:  # type: ignore[arg-type]
+        where = {"data": form} if method == "POST" else {"params": form}
+        with self._connected().stream(method, url, headers=self._headers(), **where) as response:  # type: ignore[arg-type]
             self._compare_clocks(response.headers.get("date", ""))
             parts: list[bytes] = []
             size = 0
@@ -93,9 +157,9 @@ class PrometheusClient:
                 parts.append(part)
                 size += len(part)
                 if size > MOST_BYTES:
-                    raise TroubleError("answer is too big")
+                    raise TroubleError("answer is too big", heavy=True)
                 if time.monotonic() > end:
-                    raise TroubleError(f"no answer in {self._timeout_s:g} s")
+                    raise TroubleError(f"no answer in {self._timeout_s:g} s", heavy=True)
             return response.status_code, b"".join(parts)
 
     def _connected(self) -> httpx.Client:
@@ -129,6 +193,7 @@ class PrometheusClient:
         return headers
 
     def _compare_clocks(self, date: str) -> None:
+        self._clock_known = True  # as well as it ever will be
         try:
             skew = parsedate_to_datetime(date).timestamp() + 0.5 - self._clock()
         except (ValueError, TypeError):
@@ -147,6 +212,51 @@ def _status_trouble(status: int, body: bytes) -> str:
     if status in _WHY:
         return _WHY[HTTPStatus(status)]
     try:
-        return f"{status}: {refusal(json.loads(body)).removeprefix('error: ')}"
+        return f"{status}: {_refusal(json.loads(body)).removeprefix('error: ')}"
     except (ValueError, RecursionError):
         return f"HTTP {status}"
+
+
+def parse(body: bytes) -> Answer:
+    """Read the answer to an instant or a range query; raises TroubleError for all that is none."""
+    answer = _success(body)
+    try:
+        samples = tuple(
+            Sample(_labels(series["metric"]), _number(at), _number(value))
+            for series in answer["data"]["result"]
+            for at, value in (series["values"] if "values" in series else [series["value"]])
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise TroubleError("answer has no such shape") from None
+    return Answer(samples, partial=bool(answer.get("warnings")) or answer.get("isPartial") is True)
+
+
+def _success(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        raise TroubleError("HTML, not JSON" if body.lstrip()[:1] == b"<" else "answer is not JSON") from None
+    except RecursionError:
+        raise TroubleError("answer is not JSON") from None
+    if not isinstance(answer, dict) or answer.get("status") != "success":
+        raise TroubleError(_refusal(answer))
+    return answer
+
+
+def _refusal(answer: Any) -> str:  # noqa: ANN401 - whatever JSON there was
+    """Name an engine's complaint in a word, such as `bad_data` or `timeout`."""
+    kind = answer.get("errorType") if isinstance(answer, dict) else None
+    return f"error: {kind}" if isinstance(kind, str) and kind else "answer has no such shape"
+
+
+def _labels(metric: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(text, str) for text in metric.values()):
+        raise TypeError
+    return dict(metric)
+
+
+def _number(value: object) -> float:
+    number = float(str(value))
+    if not math.isfinite(number):
+        raise TroubleError("NaN in the answer")
+    return number

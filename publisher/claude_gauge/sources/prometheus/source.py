@@ -2,21 +2,178 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import math
+import re
 import threading
 import time
 from collections.abc import Callable
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Block, Health, Reading
-from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient
-from claude_gauge.sources.prometheus.poll import Figures, Poll
-from claude_gauge.sources.prometheus.response import TroubleError
+from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S, Blocks
+from claude_gauge.counting.reading import Block, Health, Reading, Tokens
+from claude_gauge.counting.window import FIVE_MINUTES_S, Window
+from claude_gauge.sources.polled import Polled
+from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
+from claude_gauge.sources.prometheus.increments import Increment, Reader
+from claude_gauge.sources.prometheus.names import TOKENS
 
 _log = logging.getLogger(__name__)
 NAME = "prometheus"
 NO_THINKING = "metrics tell no thinking"
-FIRST_S = 2.0  # what the first payload waits for at most
+AGAIN_S = 3600.0
+NAMES_S = 300.0
+RENAME = (
+    "rename it in the collector, or record it as claude_code_token_usage_tokens_total with its labels type, model "
+    "and session_id"
+)
+_KINDS = {"input": "input", "output": "output", "cacheRead": "cache_read", "cacheCreation": "cache_creation"}
+
+
+class Count:
+    """What came in since the history began, as sums; in the engine's epoch seconds. Its owner locks."""
+
+    def __init__(self) -> None:
+        self._window, self._blocks = Window(), Blocks()
+
+    def add(self, increments: list[Increment], now: float) -> None:
+        """Count; of several models in one scrape, the one that wrote most is the last."""
+        for each in sorted(increments, key=lambda each: (each.at, each.labels.get("type") == "output", each.amount)):
+            kind = _KINDS.get(each.labels.get("type", ""))
+            if kind is None:
+                continue
+            self._blocks.add(each.at, round(each.amount))
+            self._window.seen(each.at, each.labels.get("model", ""), now)
+            if each.at > now - 2 * FIVE_MINUTES_S:
+                self._window.add(each.at, Tokens(**{kind: each.amount}))
+
+    def reading(self, now: float) -> Reading:
+        """Return the sums."""
+        traffic = dataclasses.replace(self._window.traffic(now), thinking="unknown")
+        return Reading(traffic=traffic, block=self._blocks.current(now), week_tokens=self._blocks.week(now))
+
+    def due(self, now: float) -> float | None:
+        """Return when a sum next changes by the passing of time alone."""
+        ends = (self._window.due(now), self._blocks.current(now).end)
+        return min((end for end in ends if end is not None), default=None)
+
+    def past(self, now: float) -> dict[int, int]:
+        """Return the tokens of each minute of the last five hours."""
+        return self._blocks.minutes(now - FIVE_HOURS_S, now)
+
+
+class Poll:
+    """Asks `engine` about the token counters that `match` narrows down, and counts.
+
+    The history is read anew every hour and counted afresh: for samples that came late, and to forget what is old.
+    """
+
+    def __init__(self, engine: PrometheusClient, match: str = "") -> None:
+        self._engine, self._match = engine, match
+        self._reader = Reader(engine, TOKENS, match)
+        self._count = Count()
+        self._checked_at = self._again_at = -math.inf
+        self._found_as = ""
+        self._lock = threading.Lock()
+
+    def take(self, now: float) -> Health:
+        """Go one round at `now`, by our clock; raises TroubleError, and knows then what it knew before."""
+        self._engine.learn_clock(now)
+        at = float(math.floor(now + self._engine.skew))
+        if self._stale(at):
+            self._begin(at)
+        elif at >= self._again_at:
+            self._begin_again(at)
+        else:
+            self._advance(self._reader, self._count, at)
+        return self._health(at)
+
+    def reading(self, now: float) -> Reading:
+        """Return what is known, in our clock's times; nothing where the engine never had Claude Code's tokens."""
+        skew = self._engine.skew
+        with self._lock:
+            if not self._reader.counters:
+                return Reading()
+            found = self._count.reading(now + skew)
+        traffic, block = found.traffic, found.block
+        if traffic is not None and traffic.newest_at is not None:
+            traffic = dataclasses.replace(traffic, newest_at=min(now, traffic.newest_at - skew))
+        if block is not None and block.start is not None and block.end is not None:
+            block = Block(block.tokens, block.start - skew, block.end - skew)
+        return Reading(traffic=traffic, block=block, week_tokens=found.week_tokens)
+
+    def due(self, now: float) -> float | None:
+        """Tell when a sum next changes by the passing of time alone."""
+        with self._lock:
+            due = self._count.due(now + self._engine.skew)
+        return None if due is None else due - self._engine.skew
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute of the last five hours; None until it knows."""
+        with self._lock:
+            return self._count.past(now + self._engine.skew) if self._reader.counters else None
+
+    def _stale(self, at: float) -> bool:
+        """Tell whether there is no history yet, or one of another clock or of other names."""
+        reader = self._reader
+        if not reader.found or at < reader.until - FIVE_MINUTES_S:
+            return True
+        if at - self._checked_at > NAMES_S:
+            self._checked_at = at
+            return reader.names(at) != reader.found
+        return False
+
+    def _begin(self, at: float) -> None:
+        reader, count = Reader(self._engine, TOKENS, self._match), Count()
+        self._advance(reader, count, at)
+        self._checked_at, self._again_at = at, at + AGAIN_S
+        with self._lock:
+            self._reader, self._count = reader, count
+
+    def _begin_again(self, at: float) -> None:
+        try:
+            self._begin(at)
+        except TroubleError as trouble:
+            _log.info("Prometheus: the history was not read again: %s", trouble.why)
+            self._again_at = at + AGAIN_S
+            self._advance(self._reader, self._count, at)
+
+    def _advance(self, reader: Reader, count: Count, at: float) -> None:
+        def add(increments: list[Increment]) -> None:
+            with self._lock:
+                count.add(increments, at)
+
+        reader.advance(at, add)
+
+    def _health(self, at: float) -> Health:
+        counters = self._reader.counters
+        if not counters:
+            return Health(NAME, ok=False, why=self._missing(at))
+        why = (
+            "sessions share a series" if counters.shared(at)
+            else "no session ids: inexact" if counters.anonymous(at)
+            else "impossible values refused" if counters.refused
+            else ""
+        )  # fmt: skip
+        return Health(NAME, ok=not why, why=why, degraded=bool(why))
+
+    def _missing(self, at: float) -> str:
+        """Say what the engine has in place of the token counter."""
+        others = [
+            name
+            for name in self._engine.names('{__name__=~"(?i).*claude.*"}', at - WEEK_S, at)
+            if not name.startswith("claude_gauge:") and not name.endswith(("_created", "_info"))
+        ]
+        tokens = [name for name in others if "token" in name.lower()]
+        if any(re.fullmatch(TOKENS.pattern, name) for name in tokens):
+            return "no tokens that match" if self._match else "no Claude Code metrics"
+        if not tokens:
+            return "other metrics, no tokens" if others else "no Claude Code metrics"
+        if tokens[0] != self._found_as:
+            self._found_as = tokens[0]
+            _log.warning("Prometheus has Claude Code's tokens as %s: %s", tokens[0], RENAME)
+        return f"found as {tokens[0]}"
 
 
 class Prometheus:
@@ -26,23 +183,17 @@ class Prometheus:
         self, settings: Settings, clock: Callable[[], float] = time.time, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._engine = PrometheusClient(settings, timeout_s, clock)
-        self._rounds = Poll(self._engine, settings.prometheus_match, settings.prometheus_interval)
-        self._interval_s = settings.prometheus_interval
+        self._poll = Poll(self._engine, settings.prometheus_match)
         self._clock = clock
-        self._figures: Figures | None = None
         self._health = Health(NAME, ok=False, why="not asked yet")
+        self._known: Reading | None = None
         self._changed: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._asked = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = Polled(NAME, self._round, settings.prometheus_interval, self._engine.close)
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to ask; returns after the first answer, two seconds at most."""
         self._changed = changed
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
-        self._asked.wait(FIRST_S)
 
     def load(self) -> None:
         """Ask once, now, without a thread."""
@@ -51,68 +202,36 @@ class Prometheus:
 
     def read(self, now: float) -> Reading:
         """Tell what the newest answered round told."""
-        with self._lock:
-            figures, health = self._figures, self._health
-        sources = {"tach": health, "fuel": health, "thinking": Health(NAME, ok=False, why=NO_THINKING, degraded=True)}
-        if figures is None:
-            return Reading(sources=sources)
-        over = figures.block.end is not None and now >= figures.block.end
-        return Reading(
-            traffic=figures.traffic,
-            block=Block() if over else figures.block,
-            week_tokens=figures.week,
-            sources=sources,
-        )
+        health = self._health
+        thinking = Health(NAME, ok=False, why=NO_THINKING, degraded=True)
+        sources = {"tach": health, "fuel": health, "thinking": thinking}
+        return dataclasses.replace(self._poll.reading(now), sources=sources)
 
     def due(self, now: float) -> float | None:
-        """Tell when the block ends: nothing else changes between rounds."""
-        with self._lock:
-            end = self._figures.block.end if self._figures else None
-        return end if end is not None and end > now else None
+        """Tell when a sum next changes by the passing of time alone."""
+        return self._poll.due(now)
+
+    def past(self, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute of the last five hours; None until it knows."""
+        return self._poll.past(now)
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(2)
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            begun = time.monotonic()
-            self._round()
-            self._asked.set()
-            self._stopping.wait(max(0.0, self._interval_s - (time.monotonic() - begun)))
-        self._engine.close()
+        self._thread.stop(2)
 
     def _round(self) -> None:
-        figures = None
+        now = self._clock()
         try:
-            figures = self._rounds.take(self._clock())
-            health = _health(figures)
+            health = self._poll.take(now)
         except TroubleError as trouble:
             health = Health(NAME, ok=False, why=trouble.why)
         except Exception:  # nothing may end the asking: told in full, then it goes on
             _log.exception("asking Prometheus failed; going on with the next round")
             health = Health(NAME, ok=False, why="internal error, see the log")
-        with self._lock:
-            if figures is not None and figures.partial and self._figures is not None:
-                figures = None  # what is missing would make the needles dip
-            news = health != self._health or (figures is not None and figures != self._figures)
-            if health != self._health:
-                _log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
-            self._health = health
-            self._figures = figures or self._figures
+        if health != self._health:
+            _log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
+        known = self._poll.reading(now)
+        news = health != self._health or known != self._known
+        self._health, self._known = health, known
         if news:
             self._changed()
-
-
-def _health(figures: Figures) -> Health:
-    if figures.partial:
-        return Health(NAME, ok=False, why="answer is partial")
-    if not figures.seen:
-        return Health(NAME, ok=False, why="no Claude Code metrics")
-    if figures.shared:
-        return Health(NAME, ok=False, why="sessions share a series", degraded=True)
-    if figures.anonymous:
-        return Health(NAME, ok=False, why="no session ids: inexact", degraded=True)
-    return Health(NAME)
