@@ -36,6 +36,14 @@ def rules() -> None:
 
 
 @otel.command()
+def dashboard() -> None:
+    """Print the Grafana dashboard, to be imported where the recording rules are loaded."""
+    from claude_gauge.sources.prometheus.dashboard import text
+
+    typer.echo(text(), nl=False)
+
+
+@otel.command()
 @with_settings("state_dir")
 def install(
     *,

@@ -1,7 +1,7 @@
 """The Grafana dashboard: every gauge and every metric of Claude Code, from the recording rules. Pure.
 
-`broker/telemetry/grafana/dashboards/claude-gauge.json` is this text; a test holds it to that. Grafana's defaults mislead
-here (green, and red from 80), so every panel sets its own thresholds, colours, minimum and words for "no value".
+`broker/telemetry/grafana/dashboards/claude-gauge.json` is this text; a test holds it to that. Grafana's defaults (red
+from 80) mislead here, so every panel sets its own thresholds, colours, minimum and words for "no value".
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from claude_gauge.sources.prometheus.names import METRICS, Metric
 
 Panel = dict[str, Any]
+_COLUMNS = 24
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _OFF, _GREEN, _ORANGE, _RED, _BLUE = "#8e8e8e", "green", "orange", "red", "blue"
 _UNITS = {"tokens": "short", "USD": "currencyUSD", "s": "s", "": "short"}
@@ -72,7 +73,7 @@ def _placed(panels: list[Panel]) -> list[Panel]:
     x = y = height = 0
     for number, panel in enumerate(panels, 1):
         width, tall = panel.pop("size")
-        if x + width > 24 or panel["type"] == "row":
+        if x + width > _COLUMNS or panel["type"] == "row":
             x, y, height = 0, y + height, 0
         panel |= {"id": number, "gridPos": {"x": x, "y": y, "w": width, "h": tall}}
         x, height = x + width, max(height, tall)
@@ -199,7 +200,7 @@ def _last(**more: object) -> dict[str, Any]:
 
 
 def _gauge(  # noqa: PLR0913 - each says what it is
-    title: str, expression: str, most: float, steps: Mapping[float, str], about: str, none: str = "unknown"
+    title: str, expression: str, most: float, steps: Mapping[float, str], about: str, *, none: str = "unknown"
 ) -> Panel:
     panel = _now(_panel("gauge", title, expression, size=(6, 7)))
     return panel | {
