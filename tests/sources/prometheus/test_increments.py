@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sources.prometheus.past import HOUR, NOON, came_in, labels
 
+from claude_gauge.contract.believable import MOST_TOKENS
 from claude_gauge.sources.prometheus.client import Sample
-from claude_gauge.sources.prometheus.increments import MOST, Counters, Increment
+from claude_gauge.sources.prometheus.increments import Counters, Increment
 from claude_gauge.sources.prometheus.source import Count
 
 WEEK = 7 * 24 * HOUR
@@ -85,7 +86,7 @@ def test_resumed_again_and_again() -> None:
 def test_impossible_values() -> None:
     """What no counter of tokens can hold is refused and counted; the series goes on from its last possible value."""
     counters = Counters()
-    found = counters.feed(pairs(samples("a", [(15, 10), (15, 2 * int(MOST)), (15, -5), (15, 25)])))
+    found = counters.feed(pairs(samples("a", [(15, 10), (15, 2 * MOST_TOKENS), (15, -5), (15, 25)])))
 
     assert [each.amount for each in found] == [10, 15]
-    assert counters.refused == 2
+    assert len(counters.refused) == 2

@@ -36,12 +36,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from claude_gauge.contract import believable
 from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.sources.prometheus.client import Answer, Sample, TroubleError
 from claude_gauge.sources.prometheus.names import Metric, narrowed, one_of, select, session
 
 _log = logging.getLogger(__name__)
-MOST = 1e12  # a counter beyond this is garbage
 BASE = "8d"
 KEEP_S = WEEK_S + 43200.0  # in steps of a minute as many as an engine answers at once: 11,000
 _STEP_S, _DAY_S = 60.0, 86400.0
@@ -116,7 +116,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._series: dict[Key, Series] = {}
-        self.refused = 0  # samples that no counter of tokens can have
+        self.refused = believable.Refused()
 
     def __len__(self) -> int:
         return len(self._series)
@@ -136,15 +136,15 @@ class Counters:
     def base(self, samples: Iterable[Sample], at: float) -> None:
         """Remember what series held before `at`: nothing of it counts."""
         for each in samples:
-            if 0 <= each.value <= MOST:
+            if believable.tokens(each.value):
                 self._series[_key(each.labels)] = Series(at, each.value, each.value)
 
     def feed(self, samples: Iterable[tuple[Sample, float]]) -> list[Increment]:
         """Take samples, in order per series, each with the time at which its tokens count."""
         found = []
         for each, used_at in samples:
-            if not 0 <= each.value <= MOST:
-                self.refused += 1
+            if not believable.tokens(each.value):
+                self.refused.add("impossible counters")
                 continue
             key = _key(each.labels)
             known = self._series.get(key)

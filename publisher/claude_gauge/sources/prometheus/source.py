@@ -148,12 +148,15 @@ class Poll:
 
     def _health(self, at: float) -> Health:
         counters = self._reader.counters
+        refused = counters.refused.news()
+        if refused:
+            _log.warning("Prometheus: refused %s", refused)
         if not counters:
             return Health(NAME, ok=False, why=self._missing(at))
         why = (
             "sessions share a series" if counters.shared(at)
             else "no session ids: inexact" if counters.anonymous(at)
-            else "impossible values refused" if counters.refused
+            else "impossible values refused" if len(counters.refused)
             else ""
         )  # fmt: skip
         return Health(NAME, ok=not why, why=why, degraded=bool(why))
