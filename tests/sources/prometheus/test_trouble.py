@@ -233,6 +233,7 @@ def test_one_round_per_interval(busy: Server) -> None:
     with Faulty(busy.url) as between:
         source = Prometheus(Settings(prometheus=between.url, prometheus_interval=3600))
         source.start(lambda: news.append(time.time()))
+        wait_until(lambda: source.read(time.time()).sources["tach"].ok, "the first round")
         asked = len(between.requests)
         for _ in range(1000):
             source.read(time.time())
