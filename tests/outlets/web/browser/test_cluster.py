@@ -151,7 +151,7 @@ def test_old_payload_is_not_made_young_by_opening_the_page(
     shim = Shim("127.0.0.1:0", dict, now=lambda: clock[0])
     shim.start()
     shim.push(usage().to_json())
-    wait_until(lambda: shim._site.payload, "the payload")
+    wait_until(lambda: shim._site.own.payload, "the payload")
     clock[0] += 700
     cluster = Cluster(context, f"http://localhost:{shim.port}/")
 
@@ -330,8 +330,7 @@ def test_fifty_tabs(context: BrowserContext, shim: Shim) -> None:
     for tab in tabs:
         tab.shows("window_5h_pct", "77 %")
 
-    assert shim._server is not None
-    streams = shim._server._streams
+    streams = shim._site.own.streams
     assert len(streams) == 1
     context.close()
     wait_until(lambda: not streams, "the stream to end with the last tab")
@@ -410,7 +409,7 @@ def test_theme_by_address(context: BrowserContext, shim: Shim) -> None:
 def test_memory_of_the_publisher(open_cluster: Open, shim: Shim) -> None:
     """A page opened later shows what the publisher remembers of the last five hours."""
     for at in range(10):
-        shim._site.history.add(shim._site.now() - 600 + 60 * at, 100_000 * at, 0.1)
+        shim._site.own.history.add(shim._site.clock() - 600 + 60 * at, 100_000 * at, 0.1)
     shim.push(usage(rate_1m=800_000).to_json())
     cluster = open_cluster()
     cluster.live()
