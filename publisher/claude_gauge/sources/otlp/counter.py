@@ -109,9 +109,7 @@ class OtlpCounter(Counter):
             self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         changed = super().add(turn, now)
         if changed and turn.at >= self.oldest:
-            self._lines.add(
-                _prompt(turn), _Entry(turn.at, _identity(turn, turn.line_id), _name(turn.request_id), turn.output)
-            )
+            self._lines.add(_entry(turn, _identity(turn, turn.line_id), _name(turn.request_id)))
         return changed
 
     def _event_of(self, turn: Turn) -> _Entry | None:

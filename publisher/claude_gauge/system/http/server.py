@@ -58,8 +58,11 @@ class Listener:
         """Listen no more and cut the connections; safe to call twice."""
         self._server.closed(self)
 
-    def cut(self) -> None:
+    async def cut(self) -> None:
         """End at once; runs on the loop."""
+        # asyncio drops a connection without closing it where its server is closed while it is being accepted.
+        while beginning := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(beginning)
         if self._accepting is not None:
             self._accepting.close()
         for connection in [each for each in self._clients.connections if each.site is self._site]:
@@ -94,7 +97,8 @@ class Server:
             if listener not in self._listeners or self._clients is None or self._thread is None:
                 return
             self._listeners.remove(listener)
-            self._clients.loop.call_soon_threadsafe(listener.cut)
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(listener.cut(), self._clients.loop).result(STOP_S)
             if not self._listeners:
                 self._clients.loop.call_soon_threadsafe(self._clients.loop.stop)
                 self._thread.join(STOP_S)
@@ -111,7 +115,6 @@ class _Clients:
         self.deadlines: Deadlines[Connection] = Deadlines(loop, Connection.abort)
         self._bodies: dict[Connection, int] = {}
         self._held = 0
-        self._ending = False
         self._worker = ThreadPoolExecutor(1, "http-work")
         self._beat: asyncio.TimerHandle | None = None
         self._date = (0, "")
@@ -128,12 +131,9 @@ class _Clients:
             self.loop.close()
 
     async def _end(self) -> None:
-        """Abort all connections, also those that are accepted at this moment."""
-        self._ending = True
+        """Abort what is left."""
         for connection in tuple(self.connections):
             connection.abort()
-        beginning = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*beginning, return_exceptions=True)
         await asyncio.sleep(0)
 
     def date(self) -> str:
@@ -145,9 +145,6 @@ class _Clients:
 
     def came(self, connection: Connection) -> None:
         """Take one more; beyond the limit the one that can be spared first has to go."""
-        if self._ending:
-            connection.abort()
-            return
         if len(self.connections) >= self._most:
             self._make_room()
         self.connections.add(connection)
