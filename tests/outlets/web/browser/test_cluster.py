@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ViewportSize
+from tests.support.http import get
 from tests.support.net import wait_until
 from tests.support.page import Cluster
 from tests.support.parts import part
@@ -109,6 +110,34 @@ def test_waiting_and_sources(open_cluster: Open, shim: Shim) -> None:
 
     assert cluster.page.is_visible("text=Claude waits for you")
     assert cluster.text("sources") == "tach prometheus (connection refused)"
+
+
+def test_sources_said_once(open_cluster: Open, shim: Shim) -> None:
+    """What is the same for all parts is said once; parts that differ are named."""
+    well = {"source": "transcripts", "ok": True}
+    shim.push(usage(sources=dict.fromkeys(("tach", "fuel", "thinking"), well)).to_json())
+    cluster = open_cluster()
+    cluster.live()
+    once = cluster.text("sources")
+    shim.push(usage(window_5h_pct=0.5, sources={"tach": well, "fuel": well, **{"plan": UNWELL["tach"]}}).to_json())
+    cluster.shows("window_5h_pct", "50 %")
+
+    assert once == "all from transcripts"
+    assert cluster.text("sources") == "tach, fuel transcripts · plan prometheus (connection refused)"
+
+
+def test_icon_and_fullest_limit(open_cluster: Open, shim: Shim) -> None:
+    """The tab's icon shows the share in percent, a limit that is full is named, and a phone can install the page."""
+    shim.push(usage(window_5h_pct=0.42, limit_name="seven_day_opus", limit_pct=1).to_json())
+    cluster = open_cluster()
+    cluster.live()
+    icon = cluster.page.get_attribute("link[rel=icon]", "href")
+    manifest = cluster.page.evaluate("fetch(document.querySelector('link[rel=manifest]').href).then(found => found.json())")
+
+    assert icon == "state.svg?show=42"
+    assert cluster.text("limit_pct") == "seven day opus 100 %"
+    assert manifest["display"] == "standalone"
+    assert {get(shim.port, f"/{each['src']}").status for each in manifest["icons"]} == {200}
 
 
 def test_before_the_first_payload(open_cluster: Open, shim: Shim) -> None:
@@ -279,9 +308,10 @@ def test_policy_stops_what_is_inline(open_cluster: Open, shim: Shim) -> None:
 
 def test_light_and_small() -> None:
     """All files together stay under 60 kB, nothing is inline, and no file names another server."""
-    found = {each.name: each.read_text() for each in ASSETS.iterdir()}
+    size = sum(len(each.read_bytes()) for each in ASSETS.iterdir())
+    found = {each.name: each.read_text() for each in ASSETS.iterdir() if not each.name.endswith("png")}
 
-    assert sum(len(text.encode()) for text in found.values()) < 60_000
+    assert size < 60_000
     assert not re.search(r"<style|style=|<script>|\son[a-z]+=", found["index.html"])
     for name, text in found.items():
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), name
