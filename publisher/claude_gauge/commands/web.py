@@ -15,7 +15,7 @@ def web(
     config: Config,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve the page with every node of a broker, for a display on a wall."""
+    """Serve the page alone, with all nodes of a broker."""
     from claude_gauge.commands import logs
     from claude_gauge.outlets.web.display import Display
     from claude_gauge.system.signals import until_signal

@@ -1,7 +1,7 @@
 """OTLP's JSON form → what Claude Code said in it: token points of metrics, and `api_request` events.
 
 The protobuf form is turned into the same shape first (protobuf.py), so there is one decoder.
-Foreign data: whatever does not look as the protocol says, lies in the future (after `latest`, epoch seconds) or is no
+Foreign data: whatever does not look as the protocol says, lies in the future of `now` (epoch seconds) or is no
 believable count is counted as rejected, never raised.
 """
 
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from claude_gauge.contract.believable import happened, tokens
 from claude_gauge.counting.reading import Tokens
 
 Kind = Literal["input", "output", "cache_read", "cache_creation"]
 Json = dict[str, Any]
 
-MOST_TOKENS = 10**12
 TOKENS = "claude_code.token.usage"
 REQUEST = "claude_code.api_request"
 KINDS: dict[str, Kind] = {
@@ -83,17 +83,17 @@ class Decoded:
         self.why = self.why or why
 
 
-def decode_metrics(body: object, latest: float = math.inf) -> Decoded:
+def decode_metrics(body: object, now: float = math.inf) -> Decoded:
     """Take the token points out of an ExportMetricsServiceRequest."""
     found = Decoded()
     for resource, scope in _scopes(body, "resourceMetrics", "scopeMetrics"):
         for metric in _objects(scope.get("metrics")):
             if metric.get("name") == TOKENS:
-                _points(metric, resource, found, latest)
+                _points(metric, resource, found, now)
     return found
 
 
-def decode_logs(body: object, latest: float = math.inf) -> Decoded:
+def decode_logs(body: object, now: float = math.inf) -> Decoded:
     """Take the `api_request` events out of an ExportLogsServiceRequest."""
     found = Decoded()
     for resource, scope in _scopes(body, "resourceLogs", "scopeLogs"):
@@ -102,11 +102,11 @@ def decode_logs(body: object, latest: float = math.inf) -> Decoded:
             units = _units(resource, attributes)
             found.units.update(units)
             if _event_name(record, attributes) == REQUEST:
-                _request(record, attributes, units, found, latest)
+                _request(record, attributes, units, found, now)
     return found
 
 
-def _points(metric: Json, resource: Json, found: Decoded, latest: float) -> None:
+def _points(metric: Json, resource: Json, found: Decoded, now: float) -> None:
     total = _object(metric.get("sum"))
     temporality = TEMPORALITIES.get(str(total.get("aggregationTemporality")))
     for point in _objects(total.get("dataPoints")):
@@ -117,7 +117,7 @@ def _points(metric: Json, resource: Json, found: Decoded, latest: float) -> None
         if temporality is None or kind is None or value is None or at is None:
             found.reject(f"{TOKENS}: no temporality, type, time or countable value")
             continue
-        if at > latest:
+        if not happened(at, now):
             found.reject(f"{TOKENS}: {AHEAD}")
             continue
         found.points.append(
@@ -134,14 +134,14 @@ def _points(metric: Json, resource: Json, found: Decoded, latest: float) -> None
         )
 
 
-def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded, latest: float) -> None:
+def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded, now: float) -> None:
     names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
     counts = [_count(attributes.get(name, 0)) for name in names]
     at = _seconds(record.get("timeUnixNano")) or _seconds(record.get("observedTimeUnixNano"))
     if at is None or None in counts:
         found.reject(f"{REQUEST}: no time, or token counts that are no counts")
         return
-    if at > latest:
+    if not happened(at, now):
         found.reject(f"{REQUEST}: {AHEAD}")
         return
     request_id = _text(attributes.get("request_id"))
@@ -205,7 +205,7 @@ def _text(value: object) -> str:
 
 def _count(value: object) -> float | None:
     number = _number(value)
-    return number if number is not None and 0 <= number <= MOST_TOKENS else None
+    return number if number is not None and tokens(number) else None
 
 
 def _seconds(nanoseconds: object) -> float | None:

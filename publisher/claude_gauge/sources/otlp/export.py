@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from claude_gauge.counting.window import AHEAD_S
+from claude_gauge.contract.believable import Refused
 from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
 from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request
 from claude_gauge.system.http.site import Route, Site
@@ -64,13 +64,16 @@ class Export:
 
 def site(accept: Callable[[Export], bool], host: str, token: str | None, clock: Callable[[], float]) -> Site:
     """Build what is served at the OTLP address; `accept` tells whether an export was stored."""
+    refused = Refused()
 
     def take(request: Request) -> Answer:
         content_type = request.headers.get("content-type", "")
         encoding = request.headers.get("content-encoding", "").strip()
-        export = understand(request.path, content_type, encoding, request.body, clock() + AHEAD_S)
-        if export.told.rejected:
-            log.warning("OTLP: %d records were not counted: %s", export.told.rejected, export.told.why)
+        export = understand(request.path, content_type, encoding, request.body, clock())
+        for _ in range(export.told.rejected):
+            refused.add(export.told.why)
+        if news := refused.news():
+            log.warning("OTLP: not counted so far: %s", news)
         if not accept(export):
             why = "counted, but not stored: the disk can't be written"
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "5"))
@@ -105,8 +108,8 @@ def _refused(refused: RefusedError) -> None:
     log.debug("OTLP: refused: %s", refused)
 
 
-def understand(path: str, content_type: str, encoding: str, body: bytes, latest: float = math.inf) -> Export:
-    """Decode one export; raises RefusedError for one that is nothing at all. `latest` is the last believable time."""
+def understand(path: str, content_type: str, encoding: str, body: bytes, now: float = math.inf) -> Export:
+    """Decode one export; raises RefusedError for one that is nothing at all. `now` bounds its times."""
     signal = PATHS[path]
     if _media(content_type) not in (JSON, PROTOBUF):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type should be {JSON} or {PROTOBUF}")
@@ -116,7 +119,7 @@ def understand(path: str, content_type: str, encoding: str, body: bytes, latest:
     plain = inflate(body) if encoding.lower() == "gzip" else body
     try:
         form = _protobuf_reader(signal)(plain, MOST_ELEMENTS) if protobuf else _json(plain)
-        told = decode_metrics(form, latest) if signal == "metrics" else decode_logs(form, latest)
+        told = decode_metrics(form, now) if signal == "metrics" else decode_logs(form, now)
     except (ValueError, RecursionError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"not an OTLP {signal} export: {type(error).__name__}") from None
     if not isinstance(form, dict):

@@ -28,10 +28,10 @@ from typing import IO, Any
 
 from pydantic_core import from_json
 
+from claude_gauge.contract.believable import MOST_TOKENS, happened
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.window import AHEAD_S
-from claude_gauge.sources.otlp.decode import KINDS, MOST_TOKENS, Request, event_key
+from claude_gauge.sources.otlp.decode import KINDS, Request, event_key
 from claude_gauge.sources.otlp.reconcile import RETURN_S, Fill
 from claude_gauge.sources.otlp.series import Series
 
@@ -52,15 +52,15 @@ class Sums:
     fills: dict[str, Fill] = field(default_factory=dict)
     old: dict[str, Tokens] = field(default_factory=dict)
 
-    def take(self, record: list[Any], latest: float) -> None:
-        """Take a line; raises ValueError (or TypeError) for one that is none, or lies after `latest`."""
+    def take(self, record: list[Any], now: float) -> None:
+        """Take a line; raises ValueError (or TypeError) for one that is none, or is not believable at `now`."""
         if record[0] == "s":
             series = _series(record)
-            _believable(series.at, latest)
+            _believable(series.at, now)
             self.series[series.name] = series
         elif record[0] == "f":
             fill = _fill(record)
-            _believable(fill.at, latest)
+            _believable(fill.at, now)
             self.fills[fill.key] = fill
         elif record[0] == "o":
             _, unit, counts = record
@@ -103,7 +103,7 @@ class Journal:
 
     def sums(self, now: float) -> Sums:
         """Read all but the events; touches nothing, so that it is safe beside a publisher that writes."""
-        found, bad, latest = Sums(), 0, now + AHEAD_S
+        found, bad = Sums(), 0
         self._size = self._worth = 0
         for line in self._lines():
             self._size += len(line)
@@ -111,7 +111,7 @@ class Journal:
                 self._worth += len(line)
                 continue
             try:
-                found.take(_record(line), latest)
+                found.take(_record(line), now)
             except (ValueError, TypeError):
                 bad += 1
         self._skipped(bad)
@@ -126,7 +126,7 @@ class Journal:
                 continue
             try:
                 request = _request(_record(line))
-                _believable(request.at, now + AHEAD_S)
+                _believable(request.at, now)
             except (ValueError, TypeError):
                 bad += 1
                 continue
@@ -260,10 +260,10 @@ def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
     try:
         record = _record(line)
         if record[0] != "r":
-            sums.take(record, now + AHEAD_S)
+            sums.take(record, now)
             return
         request = _request(record)
-        _believable(request.at, now + AHEAD_S)
+        _believable(request.at, now)
     except (ValueError, TypeError):
         return
     if request.at >= now - KEEP_S:
@@ -318,8 +318,8 @@ def _fill(record: list[Any]) -> Fill:
     return fill
 
 
-def _believable(at: float, latest: float) -> None:
-    if not 0 < at <= latest:
+def _believable(at: float, now: float) -> None:
+    if not happened(at, now):
         raise ValueError("its time lies in the future")
 
 

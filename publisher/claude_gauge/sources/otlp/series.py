@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from claude_gauge.contract.believable import AHEAD_S
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.window import AHEAD_S
 from claude_gauge.sources.otlp.decode import Kind, Point
 
 MOST_SERIES = 50_000

@@ -119,7 +119,7 @@ def test_sources_said_once(open_cluster: Open, shim: Shim) -> None:
     cluster = open_cluster()
     cluster.live()
     once = cluster.text("sources")
-    shim.push(usage(window_5h_pct=0.5, sources={"tach": well, "fuel": well, **{"plan": UNWELL["tach"]}}).to_json())
+    shim.push(usage(window_5h_pct=0.5, sources={"tach": well, "fuel": well, "plan": UNWELL["tach"]}).to_json())
     cluster.shows("window_5h_pct", "50 %")
 
     assert once == "all from transcripts"
@@ -132,7 +132,7 @@ def test_icon_and_fullest_limit(open_cluster: Open, shim: Shim) -> None:
     cluster = open_cluster()
     cluster.live()
     icon = cluster.page.get_attribute("link[rel=icon]", "href")
-    manifest = cluster.page.evaluate("fetch(document.querySelector('link[rel=manifest]').href).then(found => found.json())")
+    manifest = get(shim.port, f"/{cluster.page.get_attribute('link[rel=manifest]', 'href')}").json()
 
     assert icon == "state.svg?show=42"
     assert cluster.text("limit_pct") == "seven day opus 100 %"

@@ -28,7 +28,7 @@ async function begin() {
     setTimeout(begin, 2000);
     return;
   }
-  node = options.get("node") || scales.node || ALL; // a display has no node of its own
+  node = options.get("node") || (scales.node ?? ALL); // a display has no node of its own
   heard = new Heard(scales.silence_s);
   dials = scales.gauges.map((gauge) => new Dial(gauge, scales.movement));
   document.getElementById("gauges").replaceChildren(...dials.map((dial) => dial.element));
