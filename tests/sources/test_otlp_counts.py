@@ -347,6 +347,7 @@ def test_journal_is_rewritten_when_it_grows(tmp_path: Path, monkeypatch: pytest.
     with receiving(tmp_path) as (source, clock):
         for number in range(50):
             send(source, "/v1/metrics", _grow(number + 1, NOW - 60 + number))
+            source._feed._journal.close()  # wait for a rewrite that is under way
         clock.now += 40
         source.read(clock.now)
     journal = next(tmp_path.glob("otlp-*.jsonl"))
