@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -83,7 +84,10 @@ class Walk:
             elif sign := next((sign for known, sign in ENDLESS.items() if command.startswith(known)), None):
                 self._start(command, sign)
             elif command == "claude-gauge watch":
-                with Terminal(self.folder, ["claude-gauge", "watch"], self.env) as terminal:
+                with (
+                    tempfile.TemporaryDirectory() as short,  # a socket's path has 107 characters
+                    Terminal(Path(short), ["claude-gauge", "watch"], self.env) as terminal,
+                ):
                     terminal.wait("5H PLAN")
             else:
                 done = self._shell(command)
