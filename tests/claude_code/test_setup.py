@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.hook import EVENTS as REGISTERED
 from claude_gauge.hooks.our_commands import options, spell
+from claude_gauge.sources.statusline.source import Plan
 
 OURS = Ours(("/opt/venv/bin/python", "/opt/lib/claude_gauge/__main__.py"), "/state")
 NOON = 1_795_435_200.0
@@ -206,6 +208,13 @@ def person(tmp_path: Path) -> Home:
     return Home(tmp_path / "person")
 
 
+def waits(person: Home) -> bool | None:
+    """Tell whether a publisher would say that Claude Code waits."""
+    plan = Plan(Settings(state_dir=person.state))
+    plan.load()
+    return plan.read(time.time()).waiting
+
+
 def test_whole_road(person: Home) -> None:
     """Setup, a session of Claude Code, undo: figures and waiting arrive, theirs runs unchanged, all is given back."""
     before = json.dumps(FULL, indent=3).replace('"padding": 2,\n', '"padding":2,')  # as only a person lays it out
@@ -216,13 +225,13 @@ def test_whole_road(person: Home) -> None:
     assert shown.returncode == 0
     assert b"--then" in shown.stdout
     assert person.statusline(status(five_hour=(42, NOON))).stdout == theirs.stdout
-    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
+    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["limits"]
     for given_event in ("UserPromptSubmit", "PreToolUse", "PermissionRequest"):
         assert {done.returncode for done in person.hooks(event(given_event))} <= {0, 127}  # "guard" does not exist
-    assert list((person.state / "plan").glob("*.wait"))
+    assert waits(person)
     for given_event in ("PostToolUse", "Stop", "SessionEnd"):
         person.hooks(event(given_event))
-    assert not list((person.state / "plan").glob("*.wait"))
+    assert not waits(person)
     assert person.setup("--undo", "--yes").returncode == 0
     assert person.settings.read_text() == before
     assert not (person.state / "plan" / "hooks").exists()
@@ -340,7 +349,8 @@ def test_state_folder_is_written_into_the_commands(person: Home, tmp_path: Path)
     person.statusline(status(five_hour=(1, NOON)))
     person.hooks(event("Stop"))
 
-    assert sorted(path.name for path in (tmp_path / "my state" / "plan").iterdir()) == [f"{SESSION}.status", "hooks"]
+    written = sorted(path.name for path in (tmp_path / "my state" / "plan").iterdir())
+    assert written == [f"{SESSION}.events", f"{SESSION}.status", "hooks"]
     assert not person.state.exists()
 
 
@@ -433,9 +443,9 @@ def test_project_that_sets_up_python_its_way(person: Home, tmp_path: Path) -> No
     )  # fmt: skip
 
     assert (shown.stdout, shown.stderr) == (f"{trap} /nowhere\n".encode(), b"")
-    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["five_hour"]
+    assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["limits"]
     assert (told.stdout, told.stderr, told.returncode) == (b"", b"", 0)
-    assert list((person.state / "plan").glob("*.wait"))
+    assert waits(person)
 
 
 def test_renews_what_older_versions_wrote() -> None:

@@ -218,6 +218,15 @@ def test_fullest_limit_is_named() -> None:
         assert (usage.limit_name, usage.limit_pct) == right
 
 
+def test_limit_that_is_reached_warns() -> None:
+    """Whatever limit is used up, nothing is left: WARN lights beside windows that are not full."""
+    opus, spend = (PlanLimit(name, share, NOW + 30 * 86400) for name, share in (("opus", 0.99), ("spend_limit", 1.0)))
+
+    assert not derive(Reading(plan_5h=PlanWindow(0.1, NOW + 60), limit=opus), Limits(), NOW).warn
+    usage = derive(Reading(plan_5h=PlanWindow(0.1, NOW + 60), limit=spend), Limits(), NOW)
+    assert (usage.warn, usage.limit_name) == (True, "spend_limit")
+
+
 def test_block_that_is_not_the_plans_window_tells_no_limit() -> None:
     """A block that just began holds few tokens beside a share of hours: what is left can't be told from the two."""
     block, traffic = Block(400_000, NOW - 120, NOW + 5 * 3600 - 120), Traffic(Tokens(output=200_000), newest_at=NOW)

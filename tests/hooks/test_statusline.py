@@ -27,6 +27,13 @@ def stored(state: Path, session: str = SESSION) -> dict[str, object]:
     return spool.load(str(state / "plan" / f"{session}.status"))
 
 
+def limits(state: Path) -> dict[str, list[object]]:
+    """What it left of the plan's limits."""
+    kept = stored(state)["limits"]
+    assert isinstance(kept, dict)
+    return kept
+
+
 def test_figures_are_stored(tmp_path: Path) -> None:
     """The raw figures of both windows reach the state folder, which only its owner may enter."""
     done = run(
@@ -35,8 +42,8 @@ def test_figures_are_stored(tmp_path: Path) -> None:
     kept = stored(tmp_path)
 
     assert done.returncode == 0
-    assert kept["five_hour"][:2] == [42.5, NOON]  # type: ignore[index]
-    assert kept["seven_day"][:2] == [12, "2026-11-30"]  # type: ignore[index]
+    assert kept["limits"]["five_hour"][:2] == [42.5, NOON]  # type: ignore[index]
+    assert kept["limits"]["seven_day"][:2] == [12, "2026-11-30"]  # type: ignore[index]
     assert kept["model"] == "claude-opus-5-5"
     assert (tmp_path / "plan").stat().st_mode & 0o077 == 0
 
@@ -58,13 +65,99 @@ def test_call_without_figures_takes_none_back(tmp_path: Path) -> None:
     store(status(five_hour=(43, NOON)), folder, NOON - 50)
     store(status(), folder, NOON - 40)
 
-    assert stored(tmp_path) == {
-        "at": NOON - 40,
-        "session": SESSION,
-        "model": "claude-opus-5-5",
-        "five_hour": [43, NOON, NOON - 50],
-        "seven_day": [12, NOON, NOON - 60],
+    assert stored(tmp_path)["at"] == NOON - 40
+    assert limits(tmp_path) == {"five_hour": [43, NOON, NOON - 50], "seven_day": [12, NOON, NOON - 60]}
+
+
+def tell(tmp_path: Path, at: float, used: float, resets_at: object = NOON, **changes: object) -> object:
+    """Let a terminal tell its 5-hour figure, and return what is stored of it then."""
+    store({**status(five_hour=(used, resets_at)), **changes}, str(tmp_path / "plan"), at)
+    return limits(tmp_path)["five_hour"]
+
+
+def test_repeats_are_no_news(tmp_path: Path) -> None:
+    """What a terminal repeats keeps the time of when it was news, also with a reset time that jitters."""
+    cost = {"total_api_duration_ms": 500}
+
+    assert tell(tmp_path, 1, 18, cost=cost) == [18, NOON, 1]
+    assert tell(tmp_path, 2, 18, cost=cost) == [18, NOON, 1]
+    assert tell(tmp_path, 3, 18, NOON + 600, cost=cost) == [18, NOON, 1]
+    assert tell(tmp_path, 4, 18, NOON + 5 * 3600, cost=cost) == [18, NOON, 1]
+
+
+def test_figures_after_a_request_are_news(tmp_path: Path) -> None:
+    """When the session used the API, its figures are news, higher, lower or the same."""
+    for at, (used, spent) in enumerate(((85, 500), (85, 700), (17, 800), (17, 100))):
+        assert tell(tmp_path, at, used, cost={"total_api_duration_ms": spent}) == [used, NOON, at]
+
+
+def test_two_terminals_with_one_session(tmp_path: Path) -> None:
+    """A session that was resumed elsewhere has two terminals: what the left one repeats is no news."""
+    left, resumed = {"total_api_duration_ms": 500}, {"total_api_duration_ms": 900}
+
+    assert tell(tmp_path, 1, 18, cost=left) == [18, NOON, 1]
+    assert tell(tmp_path, 2, 45, cost=resumed) == [45, NOON, 2]
+    assert tell(tmp_path, 3, 18, cost=left) == [45, NOON, 2]
+    assert tell(tmp_path, 4, 45, cost=resumed) == [45, NOON, 2]
+
+
+@pytest.mark.parametrize("cost", [None, 3, {}, {"total_api_duration_ms": "soon"}, {"total_api_duration_ms": None}])
+def test_without_api_time(tmp_path: Path, cost: object) -> None:
+    """Where no API time is told the transcript's time marks news, and without that a changed figure does."""
+    transcript = tmp_path / "s.jsonl"
+    transcript.write_text("")
+    os.utime(transcript, (100, 100))
+    given = {"cost": cost, "transcript_path": str(transcript)}
+
+    assert tell(tmp_path, 200, 18, **given) == [18, NOON, 100]
+    assert tell(tmp_path, 300, 18, **given) == [18, NOON, 100]
+    os.utime(transcript, (301, 301))
+    assert tell(tmp_path, 302, 18, **given) == [18, NOON, 302]
+    transcript.unlink()
+    assert tell(tmp_path, 400, 18, **given) == [18, NOON, 400]
+    assert tell(tmp_path, 401, 18, NOON + 590, **given) == [18, NOON, 400]
+    assert tell(tmp_path, 402, 17, **given) == [17, NOON, 402]
+    assert tell(tmp_path, 403, 18, **given) == [18, NOON, 403]
+
+
+def test_first_figures_of_an_idle_terminal(tmp_path: Path) -> None:
+    """A terminal that was idle for hours when the set-up was made tells figures as old as its transcript."""
+    transcript = tmp_path / "s.jsonl"
+    transcript.write_text("")
+    os.utime(transcript, (NOON - 9000, NOON - 9000))
+
+    assert tell(tmp_path, NOON - 60, 18, transcript_path=str(transcript)) == [18, NOON, NOON - 9000]
+
+
+def test_every_limit_is_stored(tmp_path: Path) -> None:
+    """Whatever limits come, by names not known yet, are kept; what tells only amounts becomes a percentage."""
+    given = status(five_hour=(5, NOON))
+    given["rate_limits"] |= {
+        "seven_day_opus": {"used_percentage": 100, "resets_at": NOON},
+        "spend_limit": {"used_usd": 30, "limit_usd": 40, "resets_at": None, "period": "monthly"},
+        "seven_day_sonnet": None,
+        "a name / with: things" * 9: {"used_percentage": 1, "resets_at": NOON},
+        **{f"limit_{number}": {"used_percentage": number} for number in range(100)},
     }
+    store(given, str(tmp_path / "plan"), NOON)
+    kept = limits(tmp_path)
+
+    assert kept["seven_day_opus"] == [100, NOON, NOON]
+    assert kept["spend_limit"] == [75.0, None, NOON]
+    assert "seven_day_sonnet" not in kept
+    assert len(kept) <= 20
+    assert max(map(len, kept)) <= 40
+
+
+def test_file_of_an_older_version(tmp_path: Path) -> None:
+    """What an older version stored is replaced: it dated every repeat as news."""
+    (tmp_path / "plan").mkdir()
+    old = {"at": NOON - 9, "session": SESSION, "model": None, "five_hour": [93, NOON + 60, NOON - 9]}
+    (tmp_path / "plan" / f"{SESSION}.status").write_text(json.dumps(old))
+    store(status(), str(tmp_path / "plan"), NOON - 5)
+
+    assert limits(tmp_path) == {}
+    assert tell(tmp_path, NOON, 6) == [6, NOON, NOON]
 
 
 def test_own_line() -> None:
@@ -127,12 +220,13 @@ def test_hostile_session_id(tmp_path: Path, name: str) -> None:
 
 
 def test_unwritable_state(tmp_path: Path) -> None:
-    """If nothing can be stored the person's command still runs, and ours still prints its line."""
+    """If nothing can be stored the person's command still runs, and our own line says that the figures stay old."""
     (tmp_path / "file").write_text("")
     arguments = ["statusline", "--state-dir", str(tmp_path / "file" / "state")]
 
     assert run([*arguments, "--then", "echo theirs"], status()).stdout == b"theirs\n"
-    assert run(arguments, status()).stdout == b"Opus 5.5 \xc2\xb7 context 0%\n"
+    said = run(arguments, status()).stdout.decode()
+    assert said == "Opus 5.5 · context 0% · claude-gauge cannot write: Not a directory\n"
 
 
 def test_full_disk(tmp_path: Path) -> None:
@@ -163,7 +257,7 @@ def test_cancelled(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(10) == -signal.SIGTERM
-    assert stored(tmp_path)["five_hour"]
+    assert limits(tmp_path)["five_hour"]
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
@@ -176,10 +270,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
         killer.start()
         process.communicate(json.dumps(status(five_hour=(number, NOON))).encode())
         killer.join()
-        kept = stored(tmp_path)["five_hour"]
-
-        assert isinstance(kept, list)
-        assert kept[0] in range(number + 1)
+        assert limits(tmp_path)["five_hour"][0] in range(number + 1)
 
 
 def test_signals_and_locale_are_the_persons_own(tmp_path: Path) -> None:
@@ -201,7 +292,9 @@ def test_many_terminals(tmp_path: Path) -> None:
     for process, number in processes:
         process.communicate(json.dumps(status(f"terminal-{number}", five_hour=(number, NOON))).encode())
 
-    kept = {path.name: json.loads(path.read_bytes())["five_hour"][0] for path in (tmp_path / "plan").iterdir()}
+    kept = {
+        path.name: json.loads(path.read_bytes())["limits"]["five_hour"][0] for path in (tmp_path / "plan").iterdir()
+    }
     assert kept == {f"terminal-{number}.status": number for number in range(12)}
 
 

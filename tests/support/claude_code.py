@@ -12,7 +12,8 @@ import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -28,16 +29,41 @@ def program() -> Path:
     return part("claude-code-2.1.330/claude")
 
 
-class Api:
-    """Answers as Anthropic's API does: first with a call of Bash that needs permission, then with a word."""
+def tool(name: str, **given: object) -> dict[str, Any]:
+    """Return a block that calls a tool."""
+    return {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:20]}", "name": name, "input": given}
 
-    def __init__(self, command: str) -> None:
+
+def bash(command: str) -> dict[str, Any]:
+    """Return a block that runs a command."""
+    return tool("Bash", command=command, description="A test")
+
+
+def text(words: str) -> dict[str, Any]:
+    """Return a block that says something."""
+    return {"type": "text", "text": words}
+
+
+Script = Callable[[dict[str, Any]], list[dict[str, Any]]]  # a request's body -> the content of the answer
+
+
+class Api:
+    """Answers as Anthropic's API does: first with these calls of Bash, which need permission, then with a word.
+
+    A `script` says it otherwise. Requests without tools (a session's title, a summary) get a word.
+    """
+
+    def __init__(self, *commands: str, script: Script | None = None) -> None:
+        def asks_once(body: dict[str, Any]) -> list[dict[str, Any]]:
+            return [text("all done")] if answered(body) else [bash(command) for command in commands]
+
+        answer = script or asks_once
+
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 given = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
-                asks = any(tool.get("name") == "Bash" for tool in given.get("tools", []))
-                first = asks and "tool_result" not in json.dumps(given.get("messages", []))
-                body = b"".join(_events(command if first else None)) if given.get("stream") else _whole()
+                blocks = answer(given) if given.get("tools") else [text("ok")]
+                body = b"".join(_events(blocks)) if given.get("stream") else _whole(blocks)
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream" if given.get("stream") else "application/json")
                 self.send_header("content-length", str(len(body)))
@@ -63,39 +89,51 @@ class Api:
         self._server.server_close()
 
 
-def _events(command: str | None) -> Iterator[bytes]:
-    block: dict[str, Any] = {"type": "text", "text": ""}
-    delta: dict[str, Any] = {"type": "text_delta", "text": "all done"}
-    if command is not None:
-        block = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
-        asked = json.dumps({"command": command, "description": "A test"})
-        delta = {"type": "input_json_delta", "partial_json": asked}
-    reason = "end_turn" if command is None else "tool_use"
-    for data in (
-        {"type": "message_start", "message": _message([])},
-        {"type": "content_block_start", "index": 0, "content_block": block},
-        {"type": "content_block_delta", "index": 0, "delta": delta},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {"output_tokens": 9}},
-        {"type": "message_stop"},
-    ):
-        yield f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
+def answered(body: dict[str, Any]) -> bool:
+    """Tell whether a request brings the result of a tool."""
+    return "tool_result" in json.dumps(body.get("messages", []))
+
+
+def _events(blocks: list[dict[str, Any]]) -> Iterator[bytes]:
+    calls = any(block["type"] == "tool_use" for block in blocks)
+    yield _event("message_start", message=_message([]))
+    for index, block in enumerate(blocks):
+        yield from _block(index, block)
+    stop = {"stop_reason": "tool_use" if calls else "end_turn"}
+    yield _event("message_delta", delta=stop, usage={"output_tokens": 9})
+    yield _event("message_stop")
+
+
+def _block(index: int, block: dict[str, Any]) -> Iterator[bytes]:
+    if block["type"] == "tool_use":
+        begin: dict[str, Any] = {**block, "input": {}}
+        delta = {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
+    else:
+        begin, delta = text(""), {"type": "text_delta", "text": block["text"]}
+    yield _event("content_block_start", index=index, content_block=begin)
+    yield _event("content_block_delta", index=index, delta=delta)
+    yield _event("content_block_stop", index=index)
+
+
+def _event(kind: str, **more: object) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
 
 
 def _message(content: list[dict[str, Any]]) -> dict[str, Any]:
     usage = {"input_tokens": 10, "output_tokens": 1}
-    own = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-opus-5-5", "stop_reason": None}
-    return {**own, "content": content, "stop_sequence": None, "usage": usage}
+    own = {"id": f"msg_{uuid.uuid4().hex[:20]}", "type": "message", "role": "assistant", "model": "claude-opus-5-5"}
+    return {**own, "stop_reason": None, "content": content, "stop_sequence": None, "usage": usage}
 
 
-def _whole() -> bytes:
-    return json.dumps({**_message([{"type": "text", "text": "ok"}]), "stop_reason": "end_turn"}).encode()
+def _whole(blocks: list[dict[str, Any]]) -> bytes:
+    return json.dumps({**_message(blocks), "stop_reason": "end_turn"}).encode()
 
 
 class ClaudeCode:
     """One interactive session; what it shows is in `screen`."""
 
-    def __init__(self, home: Path, api: Api, **more: str) -> None:
+    def __init__(self, home: Path, api: Api, *arguments: str, **more: str) -> None:
+        self._arguments = arguments
         self.folder = home / "work"
         self.folder.mkdir(parents=True)
         accepted = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
@@ -141,7 +179,7 @@ class ClaudeCode:
         self._terminal, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self._process = subprocess.Popen(
-            [program(), "--permission-mode", "default"],
+            [program(), "--permission-mode", "default", *self._arguments],
             cwd=self.folder,
             env=self._env,
             stdin=inner,

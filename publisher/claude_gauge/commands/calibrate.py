@@ -17,12 +17,16 @@ def calibrate(
     *,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How far back to look")] = 30,
     write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget the stored plan figures, propose nothing")] = False,
     config: Config,
 ) -> None:
     """Propose a ceiling and a redline that fit you.
 
     From your history and the plan percentages seen, with the reasons.
     """
+    if forget:
+        _forget(config.settings.state_dir.expanduser())
+        return
     import time
 
     from claude_gauge.apps.calibrate import history, propose
@@ -36,9 +40,9 @@ def calibrate(
     used, blocks = history.read(transcript_roots(), since)
     plan = Plan(settings)
     plan.load()  # what the statusline told while no publisher ran counts, too
-    seen = [each for each in plan.seen if each.resets_at - FIVE_HOURS_S >= since]
+    windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
     typer.echo(f"{len(used.responses):,} responses in {len(blocks)} 5-hour blocks of the last {days} days.\n")
-    proposals = [propose.ceiling(used, blocks, seen, now), propose.redline(used, settings.tach)]
+    proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, settings.tach)]
     for proposal in proposals:
         present = f"now {getattr(settings, proposal.setting):,.0f}, {config.origins.get(proposal.setting, 'default')}"
         typer.echo(f"{proposal.setting} = {'?' if proposal.value is None else proposal.value}   ({present})")
@@ -54,6 +58,17 @@ def calibrate(
         _write(config.path, values)
         for name in [name for name in values if config.origins.get(name) == "environment"]:
             typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
+
+
+def _forget(state_dir: Path) -> None:
+    from claude_gauge.errors import GaugeError
+    from claude_gauge.sources.statusline.source import forget
+
+    try:
+        removed = forget(state_dir)
+    except OSError as error:
+        raise GaugeError(f"cannot remove {error.filename}: {error.strerror}; remove it by hand") from None
+    typer.echo(f"Forgot what {len(removed)} files in {state_dir} said; the next statusline tells the plan anew.")
 
 
 def _write(path: Path, values: dict[str, int]) -> None:

@@ -37,10 +37,7 @@ def rules() -> None:
 
 @otel.command()
 def dashboard() -> None:
-    """Print the Grafana dashboard.
-
-    To be imported where the recording rules are loaded.
-    """
+    """Print the Grafana dashboard, to be imported where the recording rules are loaded."""
     from claude_gauge.sources.prometheus.dashboard import text
 
     typer.echo(text(), nl=False)

@@ -66,7 +66,9 @@ class Usage(BaseModel):
         max_length=24, title="Last model", description="Model family of the newest message; empty when none was seen"
     )
     hot: bool = Field(title="Hot", description="The rate is above the redline")
-    warn: bool = Field(title="Warning", description="Fuel above 80 %, or cache hits below the floor")
+    warn: bool = Field(
+        title="Warning", description="Fuel above 80 %, a limit of the plan reached, or cache hits below the floor"
+    )
     stall: bool = Field(
         title="Stalled", description="No telemetry for the silence window, or its source can't be reached"
     )

@@ -68,7 +68,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         cache_hit_rate=cache,
         last_model=_plain(traffic.model, 24) if traffic and traffic.model else previous.last_model if previous else "",
         hot=rate > limits.redline,
-        warn=share > _WARN_AT or low_cache,
+        warn=share > _WARN_AT or low_cache or (limit is not None and limit.share >= 1),
         stall=_stall(reading, limits, now),
         idle=idle,
         updated_at=stamp(now),
@@ -97,8 +97,10 @@ def _fullest(reading: Reading, now: float) -> PlanLimit | None:
     """Return what stops work first: the fullest limit that the plan tells."""
     windows = {"five_hour": reading.plan_5h, "seven_day": reading.plan_7d}
     told = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
-    told += [reading.limit] if reading.limit else []
-    return max((each for each in told if _fresh(each, now)), key=lambda each: each.share, default=None)
+    told = [each for each in told if _fresh(each, now)]
+    if reading.limit is not None and now < reading.limit.resets_at:  # some, such as a spend limit, run for a month
+        told.append(reading.limit)
+    return max(told, key=lambda each: each.share, default=None)
 
 
 def _fuel(reading: Reading, limits: Limits, now: float) -> _Fuel | None:

@@ -49,10 +49,10 @@ def set_up_options() -> dict[str, str]:
 
 def read_input() -> bytes:
     """Read standard input to its end; nothing from a terminal, where someone only tries the command."""
-    read = b""
+    chunks = []
     try:
         while not os.isatty(0) and (chunk := os.read(0, _CHUNK)):
-            read += chunk
+            chunks.append(chunk)
     except OSError:
         pass
-    return read
+    return b"".join(chunks)

@@ -1,16 +1,18 @@
-"""`claude-gauge hook`: tells the publisher that Claude waits for the person, or no longer does.
+"""`claude-gauge hook`: notes what one of Claude Code's hooks tells about waiting, for the publisher to make sense of.
 
-Runs at every tool call, so it imports next to nothing; it says nothing and always ends with 0,
-since Claude Code takes a hook's output and exit code for orders.
+Claude Code waits for it at every tool call, so it imports next to nothing and only appends one record to the
+session's file: hooks run side by side, and none reads, changes or replaces what another wrote. It prints nothing and
+always ends with 0, since Claude Code takes a hook's output and exit code for orders.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from binascii import crc32
 
 from claude_gauge.hooks import quick_json, spool
-from claude_gauge.hooks.spool import ANYONE, HOOKS, MAIN, WAIT
+from claude_gauge.hooks.spool import EVENTS_FILE, HOOKS
 
 # What `setup` asks Claude Code to tell us, and for which kinds of it.
 DIALOGS = ("permission_prompt", "worker_permission_prompt", "elicitation_dialog", "elicitation_url_dialog")
@@ -29,55 +31,74 @@ EVENTS = {
     "Stop": None,
     "SessionEnd": None,
 }
+# Older clients do not name a prompt's source; these are how the client's own prompts begin.
+_CLIENT_PROMPTS = ("<task-notification", "<teammate-message", "<channel", "<tick")
+_PERSON = ("user", "sdk")
+_OVER = ("completed", "failed", "killed", "stopped", "cancelled")
 
 
 def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
     """Take in one event; whatever is wrong with it or with the disk, Claude Code goes on undisturbed."""
+    now = time.time() if now is None else now
     try:
         event = quick_json.loads(text)
-        folder = f"{spool.state_dir(state_dir)}/{spool.FOLDER}"
         if isinstance(event, dict):
-            note(event, folder, time.time() if now is None else now)
+            folder = f"{spool.state_dir(state_dir)}/{spool.FOLDER}"
+            note(event, folder, now, os.environ.get("CLAUDE_CODE_ENTRYPOINT"))
     except Exception:  # noqa: BLE001, S110 - nothing of ours may disturb Claude Code
         pass
 
 
-def note(event: dict[str, object], folder: str, now: float) -> None:
-    """Write or remove the wait that an event begins or ends."""
-    session = spool.safe(event["session_id"])
-    agent = spool.safe(event.get("agent_id") or MAIN)
-    _mark(folder)
-    match event.get("hook_event_name"), event.get("notification_type"):
-        case "PermissionRequest", _:
-            _begin(folder, session, agent, "permission", now)
-        case "Notification", kind if kind in DIALOGS:
-            if not waits(folder, session):  # else it only repeats, seconds later, what is known
-                _begin(folder, session, ANYONE, "permission", now)
-        case "Notification", "idle_prompt":
-            _begin(folder, session, ANYONE, "idle", now)
-        case (("PreToolUse" | "PostToolUse" | "SubagentStop"), _):
-            # Other agents of the session work on while one waits: their events say nothing of it.
-            _end(folder, [f"{session}.{agent}{WAIT}", f"{session}.{ANYONE}{WAIT}"])
-        case "Stop", _ if event.get("background_tasks"):
-            pass  # not the end: one of them may be the one that waits
-        case (("UserPromptSubmit" | "Stop" | "SessionEnd"), _):
-            _end(folder, waits(folder, session))
-
-
-def waits(folder: str, session: str) -> list[str]:
-    """List the files of a session's waits."""
-    return [name for name in os.listdir(folder) if name.startswith(session + ".") and name.endswith(WAIT)]  # noqa: PTH208 - pathlib is slow
-
-
-def _begin(folder: str, session: str, agent: str, kind: str, now: float) -> None:
-    spool.store(folder, f"{session}.{agent}{WAIT}", {"at": now, "kind": kind})
-
-
-def _end(folder: str, names: list[str]) -> None:
-    for name in names:
-        spool.remove(f"{folder}/{name}")
-
-
-def _mark(folder: str) -> None:
+def note(event: dict[str, object], folder: str, now: float, entrypoint: str | None = None) -> None:
+    """Append the event's record to its session's file; raises OSError and KeyError."""
+    if event.get("hook_event_name") not in EVENTS:
+        return
+    name = spool.safe(event["session_id"]) + EVENTS_FILE
+    content = record(event, now, entrypoint)
+    if content["event"] == "SessionEnd":
+        spool.store(folder, name, content)  # all is over: what was told before need not be kept
+    else:
+        spool.append(folder, name, content)
     if not os.path.exists(f"{folder}/{HOOKS}"):  # noqa: PTH110 - pathlib is slow
         spool.store(folder, HOOKS, {})
+
+
+def record(event: dict[str, object], now: float, entrypoint: str | None) -> dict[str, object]:
+    """Return what is kept of an event: names, ids, a fingerprint and the time; never a text, path or command."""
+    kept: dict[str, object] = {"at": now, "event": event["hook_event_name"]}
+    if event.get("agent_id"):
+        kept["agent"] = spool.safe(event["agent_id"])
+    match event["hook_event_name"]:
+        case "PermissionRequest" | "PermissionDenied" | "PostToolUse" | "PostToolUseFailure":
+            kept["question"] = fingerprint(event.get("tool_name"), event.get("tool_input"))
+        case "Elicitation" | "ElicitationResult":
+            kept["question"] = fingerprint("elicitation", event.get("mcp_server_name"))
+        case "Notification":
+            kept["kind"] = spool.safe(event.get("notification_type"))
+        case "UserPromptSubmit" if _by_the_client(event):
+            kept["client"] = True
+        case "Stop" if _runs_on(event.get("background_tasks")):
+            kept["background"] = True
+    if entrypoint not in (None, "", "cli"):
+        kept["outside"] = True  # not in a terminal: what would ask may be denied unasked
+    return kept
+
+
+def fingerprint(name: object, given: object) -> str:
+    """Return by what a tool's call is known again; the same for a request and for its end."""
+    if isinstance(given, dict):
+        given = sorted(given.items())  # at the top; further down the client keeps its order
+    return f"{crc32(repr((name, given)).encode('utf-8', 'backslashreplace')):08x}"
+
+
+def _by_the_client(event: dict[str, object]) -> bool:
+    """Tell whether the client itself submitted this prompt, such as the news that a background task ended."""
+    source = event.get("source")
+    if isinstance(source, str):
+        return source not in _PERSON
+    return str(event.get("prompt", ""))[:200].lstrip().startswith(_CLIENT_PROMPTS)
+
+
+def _runs_on(tasks: object) -> bool:
+    listed = tasks if isinstance(tasks, list) else []
+    return any(not isinstance(task, dict) or task.get("status") not in _OVER for task in listed)

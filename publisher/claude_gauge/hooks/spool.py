@@ -1,11 +1,10 @@
-"""The small files by which the statusline and the hooks tell the publisher what they saw.
+"""The small files by which the statusline and the hooks tell the publisher what they saw, in `<state>/plan/`.
 
-One writer each, replaced whole: terminals never wait for one another, and a killed writer leaves the old file.
-They hold plan figures, model, session id, times and the kind of a wait; never a text, never a path.
+They hold plan figures, model, session id, times, names of events and fingerprints; never a text, never a path.
 
-    plan/<session>.status         the newest statusline of a session
-    plan/<session>.<agent>.wait   there while that agent waits for the person
-    plan/hooks                    there once a hook has run, so that "nobody waits" is known and not guessed
+    <session>.status   the newest statusline of a session: one JSON object, replaced whole
+    <session>.events   what its hooks told: a JSON object a line, appended; hooks run side by side and lose nothing
+    hooks              there once a hook has run, so that "nobody waits" is known and not guessed
 """
 
 from __future__ import annotations
@@ -17,10 +16,8 @@ from claude_gauge.hooks import quick_json
 
 FOLDER = "plan"
 STATUS = ".status"
-WAIT = ".wait"
+EVENTS_FILE = ".events"
 HOOKS = "hooks"
-MAIN = "main"
-ANYONE = "anyone"  # a notification does not say which agent asks
 _LONGEST_NAME = 64
 
 
@@ -44,11 +41,7 @@ def safe(name: object) -> str:
 def store(folder: str, name: str, content: object) -> None:
     """Write a file in one step: a reader sees the old one or the new one, also if this process is killed."""
     fresh = f"{folder}/.{name}.{os.getpid()}.tmp"
-    try:
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except FileNotFoundError:
-        os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103 - as above
-        file = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    file = _open(folder, fresh, os.O_TRUNC)
     try:
         try:
             os.write(file, quick_json.dumps(content).encode())
@@ -58,6 +51,26 @@ def store(folder: str, name: str, content: object) -> None:
     except OSError:
         remove(fresh)  # a full disk: not even the empty file may stay
         raise
+
+
+def append(folder: str, name: str, content: object) -> None:
+    """Add a line to a file in one write, which the system keeps apart from what other processes add at the time.
+
+    The line feed before it ends what a full disk may have left there half written.
+    """
+    file = _open(folder, f"{folder}/{name}", os.O_APPEND)
+    try:
+        os.write(file, f"\n{quick_json.dumps(content)}\n".encode())
+    finally:
+        os.close(file)
+
+
+def _open(folder: str, path: str, how: int) -> int:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    except FileNotFoundError:
+        os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103 - as above
+        return os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
 
 
 def load(path: str) -> dict[str, object]:

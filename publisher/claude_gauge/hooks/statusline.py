@@ -12,10 +12,11 @@ import os
 import time
 
 from claude_gauge.hooks import quick_json, spool
-from claude_gauge.hooks.limits import LENGTHS, live, reset_time, share
+from claude_gauge.hooks.limits import LENGTHS, SLACK_S, live, number, percentage, reset_time, share
 from claude_gauge.hooks.spool import STATUS
 
-_LONGEST_FIGURE = 40
+_LONGEST_FIGURE, _LONGEST_NAME, _MOST_LIMITS = 40, 40, 20
+_KEPT_MARKS = 16
 _BAR = 10
 
 
@@ -23,32 +24,91 @@ def run(state_dir: str | None, then: str | None, text: bytes, now: float | None 
     """Store what one statusline call tells, then run `then` in our place, or print a line of ours."""
     now = time.time() if now is None else now
     status: dict[str, object] = {}
+    trouble = ""
     try:
         given = quick_json.loads(text)
         status = given if isinstance(given, dict) else {}
         store(status, f"{spool.state_dir(state_dir)}/{spool.FOLDER}", now)
-    except Exception:  # noqa: BLE001, S110 - whatever is wrong with it or with the disk, the line must come
+    except OSError as error:
+        trouble = f"claude-gauge cannot write: {error.strerror}"
+    except Exception:  # noqa: BLE001, S110 - whatever is wrong with it, the line must come
         pass
     if then:
         become(then, text)
     try:  # noqa: SIM105 - importing contextlib costs milliseconds
-        os.write(1, (line(status, now) + "\n").encode("utf-8", "replace"))
+        os.write(1, (line(status, now, trouble) + "\n").encode("utf-8", "replace"))
     except Exception:  # noqa: BLE001, S110 - an empty line is better than an error in its place
         pass
     return 0
 
 
 def store(status: dict[str, object], folder: str, now: float) -> None:
-    """Keep the plan's raw figures, the model and the time, in a file of this session's own."""
+    """Keep the plan's raw figures, the model and the time, in a file of this session's own; raises OSError, KeyError.
+
+    A terminal repeats its figures for hours. They are news when its session has used the API since it last told them:
+    only then do they get this time, else the stored ones stay as they are.
+    """
     name = spool.safe(status["session_id"]) + STATUS
     known = spool.load(f"{folder}/{name}")
-    slots = {slot: known[slot] for slot in LENGTHS if slot in known}  # a call without figures takes none back
-    for slot in LENGTHS:
-        figures = _within(status, "rate_limits", slot)
-        if isinstance(figures, dict):
-            slots[slot] = [_figure(figures.get("used_percentage")), _figure(figures.get("resets_at")), now]
-    model = _figure(_within(status, "model", "id"))
-    spool.store(folder, name, {"at": now, "session": str(status["session_id"])[:64], "model": model, **slots})
+    limits, marks = known.get("limits"), known.get("marks")
+    if not isinstance(limits, dict) or not isinstance(marks, list):
+        limits, marks = {}, []  # a new session, or the file is an older version's
+    told = _limits(status)
+    if told:
+        mark = _mark(status, told)
+        # A session's first figures may be old: perhaps it has been idle since before we were set up.
+        at = now if limits else min(now, _touched(status) or now)
+        if not _repeated(marks, mark):
+            limits = {**limits, **{each: [*figures, at] for each, figures in told.items()}}
+            marks = [*marks, mark][-_KEPT_MARKS:]
+    model, session = _figure(_within(status, "model", "id")), str(status["session_id"])[:64]
+    spool.store(folder, name, {"at": now, "session": session, "model": model, "marks": marks, "limits": limits})
+
+
+def _limits(status: dict[str, object]) -> dict[str, list[object]]:
+    """Return the raw percentage and reset time of every limit that is told."""
+    limits = status.get("rate_limits")
+    return {
+        spool.safe(name)[:_LONGEST_NAME]: [_figure(percentage(figures)), _figure(figures.get("resets_at"))]
+        for name, figures in (list(limits.items())[:_MOST_LIMITS] if isinstance(limits, dict) else ())
+        if isinstance(figures, dict)
+    }
+
+
+def _mark(status: dict[str, object], told: dict[str, list[object]]) -> list[object]:
+    """Return what changes when a session uses the API: its API time, else its transcript's; and the percentages."""
+    spent, touched = number(_within(status, "cost", "total_api_duration_ms")), None
+    if spent is None:
+        touched = _touched(status)
+    return [spent, touched, *[[name, *figures] for name, figures in sorted(told.items())]]
+
+
+def _repeated(marks: list[object], mark: list[object]) -> bool:
+    """Tell whether a session told this before; where nothing else marks it, whether it told just this last."""
+    marked = mark[:2] != [None, None]
+    return any(_alike(old, mark, resets=not marked) for old in (marks if marked else marks[-1:]))
+
+
+def _alike(old: object, new: list[object], *, resets: bool) -> bool:
+    if not isinstance(old, list) or len(old) != len(new) or old[:2] != new[:2]:
+        return False
+    pairs = list(zip(old[2:], new[2:], strict=True))
+    return all(was[:2] == now[:2] and (not resets or _one_window(was[2], now[2])) for was, now in pairs)  # type: ignore[index]
+
+
+def _one_window(old: object, new: object) -> bool:
+    """Tell whether two reset times are of one window: they differ by minutes from answer to answer."""
+    before, after = reset_time(old), reset_time(new)
+    return before == after if before is None or after is None else abs(before - after) <= SLACK_S
+
+
+def _touched(status: dict[str, object]) -> float | None:
+    """Return when the session's transcript was last written; None where there is none."""
+    path = status.get("transcript_path")
+    try:
+        return os.stat(path).st_mtime if isinstance(path, str) and path else None  # noqa: PTH116 - pathlib is slow
+    except (OSError, ValueError):
+        return None
 
 
 def become(command: str, text: bytes) -> None:
@@ -60,8 +120,8 @@ def become(command: str, text: bytes) -> None:
         feed(text)
     except OSError:  # no pipe is to be had: it runs without its input
         pass
-    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
-        _signal.signal(number, _signal.SIG_DFL)
+    for ignored in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(ignored, _signal.SIG_DFL)
     if "LC_CTYPE" in os.environ and not _given("LC_CTYPE"):
         del os.environ["LC_CTYPE"]
     os.execv("/bin/sh", ["sh", "-c", command])  # noqa: S606 - as Claude Code itself would have run it
@@ -83,17 +143,19 @@ def feed(text: bytes) -> None:
     os.dup2(reader, 0)
 
 
-def line(status: dict[str, object], now: float) -> str:
-    """Write a statusline of our own: model, the two windows, how full the context is."""
+def line(status: dict[str, object], now: float, trouble: str = "") -> str:
+    """Write a statusline of our own: model, the two windows, how full the context is, what went wrong."""
     parts = [str(_within(status, "model", "display_name") or _within(status, "model", "id") or "Claude")]
     for slot, label in (("five_hour", "5h"), ("seven_day", "7d")):
-        used = share(_within(status, "rate_limits", slot, "used_percentage"))
+        used = share(percentage(_within(status, "rate_limits", slot)))
         resets_at = reset_time(_within(status, "rate_limits", slot, "resets_at"))
         if used is not None and resets_at is not None and live(resets_at, LENGTHS[slot], now):
             parts.append(f"{label} {_bar(used)} {used:.0%}, {_span(resets_at - now)} left")
     context = share(_within(status, "context_window", "used_percentage"))
     if context is not None:
         parts.append(f"context {context:.0%}")
+    if trouble:
+        parts.append(trouble)
     return " · ".join(" ".join(part.split()) for part in parts)
 
 

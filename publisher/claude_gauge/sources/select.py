@@ -19,7 +19,6 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.sources.failover import Failover
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.sources.transcripts.source import Transcripts
-from claude_gauge.system.http.server import Server
 
 if TYPE_CHECKING:
     from claude_gauge.sources.ccusage.source import Asked
@@ -30,21 +29,16 @@ Clock = Callable[[], float]
 Order = Mapping[str, Sequence[str]]
 
 
-def choose(
-    settings: Settings,
-    *,
-    roots: Sequence[Path] | None = None,
-    clock: Clock = time.time,
-    server: Server | None = None,
-) -> Failover:
-    """Build the source that the settings name; nothing is started. OTLP listens on `server`."""
-    return _Builder(settings, transcript_roots() if roots is None else roots, clock, server or Server()).build()
+def choose(settings: Settings, *, roots: Sequence[Path] | None = None, clock: Clock = time.time) -> Failover:
+    """Build the source that the settings name; nothing is started."""
+    return _Builder(settings, transcript_roots() if roots is None else roots, clock).build()
 
 
 class _Builder:
-    def __init__(self, settings: Settings, roots: Sequence[Path], clock: Clock, server: Server) -> None:
-        self._settings, self._roots, self._clock, self._server = settings, roots, clock, server
-        self._sources: dict[str, Source] = {"plan": Plan(settings, clock)}
+    def __init__(self, settings: Settings, roots: Sequence[Path], clock: Clock) -> None:
+        self._settings, self._roots, self._clock = settings, roots, clock
+        self._plan = Plan(settings, clock)
+        self._sources: dict[str, Source] = {"plan": self._plan}
 
     def build(self) -> Failover:
         make = {
@@ -95,13 +89,14 @@ class _Builder:
         return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
 
     def _local(self, *, listen: bool) -> str:
+        denied = self._plan.denied  # a transcript knows of "No" and Escape, which no hook tells
         if listen and self._settings.otlp != "off":
             from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp
 
             return self._add(
-                "transcripts+otlp", TranscriptsOtlp(self._settings, self._roots, self._clock, self._server)
+                "transcripts+otlp", TranscriptsOtlp(self._settings, self._roots, self._clock, denied=denied)
             )
-        return self._add("transcripts", Transcripts(self._roots, self._clock))
+        return self._add("transcripts", Transcripts(self._roots, self._clock, denied=denied))
 
     def _prometheus(self) -> str:
         from claude_gauge.sources.prometheus.source import Prometheus
@@ -113,7 +108,7 @@ class _Builder:
 
         if self._settings.otlp == "off":
             raise GaugeError("source otlp with --otlp off: nothing to read; give an address, such as 127.0.0.1:4318")
-        return self._add("otlp", Otlp(self._settings, self._clock, self._server))
+        return self._add("otlp", Otlp(self._settings, self._clock))
 
     def _installed_ccusage(self, local: str) -> list[str]:
         """Add ccusage where it is installed: nothing is ever downloaded unasked."""

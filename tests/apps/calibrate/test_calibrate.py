@@ -16,7 +16,7 @@ from claude_gauge.apps.calibrate.toml_lines import set_values
 from claude_gauge.contract.usage import stamp
 from claude_gauge.counting.blocks import Span
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.sources.statusline.plan_figures import Seen
+from claude_gauge.sources.statusline.plan_figures import Window
 
 HOUR = 3600.0
 NOON = 1_795_435_200.0
@@ -28,39 +28,55 @@ def past(*responses: tuple[float, float]) -> Past:
 
 
 def test_ceiling_by_plan_percentage() -> None:
-    """Half full at 500 tokens means full at 1,000: only the window's own tokens up to that moment count."""
-    used = past((NOON - 1, 9000), (NOON, 200), (NOON + HOUR, 300), (NOON + 2 * HOUR, 7777))
-    proposal = ceiling(used, [], [Seen(NOON + 5 * HOUR, 0.5, NOON + HOUR + 1)], NOON)
+    """Half full at 500,000 tokens means full at a million: only the window's own tokens up to that moment count."""
+    used = past((NOON - 1, 9e6), (NOON, 200_000), (NOON + HOUR, 300_000), (NOON + 2 * HOUR, 7e6))
+    proposal = ceiling(used, [], [Window(NOON + 5 * HOUR, 0.5, NOON + HOUR + 1)], NOON)
 
-    assert proposal.value == 1000
-    assert any("50% at 500 tokens, so full at 1,000" in reason for reason in proposal.reasons)
+    assert proposal.value == 1_000_000
+    assert any("50% at 500,000 tokens, so full at 1,000,000" in reason for reason in proposal.reasons)
 
 
 def test_middle_of_several_windows() -> None:
     """One window that is far off does not move the proposal."""
-    used = past(*((NOON + day * 86400, 1000) for day in range(3)))
-    seen = [
-        Seen(NOON + day * 86400 + HOUR, share, NOON + day * 86400 + 60) for day, share in enumerate((0.5, 0.4, 0.9))
+    used = past(*((NOON + day * 86400, 1e6) for day in range(3)))
+    windows = [
+        Window(NOON + day * 86400 + HOUR, share, NOON + day * 86400 + 60) for day, share in enumerate((0.5, 0.4, 0.9))
     ]
 
-    assert ceiling(used, [], seen, NOON).value == 2000
+    assert ceiling(used, [], windows, NOON).value == 2_000_000
 
 
 def test_coarse_percentages_count_only_alone() -> None:
     """The plan tells whole percents: 1 % says nothing, and 6 % only where nothing better is known."""
-    used = past((NOON, 60), (NOON + 86400, 500))
-    tiny, small = Seen(NOON + HOUR, 0.01, NOON + 1), Seen(NOON + HOUR, 0.06, NOON + 1)
-    good = Seen(NOON + 86400 + HOUR, 0.5, NOON + 86400 + 1)
+    used = past((NOON, 60_000), (NOON + 86400, 500_000))
+    tiny, small = Window(NOON + HOUR, 0.01, NOON + 1), Window(NOON + HOUR, 0.06, NOON + 1)
+    good = Window(NOON + 86400 + HOUR, 0.5, NOON + 86400 + 1)
 
     assert ceiling(used, [], [tiny], NOON).value is None
-    assert ceiling(used, [], [small], NOON).value == 1000
-    assert ceiling(used, [], [small, good], NOON).value == 1000
-    assert ceiling(used, [], [Seen(NOON + HOUR, 0.12, NOON + 1), good], NOON).value == 1000
+    assert ceiling(used, [], [small], NOON).value == 1_000_000
+    assert ceiling(used, [], [small, good], NOON).value == 1_000_000
+    assert ceiling(used, [], [Window(NOON + HOUR, 0.12, NOON + 1), good], NOON).value == 1_000_000
 
 
 def test_window_without_its_tokens() -> None:
     """A percentage whose tokens were used on another machine says nothing here."""
-    assert ceiling(past((NOON - 86400, 5)), [], [Seen(NOON + HOUR, 0.5, NOON)], NOON).value is None
+    assert ceiling(past((NOON - 86400, 5)), [], [Window(NOON + HOUR, 0.5, NOON)], NOON).value is None
+
+
+def test_absurd_windows() -> None:
+    """A window that would be full with less than was used elsewhere, or that the plan took use back in, is left out."""
+    used = past((NOON, 37_000), (NOON + 86400, 500_000), (NOON + 2 * 86400, 2e6))
+    slip = Window(NOON + HOUR, 1.0, NOON + 1)
+    early = Window(NOON + 86400 + HOUR, 1.0, NOON + 86400 + 1)
+    fell = Window(NOON + 2 * 86400 + HOUR, 0.1, NOON + 2 * 86400 + 1, fell=True)
+    good = Window(NOON + 2 * 86400 + HOUR, 0.5, NOON + 2 * 86400 + 1)
+    blocks = [Span(NOON - 20 * HOUR, 0, 0, 2_000_000)]
+
+    assert ceiling(used, [], [slip, fell], NOON).value is None
+    assert ceiling(used, blocks, [slip, early, fell], NOON).value == 2_000_000
+    proposal = ceiling(used, blocks, [slip, early, fell, good], NOON)
+    assert proposal.value == 4_000_000
+    assert any(reason.startswith("3 left out: ") for reason in proposal.reasons)
 
 
 def test_fullest_block_without_a_plan() -> None:
@@ -177,6 +193,17 @@ def test_whole_command() -> None:
     assert tomllib.loads(settings.read_text()) == {"ceiling_5h": 160_000, "redline": 1000}
     assert f"file {settings}".encode() in run(["config"]).stdout
     assert b"(now 160,000, file" in run(["calibrate"]).stdout
+
+
+def test_forget() -> None:
+    """One command forgets the plan figures that are stored, and says so."""
+    run(["statusline"], status(five_hour=(25, time.time() + HOUR)))
+    run(["calibrate"])
+    forgotten = run(["calibrate", "--forget"])
+
+    assert forgotten.stdout.startswith(b"Forgot what 2 files")
+    assert json.loads(run(["show", "--json"]).stdout)["fuel_source"] != "plan"
+    assert run(["calibrate", "--forget"]).stdout.startswith(b"Forgot what 0 files")
 
 
 def test_settings_file_that_cannot_be_changed(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
-from claude_gauge.counting.reading import PlanWindow, Reading
+from claude_gauge.counting.reading import Health, PlanLimit, PlanWindow, Reading
+from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.hook import note
 from claude_gauge.hooks.limits import FIVE_HOURS_S
 from claude_gauge.hooks.statusline import store
 from claude_gauge.sources.statusline.folder_watch import FolderHints
-from claude_gauge.sources.statusline.source import Plan
+from claude_gauge.sources.statusline.source import Plan, forget
 
 NOON = float(int(time.time()))  # files bear the real time, whatever clock the source reads by
 HOUR = 3600.0
@@ -109,13 +110,81 @@ def test_over_a_hundred(desk: Desk) -> None:
 
 
 def test_older_value_from_another_terminal(desk: Desk) -> None:
-    """A terminal that repeats an old figure of the same window does not take the needle back, also seconds apart."""
+    """A terminal that repeats an old figure of the same window does not move the needle, also minutes apart."""
+    store(status("old", five_hour=(40, NOON + HOUR)), desk.folder, NOON - 60)
     store(status("new", five_hour=(60, NOON + HOUR)), desk.folder, NOON)
-    store(status("old", five_hour=(40, NOON + HOUR + 2)), desk.folder, NOON + 1)
+    store(status("old", five_hour=(40, NOON + HOUR + 600)), desk.folder, NOON + 1)
     store(status("older", five_hour=(99, NOON - HOUR)), desk.folder, NOON + 2)
     desk.clock.now += 3
 
     assert desk.read().plan_5h == PlanWindow(0.6, NOON + HOUR)
+
+
+def test_plan_takes_use_back(desk: Desk) -> None:
+    """A percentage may fall at the same reset time, and 100 % may have been a slip: the newest news is shown."""
+    source = desk.plan()
+
+    def shown() -> float | None:
+        window = source.read(NOON).plan_5h
+        return window.share if window else None
+
+    def tell(at: float, share: float) -> None:
+        store(status(five_hour=(100 * share, NOON + HOUR)), desk.folder, NOON + at)
+        wait_until(lambda: shown() == share, f"{share:.0%}")
+
+    tell(0, 0.85)
+    tell(1, 1.0)
+    tell(2, 0.17)
+
+
+def test_another_account(desk: Desk) -> None:
+    """After a log-in as somebody else that one's windows are shown, also by a publisher that starts anew."""
+    store(status("a", five_hour=(93, NOON + 4 * HOUR), seven_day=(70, NOON + 90 * HOUR)), desk.folder, NOON)
+    desk.read()
+    store(status("b", five_hour=(6, NOON + HOUR), seven_day=(2, NOON + 50 * HOUR)), desk.folder, NOON + 5)
+    store(status("a", five_hour=(93, NOON + 4 * HOUR), seven_day=(70, NOON + 90 * HOUR)), desk.folder, NOON + 9)
+
+    for _ in range(2):
+        reading = desk.read()
+        assert reading.plan_5h == PlanWindow(0.06, NOON + HOUR)
+        assert reading.plan_7d == PlanWindow(0.02, NOON + 50 * HOUR)
+
+
+def test_fullest_limit(desk: Desk) -> None:
+    """A model's own week that is full is told beside windows that are not."""
+    given = status(five_hour=(10, NOON + HOUR))
+    given["rate_limits"]["seven_day_opus"] = {"used_percentage": 100, "resets_at": NOON + 2 * HOUR}
+    store(given, desk.folder, NOON)
+
+    assert desk.read().limit == PlanLimit("seven_day_opus", 1.0, NOON + 2 * HOUR)
+
+
+def test_forgotten_while_running(desk: Desk) -> None:
+    """What a person has us forget is gone from a running publisher, too."""
+    store(status(five_hour=(93, NOON + HOUR)), desk.folder, NOON)
+    source = desk.plan()
+    wait_until((desk.state_dir / "plan-figures.json").exists, "the figures on the disk")
+
+    assert len(forget(desk.state_dir)) == 2
+    wait_until(lambda: source.read(NOON).plan_5h is None, "the end of the figures")
+    assert forget(desk.state_dir) == []
+    store(status(five_hour=(6, NOON + HOUR)), desk.folder, NOON + 5)
+    wait_until(lambda: source.read(NOON).plan_5h == PlanWindow(0.06, NOON + HOUR), "news")
+
+
+def test_files_of_an_older_version(desk: Desk) -> None:
+    """An older version's present figures may be untrue and are not shown; its past windows stay for `calibrate`."""
+    Path(desk.folder).mkdir(parents=True)
+    old = {"at": NOON, "session": "s", "model": None, "five_hour": [93, NOON + HOUR, NOON]}
+    (Path(desk.folder) / "s.status").write_text(json.dumps(old))
+    (Path(desk.folder) / "s.main.wait").write_text(json.dumps({"at": NOON, "kind": "permission"}))
+    book = {"five_hour": [[NOON - HOUR, 0.5, NOON - 2 * HOUR], [NOON + HOUR, 1.0, NOON]], "seven_day": []}
+    (desk.state_dir / "plan-seen.json").write_text(json.dumps(book))
+    source = desk.plan()
+
+    assert source.read(NOON).plan_5h is None
+    assert source.read(NOON).waiting is None
+    assert [window.share for window in source.windows()] == [0.5]
 
 
 def test_new_window_begins_low(desk: Desk) -> None:
@@ -152,11 +221,12 @@ def test_clock_jumps(desk: Desk) -> None:
     assert source.read(NOON + 1).plan_5h is not None
 
 
-def test_high_water_mark_survives_restart(desk: Desk) -> None:
-    """A publisher that starts anew does not fall back to what a terminal said later than the highest."""
+def test_restart_believes_no_repeat(desk: Desk) -> None:
+    """A publisher that starts anew does not fall back to what a terminal repeated meanwhile."""
+    store(status("old", five_hour=(40, NOON + HOUR)), desk.folder, NOON - 60)
     store(status(five_hour=(60, NOON + HOUR)), desk.folder, NOON)
     desk.read()
-    store(status(five_hour=(40, NOON + HOUR)), desk.folder, NOON + 5)
+    store(status("old", five_hour=(40, NOON + HOUR)), desk.folder, NOON + 5)
 
     assert desk.read().plan_5h == PlanWindow(0.6, NOON + HOUR)
 
@@ -167,8 +237,8 @@ def test_high_water_mark_survives_restart(desk: Desk) -> None:
         b"",
         b"{",
         b"[]",
-        b'{"five_hour": 3, "at": "x"}',
-        b'{"five_hour": [1,2,"x"]}',
+        b'{"limits": 3, "at": "x", "accounts": {}}',
+        b'{"limits": {"five_hour": [1,2,"x"]}, "accounts": [3, {"five_hour": [[1, 2]]}]}',
         b'{"at": 1' + b"0" * 400 + b"}",
         b"\0\0",
     ],
@@ -176,9 +246,10 @@ def test_high_water_mark_survives_restart(desk: Desk) -> None:
 def test_garbage_on_disk(desk: Desk, garbage: bytes) -> None:
     """Half-written, zeroed and foreign files are passed over; the sound ones count."""
     store(status(five_hour=(50, NOON + HOUR)), desk.folder, NOON)
-    for name in ("x.status", "x.main.wait", "strange", ".x.status.1.tmp"):
+    for name in ("x.status", "x.events", "strange", ".x.status.1.tmp"):
         (Path(desk.folder) / name).write_bytes(garbage)
-    (desk.state_dir / "plan-seen.json").write_bytes(garbage)
+    for name in ("plan-seen.json", "plan-figures.json"):
+        (desk.state_dir / name).write_bytes(garbage)
 
     assert desk.read().plan_5h == PlanWindow(0.5, NOON + HOUR)
 
@@ -202,7 +273,7 @@ def test_waiting_reaches_the_reading(desk: Desk) -> None:
     note(event("PermissionRequest"), desk.folder, wall)
     wait_until(lambda: source.read(wall).waiting is True, "the wait")
     assert desk.changes.acquire(timeout=30)
-    note(event("PostToolUse"), desk.folder, wall + 1)
+    note(event("PostToolBatch"), desk.folder, wall + 1)
     wait_until(lambda: source.read(wall).waiting is False, "the end of the wait")
 
     assert desk.changes.acquire(timeout=30)
@@ -223,7 +294,7 @@ def test_real_hook_process(tmp_path: Path) -> None:
 
 
 def test_hints_follow_the_folder(tmp_path: Path) -> None:
-    """Each file that comes, is replaced or goes gives a hint, also in a folder made anew; a half one gives none."""
+    """Each file that comes, grows or goes gives a hint, also in a folder made anew; a half one gives none."""
     folder = tmp_path / "plan"
     hints = threading.Semaphore(0)
     following = FolderHints(folder, hints.release)
@@ -233,6 +304,9 @@ def test_hints_follow_the_folder(tmp_path: Path) -> None:
         following.tend()
         (folder / ".a.tmp").write_text("")
         (folder / ".a.tmp").rename(folder / "a")
+        assert hints.acquire(timeout=30)
+        with (folder / "a").open("a") as file:
+            file.write("more")
         assert hints.acquire(timeout=30)
         (folder / "a").unlink()
         assert hints.acquire(timeout=30)
@@ -254,7 +328,7 @@ def test_several_sessions(desk: Desk) -> None:
     assert desk.read().waiting is False
 
 
-def test_escape_fires_no_hook(desk: Desk) -> None:
+def test_nothing_told_any_more(desk: Desk) -> None:
     """A wait that nothing ends is dropped after the set time, and `due` tells when."""
     note(event("PermissionRequest"), desk.folder, NOON)
     source = desk.plan()
@@ -263,6 +337,26 @@ def test_escape_fires_no_hook(desk: Desk) -> None:
     assert source.read(NOON + 599).waiting is True
     assert source.read(NOON + 600).waiting is False
     assert source.due(NOON + 600) is None
+
+
+def test_escape(desk: Desk) -> None:
+    """No hook tells of Escape: the transcript's line ends the wait at once, whichever of the two is read first."""
+    denied = Denial(NOON + 0.3, event("PermissionRequest")["session_id"], None, "user-rejected")
+    source = desk.plan()
+    note(event("PermissionRequest"), desk.folder, NOON)
+    wait_until(lambda: source.read(NOON).waiting is True, "the wait")
+    assert desk.changes.acquire(timeout=30)
+    source.denied(denied)
+
+    assert source.read(NOON).waiting is False
+    assert desk.changes.acquire(timeout=30)
+    later = Plan(Settings(state_dir=desk.state_dir), desk.clock)
+    later.denied(denied)
+    later.load()
+    assert later.read(NOON).waiting is False
+    note(event("PermissionRequest"), desk.folder, NOON + 1)
+    later.load()
+    assert later.read(NOON + 1).waiting is True
 
 
 def test_wait_from_the_future(desk: Desk) -> None:
@@ -277,7 +371,7 @@ def test_statusline_tells_that_the_dialog_is_gone(desk: Desk, after_s: float, *,
     """The statusline pauses while a dialog is open: one that ran clearly later says that it was closed."""
     note(event("PermissionRequest"), desk.folder, NOON)
     store(status(), desk.folder, NOON + after_s)
-    desk.clock.now += 10
+    desk.clock.now += 4
 
     assert desk.read().waiting is waiting
 
@@ -321,8 +415,9 @@ def test_old_files_are_swept(desk: Desk) -> None:
 
 
 def test_folder_that_can_only_be_read(desk: Desk) -> None:
-    """A state folder that is mounted read-only, as in a container, is read all the same."""
+    """A state folder that nobody can write to is read, but says that its figures are old: `waiting` is unknown."""
     store(status(five_hour=(5, NOON + HOUR)), desk.folder, NOON)
+    note(event("Stop"), desk.folder, NOON)
     litter = Path(desk.folder) / ".dead.status.99.tmp"
     litter.write_text("{")
     os.utime(litter, (NOON - 86400,) * 2)
@@ -334,18 +429,10 @@ def test_folder_that_can_only_be_read(desk: Desk) -> None:
     Path(desk.folder).chmod(0o700)
 
     assert reading.plan_5h == PlanWindow(0.05, NOON + HOUR)
-    assert reading.sources["plan"].ok
+    assert reading.sources["plan"] == Health("statusline", ok=False, why="state folder not writable", degraded=True)
+    assert reading.waiting is None
     assert litter.exists()
-
-
-def test_book_of_percentages(desk: Desk) -> None:
-    """For `calibrate` the highest share of each window is kept with the time when it was first seen."""
-    for at, used in ((NOON, 10), (NOON + 60, 20), (NOON + 120, 20), (NOON + 180, 15)):
-        store(status(five_hour=(used, NOON + HOUR)), desk.folder, at)
-        desk.clock.now = at
-        desk.read()
-
-    assert json.loads((desk.state_dir / "plan-seen.json").read_text())["five_hour"] == [[NOON + HOUR, 0.2, NOON + 60]]
+    assert desk.read().waiting is False
 
 
 def test_stop_twice(desk: Desk) -> None:

@@ -1,100 +1,328 @@
-"""Any order of events, in two sessions with a subagent each: what must hold whatever happens."""
+"""Dialogs and lamp: recorded time lines of the real client, each rule by itself, and what holds in any order."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import random
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.claude_events import event
+from tests.support.timelines import EPOCH, PATHS, WAITING_S, Sums, replay
 
-from claude_gauge.hooks import spool
-from claude_gauge.hooks.hook import note
-from claude_gauge.sources.statusline.interpret import open_waits as open_waits_of
-from claude_gauge.sources.statusline.interpret import understand
-from claude_gauge.sources.statusline.plan_figures import EMPTY
-
-NOON = 1_795_435_200.0
-WAITING_S = 600.0
-NAMES = ["PermissionRequest", "UserPromptSubmit", "PreToolUse", "PostToolUse", "SubagentStop", "Stop", "SessionEnd"]
-TASKS = [{"id": "agent", "type": "subagent", "status": "running"}]
-EVENTS = st.one_of(
-    st.fixed_dictionaries({"name": st.sampled_from(NAMES), "agent_id": st.sampled_from([None, "agent"])}),
-    st.fixed_dictionaries({"name": st.just("Stop"), "background_tasks": st.sampled_from([[], TASKS])}),
-    st.fixed_dictionaries(
-        {
-            "name": st.just("Notification"),
-            "notification_type": st.sampled_from(["permission_prompt", "idle_prompt", "auth_success"]),
-        }
-    ),
+from claude_gauge.hooks.hook import DIALOGS
+from claude_gauge.sources.statusline.waiting import (
+    ANYONE,
+    DENIAL,
+    LATE_S,
+    MAIN,
+    STATUSLINE,
+    Event,
+    Session,
+    Story,
+    due,
+    open_questions,
+    step,
 )
-STORY = st.lists(st.tuples(st.sampled_from(["one", "two"]), EVENTS), max_size=15)
+
+AT = EPOCH
+ASK = Event(AT, "PermissionRequest", question="q")
+NOTIFIED = Event(AT + 6, "Notification", kind="permission_prompt")
+REAL_LAG_S = 0.6  # between a key and the screen that was recorded; the hook that follows may be noted before
 
 
-class Folder:
-    """The folder that hooks write to, with a clock that goes on by a second per event."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self.now = NOON
-
-    def tell(self, session: str, name: str, **changes: object) -> None:
-        """Let a hook run."""
-        self.now += 1
-        note(event(name, session, **changes), self.path, self.now)
-
-    def waits(self, now: float | None = None) -> list[str]:
-        """Name the sessions that wait."""
-        files = {path.name: spool.load(str(path)) for path in Path(self.path).iterdir()}
-        return [wait.session for wait in open_waits_of(understand(files, EMPTY), now or self.now, WAITING_S)]
+def after(*events: Event) -> Session:
+    """Return what is known after events."""
+    story = Story()
+    story.tell(events)
+    return story.session
 
 
-@contextmanager
-def told(story: list[tuple[str, dict[str, object]]]) -> Iterator[Folder]:
-    """Give a folder in which this story was told."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Folder(Path(name))
-        for session, given_event in story:
-            folder.tell(session, **given_event)  # type: ignore[arg-type]
-        yield folder
+def waits(session: Session, after_s: float) -> bool:
+    """Tell whether a person is waited for, so many seconds after the first request."""
+    return bool(open_questions(session, AT + after_s, WAITING_S))
 
 
-@given(STORY, st.sampled_from(["UserPromptSubmit", "Stop", "SessionEnd"]))
-def test_an_end_is_an_end(story: list[tuple[str, dict[str, object]]], ending: str) -> None:
-    """After a prompt, a stop without background tasks or its end a session waits no more; the other is untouched."""
-    with told(story) as folder:
-        before = folder.waits()
-        folder.tell("one", ending)
+def test_recorded_time_lines(record_property: Callable[[str, object], None]) -> None:
+    """Over all that was recorded there is hardly a dialog without the lamp, and the lamp goes out where it is told."""
+    total = Sums()
+    for path in PATHS:
+        sums = replay(path)
+        total.dark, total.lit, total.idle = total.dark + sums.dark, total.lit + sums.lit, total.idle + sums.idle
+    record_property("figure", f"waiting, {len(PATHS)} time lines: {total}")
 
-        assert folder.waits() == [session for session in before if session == "two"]
-
-
-@given(STORY)
-def test_a_request_always_shows(story: list[tuple[str, dict[str, object]]]) -> None:
-    """Whatever happened before, a permission request lights the lamp."""
-    with told(story) as folder:
-        folder.tell("one", "PermissionRequest")
-
-        assert "one" in folder.waits()
+    assert len(PATHS) >= 32
+    assert total.dark < 1
+    assert total.lit < 65
 
 
-@given(STORY)
-def test_nothing_waits_for_ever(story: list[tuple[str, dict[str, object]]]) -> None:
-    """Whatever hooks fail to fire, every wait is dropped in the end."""
-    with told(story) as folder:
-        assert folder.waits(folder.now + WAITING_S) == []
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_no_dialog_without_the_lamp(path: Path) -> None:
+    """In each time line the lamp is lit while a dialog is on the screen."""
+    assert replay(path).dark < REAL_LAG_S
 
 
-@given(STORY, EVENTS)
-def test_one_session_says_nothing_of_the_other(
-    story: list[tuple[str, dict[str, object]]], given_event: dict[str, object]
-) -> None:
-    """No event of one session begins or ends a wait of another."""
-    with told(story) as folder:
-        before = [session for session in folder.waits() if session == "two"]
-        folder.tell("one", **given_event)  # type: ignore[arg-type]
+CALL_ENDS = ["PostToolUse", "PostToolUseFailure", "PermissionDenied"]
 
-        assert [session for session in folder.waits() if session == "two"] == before
+
+@pytest.mark.parametrize("name", CALL_ENDS)
+def test_the_call_itself_ends(name: str) -> None:
+    """The end of the very call ends its question; another call's, also of the same tool and agent, does not."""
+    assert not waits(after(ASK, Event(AT + 1, name, question="q")), 1)
+    assert waits(after(ASK, Event(AT + 1, name, question="other")), 1)
+    assert waits(after(ASK, Event(AT + 1, name, agent="a1", question="q")), 1)
+
+
+@pytest.mark.parametrize("name", CALL_ENDS)
+def test_two_calls_alike(name: str) -> None:
+    """Of two questions for the same call, one end ends one."""
+    both = (ASK, Event(AT + 0.01, "PermissionRequest", question="q"))
+
+    assert waits(after(*both, Event(AT + 1, name, question="q")), 2)
+    assert not waits(after(*both, Event(AT + 1, name, question="q"), Event(AT + 2, name, question="q")), 2)
+
+
+AGENTS = ["PostToolBatch", "Stop", "SubagentStop"]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_the_agents_turn_ends(name: str) -> None:
+    """The end of an agent's batch or turn ends all its questions, and nobody else's."""
+    asked = [Event(AT, "PermissionRequest", agent=agent, question="q") for agent in (MAIN, "a1", "a2")]
+    questions = after(*asked, Event(AT + 1, name, agent="a1")).questions
+
+    assert [question.agent for question in questions] == [MAIN, "a2"]
+
+
+def test_prompt_ends_the_main_agents_questions() -> None:
+    """A person's prompt ends the main agent's questions, the client's own prompt none, neither of them an agent's."""
+    asked = [Event(AT, "PermissionRequest", agent=agent) for agent in (MAIN, "a1")]
+
+    assert [q.agent for q in after(*asked, Event(AT + 1, "UserPromptSubmit")).questions] == ["a1"]
+    assert len(after(*asked, Event(AT + 1, "UserPromptSubmit", client=True)).questions) == 2
+
+
+@pytest.mark.parametrize("name", ["SessionEnd", "SessionStart"])
+def test_session_ends_or_starts_anew(name: str) -> None:
+    """With the session's end, or its start in a new process after a crash, all questions are over."""
+    asked = [Event(AT, "PermissionRequest", agent=agent) for agent in (MAIN, "a1")]
+
+    assert not waits(after(*asked, NOTIFIED, Event(AT + 7, name)), 7)
+
+
+@pytest.mark.parametrize("name", ["PreToolUse", "SubagentStart", "MessageDisplay", "not known yet"])
+def test_other_events_end_nothing(name: str) -> None:
+    """Events that say nothing of waiting change nothing, also the same call's PreToolUse that comes late."""
+    assert waits(after(ASK, Event(AT + 1, name, question="q")), 1)
+
+
+def test_statusline_long_after_the_request() -> None:
+    """The statusline pauses while a dialog is open: one that runs later says that it was closed."""
+    assert not waits(after(ASK, Event(AT + 2.1, STATUSLINE)), 2.1)
+    assert not waits(after(ASK, NOTIFIED, Event(AT + 9, STATUSLINE)), 9)
+
+
+def test_statusline_just_after_the_request() -> None:
+    """A statusline within 2 s may have been on its way: only the missing notification says that it was answered."""
+    quick = (ASK, Event(AT + 0.8, STATUSLINE))
+
+    assert waits(after(*quick), 6.9)
+    assert not waits(after(*quick), 7)
+    assert due(after(*quick), AT + 1, WAITING_S) == AT + 7
+    assert waits(after(*quick, NOTIFIED), 20)
+    assert not waits(after(*quick, NOTIFIED, Event(AT + 20, STATUSLINE)), 20)
+
+
+def test_notification_that_comes_late() -> None:
+    """On a busy machine the notification may come after 7 s: it lights the lamp again, for the question it is about."""
+    late = Event(AT + 8, "Notification", kind="permission_prompt")
+    session = after(ASK, Event(AT + 0.8, STATUSLINE), late)
+
+    assert waits(session, 8)
+    assert not waits(step(session, Event(AT + 9, "PostToolUse", question="q")), 9)
+
+
+@pytest.mark.parametrize("kind", ["user-rejected", "interrupted", "cancelled"])
+def test_denied_in_the_transcript(kind: str) -> None:
+    """Refusal and Escape end the question at once, of that agent and not of another."""
+    denied = Event(AT + 0.3, DENIAL, kind=kind)
+
+    assert not waits(after(ASK, denied), 0.3)
+    assert waits(after(Event(AT, "PermissionRequest", agent="a1"), denied), 0.3)
+    assert waits(after(denied, Event(AT + 1, "PermissionRequest")), 1)
+
+
+def test_one_of_two_rejected() -> None:
+    """A "No" to one call leaves the other's question open; an aborted turn leaves none."""
+    both = (ASK, Event(AT, "PermissionRequest", question="r"))
+
+    assert waits(after(*both, Event(AT + 1, DENIAL, kind="user-rejected")), 1)
+    assert not waits(after(*both, Event(AT + 1, DENIAL, kind="interrupted")), 1)
+
+
+@pytest.mark.parametrize("kind", [*DIALOGS, "agent_needs_input"])
+def test_notification_without_a_request(kind: str) -> None:
+    """A notification that no request explains begins a wait; the session's work elsewhere does not end it."""
+    notified = Event(AT, "Notification", kind=kind)
+
+    assert waits(after(notified), 60)
+    assert waits(after(notified, Event(AT + 1, "PostToolUse", question="q"), Event(AT + 2, "SubagentStop", "a1")), 2)
+    for end in ("UserPromptSubmit", "Stop", "SessionEnd", STATUSLINE):
+        assert not waits(after(notified, Event(AT + 3, end)), 3)
+    assert waits(after(notified, Event(AT + 3, "Stop", background=True)), 3)
+
+
+def test_notification_repeats_what_is_known() -> None:
+    """The notification of a question is no question of its own: it ends with its call."""
+    assert not waits(after(ASK, NOTIFIED, Event(AT + 9, "PostToolUse", question="q")), 9)
+
+
+@pytest.mark.parametrize("kind", ["auth_success", "agent_completed", "push_notification", "None", ""])
+def test_notification_of_something_else(kind: str) -> None:
+    """A notification that asks nothing of the person, also one that is not known yet, is no wait."""
+    assert not waits(after(Event(AT, "Notification", kind=kind)), 0)
+
+
+def test_mcp_servers_question() -> None:
+    """A question of an MCP server begins with its event and ends with its result; no agent's work ends it."""
+    asked = Event(AT, "Elicitation", question="server")
+
+    assert waits(after(asked, Event(AT + 1, "PostToolBatch"), Event(AT + 1, "Stop", background=True)), 1)
+    assert not waits(after(asked, Event(AT + 1, "ElicitationResult", question="server")), 1)
+    assert waits(after(asked, Event(AT + 1, "ElicitationResult", question="another")), 1)
+
+
+def test_outside_a_terminal() -> None:
+    """A headless run is denied by itself; where a host asks its person the notification says so."""
+    asked = Event(AT, "PermissionRequest", question="q", outside=True)
+
+    assert not waits(after(asked), 0)
+    assert not waits(after(asked), 30)
+    assert waits(after(asked, NOTIFIED), 6)
+    assert not waits(after(asked, NOTIFIED, Event(AT + 9, "PostToolUse", question="q")), 9)
+
+
+def test_idle_prompt() -> None:
+    """Claude waits for a prompt until it goes on; its statusline runs meanwhile, and its agents' ends say nothing."""
+    idle = Event(AT, "Notification", kind="idle_prompt")
+    quiet = (Event(AT + 1, STATUSLINE), Event(AT + 2, "SubagentStop", "a1"), Event(AT + 3, "PostToolUse", "a1"))
+
+    assert waits(after(idle, *quiet), 3)
+    for end in ("UserPromptSubmit", "PostToolUse", "Stop", "SessionEnd", "PermissionRequest"):
+        assert not [q for q in after(idle, Event(AT + 4, end)).questions if q.idle]
+    assert not waits(after(idle, Event(AT + 4, "UserPromptSubmit", client=True)), 4)
+
+
+def test_idle_prompt_beside_background_tasks() -> None:
+    """While the last Stop named tasks that run on, an idle prompt is no wait."""
+    idle = Event(AT, "Notification", kind="idle_prompt")
+    stopped = Event(AT - 60, "Stop", background=True)
+
+    assert not waits(after(stopped, idle), 0)
+    assert waits(after(stopped, Event(AT - 30, "Stop"), idle), 0)
+    assert not waits(after(stopped, Event(AT - 30, "Stop", "a1"), idle), 0)
+
+
+def test_nothing_told_any_more() -> None:
+    """After a kill -9 nothing ends the wait; it is dropped after the set time, and `due` tells when."""
+    session = after(ASK, NOTIFIED)
+
+    assert waits(session, 6 + WAITING_S - 0.1)
+    assert not waits(session, 6 + WAITING_S)
+    assert due(session, AT + 7, WAITING_S) == AT + 6 + WAITING_S
+    assert due(session, AT + 6 + WAITING_S, WAITING_S) is None
+
+
+def test_from_the_future() -> None:
+    """A clock that was set back does not leave the lamp on for days."""
+    assert not waits(after(ASK), -86400)
+
+
+NAMES = [*CALL_ENDS, *AGENTS, "PermissionRequest", "Elicitation", "ElicitationResult", "UserPromptSubmit", "SessionEnd"]
+EVENTS = st.builds(
+    Event,
+    at=st.floats(AT, AT + LATE_S / 2),
+    name=st.sampled_from([*NAMES, "Notification", STATUSLINE, DENIAL]),
+    agent=st.sampled_from([MAIN, "a1", "a2"]),
+    question=st.sampled_from(["q", "r"]),
+    kind=st.sampled_from(["permission_prompt", "idle_prompt", "agent_needs_input", "user-rejected", "interrupted"]),
+    client=st.booleans(),
+    background=st.booleans(),
+    outside=st.booleans(),
+)
+TALE = st.lists(EVENTS, max_size=25, unique_by=lambda event: event.at)
+
+
+@given(TALE, st.randoms(use_true_random=False), st.integers(1, 5))
+def test_any_interleaving(tale: list[Event], chance: random.Random, parts: int) -> None:
+    """In whatever order and portions hooks that overtake one another are read, the outcome is that of their times."""
+    shuffled = list(tale)
+    chance.shuffle(shuffled)
+    story = Story()
+    for part in range(parts):
+        story.tell(shuffled[part::parts])
+
+    assert story.session == after(*sorted(tale, key=lambda event: event.at))
+
+
+@given(TALE)
+def test_a_request_always_shows(tale: list[Event]) -> None:
+    """Whatever happened before, a request in a terminal lights the lamp."""
+    assert waits(after(*tale, Event(AT + LATE_S, "PermissionRequest", question="new")), LATE_S)
+
+
+@given(TALE, st.sampled_from([MAIN, "a1"]), st.sampled_from(["q", "r"]), TALE)
+def test_no_other_agent_ends_a_question(tale: list[Event], agent: str, question: str, then: list[Event]) -> None:
+    """A notified question stays open through all that other agents and other sessions do."""
+    asked = after(
+        *[event for event in tale if event.name != STATUSLINE],
+        Event(AT + 20, "PermissionRequest", agent, question),
+        Event(AT + 26, "Notification", kind="permission_prompt"),
+    )
+    said = {"Notification", "PermissionRequest", "SessionEnd", "Elicitation", STATUSLINE}
+    others = [event for event in then if event.agent != agent and event.name not in said]
+
+    assert waits(after_all(asked, others, AT + 27), 40)
+
+
+def after_all(session: Session, events: Iterable[Event], since: float) -> Session:
+    """Go on with events, moved to a later time."""
+    for event in sorted(events, key=lambda event: event.at):
+        moved = Event(
+            since + event.at - AT,
+            event.name,
+            event.agent,
+            event.question,
+            event.kind,
+            client=event.client,
+            background=event.background,
+        )
+        session = step(session, moved)
+    return session
+
+
+@given(TALE)
+def test_nothing_waits_for_ever(tale: list[Event]) -> None:
+    """Whatever fails to be told, every wait is dropped in the end, and `due` says when the lamp changes next."""
+    session, now = after(*tale), AT + LATE_S
+    for _ in range(100):
+        later = due(session, now, WAITING_S)
+        if later is None:
+            break
+        assert later > now
+        assert waits(session, (now + later) / 2 - AT) == waits(session, now - AT)
+        now = later
+
+    assert not waits(session, LATE_S + WAITING_S)
+
+
+@given(TALE)
+def test_a_session_that_ended_waits_for_nobody(tale: list[Event]) -> None:
+    """After a session's end nothing is open, whoever asked."""
+    assert after(*tale, Event(AT + LATE_S, "SessionEnd")).questions == ()
+
+
+def test_unknown_agent() -> None:
+    """A question that a notification alone told is of no agent in particular."""
+    assert [q.agent for q in after(Event(AT, "Notification", kind="permission_prompt")).questions] == [ANYONE]

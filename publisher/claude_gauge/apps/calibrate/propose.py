@@ -14,10 +14,11 @@ from itertools import accumulate
 from claude_gauge.counting.blocks import Span
 from claude_gauge.counting.reading import Tach, Tokens
 from claude_gauge.hooks.limits import FIVE_HOURS_S
-from claude_gauge.sources.statusline.plan_figures import Seen
+from claude_gauge.sources.statusline.plan_figures import Window
 
 LEAST_SHARE = 0.05  # the plan tells whole percents: smaller ones are too coarse to divide by
 GOOD_SHARE = 0.25  # where there are such, the smaller ones are left out
+LEAST_CEILING = 100_000  # a handful of requests: what would be full below it was used up elsewhere
 LEAST_MINUTES = 30
 HOT_SHARE = 0.95
 SHOWN = 5
@@ -56,14 +57,21 @@ class Past:
         return sorted(value for value in minutes.values() if value > 0)
 
 
-def ceiling(past: Past, blocks: Sequence[Span], seen: Sequence[Seen], now: float) -> Proposal:
-    """Propose how many tokens fill the 5-hour window: by the plan's own percentages, else by the fullest block."""
-    told = [(each, past.between(each.resets_at - FIVE_HOURS_S, each.at)) for each in seen if each.share >= LEAST_SHARE]
-    told = [(each, tokens) for each, tokens in told if tokens > 0]
-    if told:
-        return _by_plan([(each, tokens) for each, tokens in told if each.share >= GOOD_SHARE] or told)
-    reasons = ["No plan percentage was seen beside its tokens (`claude-gauge setup` lets the statusline tell them)."]
+def ceiling(past: Past, blocks: Sequence[Span], windows: Sequence[Window], now: float) -> Proposal:
+    """Propose how many tokens fill the 5-hour window: by the plan's own percentages, else by the fullest block.
+
+    `windows` are those of one account.
+    """
     finished = sorted((span for span in blocks if now - span.start >= FIVE_HOURS_S), key=lambda span: span.tokens)
+    pairs = [(each, past.between(each.resets_at - FIVE_HOURS_S, each.at)) for each in windows]
+    coarse = [(each, tokens) for each, tokens in pairs if each.share >= LEAST_SHARE and tokens > 0]
+    least = max(LEAST_CEILING, finished[-1].tokens / 2 if finished else 0.0)
+    sound = [(each, tokens) for each, tokens in coarse if not each.fell and tokens / each.share >= least]
+    left_out = _left_out(len(coarse) - len(sound), least)
+    if sound:
+        return _by_plan([(each, tokens) for each, tokens in sound if each.share >= GOOD_SHARE] or sound, left_out)
+    reasons = ["No plan percentage was seen beside its tokens (`claude-gauge setup` lets the statusline tell them)."]
+    reasons = left_out or reasons
     if not finished:
         return Proposal("ceiling_5h", None, (*reasons, "No finished 5-hour block in the history either."))
     fullest = finished[-1]
@@ -72,7 +80,14 @@ def ceiling(past: Past, blocks: Sequence[Span], seen: Sequence[Seen], now: float
     return Proposal("ceiling_5h", round_up(fullest.tokens), tuple(reasons))
 
 
-def _by_plan(told: Sequence[tuple[Seen, float]]) -> Proposal:
+def _left_out(count: int, least: float) -> list[str]:
+    """Say why windows do not count: the plan gave use back in them, or they would be full absurdly early."""
+    if not count:
+        return []
+    return [f"{count} left out: the plan took use back there, or the window would be full below {least:,.0f} tokens."]
+
+
+def _by_plan(told: Sequence[tuple[Window, float]], left_out: Sequence[str]) -> Proposal:
     full = [tokens / each.share for each, tokens in told]
     reasons = [f"Plan percentages that the statusline told, and the tokens of their windows here ({len(told)}):"]
     for (each, tokens), whole in list(zip(told, full, strict=True))[-SHOWN:]:
@@ -80,6 +95,7 @@ def _by_plan(told: Sequence[tuple[Seen, float]]) -> Proposal:
         reasons.append(f"  window to {reset}: {each.share:.0%} at {tokens:,.0f} tokens, so full at {whole:,.0f}")
     if len(full) > 1:
         reasons.append(f"The middle one counts; they run from {min(full):,.0f} to {max(full):,.0f}.")
+    reasons += left_out
     reasons.append("The plan weighs models and kinds of tokens differently, and other machines' use is not in here.")
     return Proposal("ceiling_5h", round_up(statistics.median(full)), tuple(reasons))
 

@@ -1,4 +1,4 @@
-"""Tells at once when a file comes, goes or is replaced in one small folder."""
+"""Tells at once when a file comes, goes, grows or is replaced in one small folder."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from watchdog.events import FileCreatedEvent, FileDeletedEvent, FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.events import (
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 log = logging.getLogger(__name__)
 
 _IDLE_WAKE_S = 60.0
-# Files are replaced by renaming: a look at opened, written and closed ones would only wake us for half files.
-_WANTED: list[type[FileSystemEvent]] = [FileCreatedEvent, FileDeletedEvent, FileMovedEvent]
+# Not the opened and closed ones, which our own reading makes, too.
+_WANTED: list[type[FileSystemEvent]] = [FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent]
 
 
 class FolderHints(FileSystemEventHandler):

@@ -1,61 +1,219 @@
-"""The plan percentages that were seen, the highest per reset time.
+"""The plan's own figures: the newest news of the account that spoke last, and each account's windows of the past.
 
-Terminals repeat old ones, but the plan never takes one back. `calibrate` holds the past ones against their tokens.
+A statusline is news when the session's API time has moved since that session last told figures (`hooks.statusline`
+marks it so); a repeat never reaches this module with a new time. News replaces what was known of its account, in both
+directions: the plan may take a percentage back.
+
+Nobody tells whose figures they are. An account's windows of one kind follow one another: each ends at least its
+length after the one before, give or take the `JITTER_S` by which the client's reset times of one window differ.
+Figures whose windows neither are an account's nor can follow them belong to another account.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from claude_gauge.counting.reading import PlanWindow
-from claude_gauge.hooks.limits import LENGTHS, live, number, reset_time, share
+from claude_gauge.counting.reading import PlanLimit, PlanWindow
+from claude_gauge.hooks.limits import LENGTHS, length_s, live, number, reset_time, share
 
 Slot = Literal["five_hour", "seven_day"]
-KEPT = 300  # windows of each kind: two months of 5-hour ones
-SAME_WINDOW_S = 5 * 60.0  # reset times jitter by seconds between answers about one window
+SLOTS: tuple[Slot, ...] = ("five_hour", "seven_day")
+KEPT_WINDOWS = 300  # of each kind: two months of 5-hour ones
+KEPT_ACCOUNTS = 8
+JITTER_S = 15 * 60.0  # reset times of one window were seen to differ by 10 minutes
+UNDATED_S = 3600.0  # how long a limit without a reset time is believed
+FALL = 0.02  # less is rounding
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The highest share that was seen of one window, and when it was first seen."""
+class Figure:
+    """One limit: the share of it that was used, when it resets (None: not told), and when this was news."""
+
+    share: float
+    resets_at: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is known of one plan window: its newest share, and whether the plan took some of it back."""
 
     resets_at: float
     share: float
     at: float
+    fell: bool = False
 
 
-Book = Mapping[Slot, tuple[Seen, ...]]
-EMPTY: Book = {"five_hour": (), "seven_day": ()}
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account's windows, oldest first, and the newest figure of each limit by its name."""
+
+    spoke_at: float = -math.inf
+    five_hour: tuple[Window, ...] = ()
+    seven_day: tuple[Window, ...] = ()
+    limits: Mapping[str, Figure] = field(default_factory=dict)
+
+    def windows(self, slot: Slot) -> tuple[Window, ...]:
+        """Return the windows of one kind."""
+        return self.five_hour if slot == "five_hour" else self.seven_day
 
 
-def from_status(slot: Slot, status: Mapping[str, object]) -> Seen | None:
-    """Make sense of one window in a stored statusline; None where it is absent or garbage."""
-    raw = status.get(slot)
-    if not isinstance(raw, list) or len(raw) != 3:  # noqa: PLR2004 - percentage, reset, time
-        return None
-    used, resets_at, at = share(raw[0]), reset_time(raw[1]), number(raw[2])
-    if used is None or resets_at is None or at is None:
-        return None
-    return Seen(resets_at, used, at) if live(resets_at, LENGTHS[slot], at) else None
+Accounts = tuple[Account, ...]  # the one that spoke last is the last
 
 
-def enter(book: Book, slot: Slot, news: Iterable[Seen]) -> Book:
-    """Enter what was seen into the book; per window only the highest share stays, with its earliest time."""
-    kept = list(book[slot])
-    for seen in news:
-        # From the newest on: what terminals tell is mostly of the present window.
-        old = next((each for each in reversed(kept) if abs(each.resets_at - seen.resets_at) < SAME_WINDOW_S), None)
-        if old is None:
-            kept.append(seen)
-        elif (seen.share, -seen.at) > (old.share, -old.at):
-            kept[kept.index(old)] = seen
-    kept.sort(key=lambda each: each.resets_at)
-    return {**book, slot: tuple(kept[-KEPT:])}
+def figures(status: Mapping[str, object]) -> dict[str, Figure]:
+    """Make sense of the limits in a stored statusline; what is absent or garbage is left out."""
+    raw = status.get("limits")
+    found = {}
+    for name, entry in raw.items() if isinstance(raw, dict) else ():
+        if not isinstance(entry, list) or len(entry) != 3:  # noqa: PLR2004 - percentage, reset, time
+            continue
+        used, resets_at, at = share(entry[0]), reset_time(entry[1]), number(entry[2])
+        if used is None or at is None or (resets_at is None and (name in LENGTHS or entry[1] is not None)):
+            continue
+        if resets_at is None or live(resets_at, length_s(name), at):
+            found[name] = Figure(used, resets_at, at)
+    return found
 
 
-def present(book: Book, slot: Slot, now: float) -> PlanWindow | None:
-    """Return the window that runs now; None once it has reset, until newer news."""
-    running = [seen for seen in book[slot] if live(seen.resets_at, LENGTHS[slot], now)]
+def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
+    """Take in what statuslines told, the oldest first; the same twice, or older than what is known, changes nothing."""
+    told = [(max(figure.at for figure in each.values()), each) for each in news if each]
+    for at, each in sorted(told, key=lambda one: one[0]):
+        if any(slot in each for slot in SLOTS) or not accounts or at > accounts[-1].spoke_at:
+            accounts = _enter(accounts, at, each)  # without a window it can only be of the one that spoke last
+    return accounts
+
+
+def _enter(accounts: Accounts, at: float, news: Mapping[str, Figure]) -> Accounts:
+    windows = {slot: _window(news[slot]) for slot in SLOTS if slot in news}
+    account = _whose(accounts, windows)
+    limits = {name: each for name, each in news.items() if each.at > _told_at(account, name)}
+    if not limits and account in accounts:
+        return accounts
+    changed = replace(
+        account,
+        spoke_at=max(account.spoke_at, at),
+        limits={**account.limits, **limits},
+        **{slot: _entered(account.windows(slot), window) for slot, window in windows.items()},
+    )
+    others = [each for each in accounts if each is not account]
+    return tuple(sorted([*others, changed], key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
+
+
+def _told_at(account: Account, name: str) -> float:
+    return account.limits[name].at if name in account.limits else -math.inf
+
+
+def _window(figure: Figure) -> Window:
+    assert figure.resets_at is not None  # noqa: S101 - `figures` lets no window without one through
+    return Window(figure.resets_at, figure.share, figure.at)
+
+
+def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
+    """Return the account that figures belong to: most of its windows are the same, none is in the way."""
+    best, most = Account(), -1
+    for account in reversed(accounts):  # of several that may be meant, the one that spoke last
+        fits = [_fits(account.windows(slot), slot, window) for slot, window in windows.items()]
+        if None not in fits and (same := fits.count(True)) > most:
+            best, most = account, same
+    return best
+
+
+def _fits(known: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
+    """Tell whether an account knows a window (True), may have it (False), or can't (None)."""
+    apart = [abs(each.resets_at - window.resets_at) for each in known]
+    if any(each <= JITTER_S for each in apart):
+        return True
+    return None if any(each < LENGTHS[slot] - JITTER_S for each in apart) else False
+
+
+def _entered(known: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
+    kept = []
+    for each in known:
+        if abs(each.resets_at - window.resets_at) > JITTER_S:
+            kept.append(each)
+        elif each.at >= window.at:
+            return known
+        else:
+            window = replace(window, fell=each.fell or window.share < each.share - FALL)
+    return tuple(sorted([*kept, window], key=lambda each: each.resets_at)[-KEPT_WINDOWS:])
+
+
+def present(accounts: Accounts, slot: Slot, now: float) -> PlanWindow | None:
+    """Return the window that runs now, of the account that spoke last; None once it has reset, until newer news."""
+    windows = accounts[-1].windows(slot) if accounts else ()
+    running = [each for each in windows if live(each.resets_at, LENGTHS[slot], now)]
     return PlanWindow(running[-1].share, running[-1].resets_at) if running else None
+
+
+def fullest(accounts: Accounts, now: float) -> PlanLimit | None:
+    """Return the limit that is used up most, of all that the plan tells."""
+    limits = accounts[-1].limits if accounts else {}
+    running = [PlanLimit(name, each.share, _ends_at(each)) for name, each in limits.items() if now < _ends_at(each)]
+    return max(running, key=lambda limit: (limit.share, limit.name), default=None)
+
+
+def _ends_at(figure: Figure) -> float:
+    return figure.at + UNDATED_S if figure.resets_at is None else figure.resets_at
+
+
+def due(accounts: Accounts, now: float) -> float | None:
+    """Tell when the next figure ends."""
+    figures_now = accounts[-1].limits.values() if accounts else ()
+    return min((ends_at for each in figures_now if (ends_at := _ends_at(each)) > now), default=None)
+
+
+def to_json(accounts: Accounts) -> dict[str, object]:
+    """Return the accounts as plain values for a file."""
+    return {
+        "accounts": [
+            {
+                "limits": {name: [100 * each.share, each.resets_at, each.at] for name, each in account.limits.items()},
+                **{slot: [[w.resets_at, w.share, w.at, w.fell] for w in account.windows(slot)] for slot in SLOTS},
+            }
+            for account in accounts
+        ]
+    }
+
+
+def from_json(raw: Mapping[str, object]) -> Accounts:
+    """Read what `to_json` returned; garbage in it is left out."""
+    listed = raw.get("accounts")
+    read = [_account(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return tuple(sorted(read, key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
+
+
+def from_older(raw: Mapping[str, object], now: float) -> Accounts:
+    """Read the book of an older version: the highest share of each window, whoever's it was.
+
+    Its past windows are taken, the newest and those that it can have followed; the present one may be untrue.
+    """
+    past: dict[Slot, tuple[Window, ...]] = dict.fromkeys(SLOTS, ())
+    for slot in SLOTS:
+        for window in sorted(_windows(raw.get(slot)), key=lambda each: each.at, reverse=True):
+            if window.resets_at <= now and _fits(past[slot], slot, window) is False:
+                past[slot] = _entered(past[slot], window)
+    ats = [each.at for windows in past.values() for each in windows]
+    return (Account(max(ats), past["five_hour"], past["seven_day"]),) if ats else ()
+
+
+def _account(raw: Mapping[str, object]) -> Account:
+    limits = figures(raw)
+    five_hour, seven_day = (_windows(raw.get(slot)) for slot in SLOTS)
+    ats = [*(each.at for each in limits.values()), *(each.at for each in (*five_hour, *seven_day))]
+    return Account(max(ats, default=-math.inf), five_hour, seven_day, limits)
+
+
+def _windows(raw: object) -> tuple[Window, ...]:
+    windows: tuple[Window, ...] = ()
+    for entry in raw if isinstance(raw, list) else ():
+        if not isinstance(entry, list) or len(entry) < 3:  # noqa: PLR2004 - reset, share, time
+            continue
+        resets_at, used, at = map(number, entry[:3])
+        if resets_at is not None and at is not None and used is not None and 0 <= used <= 1:
+            windows = _entered(windows, Window(resets_at, used, at, entry[3:] == [True]))
+    return windows

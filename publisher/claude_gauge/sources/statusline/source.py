@@ -3,31 +3,73 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Reading
-from claude_gauge.hooks import spool
-from claude_gauge.hooks.limits import SEVEN_DAYS_S
-from claude_gauge.hooks.spool import FOLDER, HOOKS, STATUS, WAIT
-from claude_gauge.sources.statusline import plan_figures as plan_seen
-from claude_gauge.sources.statusline import store as plan_book
+from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.counting.turn import Denial
+from claude_gauge.hooks import quick_json, spool
+from claude_gauge.hooks.limits import SEVEN_DAYS_S, number
+from claude_gauge.hooks.spool import EVENTS_FILE, FOLDER, HOOKS, STATUS
+from claude_gauge.sources.statusline import plan_figures, waiting
 from claude_gauge.sources.statusline.folder_watch import FolderHints
-from claude_gauge.sources.statusline.interpret import Known, ends_at, interpret, open_waits, understand
+from claude_gauge.sources.statusline.waiting import DENIAL, MAIN, STATUSLINE, Event, Story, read_event
+from claude_gauge.system import atomic_file
 
 log = logging.getLogger(__name__)
 
+FILE, OLDER_FILE = "plan-figures.json", "plan-seen.json"
 HALF_WRITTEN_S = 600.0
 RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth
 KEPT_S = SEVEN_DAYS_S + 86400.0
+TAIL_BYTES = 1 << 20  # of a session's events: thousands of tool calls, far more than a question stays open for
+BEGINNING_BYTES = 256
+KEPT_DENIALS = 200
+
+
+class SessionLog:
+    """One session's file of events, read as it grows, and the story that they make.
+
+    A file is known again by its beginning: its inode number may be given to the next one at once.
+    """
+
+    def __init__(self) -> None:
+        self.story = Story()
+        self._beginning = b""
+        self._offset = 0
+
+    def read(self, path: str) -> bool:
+        """Read what is new; tell whether it was another file before: then the story begins anew. Raises OSError."""
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
+            size, beginning = os.fstat(file.fileno()).st_size, file.read(BEGINNING_BYTES) or b""
+            anew = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
+            if anew:
+                self.story, self._offset = Story(), max(0, size - TAIL_BYTES)
+            self._beginning = beginning
+            file.seek(self._offset)
+            whole, newline, _ = (file.read(max(0, size - self._offset)) or b"").rpartition(b"\n")
+        self._offset += len(whole) + len(newline)
+        self.story.tell(event for line in whole.splitlines() if (event := _event(line)) is not None)
+        return anew
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        record = quick_json.loads(line)
+    except (ValueError, RecursionError):
+        return None  # an empty line, or one that a full disk cut off
+    return read_event(record) if isinstance(record, dict) else None
 
 
 class Plan:
-    """Watches the folder: a file that comes, goes or is replaced reaches the reading within milliseconds."""
+    """Watches the folder: a file that comes, grows or is replaced reaches the reading within milliseconds."""
 
     def __init__(
         self, settings: Settings, clock: Callable[[], float] = time.time, *, look_every_s: float = RECONCILE_S
@@ -37,9 +79,17 @@ class Plan:
         self._waiting_s = settings.waiting_minutes * 60
         self._clock = clock
         self._look_every_s = look_every_s
-        self._known = Known()
-        self._saved = self._known.book
-        self._files: dict[str, tuple[tuple[int, int], dict[str, object]]] = {}
+        self._lock = threading.RLock()  # the transcripts' thread tells of denials
+        self._accounts: plan_figures.Accounts = ()
+        self._saved: plan_figures.Accounts = ()
+        self._kept = False  # on the disk
+        self._logs: dict[str, SessionLog] = {}
+        self._denials: deque[tuple[str, Event]] = deque(maxlen=KEPT_DENIALS)
+        self._statuses: dict[str, tuple[int, int]] = {}  # what of a file changes when it does
+        self._spoke: dict[str, float] = {}
+        self._hooks = False
+        self._why = ""
+        self._last: Reading | None = None
         self._wake = threading.Event()
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -52,26 +102,52 @@ class Plan:
 
     def load(self) -> None:
         """Look once, without following."""
-        self._saved = plan_book.load(self._state_dir)
-        self._known = Known(self._saved)
+        self._accounts = self._saved = self._load()
+        self._kept = bool(self._accounts) and (self._state_dir / FILE).exists()
         self._look()
         self._save()
+        self._last = self.read(self._clock())
 
-    @property
-    def seen(self) -> tuple[plan_seen.Seen, ...]:
-        """The highest percentage of each 5-hour window that was seen, oldest first."""
-        return self._known.book["five_hour"]
+    def windows(self) -> tuple[plan_figures.Window, ...]:
+        """Return the 5-hour windows of the account that spoke last, oldest first."""
+        return self._accounts[-1].five_hour if self._accounts else ()
 
     def read(self, now: float) -> Reading:
         """Say what is known; touches no disk."""
-        return interpret(self._known, now, self._waiting_s)
+        with self._lock:
+            tells = bool(self._why or self._spoke or self._accounts)
+            health = Health("statusline", not self._why, self._why, degraded=bool(self._why))
+            return Reading(
+                plan_5h=plan_figures.present(self._accounts, "five_hour", now),
+                plan_7d=plan_figures.present(self._accounts, "seven_day", now),
+                limit=plan_figures.fullest(self._accounts, now),
+                waiting=self._waits(now) if self._hooks and not self._why else None,
+                sources={"plan": health} if tells else {},
+            )
+
+    def _waits(self, now: float) -> bool:
+        sessions = [each.story.session for each in self._logs.values()]
+        return any(waiting.open_questions(session, now, self._waiting_s) for session in sessions)
 
     def due(self, now: float) -> float | None:
         """Tell when a window resets or a wait is dropped."""
-        reading = self.read(now)
-        resets = [window.resets_at for window in (reading.plan_5h, reading.plan_7d) if window]
-        drops = [ends_at(wait, self._waiting_s) for wait in open_waits(self._known, now, self._waiting_s)]
-        return min(resets + drops, default=None)
+        with self._lock:
+            sessions = [each.story.session for each in self._logs.values()]
+            times = [waiting.due(session, now, self._waiting_s) for session in sessions]
+            times.append(plan_figures.due(self._accounts, now))
+        return min((time for time in times if time is not None), default=None)
+
+    def denied(self, denial: Denial) -> None:
+        """Take in that a transcript tells of a tool call that was not let run: no hook tells of "No" and Escape."""
+        if abs(denial.at - self._clock()) >= self._waiting_s:
+            return  # history
+        session, agent = spool.safe(denial.session), spool.safe(denial.agent or MAIN)
+        event = Event(denial.at, DENIAL, agent, kind=denial.kind)
+        with self._lock:
+            self._denials.append((session, event))
+            if session in self._logs:
+                self._logs[session].story.tell([event])
+        self._wake.set()
 
     def stop(self) -> None:
         """End the watching."""
@@ -86,9 +162,9 @@ class Plan:
         while not self._stopped:
             try:
                 hints.tend()
-                before = self.read(self._clock())
                 self._look()
-                if self.read(self._clock()) != before:
+                reading, self._last = self._last, self.read(self._clock())
+                if reading != self._last:
                     changed()
                 self._save()  # last: the disk may take its time, a lamp not
             except Exception:  # nothing may end the watch: told in full, then it goes on
@@ -98,44 +174,101 @@ class Plan:
         hints.stop()
 
     def _look(self) -> None:
-        now = self._clock()
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.scandir(self._folder) as entries:
-                files = {entry.name: content for entry in entries if (content := self._content(entry, now)) is not None}
-        except OSError as error:
-            if not self._known.why:
-                log.warning("cannot read %s: %s; plan figures and waiting are unknown", self._folder, error.strerror)
-            self._known = Known(self._known.book, why="state folder unreadable")
-            return
-        self._files = {name: self._files[name] for name in files}
-        self._known = understand(files, self._known.book)
+        with self._lock:
+            why = ""
+            if self._kept and not (self._state_dir / FILE).exists():  # `calibrate --forget`
+                self._accounts, self._saved, self._kept = (), (), False
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._read_folder()
+                why = _hindrance(self._folder)
+            except OSError as error:
+                log.debug("cannot read %s: %s", self._folder, error.strerror)
+                why = "state folder unreadable"
+                self._logs.clear()
+            if why and why != self._why:
+                log.warning("%s: %s; plan figures are old and waiting is unknown", why, self._folder)
+            self._why = why
 
-    def _content(self, entry: os.DirEntry[str], now: float) -> dict[str, object] | None:
-        """Return a file's content, read anew only when it changed; None for what is gone or not ours."""
+    def _read_folder(self) -> None:
+        now = self._clock()
+        with os.scandir(self._folder) as entries:
+            found = {entry.name: status for entry in entries if (status := _kept(entry, now)) is not None}
+        self._hooks = HOOKS in found
+        self._read_statuses({name: status for name, status in found.items() if name.endswith(STATUS)})
+        sessions = {name.removesuffix(EVENTS_FILE) for name in found if name.endswith(EVENTS_FILE)}
+        self._logs = {session: self._logs.get(session, SessionLog()) for session in sessions}
+        for session, held in self._logs.items():
+            self._read_log(session, held)
+
+    def _read_statuses(self, statuses: dict[str, os.stat_result]) -> None:
+        stamps = {name: (status.st_ino, status.st_mtime_ns) for name, status in statuses.items()}
+        fresh = {
+            name: spool.load(f"{self._folder}/{name}") for name in stamps if stamps[name] != self._statuses.get(name)
+        }
+        told = {name.removesuffix(STATUS): number(content.get("at")) for name, content in fresh.items()}
+        spoke = {name: at for name, at in {**self._spoke, **told}.items() if at is not None and name + STATUS in stamps}
+        self._statuses, self._spoke = stamps, spoke
+        self._accounts = plan_figures.enter(self._accounts, map(plan_figures.figures, fresh.values()))
+
+    def _read_log(self, session: str, held: SessionLog) -> None:
         try:
-            stat = entry.stat(follow_symlinks=False)
+            anew = held.read(f"{self._folder}/{session}{EVENTS_FILE}")
         except FileNotFoundError:
-            return None
-        age = now - stat.st_mtime
-        if age > (HALF_WRITTEN_S if entry.name.endswith(".tmp") else KEPT_S) and entry.name != HOOKS:
-            with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
-                spool.remove(entry.path)  # a killed writer's half file, or a session long over
-            return None
-        if entry.name != HOOKS and not entry.name.endswith((STATUS, WAIT)):
-            return None
-        stamp = (stat.st_ino, stat.st_mtime_ns)
-        held = self._files.get(entry.name)
-        if held is None or held[0] != stamp:
-            held = self._files[entry.name] = (stamp, spool.load(entry.path))
-        return held[1]
+            return
+        if anew:
+            held.story.tell(event for whose, event in self._denials if whose == session)
+        spoke_at = self._spoke.get(session, 0.0)
+        if spoke_at > held.story.session.statusline_at:
+            held.story.tell([Event(spoke_at, STATUSLINE)])
+
+    def _load(self) -> plan_figures.Accounts:
+        if (self._state_dir / FILE).exists():
+            return plan_figures.from_json(spool.load(str(self._state_dir / FILE)))
+        older = spool.load(str(self._state_dir / OLDER_FILE))
+        if not older:
+            return ()
+        log.info("took the past windows from %s, which an older version wrote", self._state_dir / OLDER_FILE)
+        return plan_figures.from_older(older, self._clock())
 
     def _save(self) -> None:
-        book = self._known.book
-        if book == self._saved:
+        accounts = self._accounts
+        if accounts == self._saved:
             return
         try:
-            plan_book.save(self._state_dir, book)
+            atomic_file.replace(self._state_dir / FILE, json.dumps(plan_figures.to_json(accounts)).encode())
+            self._kept = True
         except OSError as error:
-            log.warning("cannot keep the plan percentages in %s: %s", self._state_dir, error.strerror)
-        self._saved = book
+            log.warning("cannot keep the plan's figures in %s: %s", self._state_dir, error.strerror)
+        self._saved = accounts
+
+
+def forget(state_dir: Path) -> list[Path]:
+    """Remove the stored plan figures and what the statuslines told; return what was removed. Raises OSError."""
+    stored = [state_dir / FILE, state_dir / OLDER_FILE, *(state_dir / FOLDER).glob(f"*{STATUS}")]
+    removed = [path for path in stored if path.exists()]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return removed
+
+
+def _kept(entry: os.DirEntry[str], now: float) -> os.stat_result | None:
+    """Return a file's status; None for what is gone, is not ours, or is so old that it is removed here."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    passing = entry.name.endswith((".tmp", ".wait"))  # a killed writer's half file, or an older version's
+    if now - status.st_mtime > (HALF_WRITTEN_S if passing else KEPT_S) and entry.name != HOOKS:
+        with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
+            spool.remove(entry.path)
+        return None
+    return status if entry.name == HOOKS or entry.name.endswith((STATUS, EVENTS_FILE)) else None
+
+
+def _hindrance(folder: Path) -> str:
+    """Tell why Claude Code's calls can't write there; "" where they can."""
+    if not (folder.stat().st_mode & 0o200 and os.access(folder, os.W_OK | os.X_OK)):
+        return "state folder not writable"
+    space = os.statvfs(folder)
+    return "state disk full" if space.f_bavail == 0 or (space.f_files and space.f_favail == 0) else ""

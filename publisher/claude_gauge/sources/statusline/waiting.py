@@ -1,0 +1,230 @@
+"""Whether Claude Code waits for the person: which dialogs are open, by hooks, statusline and transcript.
+
+No event tells that a dialog opened or closed; it follows from these, all as the client was seen to behave (2.1.332):
+
+    a dialog opens      PermissionRequest or Elicitation fires at once. About 6 s later, if it is still open, a
+                        Notification follows, which does not say whose it is.
+    it is answered      yes: the tool's PostToolUse, PostToolUseFailure or PermissionDenied, when the tool has run;
+                        after the last call of the agent's turn a PostToolBatch. No, or Escape: no hook at all, but a
+                        line with `toolDenialKind` in the transcript, at once.
+    the statusline      is not run while a dialog is open, and is run when the last one closes. One that was on its way
+                        may still come up to 2 s after the request.
+    a turn ends         Stop or SubagentStop. A person can't submit a prompt while a dialog is open; the client itself
+                        can, when a background agent ends.
+    not in a terminal   `claude -p` denies by itself what an SDK's host or an editor asks its person. The Notification
+                        tells the two apart.
+
+So each question is kept by itself, known by its agent and a fingerprint of its tool and input:
+
+    asked ──────────────► open ──(end of that call, agent or session; denial)──► gone
+      │ not in a terminal  │ ▲
+      └──► unconfirmed ◄───┘ │ a statusline after 2 s; or one before, and 7 s without a Notification
+                └────────────┘ a Notification while it may be its own
+
+A Notification that no question explains is a question of an unknown agent (`ANYONE`). An idle prompt is one, too,
+which only work that goes on ends. Everything here is a function of events and time, with no disk and no clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import attrgetter
+
+from claude_gauge.hooks.hook import DIALOGS
+from claude_gauge.hooks.limits import number
+
+STATUSLINE, DENIAL = "statusline", "denial"  # events of ours, beside those of the hooks
+MAIN, ANYONE = "main", "anyone"
+ON_ITS_WAY_S = 2.0  # how long after a request a statusline may come that was started before it
+NOTIFIED_BY_S = 7.0  # a question that is open so long was followed by a Notification
+NOTIFIED_FROM_S, NOTIFIED_TO_S = 4.0, 15.0  # the age of a question that a Notification can be about
+LATE_S = 10.0  # how much later than it was told an event may be read
+CLOCK_SLACK_S = 60.0
+
+_ONE_CALL = frozenset({"PostToolUse", "PostToolUseFailure", "PermissionDenied", "ElicitationResult"})
+_at = attrgetter("at")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a hook, the statusline or the transcript told at one time (epoch seconds).
+
+    `question` is a fingerprint, `kind` a notification's or a denial's type. `client` marks a prompt that no person
+    submitted, `background` a Stop with tasks that run on, `outside` a session that is not in a terminal.
+    """
+
+    at: float
+    name: str
+    agent: str = MAIN
+    question: str = ""
+    kind: str = ""
+    client: bool = False
+    background: bool = False
+    outside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that Claude Code asked at `at`, and may still wait for."""
+
+    at: float
+    agent: str
+    fingerprint: str = ""
+    idle: bool = False
+    outside: bool = False
+    notified_at: float | None = None
+
+    @property
+    def since(self) -> float:
+        """When it was last known to be open."""
+        return self.at if self.notified_at is None else self.notified_at
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is known of one session: its questions that did not end, its newest statusline, tasks in the background."""
+
+    questions: tuple[Question, ...] = ()
+    statusline_at: float = 0.0
+    background: bool = False
+
+
+def read_event(record: Mapping[str, object]) -> Event | None:
+    """Make an event of a hook's record; None for garbage."""
+    at, name = number(record.get("at")), record.get("event")
+    if at is None or not isinstance(name, str):
+        return None
+    words = {key: value for key in ("agent", "question", "kind") if isinstance(value := record.get(key), str)}
+    flags = {key: record.get(key) is True for key in ("client", "background", "outside")}
+    return Event(at, name, **words, **flags)  # type: ignore[arg-type]
+
+
+def step(session: Session, event: Event) -> Session:
+    """Take in the next event."""
+    match event.name:
+        case "PermissionRequest" | "Elicitation":
+            agent = ANYONE if event.name == "Elicitation" else event.agent  # an Elicitation does not say whose it is
+            asked = Question(event.at, agent, event.question, outside=event.outside)
+            return replace(session, questions=(*_without_idle(session), asked))
+        case "Notification":
+            return replace(session, questions=_notified(session, event))
+        case _ if event.name == STATUSLINE:
+            return replace(session, statusline_at=max(session.statusline_at, event.at))
+        case _:
+            turns = event.name in {"Stop", "SessionStart", "SessionEnd"} and event.agent == MAIN
+            background = event.background if turns else session.background
+            return replace(session, questions=_remaining(session, event), background=background)
+
+
+def _remaining(session: Session, event: Event) -> tuple[Question, ...]:
+    """Return the questions that an event does not end; the end of one call ends one of them only."""
+    ended = [each for each in session.questions if each.at <= event.at and _ends(each, event)]
+    if event.name in _ONE_CALL or (event.name == DENIAL and event.kind == "user-rejected"):
+        idle = [each for each in ended if each.idle]
+        calls = [each for each in ended if not each.idle]
+        calls.sort(key=lambda each: not _open(each, session.statusline_at, event.at))
+        ended = idle + calls[:1]
+    return tuple(each for each in session.questions if not any(each is gone for gone in ended))
+
+
+def _ends(question: Question, event: Event) -> bool:
+    whose, nobodys = question.agent == event.agent, question.agent == ANYONE
+    if question.idle:
+        return event.name not in {DENIAL, "SubagentStop"} and event.agent == MAIN  # the main agent goes on
+    ends = {
+        "PostToolUse": whose and question.fingerprint == event.question,
+        "PermissionDenied": whose and question.fingerprint == event.question,
+        "ElicitationResult": nobodys and question.fingerprint == event.question,
+        "PostToolBatch": whose,
+        "SubagentStop": whose,
+        "Stop": whose or (nobodys and event.agent == MAIN and not event.background),
+        "UserPromptSubmit": (whose or nobodys) and not event.client,
+        "SessionStart": True,
+        "SessionEnd": True,
+        DENIAL: whose or nobodys,
+    }
+    ends["PostToolUseFailure"] = ends["PostToolUse"]
+    return ends.get(event.name, False)
+
+
+def _notified(session: Session, event: Event) -> tuple[Question, ...]:
+    """Return the questions after a Notification: it confirms those that it may be about, else it is one itself."""
+    if event.kind == "idle_prompt":
+        asked = () if session.background else (Question(event.at, MAIN, idle=True),)
+        return (*_without_idle(session), *asked)
+    if event.kind in DIALOGS:
+        confirmed = tuple(
+            replace(each, notified_at=event.at)
+            if not each.idle and NOTIFIED_FROM_S <= event.at - each.at <= NOTIFIED_TO_S
+            else each
+            for each in session.questions
+        )
+        if confirmed != session.questions:
+            return confirmed
+    elif event.kind != "agent_needs_input":
+        return session.questions
+    if any(not each.idle and _open(each, session.statusline_at, event.at) for each in session.questions):
+        return session.questions  # it only repeats what is known
+    return (*session.questions, Question(event.at, ANYONE, notified_at=event.at))
+
+
+def _without_idle(session: Session) -> tuple[Question, ...]:
+    return tuple(each for each in session.questions if not each.idle)
+
+
+def _open(question: Question, statusline_at: float, now: float) -> bool:
+    """Tell whether a question that did not end is open, going by statusline and Notification."""
+    if question.idle:
+        return True
+    if question.notified_at is not None:
+        return statusline_at <= question.notified_at
+    if question.outside or statusline_at > question.at + ON_ITS_WAY_S:
+        return False
+    return statusline_at <= question.at or now < question.at + NOTIFIED_BY_S
+
+
+def open_questions(session: Session, now: float, waiting_s: float) -> list[Question]:
+    """List the questions that the person has to answer; one is dropped after `waiting_s` without any sign of it."""
+    return [
+        each
+        for each in session.questions
+        if -CLOCK_SLACK_S <= now - each.since < waiting_s and _open(each, session.statusline_at, now)
+    ]
+
+
+def due(session: Session, now: float, waiting_s: float) -> float | None:
+    """Tell when the passing of time alone next changes the open questions."""
+    times = [
+        time
+        for each in open_questions(session, now, waiting_s)
+        for time in (each.since + waiting_s, each.at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
+    ]
+    return min((time for time in times if time > now), default=None)
+
+
+def _doubtful(question: Question, session: Session) -> bool:
+    return not question.idle and question.notified_at is None and session.statusline_at > question.at
+
+
+class Story:
+    """A session's events in the order of their times, in whatever order they are read.
+
+    Hooks run side by side and can overtake one another: what is younger than `LATE_S` is kept to be put in order.
+    """
+
+    def __init__(self) -> None:
+        self._settled = Session()
+        self._recent: list[Event] = []
+        self.session = self._settled
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Take in events."""
+        for event in events:
+            insort(self._recent, event, key=_at)
+        late = bisect_left(self._recent, self._recent[-1].at - LATE_S, key=_at) if self._recent else 0
+        self._settled = reduce(step, self._recent[:late], self._settled)
+        del self._recent[:late]
+        self.session = reduce(step, self._recent, self._settled)

@@ -1,1 +1,0 @@
-"""One HTTP server for every address that the publisher listens on."""
