@@ -22,7 +22,7 @@ from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticUndefined
 
-from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN
+from claude_gauge.contract.usage import NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
 
 PREFIX = "CLAUDE_GAUGE_"
@@ -48,7 +48,8 @@ URL = "a URL"
 
 def default_node() -> str:
     """Name this machine as a topic level: its short host name, other characters made dashes."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().partition(".")[0])[:40].strip("-") or "claude-code"
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname().partition(".")[0])[:40].strip("-") or "claude-code"
+    return f"host-{name}"[:40] if node_fault(name) else name
 
 
 class Settings(BaseModel):
@@ -151,9 +152,9 @@ class Settings(BaseModel):
 
     @field_validator("node")
     @classmethod
-    def _not_the_fleet(cls, node: str) -> str:
-        if node == FLEET_NODE:
-            raise ValueError(f"`{FLEET_NODE}` is the name of all nodes merged")
+    def _is_a_node(cls, node: str) -> str:
+        if why := node_fault(node):
+            raise ValueError(why)
         return node
 
     @model_validator(mode="after")

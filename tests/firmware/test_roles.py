@@ -11,7 +11,7 @@ from tests.support.net import wait_until
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.broker import passwords
+from claude_gauge.apps.broker.folder import password_line
 from claude_gauge.apps.broker.roles import Role, User, acl
 from claude_gauge.apps.device.update import version
 
@@ -27,7 +27,7 @@ USERS = [
 def test_roles_are_enough_for_a_device(tmp_path: Path) -> None:
     """A device's role lets it show, report, announce itself and be updated by an updater."""
     (tmp_path / "acl").write_text(acl(USERS, "homeassistant") + "\nuser root\ntopic readwrite #\n")
-    lines = [passwords.line(name, PASSWORD) + "\n" for name in (*(user.name for user in USERS), "root")]
+    lines = [password_line(name, PASSWORD) + "\n" for name in (*(user.name for user in USERS), "root")]
     (tmp_path / "passwords").write_text("".join(lines))
     for name in ("acl", "passwords"):
         (tmp_path / name).chmod(0o600)

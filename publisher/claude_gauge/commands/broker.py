@@ -33,23 +33,25 @@ def init(
     Says what each client must be told.
     """
     from claude_gauge.apps.broker import locations
-    from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
+    from claude_gauge.apps.broker.certificates import ascii_host
+    from claude_gauge.apps.broker.folder import Register, today
     from claude_gauge.apps.broker.instructions import next_steps, told
     from claude_gauge.apps.broker.roles import User
+    from claude_gauge.errors import GaugeError
 
     settings = config.settings
-    where = folder or locations.new(settings)
-    house = BrokerFolder(where.absolute())
-    hosts = host or locations.hosts()
+    house = locations.at(folder or locations.new(settings))
+    hosts = [ascii_host(each) for each in host or locations.hosts()]
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
-    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or locations.owner(where)), today())
-    for user in (
+    users = (
         User(name=settings.node, role=Role.PUBLISHER),
         User(name="gauge", role=Role.DEVICE),
         User(name="homeassistant", role=Role.HOMEASSISTANT),
         User(name="viewer", role=Role.VIEWER),
-    ):
-        house.add(user)
+    )
+    if len({user.name for user in users}) < len(users):
+        raise GaugeError(f"--node {settings.node}: another of the users that are made has this name; choose another")
+    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or locations.owner()), today(), users)
     register = house.register()
     typer.echo(f"Made {house.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():
@@ -79,8 +81,11 @@ def add(  # noqa: PLR0913 - a command's options
     house = locations.present(folder, config.settings)
     try:
         user = User(name=name, role=role, node=only, announces=announces)
-    except ValidationError:
-        raise GaugeError("a name has letters, digits, _ and - only, 40 at most") from None
+    except ValidationError as error:
+        told_by_us = [
+            each["msg"].removeprefix("Value error, ") for each in error.errors() if each["type"] == "value_error"
+        ]
+        raise GaugeError("".join(told_by_us[:1]) or "a name has letters, digits, _ and - only, 40 at most") from None
     house.add(user)
     typer.echo("\n".join([*told(house, house.register(), user), RELOAD]))
 
@@ -119,10 +124,11 @@ def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) ->
     For the same hosts or others.
     """
     from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import today
 
     house = locations.present(folder, config.settings)
-    hosts = host or house.register().hosts
+    hosts = [ascii_host(each) for each in host or house.register().hosts]
     house.certify(hosts, today())
     typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
 

@@ -19,6 +19,7 @@ MISSED_HEARTBEATS = 3
 EXPIRY_S = int(4 * HEARTBEAT_S)
 ONLINE, OFFLINE = "online", "offline"
 FLEET_NODE = "all"
+BOARDS = "device"  # claude-gauge/device/<board>/…; in Home Assistant claude_gauge_device_<board>
 ALERT_EVENT = "threshold"
 DEMO_SOURCE = "demo"  # in `sources`: the figures are made up; the fleet passes such a payload over unless asked
 NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
@@ -159,6 +160,17 @@ def schema() -> dict[str, Any]:
     for each in (found, *found["$defs"].values()):
         del each["additionalProperties"]
     return found
+
+
+def node_fault(name: str) -> str:
+    """Say why a machine can't have this name on our topics; an empty string where it can."""
+    if re.fullmatch(NODE_PATTERN, name) is None:
+        return "it has letters, digits, _ and - only, 40 at most"
+    if name == FLEET_NODE:
+        return f"`{FLEET_NODE}` is the name of all nodes merged"
+    if name == BOARDS or name.startswith(f"{BOARDS}_"):
+        return f"`{BOARDS}` and `{BOARDS}_…` are the names of boards"
+    return ""
 
 
 def usage_topic(node: str) -> str:

@@ -11,14 +11,22 @@ from claude_gauge.errors import GaugeError
 
 
 def test_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside compose.yaml the folder is the one that it mounts, for the user that the container has."""
-    (tmp_path / "broker").mkdir()
+    """Beside compose.yaml the folder is the one that it mounts; root takes nothing from the current folder."""
+    (tmp_path / "broker/own").mkdir(parents=True)
     (tmp_path / "broker/mosquitto.conf").touch()
+    (tmp_path / "broker/own/house.json").touch()
     (tmp_path / "compose.yaml").touch()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "none" / "claude-gauge")
+    settings = Settings(state_dir=tmp_path / "state")
 
-    assert locations.new(Settings(state_dir=tmp_path)) == Path("broker/own")
-    assert locations.owner(Path("broker/own")) == ("1883:1883" if os.geteuid() == 0 else None)
+    if os.geteuid() == 0:
+        assert locations.new(settings) == tmp_path / "state/broker/own"
+        with pytest.raises(GaugeError, match="no broker in"):
+            locations.present(None, settings)
+    else:
+        assert locations.new(settings) == Path("broker/own")
+        assert locations.present(None, settings).folder == tmp_path / "broker/own"
 
 
 def test_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

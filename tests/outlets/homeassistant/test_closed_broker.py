@@ -14,7 +14,7 @@ from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import wait_until
 
-from claude_gauge.apps.broker import passwords
+from claude_gauge.apps.broker.folder import password_line
 from claude_gauge.apps.broker.roles import Role, User, acl
 
 PASSWORD = "correct horse"
@@ -30,7 +30,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHom
     """Home Assistant and a broker with a user for each."""
     folder = tmp_path_factory.mktemp("closed")
     (folder / "acl").write_text(acl(USERS, "homeassistant"))
-    (folder / "passwords").write_text("".join(passwords.line(user.name, PASSWORD) + "\n" for user in USERS))
+    (folder / "passwords").write_text("".join(password_line(user.name, PASSWORD) + "\n" for user in USERS))
     lines = [f"acl_file {folder / 'acl'}", f"password_file {folder / 'passwords'}"]
     with (
         Mosquitto(folder / "broker", *lines, anonymous=False) as broker,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from claude_gauge.errors import GaugeError
+
 CA_DAYS, LEAF_DAYS = 3650, 825  # Apple's clients refuse longer ones
+LONGEST_NAME = 64  # X.509's limit of a common name; the full names of hosts stand beside it
+LONGEST_HOST = 253
+_HOST = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 EARLIER = timedelta(days=1)  # a device whose clock is a little behind accepts it too
 
 
@@ -63,8 +70,21 @@ def expires(certificate: bytes) -> datetime:
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.astimezone(UTC)
 
 
+def ascii_host(host: str) -> str:
+    """Write a host's name or address as certificates and URLs hold it; raises GaugeError for what is neither."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if "%" not in host:
+            return str(address)
+    with contextlib.suppress(UnicodeError):
+        name = host.rstrip(".").encode("idna").decode("ascii").lower()
+        if _HOST.fullmatch(name) and len(name) <= LONGEST_HOST:
+            return name
+    raise GaugeError(f"--host {host}: neither a host's name nor an address")
+
+
 def _name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:LONGEST_NAME])])
 
 
 def _host(host: str) -> x509.GeneralName:

@@ -3,24 +3,36 @@
 FOLDER/house.json        who there is
 FOLDER/ca.crt, ca.key    the CA; the key is needed here only
 FOLDER/clients/          a password per user
-FOLDER/broker/           what the broker reads, owned by the user that it runs as
-FOLDER/data/             its store, in a container
+FOLDER/broker/           what the broker reads: it may read, and never write
+FOLDER/data/             its store, in a container: the only thing that is the broker's own
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hashlib
 import os
-import pwd
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from claude_gauge.apps.broker import mosquitto_conf, passwords
+from claude_gauge.apps.broker import mosquitto_conf
 from claude_gauge.apps.broker.certificates import Pair, issue, make_ca
+from claude_gauge.apps.broker.files import Directory, Ids, ids_of, refuse_foreign
 from claude_gauge.apps.broker.roles import User, acl
 from claude_gauge.errors import GaugeError
+
+REGISTER, CA, CA_KEY = "house.json", "ca.crt", "ca.key"
+CLIENTS, BROKER, DATA = "clients", "broker", "data"
+# Slow hashing helps against guessed passwords; ours are 192 bits of chance, and the broker hashes on its one thread.
+ROUNDS = 1000
 
 
 class Register(BaseModel):
@@ -37,125 +49,204 @@ class Register(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class BrokerFolder:
-    """A closed broker's folder."""
+    """A closed broker's folder; every method raises GaugeError for what can't be read or written."""
 
     folder: Path
 
     @property
     def broker(self) -> Path:
         """What the broker reads."""
-        return self.folder / "broker"
+        return self.folder / BROKER
 
     @property
     def ca(self) -> Path:
         """The CA's certificate, which every client needs."""
-        return self.folder / "ca.crt"
+        return self.folder / CA
 
     def password_file(self, name: str) -> Path:
         """Where a user's password is."""
-        return self.folder / "clients" / f"{name}.password"
+        return self.folder / CLIENTS / f"{name}.password"
 
     def register(self) -> Register:
-        """Read who there is; raises GaugeError where there is no such folder."""
-        path = self.folder / "house.json"
-        try:
-            return Register.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`") from None
-        except (OSError, ValidationError) as error:
-            raise GaugeError(f"cannot read {path}: {error.__class__.__name__}; run as its owner, or mend it") from None
+        """Read who there is."""
+        with self._open() as top:
+            return self._register(top)
 
-    def make(self, register: Register, now: datetime) -> None:
-        """Make folder, CA, certificate and configuration; raises GaugeError where there is one already."""
-        owner = register.owner
-        if (self.folder / "house.json").exists():
+    def make(self, register: Register, now: datetime, users: Sequence[User] = ()) -> None:
+        """Make folder, CA, certificate, configuration and users, whole or not at all."""
+        if (self.folder / REGISTER).exists():
             raise GaugeError(
                 f"{self.folder} holds a broker already: see `claude-gauge broker add`, or name another folder"
             )
-        if owner is not None:
-            _ids(owner)
-        for path in (self.folder, self.folder / "clients", self.broker, self.folder / "data"):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ca = make_ca(f"claude-gauge CA of {register.hosts[0]}", now)
-        _write(self.ca, ca.certificate, 0o644)
-        _write(self.folder / "ca.key", ca.key, 0o600)
-        _write(
-            self.broker / "mosquitto.conf",
-            mosquitto_conf.installed(str(self.broker.absolute()), register.ports).encode(),
-            0o644,
-        )
-        _write(self.broker / "container.conf", mosquitto_conf.container().encode(), 0o644)
-        self._save(register, [])
-        self.certify(register.hosts, now)
+        if register.owner is not None and os.geteuid() not in {0, ids_of(register.owner).user}:
+            raise GaugeError(
+                f"--owner {register.owner}: only root can let another user read; use sudo, or leave it out"
+            )
+        refuse_foreign(self.folder)
+        with _said(self.folder):
+            self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            draft = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.new")
+            try:
+                BrokerFolder(draft).fill(register, now, users, self.broker)
+                _make_way(self.folder)
+                draft.rename(self.folder)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+
+    def fill(self, register: Register, now: datetime, users: Sequence[User], place: Path) -> None:
+        """Make all of it here, for a folder that will be at `place`."""
+        ids = _ids(register)
+        self.folder.mkdir(mode=0o700)
+        with Directory(self.folder) as top:
+            for name in (CLIENTS, BROKER, DATA):
+                top.make(name).__exit__(None, None, None)
+            ca = make_ca(f"claude-gauge CA of {register.hosts[0]}", now)
+            top.write(CA, ca.certificate, 0o644)
+            top.write(CA_KEY, ca.key)
+            _share(top, ids)
+            with top.below(BROKER) as broker:
+                conf = mosquitto_conf.installed(str(place), register.ports)
+                _give(broker, "mosquitto.conf", conf.encode(), ids)
+                _give(broker, "container.conf", mosquitto_conf.container().encode(), ids)
+                _certify(broker, ca, register, now)
+            self._save(top, register, [])
+            for user in users:
+                self._add(top, user)
 
     def certify(self, hosts: list[str], now: datetime) -> None:
         """Give the broker a new certificate for these hosts."""
-        register = self.register()
-        ca = Pair(self.ca.read_bytes(), (self.folder / "ca.key").read_bytes())
-        pair = issue(ca, hosts[0], now, hosts=hosts)
-        _write(self.broker / "broker.crt", pair.certificate, 0o644)
-        _write(self.broker / "broker.key", pair.key, 0o600)
-        self._save(register.model_copy(update={"hosts": hosts}), self._lines())
+        with self._open(change=True) as top, top.below(BROKER) as broker:
+            register = self._register(top).model_copy(update={"hosts": hosts})
+            _certify(broker, Pair(top.read(CA), top.read(CA_KEY)), register, now)
+            self._save(top, register, _lines(broker))
 
     def add(self, user: User) -> None:
         """Add a user with a password of its own, or give one that exists a new role and password."""
-        register, password = self.register(), passwords.make()
+        with self._open(change=True) as top:
+            self._add(top, user)
+
+    def _add(self, top: Directory, user: User) -> None:
+        register, password = self._register(top), secrets.token_urlsafe(24)
         if user.own and any(user.own == other.own and user.name != name for name, other in register.users.items()):
             raise GaugeError(f"another user writes {user.own} already: revoke it first, or name another --node")
-        _write(self.password_file(user.name), f"{password}\n".encode(), 0o600)
-        register.users[user.name] = user
-        self._save(register, [*self._lines(without=user.name), passwords.line(user.name, password)])
+        with top.below(CLIENTS) as clients, top.below(BROKER) as broker:
+            clients.write(f"{user.name}.password", f"{password}\n".encode())
+            register.users[user.name] = user
+            self._save(top, register, [*_lines(broker, without=user.name), password_line(user.name, password)])
 
     def revoke(self, name: str) -> User:
         """Take a user away; raises GaugeError for one that is not there."""
-        register = self.register()
-        if name not in register.users:
-            raise GaugeError(f"no user {name}; there are: {', '.join(register.users) or 'none'}")
-        user = register.users.pop(name)
-        self._save(register, self._lines(without=name))
-        self.password_file(name).unlink(missing_ok=True)
+        with self._open(change=True) as top, top.below(BROKER) as broker, top.below(CLIENTS) as clients:
+            register = self._register(top)
+            if name not in register.users:
+                raise GaugeError(f"no user {name}; there are: {', '.join(register.users) or 'none'}")
+            user = register.users.pop(name)
+            self._save(top, register, _lines(broker, without=name))
+            clients.remove(f"{name}.password")
         return user
 
-    def _lines(self, without: str = "") -> list[str]:
-        path = self.broker / "passwords"
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
-        return [line for line in lines if line.partition(":")[0] != without]
+    @contextmanager
+    def _open(self, *, change: bool = False) -> Iterator[Directory]:
+        """Open the folder; to change something one process at a time."""
+        refuse_foreign(self.folder)
+        if not self.folder.is_dir():
+            raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`")
+        with _said(self.folder), Directory(self.folder) as top:
+            if change:
+                top.lock()
+                _take_back(top, _ids(self._register(top)))
+            yield top
 
-    def _save(self, register: Register, lines: list[str]) -> None:
-        _write(self.broker / "passwords", "".join(f"{line}\n" for line in lines).encode(), 0o600)
-        _write(self.broker / "acl", acl(register.users.values(), register.discovery).encode(), 0o600)
-        _write(self.folder / "house.json", register.model_dump_json(indent=2).encode() + b"\n", 0o600)
-        if register.owner is not None:
-            self._give(register.owner)
+    def _register(self, top: Directory) -> Register:
+        try:
+            return Register.model_validate_json(top.read(REGISTER))
+        except FileNotFoundError:
+            raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`") from None
+        except (OSError, ValidationError) as error:
+            path = self.folder / REGISTER
+            raise GaugeError(f"cannot read {path}: {error.__class__.__name__}; run as its owner, or mend it") from None
 
-    def _give(self, owner: str) -> None:
-        """Let the broker's user read what it must, and enter the folder."""
-        user, group = _ids(owner)
-        os.chown(self.folder, -1, group)
-        self.folder.chmod(0o710)
-        for path in (self.broker, self.folder / "data", *self.broker.iterdir()):
-            os.chown(path, user, group)
+    def _save(self, top: Directory, register: Register, lines: list[str]) -> None:
+        ids = _ids(register)
+        with top.below(BROKER) as broker:
+            _give(broker, "passwords", "".join(f"{line}\n" for line in lines).encode(), ids)
+            _give(broker, "acl", acl(register.users.values(), register.discovery).encode(), ids)
+        top.write(REGISTER, register.model_dump_json(indent=2).encode() + b"\n")
 
 
-def _ids(owner: str) -> tuple[int, int]:
-    user, _, group = owner.partition(":")
+def _ids(register: Register) -> Ids | None:
+    """Return the broker's user where we are root, and so can let it read what is ours."""
+    return ids_of(register.owner) if register.owner is not None and os.geteuid() == 0 else None
+
+
+def _share(top: Directory, ids: Ids | None) -> None:
+    """Let the broker's group enter, and read what the broker reads; its store is its user's own."""
+    if ids is None:
+        return
+    top.share(-1, ids.group, 0o710)
+    with top.below(BROKER) as broker, top.below(DATA) as data:
+        broker.share(os.geteuid(), ids.group, 0o750)
+        data.share(ids.user, ids.group, 0o700)
+
+
+def _take_back(top: Directory, ids: Ids | None) -> None:
+    """Make ours what an earlier version gave to the broker's user, from the folder down, so that nothing is swapped."""
+    if ids is None:
+        return
+    with top.below(BROKER) as broker:
+        if broker.info.st_uid == os.geteuid():
+            return
+        _share(top, ids)
+        for name in broker.names():
+            content = broker.read(name)
+            broker.remove(name)
+            _give(broker, name, content, ids)
+
+
+def _give(broker: Directory, name: str, data: bytes, ids: Ids | None) -> None:
+    """Write a file that the broker reads: its group may, where we are root; else the broker runs as we do."""
+    broker.write(name, data, 0o640 if ids else 0o600, ids.group if ids else -1)
+
+
+def _certify(broker: Directory, ca: Pair, register: Register, now: datetime) -> None:
+    pair = issue(ca, register.hosts[0], now, hosts=register.hosts)
+    _give(broker, "broker.crt", pair.certificate, _ids(register))
+    _give(broker, "broker.key", pair.key, _ids(register))
+
+
+def _lines(broker: Directory, without: str = "") -> list[str]:
+    lines = broker.read("passwords").decode("utf-8").splitlines()
+    return [line for line in lines if line.partition(":")[0] != without]
+
+
+def password_line(name: str, password: str) -> str:
+    """Write a line of Mosquitto's password file; `mosquitto_passwd` would want the password in its arguments."""
+    salt = secrets.token_bytes(12)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ROUNDS)
+    return f"{name}:$7${ROUNDS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
+
+
+def _make_way(folder: Path) -> None:
+    """Remove what Docker made where we are about to be: empty folders; anything else stays, and is told."""
+    if not folder.exists():
+        return
+    for name in (CLIENTS, BROKER, DATA):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).rmdir()
+    folder.rmdir()
+
+
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """Say in a sentence what the system refused."""
     try:
-        if user.isdigit():
-            return int(user), int(group or user)
-        entry = pwd.getpwnam(user)
-    except (KeyError, ValueError):
-        raise GaugeError(f"--owner {owner}: no such user; write a name, or numbers as 1883:1883") from None
-    return entry.pw_uid, entry.pw_gid
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file whole; nobody sees half of it, nor reads a secret while it is written."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(data)
-    draft.replace(path)
+        yield
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) and "/" in error.filename else folder
+        advice = "run as its owner, or name another with --folder"
+        if any(path.exists() and path.stat().st_uid == 0 != os.geteuid() for path in (folder, folder / BROKER)):
+            advice = "it belongs to root: if Docker made it, remove it (sudo rm -r) and try again"
+        raise GaugeError(f"cannot use {where}: {error.strerror}; {advice}") from None
 
 
 def today() -> datetime:

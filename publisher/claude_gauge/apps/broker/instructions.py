@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from claude_gauge.apps.broker.folder import BrokerFolder, Register
+import contextlib
+from pathlib import Path
+
+from claude_gauge.apps.broker.folder import DATA, BrokerFolder, Register
 from claude_gauge.apps.broker.roles import MEANING, Role, User
 
+MOSQUITTO = Path("/etc/mosquitto")
+ONCE = frozenset({"password_file", "acl_file", "psk_file"})
 RELOAD = (
     "Have the broker read it: `sudo systemctl reload mosquitto`, "
     "or for the container `docker compose kill --signal HUP broker`."
@@ -13,7 +18,8 @@ RELOAD = (
 
 def told(house: BrokerFolder, register: Register, user: User) -> list[str]:
     """List the lines that set up one client."""
-    host, port, secret = register.hosts[0], register.ports[1], house.password_file(user.name)
+    port, secret = register.ports[1], house.password_file(user.name)
+    host = f"[{register.hosts[0]}]" if ":" in register.hosts[0] else register.hosts[0]
     head = f"{user.name} ({user.role}: {MEANING[user.role]})"
     match user.role:
         case Role.HOMEASSISTANT:
@@ -37,9 +43,10 @@ def told(house: BrokerFolder, register: Register, user: User) -> list[str]:
 
 def next_steps(house: BrokerFolder) -> list[str]:
     """List what is left to do after `init`."""
-    info = house.broker.stat()
+    info = (house.folder / DATA).stat()
     return [
-        f"The broker must run as the owner of {house.broker}.",
+        f"The broker must run as user {info.st_uid}: it may read {house.broker}.",
+        *_collisions(house),
         "Installed Mosquitto:",
         f"  sudo ln -s {house.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
         "  sudo systemctl restart mosquitto",
@@ -47,3 +54,47 @@ def next_steps(house: BrokerFolder) -> list[str]:
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
         "Then, from here: claude-gauge broker check",
     ]
+
+
+def _collisions(house: BrokerFolder) -> list[str]:
+    """Say what in Mosquitto's own folder keeps it from starting, or opens it, once ours is linked there."""
+    found = collisions(MOSQUITTO, house.broker / "mosquitto.conf")
+    if not found:
+        return []
+    return ["Mosquitto reads all of its files as one. Take these lines out before you link ours:", *found]
+
+
+def collisions(folder: Path, ours: Path) -> list[str]:
+    """List the lines of Mosquitto's other files that can't stand beside ours: `  FILE: LINE (why)`."""
+    own = {_key(line) for line in ours.read_text("utf-8").splitlines()} - {None}
+    found = []
+    for path in [folder / "mosquitto.conf", *sorted((folder / "conf.d").glob("*.conf"))]:
+        if path.resolve() == ours.resolve():
+            continue
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            for line in path.read_text("utf-8").splitlines():
+                why = _collides(line, own)
+                if why:
+                    found.append(f"  {path}: {line.strip()} ({why})")
+    return found
+
+
+def _collides(line: str, own: set[str | None]) -> str:
+    words = line.split()
+    if not words or words[0].startswith("#"):
+        return ""
+    if words[0] == "allow_anonymous":
+        return "lets everybody in" if words[-1] == "true" else ""
+    if words[0] == "per_listener_settings":
+        return "then our passwords hold for one listener alone" if words[-1] == "true" else ""
+    if words[0] == "port":
+        return "the same as `listener`" if f"listener {words[-1]}" in own else ""
+    return "ours has it, too: the broker would not start" if _key(line) in own else ""
+
+
+def _key(line: str) -> str | None:
+    """Return what may stand in Mosquitto's configuration once; None for a line that may be said again."""
+    words = line.split()
+    if words[:1] == ["listener"]:
+        return " ".join(words[:2])
+    return words[0] if words and words[0] in ONCE else None

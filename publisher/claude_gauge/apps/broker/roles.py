@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN
+from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, node_fault
 
 ROOT = "claude-gauge"
 
@@ -42,6 +43,16 @@ class User(BaseModel):
     role: Role
     node: str | None = Field(default=None, pattern=NODE_PATTERN)
     announces: bool = False
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> Self:
+        if self.role is Role.PUBLISHER and (why := node_fault(self.node or self.name)):
+            raise ValueError(f"{self.node or self.name} is no node's name: {why}")
+        if self.node is not None and self.role is not Role.PUBLISHER:
+            raise ValueError(f"--for names a publisher's node; a {self.role} has none")
+        if self.announces and self.role is not Role.DEVICE:
+            raise ValueError(f"--announces is for devices; a {self.role} has no such choice")
+        return self
 
     @property
     def own(self) -> str | None:

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from claude_gauge.apps.fleet.merge import Member, State
 from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
-from claude_gauge.contract.usage import FLEET_NODE, HEARTBEAT_S, MAX_BYTES, NODE_PATTERN, OFFLINE, Usage
+from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, OFFLINE, Usage, node_fault
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ def names(members: Iterable[Member]) -> frozenset[str]:
 
 def _is_node(name: str) -> bool:
     """Tell whether a topic's level names a node: anybody may write below our topics."""
-    return name != FLEET_NODE and re.fullmatch(NODE_PATTERN, name) is not None
+    return not node_fault(name)
 
 
 def _set_status(node: _Node, status: bytes, now: float, *, lost: bool) -> None:

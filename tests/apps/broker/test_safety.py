@@ -1,0 +1,328 @@
+"""What root makes for the broker can't be used against root, nothing is half made, and names are what they mean."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+from tests.support.publisher import environment, run
+from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.apps.broker.certificates import ascii_host
+from claude_gauge.apps.broker.check import may
+from claude_gauge.apps.broker.files import refuse_foreign
+from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
+from claude_gauge.apps.broker.instructions import collisions, told
+from claude_gauge.apps.broker.roles import Role, User, rules
+from claude_gauge.config import Settings, default_node
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.endpoint import parse
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what root is kept from")
+SOMEBODY = 1883
+STRANGER = 1500
+
+
+def register(owner: str | None = None, *hosts: str) -> Register:
+    """Return a new broker's register."""
+    return Register(hosts=list(hosts) or ["localhost"], discovery="homeassistant", owner=owner)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> BrokerFolder:
+    """A broker's folder, for a broker that runs as somebody else where we are root."""
+    made = BrokerFolder(tmp_path / "house")
+    made.make(register(f"{SOMEBODY}:{SOMEBODY}" if os.geteuid() == 0 else None), today())
+    return made
+
+
+@as_root
+def test_broker_reads_and_never_writes(house: BrokerFolder) -> None:
+    """The broker's user owns nothing but its store: it can neither change its configuration nor put a link there."""
+    for path in (house.folder, house.broker, *house.broker.iterdir()):
+        info = path.lstat()
+
+        assert info.st_uid == 0, path
+        assert info.st_gid == SOMEBODY, path
+        assert not info.st_mode & 0o022, path
+    assert (house.folder / "data").stat().st_uid == SOMEBODY
+
+
+@as_root
+@pytest.mark.parametrize("planted", ["passwords", "acl", "broker.key", "mosquitto.conf"])
+@pytest.mark.parametrize("how", ["symlink", "hard link", "folder", "pipe"])
+def test_planted_in_an_old_folder(house: BrokerFolder, tmp_path: Path, planted: str, how: str) -> None:
+    """In a folder that an earlier version gave to the broker's user, nothing that it planted is read or given away."""
+    secret = tmp_path / "root-only"
+    secret.write_text("root's secret\n")
+    secret.chmod(0o600)
+    for path in (house.broker, *house.broker.iterdir()):
+        os.chown(path, SOMEBODY, SOMEBODY)
+    (house.broker / planted).unlink()
+    match how:
+        case "symlink":
+            (house.broker / planted).symlink_to(secret)
+        case "hard link":
+            (house.broker / planted).hardlink_to(secret)
+        case "folder":
+            (house.broker / planted).mkdir()
+        case _:
+            os.mkfifo(house.broker / planted)
+
+    with pytest.raises(GaugeError, match="cannot use"):
+        house.add(User(name="shelf", role=Role.DEVICE))
+    assert (secret.stat().st_uid, secret.stat().st_mode & 0o777, secret.read_text()) == (0, 0o600, "root's secret\n")
+    assert all(
+        "secret" not in path.read_text()
+        for path in house.broker.iterdir()
+        if path.is_file() and path.lstat().st_nlink == 1 and not path.is_symlink()
+    )
+
+
+@as_root
+def test_old_folder_is_taken_back(house: BrokerFolder) -> None:
+    """A folder that an earlier version gave to the broker's user becomes root's with the next change."""
+    before = (house.broker / "broker.key").read_bytes()
+    for path in (house.broker, *house.broker.iterdir()):
+        os.chown(path, SOMEBODY, SOMEBODY)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    house.add(User(name="shelf", role=Role.DEVICE))
+
+    test_broker_reads_and_never_writes(house)
+    assert (house.broker / "broker.key").read_bytes() == before
+
+
+@as_root
+@pytest.mark.parametrize("what", ["folder", "parent", "writable parent", "link"])
+def test_root_uses_no_foreign_folder(tmp_path: Path, what: str) -> None:
+    """As root, a folder that another user owns, could replace or leads elsewhere is refused before anything is made."""
+    parent = tmp_path / "parent"
+    folder = parent / "house"
+    folder.mkdir(parents=True)
+    match what:
+        case "folder":
+            os.chown(folder, STRANGER, STRANGER)
+        case "parent":
+            os.chown(parent, STRANGER, STRANGER)
+        case "writable parent":
+            parent.chmod(0o777)
+        case _:
+            folder.rmdir()
+            (tmp_path / "elsewhere").mkdir()
+            folder.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(GaugeError, match=r"belongs to|can be written by others|is a link"):
+        BrokerFolder(folder).make(register(), today())
+    assert sorted(tmp_path.rglob("*.conf")) == []
+    with pytest.raises(GaugeError):
+        refuse_foreign(folder)
+
+
+def _add(folder: Path, number: int) -> None:
+    BrokerFolder(folder).add(User(name=f"user{number}", role=Role.VIEWER))
+
+
+def test_adds_at_once_all_stick(house: BrokerFolder) -> None:
+    """Eight processes that add a user each leave eight users, in all three files."""
+    processes = [multiprocessing.Process(target=_add, args=(house.folder, number)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    names = {f"user{number}" for number in range(8)}
+
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert set(house.register().users) == names
+    assert {line.partition(":")[0] for line in (house.broker / "passwords").read_text().splitlines()} == names
+    assert all(f"user {name}\n" in (house.broker / "acl").read_text() for name in names)
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """Give a bare machine."""
+    return environment(ClaudeHome(tmp_path / "claude"), tmp_path)
+
+
+@pytest.mark.parametrize("host", ["a b", "x" * 64 + ".local", "..", "fe80::1%eth0", "-x", "", "münchen" * 10])
+def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], host: str) -> None:
+    """A host that can't be is told in a line, and the next `init` finds nothing in its way."""
+    folder = str(tmp_path / "own")
+    first = run("broker", "init", "--folder", folder, "--host", host, env=env)
+    again = run("broker", "init", "--folder", folder, "--host", "here.local", env=env)
+
+    assert (first.returncode, len(first.stderr.splitlines())) == (1, 1), first.stderr
+    assert again.returncode == 0, again.stderr
+    assert [path.name for path in tmp_path.glob(".own*")] == []
+
+
+@pytest.mark.parametrize(("host", "written"), [
+    ("wohnzimmer-büro.local", "wohnzimmer-büro.local".encode("idna").decode()),
+    ("fd00::1", "[fd00::1]"),
+    ("h" * 60, "h" * 60),
+    ("192.0.2.7", "192.0.2.7"),
+    ("Broker.Example.", "broker.example"),
+])  # fmt: skip
+def test_printed_url_is_taken(tmp_path: Path, env: dict[str, str], host: str, written: str) -> None:
+    """The URL that `init` prints is one that our settings take and that leads to the host."""
+    done = run("broker", "init", "--folder", str(tmp_path / "own"), "--host", host, "--node", "desk", env=env)
+    url = next(line.partition("=")[2] for line in done.stdout.splitlines() if "CLAUDE_GAUGE_BROKER=" in line)
+
+    assert url == f"mqtts://desk@{written}:8883"
+    assert Settings(broker=url).broker == url
+    assert parse(url).host == written.strip("[]")
+
+
+@given(st.text(max_size=80))
+def test_any_host(host: str) -> None:
+    """Whatever is given as a host is told, or becomes a name that stands in a URL as it is."""
+    try:
+        written = ascii_host(host)
+    except GaugeError:
+        return
+
+    assert parse(f"mqtts://u@{f'[{written}]' if ':' in written else written}:8883").host == written
+
+
+def test_folders_that_docker_made(tmp_path: Path) -> None:
+    """Empty folders that `docker compose up` made are no hindrance; anything else is left alone and told."""
+    house = BrokerFolder(tmp_path / "own")
+    (tmp_path / "own/broker").mkdir(parents=True)
+    (tmp_path / "own/data").mkdir()
+    house.make(register(), today())
+    other = BrokerFolder(tmp_path / "other")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis").write_text("all of it")
+
+    assert house.register().hosts == ["localhost"]
+    with pytest.raises(GaugeError, match="cannot use"):
+        other.make(register(), today())
+    assert [path.name for path in tmp_path.glob("other/*")] == ["thesis"]
+    assert not list(tmp_path.glob(".other*"))
+
+
+def _make_as(uid: int, folder: Path, said: Connection) -> None:
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    try:
+        BrokerFolder(folder).make(register(), today())
+    except GaugeError as error:
+        said.send(str(error))
+    said.send("made")
+
+
+@as_root
+@pytest.mark.parametrize("roots", ["own/broker", "own"])
+def test_folders_that_docker_made_as_root(roots: str) -> None:
+    """A person whose folder Docker made as root is told what to do about it."""
+    with tempfile.TemporaryDirectory(prefix="claude-gauge-house-") as name:
+        base = Path(name)
+        (base / "own/broker").mkdir(parents=True)
+        (base / "own/broker/file").touch()
+        for path in (base, base / "own", base / "own/broker"):
+            if path != base / roots and not path.is_relative_to(base / roots):
+                os.chown(path, STRANGER, STRANGER)
+        heard, said = multiprocessing.Pipe()
+        process = multiprocessing.Process(target=_make_as, args=(STRANGER, base / "own", said))
+        process.start()
+        answer = heard.recv() if heard.poll(30) else "nothing"
+        process.join()
+
+    assert "it belongs to root: if Docker made it, remove it" in answer
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[Path]:
+    """A folder like Debian's /etc/mosquitto."""
+    folder = tmp_path / "mosquitto"
+    (folder / "conf.d").mkdir(parents=True)
+    (folder / "mosquitto.conf").write_text("persistence true\nlog_dest file /var/log/mosquitto.log\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("line", "collides"), [
+    ("listener 1883", True), ("listener 1883 0.0.0.0", True), ("port 1883", True), ("password_file /x", True),
+    ("acl_file /x", True), ("allow_anonymous true", True), ("per_listener_settings true", True),
+    ("listener 1884", False), ("# listener 1883", False), ("allow_anonymous false", False),
+    ("max_queued_messages 5", False), ("", False),
+])  # fmt: skip
+def test_collisions(house: BrokerFolder, mosquitto: Path, line: str, collides: bool) -> None:  # noqa: FBT001
+    """Whatever of Mosquitto's other files keeps it down, or opens it, beside ours is named before ours is linked."""
+    (mosquitto / "conf.d" / "local.conf").write_text(f"{line}\n")
+    (mosquitto / "conf.d" / "claude-gauge.conf").symlink_to(house.broker / "mosquitto.conf")
+    found = collisions(mosquitto, house.broker / "mosquitto.conf")
+
+    assert bool(found) == collides
+    assert all("local.conf" in each and line in each for each in found)
+
+
+@pytest.mark.parametrize("name", ["all", "device", "device_x"])
+@pytest.mark.parametrize("role", [Role.PUBLISHER, Role.DEVICE, Role.VIEWER])
+def test_names_that_are_no_nodes(env: dict[str, str], tmp_path: Path, name: str, role: Role) -> None:
+    """`all`, `device` and `device_x` are refused where they would be a node; a board or a viewer may be called so."""
+    folder = str(tmp_path / "own")
+    run("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    done = run("broker", "add", name, "--role", role, "--folder", folder, env=env)
+
+    assert (done.returncode == 1) == (role is Role.PUBLISHER), done.stderr
+    assert run("publish", "--once", "--node", name, env=env).returncode != 0
+
+
+@pytest.mark.parametrize("host", ["all", "device", "device_x", "desk", "ü", "device-x"])
+def test_default_node(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the host is called, its default node is one that the settings take."""
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+
+    assert Settings(node=default_node()).node.endswith(host if host.isascii() else "claude-code")
+
+
+@pytest.mark.parametrize("arguments", [("--role", "viewer", "--for", "x"), ("--role", "viewer", "--announces")])
+def test_choices_of_other_roles(env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A choice that a role does not have is refused, not ignored."""
+    folder = str(tmp_path / "own")
+    run("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    done = run("broker", "add", "x", *arguments, "--folder", folder, env=env)
+
+    assert done.returncode == 1
+    assert arguments[2] in done.stderr
+
+
+TOPICS = [
+    "claude-gauge/desk/usage", "claude-gauge/desk/status", "claude-gauge/desk/alert", "claude-gauge/lap/usage",
+    "claude-gauge/all/usage", "claude-gauge/device/desk/status", "claude-gauge/device/desk/update",
+    "claude-gauge/device/desk/update/x", "claude-gauge/device/lap/status", "homeassistant/x", "other/x",
+    "claude-gauge/desk/usage/deeper",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("access", ["read", "write"])
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("role", Role)
+def test_rules_are_what_roles_mean(role: Role, topic: str, access: str) -> None:
+    """The ACL allows exactly what the check expects of a role, which is written down apart from it."""
+    user = User(name="desk", role=role)
+    allowed = any(
+        given in {access, "readwrite"} and topic_matches_sub(topic_filter, topic)
+        for _, given, topic_filter in (rule.split(" ") for rule in rules(user, "homeassistant"))
+    )
+
+    assert allowed == may(user, access, topic, "homeassistant")
+
+
+def test_instructions_name_no_password(house: BrokerFolder) -> None:
+    """What a client is told names the file of its password, never the password."""
+    house.add(User(name="desk", role=Role.PUBLISHER))
+    lines = "\n".join(told(house, house.register(), house.register().users["desk"]))
+
+    assert str(house.password_file("desk")) in lines
+    assert house.password_file("desk").read_text().strip() not in lines
