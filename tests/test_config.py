@@ -6,7 +6,7 @@ import pytest
 
 from claude_gauge.commands.flags import EVERY
 from claude_gauge.config import SECRET, Settings, is_secret, load
-from claude_gauge.errors import GaugeError
+from claude_gauge.errors import GaugeError, SettingError
 
 
 def _file(tmp_path: Path, text: str) -> dict[str, str]:
@@ -210,3 +210,20 @@ def test_secrets_are_known_by_their_type() -> None:
 
     assert secrets == {"broker_password", "prometheus_password", "prometheus_headers"}
     assert not secrets & set(EVERY)
+
+
+@pytest.mark.parametrize(("written", "meant"), [
+    ("homeassistant/", "homeassistant"), ("/homeassistant", "homeassistant"), (" ha/main ", "ha/main"), ("OFF", "off"),
+    ("false", "off"), ("Off ", "off"), ("no", "off"), ("büro", "büro"),
+])  # fmt: skip
+def test_discovery_prefix(written: str, meant: str) -> None:
+    """A prefix with a slash too many is mended; `off` may be written in any case, and as what TOML calls false."""
+    assert load({}, {"CLAUDE_GAUGE_DISCOVERY": written}).settings.discovery == meant
+    assert Settings(discovery=False).discovery == "off"  # type: ignore[arg-type] # as TOML has it
+
+
+@pytest.mark.parametrize("prefix", ["homeassistant/#", "+", "a/+/b", " ", "/", "a b", "a//b", "$SYS", "a\tb", "#"])
+def test_impossible_discovery_prefix(prefix: str) -> None:
+    """What can't be a topic's prefix stops the start and is named."""
+    with pytest.raises(SettingError, match="CLAUDE_GAUGE_DISCOVERY"):
+        load({}, {"CLAUDE_GAUGE_DISCOVERY": prefix})

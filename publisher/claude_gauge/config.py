@@ -30,7 +30,9 @@ BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 SECRET = "********"  # noqa: S105 - what is shown in place of a secret
 OTLP_ADDRESS = "127.0.0.1:4318"
 # What else has our prefix in an environment: other parts of the project read it.
-_OTHERS = re.compile(r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD)_\w+|\w+_(BIND|PORT)|BROKER_USER")
+_OTHERS = re.compile(
+    r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD)_\w+|\w+_(BIND|PORT)|BROKER_USER|CONTAINER_NODE"
+)
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -112,6 +114,20 @@ class Settings(BaseModel):
         **_words("a folder", "the platform's"),
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Format of the log lines")
+
+    @field_validator("discovery", mode="before")
+    @classmethod
+    def _discovery_prefix(cls, value: object) -> object:
+        if value is False or (isinstance(value, str) and value.strip().lower() in {"off", "false", "no", "none"}):
+            return "off"
+        if not isinstance(value, str):
+            return value
+        prefix = value.strip().strip("/")
+        if not prefix:
+            raise ValueError("is empty: write `homeassistant`, or `off`")
+        if re.search(r"[+#\s\x00-\x1f\x7f-\x9f]|//|^\$", prefix):
+            raise ValueError("a topic's prefix holds no +, # or blank, no empty level, and no $ at its start")
+        return prefix
 
     @field_validator("broker")
     @classmethod

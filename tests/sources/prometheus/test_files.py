@@ -81,6 +81,37 @@ def test_compose_is_closed_and_pinned() -> None:
     assert "password" not in json.dumps(services).lower().replace("broker_password_file", "")
 
 
+def test_compose_gives_no_service_more_than_it_needs() -> None:
+    """No service may write into its image, gain privileges, keep a capability or take all memory."""
+    for name, service in compose("--profile", "telemetry")["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert int(service["mem_limit"]) <= 2**30, name
+
+
+def test_compose_ports_and_node_can_be_moved() -> None:
+    """Each published port has a variable, and so has the container's node, apart from this machine's own."""
+    names = ["MQTT", "MQTTS", "WSS", "OTLP_GRPC", "OTLP_HTTP", "PROMETHEUS", "GRAFANA", "WEB"]
+    moved = {f"CLAUDE_GAUGE_{name}_PORT": str(20_000 + number) for number, name in enumerate(names)}
+    services = compose("--profile", "telemetry", CLAUDE_GAUGE_NODE="desk", CLAUDE_GAUGE_CONTAINER_NODE="box", **moved)[
+        "services"
+    ]
+    ports = {port["published"] for service in services.values() for port in service.get("ports", [])}
+
+    assert ports == set(moved.values())
+    assert services["publisher"]["environment"]["CLAUDE_GAUGE_NODE"] == "box"
+    assert "healthz" in " ".join(services["publisher"]["healthcheck"]["test"])
+
+
+def test_compose_makes_no_folders_as_root() -> None:
+    """Before `broker init` the broker fails with a sentence that names the folder, and Docker makes none."""
+    volumes = compose()["services"]["broker"]["volumes"]
+    made = [each["bind"].get("create_host_path", False) for each in volumes if "/own/" in each["source"]]
+
+    assert made == [False, False]
+
+
 def test_compose_opens_tls_only() -> None:
     """For needles elsewhere the TLS ports open, the plain one never."""
     ports = compose(CLAUDE_GAUGE_BROKER_BIND="0.0.0.0")["services"]["broker"]["ports"]
