@@ -219,7 +219,7 @@ def test_secrets_are_known_by_their_type() -> None:
 def test_discovery_prefix(written: str, meant: str) -> None:
     """A prefix with a slash too many is mended; `off` may be written in any case, and as what TOML calls false."""
     assert load({}, {"CLAUDE_GAUGE_DISCOVERY": written}).settings.discovery == meant
-    assert Settings(discovery=False).discovery == "off"  # type: ignore[arg-type] # as TOML has it
+    assert Settings(discovery=False).discovery == "off"
 
 
 @pytest.mark.parametrize("prefix", ["homeassistant/#", "+", "a/+/b", " ", "/", "a b", "a//b", "$SYS", "a\tb", "#"])
