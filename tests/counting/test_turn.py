@@ -76,7 +76,7 @@ def test_foreign_lines_are_no_turns(record: dict[str, Any]) -> None:
     """Other types, and assistant lines without a time or usage, are passed over."""
     line = json.dumps({**record, "usage": "assistant"}).encode()
 
-    assert list(parse(line)) == []
+    assert parse(line) == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_foreign_lines_are_no_turns(record: dict[str, Any]) -> None:
 )
 def test_garbage_is_no_turn(line: bytes) -> None:
     """What is no JSON at all is passed over."""
-    assert list(parse(line)) == []
+    assert parse(line) == []
 
 
 def test_synthetic_and_error_lines_count_nothing() -> None:
@@ -125,7 +125,7 @@ def test_thinking_exact_and_unknown() -> None:
 
 
 def test_content_sizes_for_the_estimate() -> None:
-    """Thinking blocks and the others are measured; a thought kept back is as long as its signature."""
+    """Thinking blocks and the others are measured where no count is told; a thought kept back counts its signature."""
     content = [
         {"type": "thinking", "thinking": "", "signature": "s" * 40},
         {"type": "redacted_thinking", "data": "d" * 10},
@@ -133,9 +133,11 @@ def test_content_sizes_for_the_estimate() -> None:
         {"type": "tool_use", "input": {"a": 1}},
         "odd",
     ]
-    turn = _one(_with(message={"content": content}))
+    told, untold = _with(message={"content": content}), _with(message={"content": content})
+    del untold["message"]["usage"]["output_tokens_details"]
 
-    assert (turn.thought, turn.spoken) == (50, 5 + len("{'a': 1}"))
+    assert (_one(untold).thought, _one(untold).spoken) == (50, 5 + len("{'a': 1}"))
+    assert (_one(told).thought, _one(told).spoken) == (0, 0)
 
 
 def test_two_records_glued_on_one_line() -> None:
@@ -177,14 +179,14 @@ def test_deep_nesting_is_garbage() -> None:
     """JSON nested beyond the interpreter's stack is passed over, and so is what it is wrapped in."""
     deep = b'{"type":"assistant","usage":' + b'{"type":"assistant","a":[' * 100_000
 
-    assert list(parse(deep)) == []
+    assert parse(deep) == []
 
 
 def test_endless_small_records_cost_little() -> None:
     """A line of a million tiny records ends after the first hundred."""
     line = b'{"usage":"assistant"}' * 400_000
 
-    assert list(parse(line)) == []
+    assert parse(line) == []
 
 
 @given(st.binary(max_size=400), st.data())

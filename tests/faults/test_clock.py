@@ -69,12 +69,12 @@ def test_clock_jump(hours: int, claude: ClaudeHome, env: dict[str, str], listene
         moved = wait_usage(listener, lambda usage: usage["rate_1m"] == WHOLE and usage["last_model"] == "haiku")
         clock.set(0)
         claude.append(assistant(clock.now(), 3, model="claude-sonnet-5-5"))
-        back = wait_usage(listener, lambda usage: usage["last_model"] == "sonnet")
+        # Where the jump made the publisher count anew, its first payload may come before the block is known.
+        wait_usage(listener, lambda usage: usage["last_model"] == "sonnet" and usage["window_5h_tokens"] >= 2 * WHOLE)
         log = publishing.log
 
     assert after["stall"]
     assert after["idle"]
     assert not moved["stall"]
     assert not moved["idle"]
-    assert back["window_5h_tokens"] >= 2 * WHOLE
     assert "Traceback" not in log

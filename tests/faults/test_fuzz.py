@@ -13,7 +13,7 @@ RUNS = 100_000
 TARGET = """
 import sys
 import atheris
-with atheris.instrument_imports(include=["claude_gauge.sources.transcripts.lines", "claude_gauge.counting.turn"]):
+with atheris.instrument_imports(include=["claude_gauge.sources.transcripts.follower", "claude_gauge.counting.turn"]):
     from claude_gauge.sources.transcripts.lines import Lines
     from claude_gauge.counting.turn import parse
 

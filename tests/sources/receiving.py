@@ -47,8 +47,8 @@ class Listening(Protocol):
         """Where."""
 
 
-def send(source: Listening, path: str, body: object) -> httpx.Response:
-    """Post one export as JSON; it must be taken."""
+def send(source: Listening, path: str, body: object, status: int = 200) -> httpx.Response:
+    """Post one export as JSON; it must be taken, or answered with another `status`."""
     answer = _CLIENT.post(f"http://127.0.0.1:{source.port}{path}", json=body)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     return answer

@@ -68,13 +68,13 @@ class World:
         """Start a publisher on what the one before kept."""
         self.tally = OtlpCounter()
         own = Settings(otlp="127.0.0.1:0", state_dir=self.folder, node="test")
-        self.feed = OtlpFeed(own, tally=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
+        self.feed = OtlpFeed(own, counter=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
         self.feed.load()
 
     def logs(self, body: dict[str, Any], times: int) -> None:
         """Send an event."""
         for _ in range(times):
-            self.feed._accept(Export("logs", decode_logs(body), protobuf=False))
+            self.feed.accept(Export("logs", decode_logs(body), protobuf=False))
 
     def metrics(self, session: int, times: int) -> None:
         """Export a session's counters."""
@@ -84,7 +84,7 @@ class World:
         points = [point(kind, value, self.clock.now, **named) for kind, value in values if value or self.cumulative]
         body = metrics(*points, temporality=2 if self.cumulative else 1)
         for _ in range(times):
-            self.feed._accept(Export("metrics", decode_metrics(body), protobuf=False))
+            self.feed.accept(Export("metrics", decode_metrics(body), protobuf=False))
         if not self.cumulative:
             self.forget(session)
 

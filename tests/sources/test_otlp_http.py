@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,28 +17,40 @@ from hypothesis import strategies as st
 from tests.sources.otlp import event, metrics, point
 from tests.support.net import answers, wait_until
 
+from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources.otlp import export, receiver
+from claude_gauge.sources.otlp import export
 from claude_gauge.sources.otlp.export import Export
-from claude_gauge.sources.otlp.receiver import Receiver
+from claude_gauge.sources.otlp.source import Otlp
+from claude_gauge.system.http import deadlines, server
+from claude_gauge.system.http.server import Listener, Server
+from claude_gauge.system.net import host_of
 
 BODY = json.dumps(event(100, "r1")).encode()
 JSON = "Content-Type: application/json"
 
 
 class Taken(list[Export]):
-    """The exports that a receiver took."""
+    """The exports that were taken at an address of ours."""
 
-    receiver: Receiver
+    listener: Listener
+
+    def __init__(self, address: str = "127.0.0.1:0", token: str | None = None) -> None:
+        super().__init__()
+        site = export.site(self.take, host_of(address), token, lambda: 1000.0)
+        self.listener = Server().listen(address, site, name="OTLP", flag="--otlp")
+
+    def take(self, one: Export) -> bool:
+        """Take one, and say that it is stored."""
+        self.append(one)
+        return True
 
 
 @contextmanager
-def _receiving() -> Iterator[Taken]:
-    exports = Taken()
-    exports.receiver = Receiver("127.0.0.1:0", exports.append)
-    exports.receiver.start()
+def _receiving(address: str = "127.0.0.1:0", token: str | None = None) -> Iterator[Taken]:
+    exports = Taken(address, token)
     yield exports
-    exports.receiver.stop()
+    exports.listener.close()
 
 
 @pytest.fixture
@@ -56,7 +69,7 @@ def shared() -> Iterator[Taken]:
 
 def _speak(taken: Taken, data: bytes, *, shut: bool = False) -> bytes:
     """Send bytes as they are; return all that comes until the connection is closed or goes quiet."""
-    with closing(socket.create_connection(("127.0.0.1", taken.receiver.port), 10)) as peer:
+    with closing(socket.create_connection(("127.0.0.1", taken.listener.port), 10)) as peer:
         peer.sendall(data)
         if shut:
             peer.shutdown(socket.SHUT_WR)
@@ -110,11 +123,11 @@ def test_taken(taken: Taken) -> None:
         (_request(JSON, host="127.0.0.1.example.com"), 403),
         (_request(JSON, host=""), 403),
         (_request(JSON, "Transfer-Encoding: chunked", body=b"zz\r\n"), 400),
-        (_request(JSON, "Transfer-Encoding: chunked", body=b"FFFFFFF\r\n"), 413),
+        (_request(JSON, "Transfer-Encoding: chunked", body=b"400001\r\n" + bytes(0x400001)), 413),
         (b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\n" + JSON.encode() + b"\r\n\r\n", 411),
         (b"POST /v1/logs HTTP/1.1\r\nHost: [::1\r\n" + JSON.encode() + b"\r\n\r\n", 403),
-        (b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\n" + JSON.encode() + b"\r\nContent-Length: -1\r\n\r\n", 411),
-        (b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\n" + JSON.encode() + b"\r\nContent-Length: 1" + b"0" * 30, 413),
+        (b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\n" + JSON.encode() + b"\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /v1/logs HTTP/1.1\r\nHost: localhost\r\n" + JSON.encode() + b"\r\nContent-Length: 1" + b"0" * 30, 400),
         (b"garbage\r\n\r\n", 400),
     ],
 )
@@ -187,10 +200,10 @@ def test_any_bytes(shared: Taken, garbled: st.DataObject) -> None:
     at = garbled.draw(st.integers(0, len(good)))
     junk = garbled.draw(st.binary(max_size=40))
     faults = Faults()
-    logging.getLogger(receiver.__name__).addHandler(faults)
+    logging.getLogger(server.log.name.rpartition(".")[0]).addHandler(faults)
     _speak(shared, good[:at] + junk + good[at + len(junk) + 1 :], shut=True)
     after = _status(_speak(shared, _request(JSON)))
-    logging.getLogger(receiver.__name__).removeHandler(faults)
+    logging.getLogger(server.log.name.rpartition(".")[0]).removeHandler(faults)
 
     assert after == 200
     assert faults.said == []
@@ -210,7 +223,7 @@ class Faults(logging.Handler):
 
 def test_kept_alive(taken: Taken) -> None:
     """Exporters use one connection for export after export."""
-    with closing(socket.create_connection(("127.0.0.1", taken.receiver.port), 10)) as peer:
+    with closing(socket.create_connection(("127.0.0.1", taken.listener.port), 10)) as peer:
         for _ in range(3):
             peer.sendall(_request(JSON))
             assert peer.recv(65536).startswith(b"HTTP/1.1 200")
@@ -235,8 +248,8 @@ def test_sender_goes_away(taken: Taken) -> None:
 
 def test_dripping_senders(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Senders that drip their bytes are cut at the deadline, however lively they look."""
-    monkeypatch.setattr(receiver, "REQUEST_S", 1.0)
-    with closing(socket.create_connection(("127.0.0.1", taken.receiver.port), 10)) as peer:
+    monkeypatch.setattr(deadlines.Phase.HEAD, "_value_", 1.0)
+    with closing(socket.create_connection(("127.0.0.1", taken.listener.port), 10)) as peer:
         peer.sendall(b"POST /v1/logs HTTP/1.1\r\n")
 
         def drip() -> bool:
@@ -256,8 +269,9 @@ def test_dripping_senders(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_too_many_connections(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit the idlest connection makes room: a new exporter is always served."""
-    monkeypatch.setattr(receiver, "MAX_CONNECTIONS", 5)
-    idle = [socket.create_connection(("127.0.0.1", taken.receiver.port), 10) for _ in range(20)]
+    monkeypatch.setattr(server, "CONNECTIONS", 5)
+    taken = Taken()
+    idle = [socket.create_connection(("127.0.0.1", taken.listener.port), 10) for _ in range(20)]
 
     assert _status(_speak(taken, _request(JSON))) == 200
 
@@ -286,44 +300,46 @@ def test_port_in_use() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(GaugeError, match=rf"cannot listen on 127.0.0.1:{port}: .*in use.* --otlp"):
-            Receiver(f"127.0.0.1:{port}", lambda _: None).start()
+            Taken(f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("address", ["999.1.1.1:4318", "no.such.invalid:4318", "127.0.0.1:99999", "192.0.2.1:4318"])
 def test_impossible_address(address: str) -> None:
     """An address that this machine does not have is an error in words."""
     with pytest.raises(GaugeError, match="cannot listen on"):
-        Receiver(address, lambda _: None).start()
+        Taken(address)
 
 
 def test_stop_and_start_again(taken: Taken) -> None:
     """A stopped receiver lets its port and its connections go; stopping twice is fine."""
-    port = taken.receiver.port
+    port = taken.listener.port
     with closing(socket.create_connection(("127.0.0.1", port), 10)) as peer:
         peer.sendall(_request(JSON))
         assert peer.recv(65536)
-        taken.receiver.stop()
-        taken.receiver.stop()
+        taken.listener.close()
+        taken.listener.close()
 
         assert peer.recv(1) == b""
 
     assert not answers(port)
-    again = Receiver(f"127.0.0.1:{port}", taken.append)
-    again.start()
-    assert answers(port)
-    again.stop()
+    with _receiving(f"127.0.0.1:{port}"):
+        assert answers(port)
 
 
-def test_open_to_the_network(caplog: pytest.LogCaptureFixture) -> None:
-    """Listening beyond loopback is warned of; any name is good there."""
-    exports = Taken()
-    exports.receiver = Receiver("0.0.0.0:0", exports.append)
-    exports.receiver.start()
-    answer = _speak(exports, _request(JSON, host="gauge.example.com"))
-    exports.receiver.stop()
+def test_open_to_the_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Listening beyond loopback without a token is warned of; any name is good there."""
+    for token in ("", "s3cret"):
+        caplog.clear()
+        (tmp_path / "token").write_text(token)
+        own = Settings(otlp="0.0.0.0:0", state_dir=tmp_path, otlp_token_file=tmp_path / "token" if token else None)
+        source = Otlp(own)
+        source.start(lambda: None)
+        source.stop()
 
-    assert _status(answer) == 200
-    assert "open to the network" in caplog.text
+        assert ("open to the network" in caplog.text) == (not token)
+
+    with _receiving("0.0.0.0:0") as exports:
+        assert _status(_speak(exports, _request(JSON, host="gauge.example.com"))) == 200
 
 
 @pytest.mark.parametrize(
@@ -337,27 +353,19 @@ def test_open_to_the_network(caplog: pytest.LogCaptureFixture) -> None:
     ],
 )
 def test_token(headers: list[str], status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """With a token set only who sends it is heard, and the open address is no worry."""
-    exports = Taken()
-    exports.receiver = Receiver("0.0.0.0:0", exports.append, "s3cret")
-    exports.receiver.start()
-    answer = _speak(exports, _request(JSON, *headers))
-    exports.receiver.stop()
+    """With a token set only who sends it is heard."""
+    with _receiving("0.0.0.0:0", "s3cret") as exports:
+        answer = _speak(exports, _request(JSON, *headers))
 
     assert _status(answer) == status
     assert len(exports) == (status == 200)
-    assert "open to the network" not in caplog.text
     assert "s3cret" not in caplog.text
 
 
 def test_ipv6() -> None:
     """An IPv6 address is listened on as written."""
-    exports = Taken()
-    receiver = Receiver("[::1]:0", exports.append)
-    receiver.start()
-
-    assert answers_v6(receiver.port)
-    receiver.stop()
+    with _receiving("[::1]:0") as exports:
+        assert answers_v6(exports.listener.port)
 
 
 def answers_v6(port: int) -> bool:
@@ -367,19 +375,37 @@ def answers_v6(port: int) -> bool:
 
 
 def test_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """A fault in taking an export is said, ends that connection alone, and is not answered as taken."""
+    """A fault in taking an export is said, is not answered as taken, and the next one is served."""
 
-    def fail(_: Export) -> None:
-        raise RuntimeError("broken")
+    class Broken(Taken):
+        def take(self, one: Export) -> bool:
+            super().take(one)
+            if len(self) == 1:
+                raise RuntimeError("broken")
+            return True
 
-    exports = Taken()
-    exports.receiver = Receiver("127.0.0.1:0", fail)
-    exports.receiver.start()
-    answer = _speak(exports, _request(JSON), shut=True)
-    wait_until(lambda: "broken" in caplog.text, "the fault to be said")
-    exports.receiver.stop()
+    exports = Broken()
+    first, second = (_status(_speak(exports, _request(JSON))) for _ in range(2))
+    exports.listener.close()
 
-    assert answer == b""
+    assert (first, second) == (500, 200)
+    assert "broken" in caplog.text
+
+
+def test_not_stored() -> None:
+    """What could not be stored is answered 503, so that it is sent again."""
+
+    class Full(Taken):
+        def take(self, one: Export) -> bool:
+            super().take(one)
+            return False
+
+    exports = Full()
+    answer = _speak(exports, _request(JSON))
+    exports.listener.close()
+
+    assert _status(answer) == 503
+    assert b"Retry-After" in answer
 
 
 def test_protobuf_is_imported_late() -> None:

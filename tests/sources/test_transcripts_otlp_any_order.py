@@ -39,7 +39,7 @@ def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # 
         elif told.response not in seen:  # the books know one that is sent again
             seen.add(told.response)
             tokens = Tokens(prompt[0], 100, *prompt[1:])
-            tally.event(Request(f"key{told.response}", "" if ids == "line" else name, (), at, "opus", tokens), NOW)
+            tally.event(Request(told.response, "" if ids == "line" else name, (), at, "opus", tokens), NOW)
     whole = {told.response for told in tellings if ids == "both" and told.output in (None, 100)}
     most = {
         response: 100 if response in whole else max(100 if each.output is None else each.output for each in own)

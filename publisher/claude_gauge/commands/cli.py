@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # In the order of the help.
 _GROUPS = {
-    "Look": ("demo", "show", "watch", "doctor"),
+    "Look": ("demo", "show", "watch", "web", "doctor"),
     "Publish": ("publish", "service", "fleet"),
     "Set up": ("setup", "calibrate", "config", "otel", "discovery", "schema"),
     "Device": ("sim", "firmware"),

@@ -47,9 +47,14 @@ class Refused:
         self._counts: Counter[str] = Counter()
         self._digits: Counter[str] = Counter()  # of each count when it was told last
 
-    def add(self, why: str) -> None:
-        """Count one."""
-        self._counts[why] += 1
+    def add(self, why: str, count: int = 1) -> None:
+        """Count some."""
+        if count:
+            self._counts[why] += count
+
+    def counts(self) -> dict[str, int]:
+        """Return how many were refused, by reason."""
+        return dict(self._counts)
 
     def news(self) -> str:
         """Return all that was refused when a reason's count has one more digit than at the last telling, else ""."""

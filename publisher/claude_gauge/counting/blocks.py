@@ -2,13 +2,15 @@
 
 A block starts at its first entry, floored to the UTC hour. A new one begins with an entry more than 5 h after that
 start or more than 5 h after the entry before. A block is active while now is less than 5 h after both its start and
-its last entry.
+its last entry. (Within 5 h of a block's start there is no room for a pause of 5 h: the start alone decides.)
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from dataclasses import dataclass
 
 from claude_gauge.contract.believable import AHEAD_S
@@ -18,6 +20,8 @@ from claude_gauge.counting.reading import Block
 FIVE_HOURS_S = 5 * 3600.0
 WEEK_S = 7 * 86400.0
 _HOUR_S = 3600.0
+_Entry = tuple[float, int]
+_MOST_LATE = 16384
 
 
 @dataclass(slots=True)
@@ -29,20 +33,22 @@ class Span:
     last_at: float
     tokens: int
 
-    def takes(self, at: float) -> bool:
-        """Tell whether an entry after the last one still belongs to this block."""
-        return at - self.start <= FIVE_HOURS_S and at - self.last_at <= FIVE_HOURS_S
-
 
 class Blocks:
-    """Entries in order of time, 16 bytes each, and the chain of blocks that they make."""
+    """Entries in order of time, 16 bytes each, and the chain of blocks that they make.
+
+    What comes in order is put in at once. Anything else waits until somebody asks, and is then sorted in together:
+    history comes in any order, hundreds of thousands at a time.
+    """
 
     def __init__(self) -> None:
         self._ats = array("d")
         self._totals = array("q")
         self._chain: list[Span] = []
         self._firsts: list[float] = []
-        self._whole = True
+        self._late_ats, self._late_totals = array("d"), array("q")  # to be put in
+        self._gone: list[_Entry] = []  # to be taken out
+        self._forgotten = -math.inf  # what is older was dropped
 
     def apply(self, change: Change) -> None:
         """Put in, correct or take out one response, as the ledger says."""
@@ -56,89 +62,64 @@ class Blocks:
 
     def add(self, at: float, total: int) -> None:
         """Put in one response: its time (epoch seconds) and its tokens."""
-        if not self._ats or at >= self._ats[-1]:
-            self._ats.append(at)
-            self._totals.append(total)
-            if self._whole:
-                self._extend(at, total)
+        if self._ats and at < self._ats[-1]:
+            self._late_ats.append(at)
+            self._late_totals.append(total)
+            if len(self._late_ats) > max(_MOST_LATE, len(self._ats) // 4):
+                self._sort_in()
             return
-        index = bisect_right(self._ats, at)
-        self._ats.insert(index, at)
-        self._totals.insert(index, total)
-        span = self._around(at)
-        if span is None:
-            self._whole = False
+        self._ats.append(at)
+        self._totals.append(total)
+        if self._chain and at - self._chain[-1].start <= FIVE_HOURS_S:
+            self._chain[-1].last_at = at
+            self._chain[-1].tokens += total
         else:
-            span.tokens += total
+            self._begin(Span(at - at % _HOUR_S, at, at, total))
+
+    def remove(self, at: float, total: int) -> None:
+        """Take out one response; one that was never put in is passed over."""
+        if at >= self._forgotten:
+            self._gone.append((at, total))
 
     def move(self, old_at: float, old_total: int, at: float, total: int) -> None:
         """Correct one response: another total, and perhaps another time."""
-        if (old_at, old_total) == (at, total):
-            return
-        index, span = self._index(old_at, old_total), self._around(old_at)
-        if at == old_at and span is not None and index is not None:
-            self._totals[index] = total
-            span.tokens += total - old_total
-        elif self.remove(old_at, old_total):
+        if (old_at, old_total) != (at, total) and old_at >= self._forgotten:
+            self.remove(old_at, old_total)
             self.add(at, total)
-
-    def _index(self, at: float, total: int) -> int | None:
-        index = bisect_left(self._ats, at)
-        while index < len(self._ats) and self._ats[index] == at:
-            if self._totals[index] == total:
-                return index
-            index += 1
-        return None
-
-    def remove(self, old_at: float, old_total: int) -> bool:
-        """Take out one response; tell whether it was there."""
-        index = self._index(old_at, old_total)
-        if index is None:
-            return False
-        span = self._around(old_at)
-        self._ats.pop(index)
-        self._totals.pop(index)
-        if span is not None and span.first_at < old_at < span.last_at:
-            span.tokens -= old_total
-        elif span is not None and index == len(self._ats):
-            self._shorten(span, old_total)
-        else:
-            self._whole = False
-        return True
-
-    def _shorten(self, last: Span, total: int) -> None:
-        """Take the newest entry out of the last block: what a response that still grows does all the time."""
-        if self._ats and self._ats[-1] >= last.first_at:
-            last.last_at = self._ats[-1]
-            last.tokens -= total
-        else:
-            self._chain.pop()
-            self._firsts.pop()
-
-    def _extend(self, at: float, total: int) -> None:
-        if self._chain and self._chain[-1].takes(at):
-            self._chain[-1].last_at = at
-            self._chain[-1].tokens += total
-            return
-        self._chain.append(Span(at - at % _HOUR_S, at, at, total))
-        self._firsts.append(at)
-
-    def _around(self, at: float) -> Span | None:
-        """Find the block whose first and last entry enclose this time: what happens inside moves no border."""
-        if not self._whole:
-            return None
-        index = bisect_right(self._firsts, at) - 1
-        if index >= 0 and at <= self._chain[index].last_at:
-            return self._chain[index]
-        return None
 
     def history(self) -> list[Span]:
         """Return all blocks that the entries make, oldest first."""
-        if not self._whole:
-            self._chain, self._firsts, self._whole = [], [], True
-            for at, total in zip(self._ats, self._totals, strict=True):
-                self._extend(at, total)
+        if self._late_ats or self._gone:
+            self._sort_in()
         return self._chain
+
+    def _sort_in(self) -> None:
+        times = [*self._late_ats, *(at for at, _ in self._gone)]
+        first, last = min(times), max(times)
+        low, high = bisect_left(self._ats, first), bisect_right(self._ats, last)
+        entries = [*zip(self._ats[low:high], self._totals[low:high], strict=True)]
+        entries += zip(self._late_ats, self._late_totals, strict=True)
+        kept = _without(sorted(entries), self._gone)
+        self._ats[low:high] = array("d", [at for at, _ in kept])
+        self._totals[low:high] = array("q", [total for _, total in kept])
+        self._late_ats, self._late_totals, self._gone = array("d"), array("q"), []
+        self._rebuild(first)
+
+    def _rebuild(self, since: float) -> None:
+        """Make the chain anew from the block in which a time lies; nothing later moves what is before that block."""
+        index = max(0, bisect_right(self._firsts, since) - 1)
+        low = bisect_left(self._ats, self._firsts[index]) if index else 0
+        del self._chain[index:], self._firsts[index:]
+        while low < len(self._ats):
+            first = self._ats[low]
+            start = first - first % _HOUR_S
+            high = bisect_right(self._ats, start + FIVE_HOURS_S, low)
+            self._begin(Span(start, first, self._ats[high - 1], sum(self._totals[low:high])))
+            low = high
+
+    def _begin(self, span: Span) -> None:
+        self._chain.append(span)
+        self._firsts.append(span.first_at)
 
     def current(self, now: float) -> Block:
         """Return the block that is active at `now`, an empty one where none is."""
@@ -191,4 +172,19 @@ class Blocks:
         if kept == 0:
             return
         gone = bisect_left(self._ats, chain[kept].first_at) if kept < len(chain) else len(self._ats)
+        self._forgotten = chain[kept].first_at if kept < len(chain) else before
         del self._ats[:gone], self._totals[:gone], self._chain[:kept], self._firsts[:kept]
+
+
+def _without(entries: list[_Entry], gone: list[_Entry]) -> list[_Entry]:
+    """Take out each of the gone once."""
+    if not gone:
+        return entries
+    left = Counter(gone)
+    kept = []
+    for entry in entries:
+        if left.get(entry):
+            left[entry] -= 1
+        else:
+            kept.append(entry)
+    return kept

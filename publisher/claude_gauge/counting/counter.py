@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from claude_gauge.contract.believable import Refused, happened
 from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.ledger import Change, Ledger
@@ -10,6 +12,7 @@ from claude_gauge.counting.turn import Turn
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
 
 _DAY_S = 86400.0
+_SETTLE_S = 6 * 3600.0  # what ended longer ago is known by its total alone
 _TIDY_S = 600.0
 _MANY = 5000  # responses that history may add before its older ones are settled
 KEEP_S = WEEK_S + _DAY_S
@@ -26,6 +29,7 @@ class Counter:
         self.refused = Refused()
         self._tidied_at: float | None = None
         self._unsettled = 0
+        self._reading = False
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what one line tells; tell whether it changed anything."""
@@ -35,10 +39,21 @@ class Counter:
         self._window.seen(turn.at, turn.model, now)
         if turn.at < self.oldest:
             return False
-        changes = self._ledger.add(turn, moved_since=now - 2 * FIVE_MINUTES_S)
+        changes = self._ledger.add(turn, shown_since=now - 2 * FIVE_MINUTES_S)
         for change in changes:
             self._apply(change, now)
         return bool(changes)
+
+    def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
+        """Count a line of history, and lines that repeat it but for their times."""
+        ended = max(turn.at, *times) if times else turn.at
+        if self.oldest <= turn.at > 0 and ended < now - _SETTLE_S and self._ledger.file(turn, ended):
+            self._window.seen(ended, turn.model, now)
+            self.blocks.add(min(turn.at, *times) if times else turn.at, turn.total)
+            return
+        self.add(turn, now)
+        for at in times:
+            self.add(turn._replace(at=at), now)
 
     def _apply(self, change: Change, now: float) -> None:
         before, after = change
@@ -60,10 +75,14 @@ class Counter:
         """Return the last 7 days' tokens."""
         return self.blocks.week(now)
 
+    def traffic_due(self, now: float) -> float | None:
+        """Return when a sum of the last minutes next changes by the passing of time alone."""
+        return self._window.due(now)
+
     def due(self, now: float) -> float | None:
-        """Return when a sum next changes by the passing of time alone."""
+        """Return when any sum next changes by the passing of time alone."""
         ends = self.blocks.current(now).end
-        times = [time for time in (self._window.due(now), ends) if time is not None]
+        times = [time for time in (self.traffic_due(now), ends) if time is not None]
         return min(times, default=None)
 
     def tidy(self, now: float) -> None:
@@ -72,9 +91,19 @@ class Counter:
         if self._tidied_at is not None and abs(now - self._tidied_at) < _TIDY_S and grown < _MANY:
             return
         self._tidied_at = now
-        self._ledger.settle(now - _DAY_S)
+        self._ledger.settle(now - _SETTLE_S)
         self._unsettled = self._ledger.unsettled
-        if self.oldest < now - KEEP_S - _DAY_S:
+        if not self._reading and self.oldest < now - KEEP_S - _DAY_S:
             self.oldest = now - KEEP_S
             self._ledger.forget(self.oldest)
             self.blocks.forget(self.oldest)
+
+    def read_history(self) -> None:
+        """Expect history in any order, from however long ago: nothing is dropped until `history_is_read`."""
+        self._reading = True
+
+    def history_is_read(self, now: float) -> None:
+        """Note that the chain of blocks goes back to a pause, so that what is older than a week may be dropped."""
+        self._reading, self._tidied_at = False, None
+        self.tidy(now)
+        self._ledger.pack()

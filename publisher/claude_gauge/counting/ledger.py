@@ -19,6 +19,8 @@ Two responses with one message id become one when a line of each has the same ti
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_left
 from typing import NamedTuple
 
 from claude_gauge.counting.reading import Tokens
@@ -27,6 +29,7 @@ from claude_gauge.counting.turn import NOTHING, Turn
 _SAME_RESPONSE_S = 30.0  # lines without any prompt figures and request id this close are one response
 _DAY_S = 86400.0
 _RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
+_FRESH = 4096  # numbers that a table keeps unpacked
 _REQUEST_BITS = 16  # of a request id's hash, kept with a settled response's total
 
 
@@ -68,15 +71,23 @@ class _Response:
     def _begin(self, turn: Turn) -> None:
         self.first_at = self.ended = self.filed_at = turn.at
         self.sidechain, self.request = turn.sidechain, _request(turn)
-        self.best = _total(turn)  # the largest total of a line
+        self.best = turn.total  # the largest total of a line
         self.input, self.output = turn.input, turn.output
         self.cache_read, self.cache_creation = turn.cache_read, turn.cache_creation
         self.thinking, self.advisor = turn.thinking or 0, turn.advisor
         # (thought, spoken) of each line, only where it must be guessed
         self.sizes: tuple[tuple[int, int], ...] = () if self.thinking else _sizes(turn)
 
-    def counted(self) -> Counted:
-        """Return what it amounts to now."""
+    @property
+    def total(self) -> int:
+        """All its tokens."""
+        flat = self.input + self.output + self.cache_read + self.cache_creation
+        return flat if self.advisor is NOTHING else flat + round(self.advisor.total)
+
+    def counted(self, since: float = -math.inf) -> Counted:
+        """Return what it amounts to now; without the kinds of tokens where it ended before a time."""
+        if self.ended < since:
+            return Counted(self.ended, NOTHING, False, self.filed_at, self.total)  # noqa: FBT003 - as its fields stand
         estimated = bool(self.sizes) and self._estimated()
         if estimated:
             thought, spoken = map(sum, zip(*self.sizes, strict=True))
@@ -86,7 +97,7 @@ class _Response:
         tokens = Tokens(self.input, self.output, self.cache_read, self.cache_creation, thinking)
         if self.advisor is not NOTHING:
             tokens += self.advisor
-        return Counted(self.ended, tokens, estimated, self.filed_at, round(tokens.total))
+        return Counted(self.ended, tokens, estimated, self.filed_at, self.total)
 
     def _estimated(self) -> bool:
         """Tell whether the count of thinking is unknown: it is 0 beside a thinking block."""
@@ -108,7 +119,7 @@ class _Response:
         """Tell whether a line adds nothing but its time: two of three do, and a history holds hundreds of thousands."""
         if turn.sidechain != self.sidechain:
             return turn.sidechain
-        total = _total(turn)
+        total = turn.total
         return (
             (total < self.best or (total == self.best and turn.at >= self.filed_at))
             and turn.output <= self.output
@@ -139,7 +150,7 @@ class _Response:
             self._begin(turn)
             return
         self._raise(turn)
-        self._place(turn.at, turn.at, turn.at, _total(turn))
+        self._place(turn.at, turn.at, turn.at, turn.total)
         self.sizes = () if self.thinking else tuple(dict.fromkeys(self.sizes + _sizes(turn)))
 
     def absorb(self, other: _Response) -> None:
@@ -172,6 +183,42 @@ class _Response:
             self.best, self.filed_at = best, filed_at
 
 
+class _Table:
+    """Whole numbers by whole numbers, 16 bytes each once they are packed: a dict takes ten times as much."""
+
+    __slots__ = ("_fresh", "_keys", "_values")
+
+    def __init__(self) -> None:
+        self._keys, self._values = array("q"), array("q")  # in order of the keys
+        self._fresh: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._fresh)
+
+    def get(self, key: int) -> int | None:
+        value = self._fresh.get(key)
+        if value is not None:
+            return value
+        index = bisect_left(self._keys, key)
+        return self._values[index] if index < len(self._keys) and self._keys[index] == key else None
+
+    def put(self, key: int, value: int) -> None:
+        index = bisect_left(self._keys, key)
+        if index < len(self._keys) and self._keys[index] == key:
+            self._values[index] = value
+            return
+        self._fresh[key] = value
+        if len(self._fresh) > max(_FRESH, len(self._keys) // 2):
+            self.pack()
+
+    def pack(self) -> None:
+        if self._fresh:
+            pairs = sorted([*zip(self._keys, self._values, strict=True), *self._fresh.items()])
+            self._keys = array("q", [key for key, _ in pairs])
+            self._values = array("q", [value for _, value in pairs])
+            self._fresh = {}
+
+
 class Ledger:
     """All responses that are recent enough to matter, over all files.
 
@@ -184,7 +231,7 @@ class Ledger:
         # Keyed by hash: 64 bits tell a few hundred thousand responses apart, at a fifth of the strings' memory.
         self._recent: dict[int, _Response] = {}
         self._lines: dict[int, int] = {}  # message id and time of a line -> a key of its response
-        self._settled: dict[int, dict[int, int]] = {}  # day -> message id, or key -> `_packed`
+        self._settled: dict[int, _Table] = {}  # day -> message id, or key -> `_packed`
 
     def __len__(self) -> int:
         return len(self._recent) + sum(map(len, self._settled.values()))
@@ -194,10 +241,11 @@ class Ledger:
         """How many responses are still known in full."""
         return len(self._recent)
 
-    def add(self, turn: Turn, moved_since: float = -math.inf) -> tuple[Change, ...]:
+    def add(self, turn: Turn, shown_since: float = -math.inf) -> tuple[Change, ...]:
         """Count a line; return what it changed: nothing for a repeat.
 
-        Of a response that ended before `moved_since` (epoch seconds) it is not told that only its end moved.
+        Of a response that ended before `shown_since` (epoch seconds) the total alone is told: neither that only its
+        end moved, nor which kinds of tokens it has.
         """
         key = first = _key(turn)
         response = self._recent.get(key)
@@ -212,14 +260,14 @@ class Ledger:
             response, before = _Response(key, turn), None
             self._recent[key] = response
         elif response.repeats(turn):
-            return self._moved(response, turn, moved_since)
+            return self._moved(response, turn, shown_since)
         else:
-            before = response.counted()
+            before = response.counted(shown_since)
             response.take(turn)
         twin = self._twin(response, turn.at)
         if twin is not None:
             return self._united(before, response, twin)
-        after = response.counted()
+        after = response.counted(shown_since)
         return (Change(before, after),) if after != before else ()
 
     def _moved(self, response: _Response, turn: Turn, since: float) -> tuple[Change, ...]:
@@ -253,20 +301,43 @@ class Ledger:
             return None
         return other
 
-    def _settled_with(self, key: int, turn: Turn) -> tuple[dict[int, int], int] | None:
-        """Find where a line's response was settled; the same key on another day is recycled."""
+    def _settled_with(self, key: int, turn: Turn) -> tuple[_Table, int, int] | None:
+        """Find where, and as what, a line's response was settled; the same key on another day is recycled."""
         message = hash(turn.message_id)
-        for near in (turn.at, turn.at - _RECYCLED_S, turn.at + _RECYCLED_S):
-            day = self._settled.get(int(near // _DAY_S))
-            if day is None:
-                continue
-            if turn.message_id and message in day:
-                _, request, sidechain = _unpacked(day[message])
+        for day in self._days(turn.at):
+            packed = day.get(message) if turn.message_id else None
+            if packed is not None:
+                _, request, sidechain = _unpacked(packed)
                 if request == _request(turn) or sidechain or turn.sidechain:
-                    return day, message
-            if key in day:
-                return day, key
+                    return day, message, packed
+            elif turn.message_id and turn.request_id and key == _key(turn):
+                continue  # under its key only where the message's place was taken
+            packed = day.get(key)
+            if packed is not None:
+                return day, key, packed
         return None
+
+    def _days(self, at: float) -> list[_Table]:
+        """Return what was settled on the day of a time, and next to midnight on the other day, too."""
+        numbers = [int(at // _DAY_S)]
+        into = at % _DAY_S
+        if into < _RECYCLED_S:
+            numbers.append(numbers[0] - 1)
+        elif into > _DAY_S - _RECYCLED_S:
+            numbers.append(numbers[0] + 1)
+        return [self._settled[number] for number in numbers if number in self._settled]
+
+    def file(self, turn: Turn, ended: float) -> bool:
+        """Settle a response at once whose lines all are like `turn`, the first of them, until `ended`.
+
+        Return False, and do nothing, where anything is known of it: then each of its lines is to be added.
+        """
+        key, message = _key(turn), hash(turn.message_id)
+        if key in self._recent or hash((message, turn.at)) in self._lines or self._settled_with(key, turn) is not None:
+            return False
+        packed = _packed(turn.total, _request(turn), sidechain=turn.sidechain)
+        self._keep(key, message if turn.message_id and turn.request_id else key, packed, ended)
+        return True
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
@@ -276,10 +347,21 @@ class Ledger:
                 self._lines.pop(hash((response.message, at)), None)
             if key != response.keys[0]:
                 continue
-            day = self._settled.setdefault(int(response.ended // _DAY_S), {})
             name = response.message if response.message is not None and response.request else key
-            packed = _packed(response.counted().total, response.request, sidechain=response.sidechain)
-            day[key if name in day else name] = packed
+            packed = _packed(response.total, response.request, sidechain=response.sidechain)
+            self._keep(key, name, packed, response.ended)
+
+    def _keep(self, key: int, name: int, packed: int, ended: float) -> None:
+        number = int(ended // _DAY_S)
+        day = self._settled.get(number)
+        if day is None:
+            day = self._settled[number] = _Table()
+        day.put(key if name != key and day.get(name) is not None else name, packed)
+
+    def pack(self) -> None:
+        """Take less memory; for when no history is being read."""
+        for day in self._settled.values():
+            day.pack()
 
     def forget(self, before: float) -> None:
         """Drop what is older than `before`; the caller takes no more turns from then."""
@@ -287,13 +369,14 @@ class Ledger:
             del self._settled[day]
 
 
-def _raise_settled(day: dict[int, int], key: int, turn: Turn) -> tuple[Change, ...]:
-    before, request, sidechain = _unpacked(day[key])
-    total = _total(turn)
+def _raise_settled(day: _Table, key: int, packed: int, turn: Turn) -> tuple[Change, ...]:
+    before, request, sidechain = _unpacked(packed)
+    total = turn.total
     main_now = sidechain and not turn.sidechain
     if not main_now and (total <= before or turn.sidechain > sidechain):
         return ()
-    day[key] = _packed(total, _request(turn) if main_now else request, sidechain=turn.sidechain)
+    packed = _packed(total, _request(turn) if main_now else request, sidechain=turn.sidechain)
+    day.put(key, packed)
     more = Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=total - before)
     return (Change(None, more),) if more.total else ()
 
@@ -319,11 +402,6 @@ def _request(turn: Turn) -> int:
 
 def _prompt(turn: Turn) -> tuple[int, int, int]:
     return turn.input, turn.cache_read, turn.cache_creation
-
-
-def _total(turn: Turn) -> int:
-    flat = turn.input + turn.output + turn.cache_read + turn.cache_creation
-    return flat if turn.advisor is NOTHING else flat + round(turn.advisor.total)
 
 
 def _most(one: Tokens, other: Tokens) -> Tokens:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 Tach = Literal["all", "fresh", "output"]
+READING = "reading history"  # why a part is not known yet
 Thinking = Literal["exact", "estimated", "unknown"]
 
 

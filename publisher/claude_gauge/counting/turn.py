@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from claude_gauge.contract.believable import Refused, whole_tokens
+from claude_gauge.contract.believable import MOST_TOKENS, Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
 
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
@@ -24,9 +24,9 @@ NOTHING = Tokens()
 class Turn(NamedTuple):
     """What one line says of one response: `at` in epoch seconds, figures in tokens, blocks in characters.
 
-    `thinking` is None where the line does not tell it; `thought` and `spoken` are the sizes of the line's content
-    blocks, from which the ledger estimates it then. `advisor` is what models that were asked for advice used: it is
-    in no other figure. A tuple, since histories hold hundreds of thousands of them.
+    `thinking` is None where the line does not tell it; `thought` and `spoken` are then the sizes of the line's content
+    blocks, from which the ledger estimates it, and else 0. `advisor` is what models that were asked for advice used:
+    it is in no other figure. A tuple, since histories hold hundreds of thousands of them.
     """
 
     at: float
@@ -43,6 +43,12 @@ class Turn(NamedTuple):
     thought: int = 0
     spoken: int = 0
     advisor: Tokens = NOTHING
+
+    @property
+    def total(self) -> int:
+        """All its tokens."""
+        flat = self.input + self.output + self.cache_read + self.cache_creation
+        return flat if self.advisor is NOTHING else flat + round(self.advisor.total)
 
 
 class Denial(NamedTuple):
@@ -76,22 +82,20 @@ def denial(line: bytes) -> Denial | None:
     return Denial(at, session, _text(record.get("agentId")), kind)
 
 
-def parse(line: bytes, refused: Refused | None = None) -> Iterator[Turn]:
-    """Yield the turns of one line; garbage, foreign and unknown lines yield none.
+def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
+    """Return the turns of one line; garbage, foreign and unknown lines have none.
 
     A figure that can be no count of tokens is taken for 0 and counted in `refused`. Two records glued onto one line
     are both read, so is the whole one behind a torn one, and runs of NUL bytes are dropped (all seen in the wild).
     """
     if b'"usage"' not in line or b"assistant" not in line:
-        return
+        return []
     try:
-        record = from_json(line)
+        record = from_json(line, cache_strings="keys")
     except ValueError:
-        yield from _scattered(line, refused)
-        return
+        return list(_scattered(line, refused))
     turn = _turn(record, refused)
-    if turn is not None:
-        yield turn
+    return [] if turn is None else [turn]
 
 
 def _scattered(line: bytes, refused: Refused | None) -> Iterator[Turn]:
@@ -118,34 +122,37 @@ def _turn(record: Any, refused: Refused | None) -> Turn | None:  # noqa: ANN401 
         return None
     message = record.get("message")
     at = _epoch(record.get("timestamp"))
-    if not isinstance(message, dict) or at is None:
+    if at is None or not isinstance(message, dict):
         return None
     usage = message.get("usage")
-    if not isinstance(usage, dict):
-        return None
     model = _text(message.get("model")) or ""
-    if model == "<synthetic>":
+    if model == "<synthetic>" or not isinstance(usage, dict):
         return None
-    if refused is not None and any(whole_tokens(usage.get(name, 0)) is None for name in _FIGURES):
-        refused.add("counts that can't be")
+    figures = [usage.get(name, 0) for name in _FIGURES]
+    counts = [_count(figure) for figure in figures]
+    own, output, cache_read, _ = counts
+    if refused is not None and counts != figures:
+        refused.add("counts that can't be", int(any(whole_tokens(figure) is None for figure in figures)))
     details = usage.get("output_tokens_details")
     thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
-    thought, spoken = _blocks(message.get("content"))
+    # The blocks are measured only where the count is missing: a history holds hundreds of thousands of lines.
+    thought, spoken = (0, 0) if thinking else _blocks(message.get("content"))
+    iterations = usage.get("iterations")
     return Turn(
-        at=at,
-        message_id=_text(message.get("id")),
-        request_id=_text(record.get("requestId")),
-        line_id=_text(record.get("uuid")),
-        model=model,
-        sidechain=bool(record.get("isSidechain")),
-        input=_count(usage.get("input_tokens")),
-        output=_count(usage.get("output_tokens")),
-        cache_read=_count(usage.get("cache_read_input_tokens")),
-        cache_creation=_cache_creation(usage),
-        thinking=None if thinking is None else _count(thinking),
-        thought=thought,
-        spoken=spoken,
-        advisor=_advisor(usage.get("iterations")),
+        at,
+        _text(message.get("id")),
+        _text(record.get("requestId")),
+        _text(record.get("uuid")),
+        model,
+        bool(record.get("isSidechain")),
+        own,
+        output,
+        cache_read,
+        _cache_creation(usage),
+        None if thinking is None else _count(thinking),
+        thought,
+        spoken,
+        _advisor(iterations) if iterations else NOTHING,
     )
 
 
@@ -166,11 +173,10 @@ def _advisor(iterations: object) -> Tokens:
 def _cache_creation(usage: dict[str, Any]) -> int:
     """Prefer the split by lifetime where it holds anything, as ccusage does."""
     split = usage.get("cache_creation")
+    parts = 0
     if isinstance(split, dict):
         parts = _count(split.get("ephemeral_5m_input_tokens")) + _count(split.get("ephemeral_1h_input_tokens"))
-        if parts:
-            return parts
-    return _count(usage.get("cache_creation_input_tokens"))
+    return parts or _count(usage.get("cache_creation_input_tokens"))
 
 
 def _blocks(content: object) -> tuple[int, int]:
@@ -198,6 +204,8 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
+    if type(value) is int and 0 <= value <= MOST_TOKENS:  # as good as always
+        return value
     return whole_tokens(value) or 0
 
 

@@ -15,8 +15,9 @@ from claude_gauge.daemon.systemd import notify
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
-from claude_gauge.outlets.web.serving import serve
+from claude_gauge.outlets.web.shim import serve
 from claude_gauge.sources.select import choose
+from claude_gauge.system.http.server import Server
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -46,7 +47,8 @@ class Assembly:
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         HomeAssistant(self.link, settings).start()
         self._alerts = Alerts(settings, self.link, clock=clock)
-        self._source = source or choose(settings, clock=clock)
+        server = Server()  # one for all addresses
+        self._source = source or choose(settings, clock=clock, server=server)
         self._clock = clock
         self._recalls = settings.tach == "all"  # the past is known in all kinds of tokens together
         self.publisher = Publisher(
@@ -57,7 +59,7 @@ class Assembly:
             account=settings.account,
             clock=clock,
         )
-        self.shim = serve(settings, self.health)
+        self.shim = serve(settings, self.health, server=server, link=self.link)
 
     def run(self) -> None:
         """Publish until `stop` is called."""

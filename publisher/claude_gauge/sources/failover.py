@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from claude_gauge.counting.reading import Health, Reading, Remembers, Source
+from claude_gauge.counting.reading import READING, Health, Reading, Remembers, Source
 from claude_gauge.errors import GaugeError
 
 T = TypeVar("T")
@@ -240,7 +240,7 @@ def knows(reading: Reading, part: str) -> bool:
     """Tell whether a reading holds anything of this part: a source that never saw use is no better than none."""
     traffic, block = reading.traffic, reading.block
     seen = traffic is not None and traffic.newest_at is not None
-    if part == "tach":
+    if part == "tach" or _health(reading, part).why == READING:  # its figure comes in seconds
         return seen
     return block is not None and (seen or block.start is not None or bool(reading.week_tokens))
 

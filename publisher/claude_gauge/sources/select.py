@@ -19,6 +19,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.sources.failover import Failover
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.system.http.server import Server
 
 if TYPE_CHECKING:
     from claude_gauge.sources.ccusage.source import Asked
@@ -29,14 +30,20 @@ Clock = Callable[[], float]
 Order = Mapping[str, Sequence[str]]
 
 
-def choose(settings: Settings, *, roots: Sequence[Path] | None = None, clock: Clock = time.time) -> Failover:
-    """Build the source that the settings name; nothing is started."""
-    return _Builder(settings, transcript_roots() if roots is None else roots, clock).build()
+def choose(
+    settings: Settings,
+    *,
+    roots: Sequence[Path] | None = None,
+    clock: Clock = time.time,
+    server: Server | None = None,
+) -> Failover:
+    """Build the source that the settings name; nothing is started. OTLP listens on `server`."""
+    return _Builder(settings, transcript_roots() if roots is None else roots, clock, server or Server()).build()
 
 
 class _Builder:
-    def __init__(self, settings: Settings, roots: Sequence[Path], clock: Clock) -> None:
-        self._settings, self._roots, self._clock = settings, roots, clock
+    def __init__(self, settings: Settings, roots: Sequence[Path], clock: Clock, server: Server) -> None:
+        self._settings, self._roots, self._clock, self._server = settings, roots, clock, server
         self._plan = Plan(settings, clock)
         self._sources: dict[str, Source] = {"plan": self._plan}
 
@@ -94,7 +101,8 @@ class _Builder:
             from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp
 
             return self._add(
-                "transcripts+otlp", TranscriptsOtlp(self._settings, self._roots, self._clock, denied=denied)
+                "transcripts+otlp",
+                TranscriptsOtlp(self._settings, self._roots, self._clock, self._server, denied=denied),
             )
         return self._add("transcripts", Transcripts(self._roots, self._clock, denied=denied))
 
@@ -108,7 +116,7 @@ class _Builder:
 
         if self._settings.otlp == "off":
             raise GaugeError("source otlp with --otlp off: nothing to read; give an address, such as 127.0.0.1:4318")
-        return self._add("otlp", Otlp(self._settings, self._clock))
+        return self._add("otlp", Otlp(self._settings, self._clock, self._server))
 
     def _installed_ccusage(self, local: str) -> list[str]:
         """Add ccusage where it is installed: nothing is ever downloaded unasked."""

@@ -1,4 +1,4 @@
-"""Transcripts and OTLP in one tally: each response once, whichever tells it, and first come, first shown.
+"""Transcripts and OTLP in one counter: each response once, whichever tells it, and first come, first shown.
 
 Transcripts know thinking and every session of this machine; OTLP adds what they lack: compaction, containers,
 other machines. Metrics of a session whose transcript lies here are passed over, its events are held against it.
@@ -21,6 +21,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.feed import OtlpFeed
 from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.system.http.server import Server
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +58,18 @@ class TranscriptsOtlp:
         settings: Settings,
         roots: Sequence[Path],
         clock: Callable[[], float] = time.time,
+        server: Server | None = None,
         *,
         denied: Callable[[Denial], None] | None = None,
     ) -> None:
         lock = threading.Lock()
-        self._tally = OtlpCounter()
+        self._counter = OtlpCounter()
         self._transcripts = Transcripts(roots, clock, fresh=self._fresh, lock=lock, denied=denied)
         self._feed = OtlpFeed(
             settings,
-            tally=lambda: self._tally,
+            counter=lambda: self._counter,
             lock=lock,
+            server=server,
             told_elsewhere=LocalSessions(roots, clock),
             clock=clock,
         )
@@ -75,8 +78,8 @@ class TranscriptsOtlp:
         self._retry: threading.Thread | None = None
 
     def _fresh(self) -> OtlpCounter:
-        self._tally = OtlpCounter()
-        return self._tally
+        self._counter = OtlpCounter()
+        return self._counter
 
     @property
     def port(self) -> int:

@@ -1,8 +1,12 @@
-"""Ports of this machine."""
+"""Addresses and ports of this machine, and which names lead to it."""
 
 from __future__ import annotations
 
+import ipaddress
 import socket
+from collections.abc import Iterable
+
+WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not listened on
 
 
 def answers(host: str, port: int, seconds: float = 0.5) -> bool:
@@ -19,3 +23,41 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an IP address or the name `localhost` is reached from this machine alone; other names may be any."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def host_of(address: str) -> str:
+    """Take the port, and IPv6's brackets, off `host:port`."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+class OwnHosts:
+    """The Host headers that are ours, by the host that is listened on and more names.
+
+    A page elsewhere can point its own name at this machine (DNS rebinding); an address can't be rebound. So names are
+    ours only where they are known, and where all addresses are listened on, any address is fine.
+    """
+
+    def __init__(self, listens_on: str, added: Iterable[str] = ()) -> None:
+        self._wildcard = listens_on in WILDCARDS
+        own = socket.gethostname().lower()
+        short = own.partition(".")[0]
+        names = {own, short, f"{short}.local"} if self._wildcard else {listens_on.lower()}
+        self._names = {*names, "localhost", *(name.lower() for name in added)}
+
+    def __call__(self, host: str | None) -> bool:
+        """Tell whether a Host header (without its port) names this server."""
+        if host is None or host in self._names or host.endswith(".localhost"):
+            return True
+        try:
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return self._wildcard or address.is_loopback

@@ -8,8 +8,8 @@ from tests.support.http import Wire, get, shown
 from tests.support.net import wait_until
 from tests.support.payloads import usage
 
-from claude_gauge.outlets.web import server
 from claude_gauge.outlets.web.shim import Shim
+from claude_gauge.system.http import server
 
 ASK = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -55,7 +55,7 @@ def test_before_the_first_payload(shim: Shim) -> None:
 
 def test_beats(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream with nothing to tell beats, so that neither end takes it for dead."""
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(server, "BEAT_S", 0.05)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()
     with opened(shim.port) as wire:
@@ -88,29 +88,35 @@ def test_fifty_streams(shim: Shim) -> None:
 
 
 def test_too_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams are counted: one too many is told so, and plain requests are still answered."""
-    monkeypatch.setattr(server, "STREAMS", 2)
+    """Streams are counted: beyond the most one that nobody reads makes room, else the oldest; a new one is served."""
+    monkeypatch.setattr(server, "STREAMS", 3)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()
-    with opened(shim.port), opened(shim.port):
-        refused = get(shim.port, "/events")
-
-        assert (refused.status, refused.json()["error"]) == (503, "too many streams")
-        assert get(shim.port, "/healthz").status == 503
+    with opened(shim.port) as oldest, opened(shim.port, receive_buffer=4096) as unread, opened(shim.port) as third:
+        for number in range(1000):
+            shim.push(usage(rate_1m=number).to_json())
+            assert rate(oldest) == rate(third) == number
+        with opened(shim.port) as new:
+            assert rate(new) == 999
+            assert unread.ended()
+            shim.push(usage(rate_1m=5000).to_json())
+            assert rate(oldest) == rate(third) == 5000
+            with opened(shim.port):
+                assert oldest.ended()
+                assert get(shim.port, "/healthz").status == 200
     shim.stop()
 
 
 def test_reader_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that nobody reads from is ended in time."""
-    monkeypatch.setattr(server, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(server, "BEAT_S", 0.05)
     monkeypatch.setattr(server, "STUCK_S", 0.1)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()
     with opened(shim.port, receive_buffer=4096):
         for number in range(2000):
             shim.push(usage(rate_1m=number).to_json())
-        assert shim._server is not None
-        streams = shim._server._streams
+        streams = shim._site.own.streams
 
         wait_until(lambda: not streams, "the stuck stream to be ended")
     shim.stop()

@@ -5,8 +5,7 @@ from tests.support.http import get
 
 from claude_gauge.config import Settings, load
 from claude_gauge.errors import GaugeError
-from claude_gauge.outlets.web.serving import serve
-from claude_gauge.outlets.web.shim import Shim
+from claude_gauge.outlets.web.shim import Shim, serve
 
 
 def test_off() -> None:
@@ -42,9 +41,10 @@ def test_chosen_address_in_use(shim: Shim) -> None:
         serve(Settings(http=f"127.0.0.1:{shim.port}"), dict)
 
 
-def test_default_address_in_use(shim: Shim, caplog: pytest.LogCaptureFixture) -> None:
+def test_default_address_in_use(shim: Shim, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the default address is taken by something else, it is told, and all but HTTP goes on."""
-    default = Settings.model_construct(_fields_set=set(), **{**dict(Settings()), "http": f"127.0.0.1:{shim.port}"})
+    taken = f"127.0.0.1:{shim.port}"
+    monkeypatch.setattr(Settings.model_fields["http"], "default", taken)
 
-    assert serve(default, dict) is None
+    assert serve(Settings(http=taken), dict) is None
     assert "choose another address" in caplog.text

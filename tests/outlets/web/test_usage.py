@@ -13,8 +13,8 @@ from tests.support.payloads import usage
 from claude_gauge.counting.derive import Limits
 from claude_gauge.counting.reading import Reading
 from claude_gauge.daemon.publisher import Publisher
-from claude_gauge.outlets.web.hosts import Hosts
 from claude_gauge.outlets.web.shim import Shim
+from claude_gauge.system.net import OwnHosts
 
 PAYLOAD = usage().to_json()
 LIMITS = Limits(ceiling_5h=1000, redline=1000, stall_s=600, cache_floor=None, tach="all")
@@ -143,19 +143,19 @@ def test_absolute_form(shim: Shim) -> None:
 
 def test_names_of_a_wildcard() -> None:
     """Listening on all addresses, any address and this machine's names are ours; other names only where added."""
-    hosts = Hosts("0.0.0.0", ["Gauge.Home"])
+    hosts = OwnHosts("0.0.0.0", ["Gauge.Home"])
     own = socket.gethostname().lower()
 
-    assert all(hosts.ours(host) for host in ("192.168.1.5", "fe80::1%eth0", own, "gauge.home", "localhost"))
-    assert not hosts.ours("evil.example")
+    assert all(hosts(host) for host in ("192.168.1.5", "fe80::1%eth0", own, "gauge.home", "localhost"))
+    assert not hosts("evil.example")
 
 
 def test_configured_host() -> None:
     """The host that it was told to listen on is ours, other addresses are not."""
-    hosts = Hosts("192.168.1.5")
+    hosts = OwnHosts("192.168.1.5")
 
-    assert hosts.ours("192.168.1.5")
-    assert not hosts.ours("192.168.1.6")
+    assert hosts("192.168.1.5")
+    assert not hosts("192.168.1.6")
 
 
 def test_healthz(shim: Shim) -> None:
@@ -223,17 +223,27 @@ def test_scales(shim: Shim) -> None:
     assert scales["silence_s"] == 45
 
 
-def test_policy_names_the_broker(shim: Shim) -> None:
-    """The page may talk to the broker that its address names, and nothing can be smuggled into the policy."""
-    plain, named, smuggled = (
+def test_policy(shim: Shim) -> None:
+    """The page may talk to its own server alone, whatever its address says."""
+    plain, smuggled = (
         get(shim.port, target).headers["content-security-policy"]
-        for target in ("/", "/?broker=ws://pi.local:9001/mqtt", "/?broker=ws://x;%20script-src%20*")
+        for target in ("/", "/?broker=ws://x&node=x;%20script-src%20*")
     )
 
     assert "connect-src 'self';" in plain
-    assert "connect-src 'self' ws://pi.local:9001;" in named
     assert smuggled == plain
-    assert not re.search("unsafe|[*]|data:", named)
+    assert not re.search("unsafe|[*]|data:|ws:", plain)
+
+
+@pytest.mark.parametrize(
+    ("show", "text"), [("42", ">42<"), ("100", ">100<"), ("stale", ">?<"), ("%3Cb%3E", ">?<"), ("", ">?<")]
+)
+def test_icon(shim: Shim, show: str, text: str) -> None:
+    """The tab's icon shows the share that its address tells, and nothing else that it might hold."""
+    icon = get(shim.port, f"/state.svg?show={show}")
+
+    assert icon.headers["content-type"] == "image/svg+xml"
+    assert text in icon.body.decode()
 
 
 def test_port_in_use(shim: Shim) -> None:
@@ -259,8 +269,7 @@ def test_stop_is_safe_anytime() -> None:
     shim.stop()
     shim.push(PAYLOAD)
 
-    assert shim._thread is not None
-    assert not shim._thread.is_alive()
+    assert "http" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_ipv6() -> None:

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from claude_gauge.sources.transcripts.follower import CHUNK, Follower
+from claude_gauge.sources.transcripts.follower import CHUNK, LEAP, Follower, read_stretch
 
 
 def _all(follower: Follower) -> list[bytes]:
+    """Read what is new, and then what was left out to get there."""
     found, more = follower.read()
     while more:
         lines, more = follower.read()
         found += lines
-    return found
+    gap, follower.gap = follower.gap, None
+    return [line for some in read_stretch(follower.path, *gap) for line in some] + found if gap else found
 
 
 @pytest.fixture
@@ -60,12 +66,13 @@ def test_line_above_8_mib_is_not_held_in_memory(tmp_path: Path) -> None:
     """A line of 256 MiB costs no more memory than a chunk of it, and the next line is read."""
     script = """
 import resource, sys
-from claude_gauge.sources.transcripts.follower import Follower
+from claude_gauge.sources.transcripts.follower import Follower, read_stretch
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 follower, lines, more = Follower(sys.argv[1]), [], True
 while more:
     found, more = follower.read()
     lines += found
+lines += [line for some in read_stretch(sys.argv[1], *follower.gap) for line in some]
 print(lines, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     path = tmp_path / "huge.jsonl"
@@ -178,11 +185,49 @@ def test_no_descriptor_stays_open(path: Path) -> None:
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-def test_tail_of_a_file_begins_at_a_whole_line(path: Path) -> None:
-    """The last bytes give whole lines only, and move nothing; a file no longer than that waits to be read whole."""
-    path.write_bytes(b"first line\nsecond\nthird\nhalf")
+def test_much_is_read_from_its_end(path: Path) -> None:
+    """Of more than can be read at once the last line comes first, and the gap holds all others."""
+    lines = [b"%07d" % n for n in range(LEAP // 4)]
+    path.write_bytes(b"\n".join(lines) + b"\n" + b"half")
     follower = Follower(str(path))
+    first = follower.read()
+    with path.open("ab") as file:
+        file.write(b" a line\n")
 
-    assert follower.read_tail(16) == [b"third"]
-    assert follower.read_tail(1000) == []
-    assert _all(follower) == [b"first line", b"second", b"third"]
+    assert first == ([], False)
+    assert follower.gap
+    assert [line for some in read_stretch(str(path), *follower.gap) for line in some] == lines
+    assert follower.read() == ([b"half a line"], False)
+
+
+def test_record_without_its_newline(path: Path) -> None:
+    """A last record that lacks nothing but its newline is told at once, and again with it."""
+    follower = Follower(str(path))
+    path.write_bytes(b'{"a":1}\n{"b":2')
+    before = _all(follower)
+    with path.open("ab") as file:
+        file.write(b"}")
+    whole = _all(follower)
+    with path.open("ab") as file:
+        file.write(b"\n")
+
+    assert before == [b'{"a":1}']
+    assert whole == _all(follower) == [b'{"b":2}']
+
+
+@given(st.lists(st.binary(max_size=30)), st.lists(st.integers(0, 400)), st.sampled_from([b"", b"\n", b"rest"]))
+def test_stretches_may_be_cut_anywhere(parts: list[bytes], cuts: list[int], end: bytes) -> None:
+    """Any cuts of a file into stretches give each whole line once; an unfinished last one is in none."""
+    data = b"".join(part.replace(b"\n", b"") + b"\n" for part in parts) + end
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(data)
+        file.flush()
+        edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+        found = [
+            line
+            for start, stop in itertools.pairwise(edges)
+            for some in read_stretch(file.name, start, stop)
+            for line in some
+        ]
+
+    assert found == data.split(b"\n")[:-1]

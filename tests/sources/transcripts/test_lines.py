@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_gauge.sources.transcripts.lines import Lines
+from claude_gauge.sources.transcripts.follower import Lines
 
 
 def test_half_line_waits_for_its_newline() -> None:
@@ -13,10 +13,10 @@ def test_half_line_waits_for_its_newline() -> None:
     lines = Lines()
 
     assert lines.feed(b'{"type":"assi') == []
-    assert lines.held == 13
+    assert len(lines.rest) == 13
     assert lines.feed(b'stant"}\n{"a"') == [b'{"type":"assistant"}']
     assert lines.feed(b":1}\n\n") == [b'{"a":1}', b""]
-    assert lines.held == 0
+    assert len(lines.rest) == 0
 
 
 @given(st.lists(st.binary(max_size=30)), st.lists(st.integers(0, 200)))
@@ -28,7 +28,7 @@ def test_pieces_do_not_matter(parts: list[bytes], cuts: list[int]) -> None:
     found = [line for low, high in itertools.pairwise(edges) for line in lines.feed(data[low:high])]
 
     assert found == data.split(b"\n")[:-1]
-    assert lines.held == len(data) - (data.rfind(b"\n") + 1)
+    assert len(lines.rest) == len(data) - (data.rfind(b"\n") + 1)
 
 
 @given(st.lists(st.binary(max_size=40)), st.integers(1, 9))
@@ -40,7 +40,7 @@ def test_overlong_line_is_skipped_and_the_next_is_not(parts: list[bytes], size: 
     for start in range(0, len(data), size):
         found += lines.feed(data[start : start + size])
 
-        assert lines.held <= 16
+        assert len(lines.rest) <= 16
 
     whole = data.split(b"\n")[:-1]
     assert found == [line for line in whole if len(line) <= 16]

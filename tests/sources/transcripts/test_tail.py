@@ -252,7 +252,9 @@ def test_long_line_is_read_to_its_end(root: Path) -> None:
     for path in paths:
         tail.hint(str(path))
 
-    assert [tail.step(), tail.step()] == [[long], [long]]
+    told = [step for step in (tail.step() for _ in range(200)) if step]
+
+    assert told == [[long], [long]]
 
 
 def test_one_huge_file_keeps_none_waiting(root: Path) -> None:

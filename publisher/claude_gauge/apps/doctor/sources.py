@@ -18,9 +18,9 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp import connection
 from claude_gauge.sources.ccusage.source import Asked, command_line
-from claude_gauge.sources.otlp.receiver import SERVER
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan
+from claude_gauge.system.http.messages import SERVER
 
 
 def plan(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:

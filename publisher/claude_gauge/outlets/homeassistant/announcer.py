@@ -11,7 +11,7 @@ from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
-from claude_gauge.system.loopback import is_loopback
+from claude_gauge.system.net import is_loopback
 
 log = logging.getLogger(__name__)
 

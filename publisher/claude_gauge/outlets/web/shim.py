@@ -1,105 +1,114 @@
-"""The server as the publisher uses it: started, given each payload, stopped."""
+"""The page and `/usage` as an outlet of the publisher: started, given each payload, stopped."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import functools
 import logging
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+from claude_gauge.config import Settings
 from claude_gauge.contract.scales import as_json
 from claude_gauge.errors import GaugeError
-from claude_gauge.outlets.web.hosts import Hosts
-from claude_gauge.outlets.web.server import Server
-from claude_gauge.outlets.web.site import Site
+from claude_gauge.outlets.web.nodes import Listens, Nodes
+from claude_gauge.outlets.web.site import WebSite
+from claude_gauge.system.http.server import Listener, Server
+from claude_gauge.system.http.site import Site
+from claude_gauge.system.net import OwnHosts, host_of
 
-T = TypeVar("T")
 DEFAULT_REDLINE = 1_000_000.0
+OFF = "off"
 log = logging.getLogger(__name__)
 
 
 class Shim:
-    """HTTP on a thread of its own; a request only ever touches the bytes that were pushed last."""
+    """HTTP at `address`; a request only ever touches the bytes that were pushed last.
 
-    def __init__(
+    `own` is this publisher's node, None for a mere display. Other nodes are heard over `link`.
+    """
+
+    def __init__(  # noqa: PLR0913 - each by name
         self,
         address: str,
         health: Callable[[], Mapping[str, Any]],
         *,
+        server: Server | None = None,
+        own: str | None = "",
+        link: Listens | None = None,
         scales: Mapping[str, Any] | None = None,
         hosts: Iterable[str] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
         self.address = address
-        self.host, _, port = address.rpartition(":")
-        self.host = self.host.strip("[]")
-        self.port = int(port)
-        self._site = Site(Hosts(self.host, hosts), health, as_json(DEFAULT_REDLINE) if scales is None else scales, now)
-        self._server: Server | None = None
-        self._thread: threading.Thread | None = None
+        self.port = int(address.rpartition(":")[2])
+        self._server = server or Server()
+        self._listener: Listener | None = None
+        self._nodes = Nodes(link, self._hear, self._say) if link is not None else None
+        self._site = WebSite(own, health, as_json(DEFAULT_REDLINE) if scales is None else scales, now, self._ask)
+        self._hosts = OwnHosts(host_of(address), hosts)
 
     def start(self) -> None:
         """Listen; raises GaugeError where the address can't be had."""
-        listener = _listen(self.host, self.port, self.address)
-        self.port = int(listener.getsockname()[1])
-        self._server = Server(asyncio.new_event_loop(), listener, self._site)
-        self._thread = threading.Thread(target=_run, args=(self._server,), name="http", daemon=True)
-        self._thread.start()
-        log.info("http: http://%s:%d/", f"[{self.host}]" if ":" in self.host else self.host, self.port)
+        advice = "this server does not answer to that Host; see http_hosts"
+        site = Site(self._site.routes, self._hosts, foreign_advice=advice)
+        self._listener = self._server.listen(self.address, site, name="http", flag="--http")
+        self.port = self._listener.port
+        host = host_of(self.address)
+        log.info("http: http://%s:%d/", f"[{host}]" if ":" in host else host, self.port)
 
     def push(self, payload: bytes) -> None:
         """Show this payload from now on; from any thread, never blocks."""
-        if self._server is None:
+        if self._listener is None:
             self._site.push(payload)
-            return
-        self._soon(self._server.push, payload)
+        else:
+            self._listener.soon(self._site.push, payload)
 
     def remember(self, minutes: Mapping[int, int]) -> None:
         """Fill the strip with what was used before the first payload: tokens by minute, numbered from the epoch."""
-        if self._server is not None:
-            self._soon(self._server.remember, minutes)
-
-    def _soon(self, do: Callable[[T], None], what: T) -> None:
-        with contextlib.suppress(RuntimeError):  # it was stopped
-            if self._server is not None:
-                self._server.loop.call_soon_threadsafe(do, what)
+        if self._listener is not None:
+            self._listener.soon(self._site.remember, minutes)
 
     def stop(self) -> None:
-        """End every connection and the thread; safe to call twice, and before `start`."""
-        if self._server is not None and self._thread is not None and self._thread.is_alive():
-            self._server.loop.call_soon_threadsafe(self._server.loop.stop)
-            self._thread.join(5)
+        """End every connection; safe to call twice, and before `start`."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _ask(self) -> None:
+        if self._nodes is not None:
+            self._nodes.listen()
+
+    def _hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the link tells it
+        if self._listener is not None:
+            self._listener.soon(self._site.hear, node, payload, retained)
+
+    def _say(self, node: str, status: str) -> None:
+        if self._listener is not None:
+            self._listener.soon(self._site.say, node, status)
 
 
-def _run(server: Server) -> None:
+def serve(
+    settings: Settings,
+    health: Callable[[], Mapping[str, Any]],
+    *,
+    server: Server | None = None,
+    link: Listens | None = None,
+    own: bool = True,
+) -> Shim | None:
+    """Start what the settings ask for; None where it is off.
+
+    An address that the person chose and that can't be had raises GaugeError. The default one may well be
+    taken by something else: the needles matter more, so that is a warning and the publisher goes on without HTTP.
+    """
+    if settings.http == OFF:
+        return None
+    make = functools.partial(Shim, settings.http, health, server=server, link=link, hosts=settings.http_hosts)
+    shim = make(own=settings.node if own else None, scales=as_json(settings.redline, settings.cache_floor))
     try:
-        server.loop.run_forever()
-        server.close()
-        server.loop.run_until_complete(asyncio.sleep(0))
-    finally:
-        server.loop.close()
-
-
-def _listen(host: str, port: int, address: str) -> socket.socket:
-    try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as trouble:
-        raise GaugeError(f"http: {address} is no address of this machine: {trouble.strerror}; mend --http") from None
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(1024)
-        listener.settimeout(0)
-    except OSError as trouble:
-        listener.close()
-        raise GaugeError(
-            f"http: cannot listen on {address}: {trouble.strerror}; choose another address with --http, or `--http off`"
-        ) from None
-    return listener
+        shim.start()
+    except GaugeError as error:
+        if not own or settings.http != Settings.model_fields["http"].default:
+            raise
+        log.warning("%s; going on without HTTP", error)
+        return None
+    return shim

@@ -1,78 +1,128 @@
-"""What is answered to which request: a function of the newest payload, never of a source."""
+"""What is answered to which request: a function of the newest payloads, never of a source."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from claude_gauge.contract.freshness import SILENCE_S, read
-from claude_gauge.contract.history import History
-from claude_gauge.outlets.web.answer import Answer, answer, as_json, error, events, unchanged
-from claude_gauge.outlets.web.hosts import Hosts
+from claude_gauge.contract.freshness import SILENCE_S
+from claude_gauge.contract.usage import NODE_PATTERN
+from claude_gauge.outlets.web.channel import Channel, Wall
 from claude_gauge.outlets.web.page import Page
-from claude_gauge.outlets.web.request import Request
+from claude_gauge.system.http.messages import Answer, RefusedError, Request, as_json, events, unless_known
+from claude_gauge.system.http.site import Route
 
 log = logging.getLogger(__name__)
-METHODS = ("GET", "HEAD")
+MOST_NODES = 100
+_NODE = re.compile(NODE_PATTERN)
 
 
-class Site:
-    """The newest payload and all that is told about it; used by the server's thread alone."""
+class WebSite:
+    """The page and the figures behind it, of this node and of others; used on the server's thread alone.
+
+    `own` is this publisher's node, None where there is none (a wall display). `ask` is called when a page asks for
+    other nodes: they are listened to from then on.
+    """
 
     def __init__(
-        self, hosts: Hosts, health: Callable[[], Mapping[str, Any]], scales: Mapping[str, Any], now: Callable[[], float]
+        self,
+        own: str | None,
+        health: Callable[[], Mapping[str, Any]],
+        scales: Mapping[str, Any],
+        clock: Callable[[], float],
+        ask: Callable[[], None] = lambda: None,
     ) -> None:
-        self.payload: bytes | None = None
-        self.pushed_at = 0.0
-        self.history = History()
-        self._hosts = hosts
+        self.own = Channel(clock, own or "")
+        self.clock = clock
+        self._own_name = own
         self._health = health
-        self.now = now
+        self._ask = ask
+        self._others: dict[str, Channel] = {}
+        self._wall = Wall(self._heard)
         page = Page()
-        known = as_json({**scales, "silence_s": SILENCE_S})
-        self._usage = error(
-            HTTPStatus.SERVICE_UNAVAILABLE, "no payload yet: the sources are still read", ("Retry-After", "1")
-        )
-        self._roads: dict[str, Callable[[Request], Answer]] = {
-            "/usage": lambda _: self._usage,
-            "/events": lambda _: events(),
-            "/history": lambda _: self._strip(),
+        known = as_json({"node": own, **scales, "silence_s": SILENCE_S})
+        roads: dict[str, Callable[[Request], Answer]] = {
+            "/usage": lambda request: self._channel(request).usage(),
+            "/events": lambda request: events(self._channel(request)),
+            "/history": lambda request: self._channel(request).strip(),
             "/healthz": lambda _: self._healthz(),
             "/scales": lambda _: known,
+            "/nodes": lambda _: self._list(),
+            "/nodes/events": lambda _: self._tell_all(),
             **dict.fromkeys(page.paths, page.answer),
         }
+        self.routes = {path: Route(_with_etag(road)) for path, road in roads.items()}
 
     def push(self, payload: bytes) -> None:
-        """Take the newest payload."""
-        self.payload, self.pushed_at = payload, self.now()
-        self._usage = answer(HTTPStatus.OK, payload, "application/json")
-        usage = read(payload)
-        if usage is not None:
-            self.history.add(self.pushed_at, usage.rate_1m, usage.window_5h_pct)
+        """Take this node's newest payload."""
+        self.own.push(payload)
+        self._wall.changed(self.own)
 
-    @property
-    def age(self) -> float | None:
-        """Seconds since the newest payload came, None before the first."""
-        return None if self.payload is None else max(0.0, self.now() - self.pushed_at)
+    def remember(self, minutes: Mapping[int, int]) -> None:
+        """Fill the strip with what was used before."""
+        self.own.history.remember(minutes, self.clock())
 
-    def answer(self, request: Request) -> Answer:
-        """Answer one request."""
-        if not self._hosts.ours(request.host):
-            return error(HTTPStatus.MISDIRECTED_REQUEST, "this server does not answer to that Host; see http_hosts")
-        road = self._roads.get(request.path)
-        if road is None:
-            return error(HTTPStatus.NOT_FOUND, f"nothing here; there is {', '.join(sorted(self._roads))}")
-        if request.method not in METHODS:
-            return error(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", ("Allow", ", ".join(METHODS)))
-        found = road(request)
-        return unchanged(found) if request.if_none_match and _knows(request.if_none_match, found.etag) else found
+    def hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the link tells it
+        """Take a valid payload of another node."""
+        channel = self._other(node)
+        if channel is not None:
+            channel.push(payload, retained=retained)
+            self._wall.changed(channel)
 
-    def _strip(self) -> Answer:
-        strip = self.history.last(self.now())
-        slices = [None if each is None else [round(each.rate), each.share and round(each.share, 3)] for each in strip]
-        return as_json({"slice_s": self.history.slice_s, "slices": slices})
+    def say(self, node: str, status: str) -> None:
+        """Take another node's status; one that never sent a payload has no place here."""
+        channel = self._others.get(node)
+        if channel is not None:
+            channel.say(status)
+            self._wall.changed(channel)
+
+    def _other(self, node: str) -> Channel | None:
+        """Return the channel of a node that sent a payload, or is waited for; None for our own, or too many."""
+        if node == self._own_name:
+            return None
+        channel = self._others.get(node)
+        if channel is None:
+            if len(self._others) >= MOST_NODES and not self._forget_one():
+                return None
+            channel = self._others[node] = Channel(self.clock, node, f"nothing heard of node {node} yet")
+        return channel
+
+    def _forget_one(self) -> bool:
+        spare = next((name for name, each in self._others.items() if each.stale and not each.streams), None)
+        if spare is not None:
+            del self._others[spare]
+        return spare is not None
+
+    def _channel(self, request: Request) -> Channel:
+        node = request.option("node")
+        if not node and self._own_name is None:
+            raise RefusedError(HTTPStatus.NOT_FOUND, "this server has no node of its own: name one with ?node=")
+        if node in ("", self._own_name):
+            return self.own
+        self._ask()
+        if not _NODE.fullmatch(node):
+            raise RefusedError(HTTPStatus.NOT_FOUND, "that is no node's name")
+        channel = self._other(node)
+        if channel is None:
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"more than {MOST_NODES} nodes", ("Retry-After", "30"))
+        return channel
+
+    def _heard(self) -> list[Channel]:
+        """List every node that sent a payload, our own first."""
+        own = [self.own] if self._own_name is not None else []
+        return [*own, *(self._others[name] for name in sorted(self._others) if self._others[name].payload)]
+
+    def _list(self) -> Answer:
+        self._ask()
+        rows = ({"node": each.name, "status": each.status, "stale": each.stale} for each in self._heard())
+        return as_json({"own": self._own_name, "nodes": list(rows)})
+
+    def _tell_all(self) -> Answer:
+        self._ask()
+        return events(self._wall)
 
     def _healthz(self) -> Answer:
         try:
@@ -80,12 +130,15 @@ class Site:
         except Exception:
             log.exception("the publisher's health could not be told")
             told = {"health": "unknown"}
-        age = self.age
-        state = "starting" if age is None else "ok" if age < SILENCE_S else "stale"
-        status = HTTPStatus.OK if state == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-        return as_json({"status": state, "age_s": None if age is None else round(age, 1), **told}, status)
+        if self._own_name is None:
+            connected = bool(told.get("broker", {}).get("connected"))
+            state = HTTPStatus.OK if connected else HTTPStatus.SERVICE_UNAVAILABLE
+            return as_json({"status": "ok" if connected else "no broker", **told}, state)
+        age = self.own.age
+        status = "starting" if age is None else "ok" if age < SILENCE_S else "stale"
+        code = HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+        return as_json({"status": status, "age_s": None if age is None else round(max(0.0, age), 1), **told}, code)
 
 
-def _knows(if_none_match: str, etag: str) -> bool:
-    known = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
-    return bool(etag) and ("*" in known or etag in known)
+def _with_etag(road: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
+    return lambda request: unless_known(road(request), request)

@@ -9,7 +9,7 @@ import httpx
 
 from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp_messages import PROTOCOL, Json, greeting, read_json, request, result_of
-from claude_gauge.system.loopback import is_loopback
+from claude_gauge.system.net import is_loopback
 
 _log = logging.getLogger(__name__)
 

@@ -1,115 +1,254 @@
-"""One tally for transcripts and OTLP together: a response that both tell is counted once.
+"""One counter for transcripts and OTLP together: a response that both tell is counted once.
 
-Both know the request's id. Where one of them has none (Bedrock, Vertex), or a gateway gives the same to all, the same
-prompt figures within seconds are the same response. Whichever comes first is counted; a transcript's lines still add
-what only they know, thinking.
+Both know the request's id. Where one of them has none (Bedrock, Vertex, gateways), or a gateway gives the same to all,
+the same prompt figures are the same response, if the event's time fits: it is sent when the response ends, and a
+transcript's line may have the time of a block that was finished up to LONGEST_S before. One event stands for one
+response, so two with the same figures stay two.
+
+    event first   it is counted; lines of its response then raise what it told (thinking, above all)
+    lines first   they are counted; the event adds what is more (a stream that was cut) and tells the end's time
 """
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 from claude_gauge.counting.counter import KEEP_S, Counter
+from claude_gauge.counting.ledger import Change, Counted
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.sources.otlp.reconcile import Fill
 
-SAME_RESPONSE_S = 10.0  # an event and a transcript's lines are written when the response ends
-_LIVE_S = 3600.0  # an event of older than that was told before its transcript was read
+SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
+LONGEST_S = 900.0  # that a response's first block may lie before its end
+_HOUR_S, _DAY_S = 3600.0, 86400.0
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
 
 
+class _Entry(NamedTuple):
+    """An event or line in a timeline: a key, its request's id (0: none), and its figures."""
+
+    at: float
+    key: int
+    request: int
+    figures: tuple[int, int, int, int]  # input, output, cache read, cache creation
+
+
+_STRIDE, _PROMPT, _REQUEST = 7, 0, 2  # of a timeline's numbers: prompt's hash, key, request, and the figures
+
+
+class _Timeline:
+    """What was told, by the hour and unsorted: 64 bytes each, for a week has hundreds of thousands."""
+
+    def __init__(self) -> None:
+        self._hours: dict[int, tuple[array[float], array[int]]] = {}
+
+    def add(self, entry: _Entry) -> None:
+        """Keep one."""
+        hour = int(entry.at // _HOUR_S)
+        if hour not in self._hours:
+            self._hours[hour] = array("d"), array("q")
+        times, numbers = self._hours[hour]
+        times.append(entry.at)
+        numbers.extend((_prompt_hash(entry.figures), entry.key, entry.request, *entry.figures))
+
+    def near(self, wanted: int, since: float, until: float, column: int = _PROMPT) -> Iterator[_Entry]:
+        """Yield those with this prompt (or request) in a span of time."""
+        for hour in range(int(since // _HOUR_S), int(until // _HOUR_S) + 1):
+            if hour in self._hours:
+                yield from (each for each in _search(*self._hours[hour], wanted, column) if since <= each.at <= until)
+
+    def anywhere(self, request: int) -> _Entry | None:
+        """Find one by its request's id, whenever it was."""
+        found = (each for times, numbers in self._hours.values() for each in _search(times, numbers, request, _REQUEST))
+        return next(found, None)
+
+    def forget(self, before: float) -> None:
+        """Drop the hours that ended before a time."""
+        for hour in [hour for hour in self._hours if (hour + 1) * _HOUR_S < before]:
+            del self._hours[hour]
+
+
+def _search(times: array[float], numbers: array[int], wanted: int, column: int) -> Iterator[_Entry]:
+    index = -1
+    while True:
+        try:
+            index = numbers.index(wanted, index + 1)
+        except ValueError:
+            return
+        if index % _STRIDE == column:
+            row = index - column
+            _, key, request, *figures = numbers[row : row + _STRIDE]
+            yield _Entry(times[row // _STRIDE], key, request, (figures[0], figures[1], figures[2], figures[3]))
+
+
 class OtlpCounter(Counter):
-    """A tally that also takes OTLP's events and fills; not thread-safe, its owner locks."""
+    """A counter that also takes OTLP's events and fills; not thread-safe, its owner locks."""
 
     def __init__(self) -> None:
         super().__init__()
         self._told: dict[int, tuple[float, str | None, bool]] = {}  # request id, hashed -> a transcript's line
-        self._events: dict[str, tuple[str, float]] = {}  # request id -> key of the event that was counted, when
-        self._firsts: dict[str, tuple[str, float]] = {}  # request id -> key of the first event under it, when
-        self._recycled: set[str] = set()  # ids that a gateway gave to several
-        self._told_prompts: dict[_Prompt, list[tuple[float, str | None]]] = {}  # -> when, request id
-        self._event_prompts: dict[_Prompt, list[tuple[float, str, str]]] = {}  # -> when, request id, key
+        self._firsts: dict[int, int] = {}  # request id, hashed -> key of the first event under it
+        self._recycled: set[int] = set()  # ids that a gateway gave to several
+        self._lines, self._events = _Timeline(), _Timeline()  # of what was counted
+        self._days: dict[int, list[int]] = {}  # day -> request ids in `_firsts`
+        self._partners: dict[int, int] = {}  # event's key -> the response that it was found to be
+        self._taken: dict[int, int] = {}  # response -> the event that it was found to be, where the line came first
         self._pruned_at = 0.0
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what a transcript's line tells."""
         self._prune(now)
-        key = self._event_of(turn)
-        if key is not None:
-            # A subagent's line too: ids that are the same make it the same response.
-            return super().add(turn._replace(message_id=None, request_id=None, line_id=key, sidechain=False), now)
+        event = self._event_of(turn)
+        if event is not None:
+            return self._raise(event, turn, now)
         if turn.request_id:
             self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
-        if turn.at > now - _LIVE_S:
-            self._told_prompts.setdefault(_prompt(turn), []).append((turn.at, turn.request_id))
-        return super().add(turn, now)
+        changed = super().add(turn, now)
+        if changed and turn.at >= self.oldest:
+            self._lines.add(_entry(turn, _identity(turn, turn.line_id), _name(turn.request_id)))
+        return changed
 
-    def _event_of(self, turn: Turn) -> str | None:
+    def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
+        """Count a line of history, and lines that repeat it: any of them may be of an event's response."""
+        for at in (turn.at, *times):
+            self.add(turn._replace(at=at), now)
+
+    def _event_of(self, turn: Turn) -> _Entry | None:
         """Find the counted event of a line's response."""
-        if self._names(turn.request_id) and turn.request_id in self._events:
-            return self._events[turn.request_id][0]
-        for at, request_id, key in self._event_prompts.get(_prompt(turn), []):
-            if _near(at, turn.at) and not self._differ(request_id, turn.request_id):
-                return key
+        name, identity = self._names(turn.request_id), _identity(turn)
+        since, until = turn.at - SAME_MOMENT_S, turn.at + _longest(turn)
+        if name and name in self._firsts:
+            same = next(self._events.near(name, since, until, _REQUEST), None)
+            return same or self._events.anywhere(name)
+        for event in self._nearest(self._events, turn, since, until):
+            if self._partners.get(event.key, identity) == identity and not self._differ(event.request, name):
+                self._partners[event.key] = identity
+                return event
         return None
+
+    def _nearest(self, timeline: _Timeline, turn: Turn, since: float, until: float) -> list[_Entry]:
+        """List what has a turn's prompt in a span of time, the nearest first."""
+        return sorted(timeline.near(hash(_prompt(turn)), since, until), key=lambda each: abs(each.at - turn.at))
+
+    def _raise(self, event: _Entry, turn: Turn, now: float) -> bool:
+        """Add what a line tells beyond its event, which the ledger gets to know without counting it again.
+
+        A subagent's line too: ids that are the same make it the same.
+        """
+        told = Turn(event.at, None, None, _line(event.key), turn.model, False, *event.figures)  # noqa: FBT003
+        self._ledger.add(told)
+        same = turn._replace(message_id=None, request_id=None, line_id=told.line_id, sidechain=False)
+        return super().add(same, now)
 
     def event(self, request: Request, now: float) -> bool:
         """Count what an event tells; of a response that a transcript told, only what is more (its stream was cut)."""
         self._prune(now)
-        turn = _turn(request.key, min(request.at, now), request.model, request.tokens)
-        name = request.request_id
-        if self._firsts.setdefault(name, (request.key, turn.at))[0] != request.key:
+        turn = _turn(_line(request.key), min(request.at, now), request.model, request.tokens)
+        name = _name(request.request_id)
+        if name and self._firsts.get(name, request.key) != request.key:
             self._recycled.add(name)
-        line = self._told.get(hash(name)) if self._names(name) else None
+        line = self._told.get(name) if self._names(request.request_id) else None
         if line is not None:
             _, message_id, sidechain = line
-            same = turn._replace(message_id=message_id, request_id=name, line_id=None, sidechain=sidechain)
-            return super().add(same, now)
-        told = self._told_prompts.get(_prompt(turn), [])
-        if any(_near(at, turn.at) and not self._differ(name, other) for at, other in told):
+            same = turn._replace(message_id=message_id, request_id=request.request_id, line_id=None)
+            return super().add(same._replace(sidechain=sidechain), now)
+        if self._told_by_a_line(turn, name, request.key):
             return False
-        self._events.setdefault(name, (request.key, turn.at))
-        self._event_prompts.setdefault(_prompt(turn), []).append((turn.at, name, request.key))
-        return super().add(turn, now)
+        if name and name not in self._firsts:
+            self._firsts[name] = request.key
+            self._days.setdefault(int(turn.at // _DAY_S), []).append(name)
+        self._events.add(_entry(turn, request.key, name))
+        return self._count(turn, now)
 
-    def _names(self, request_id: str | None) -> bool:
-        """Tell whether an id names one response."""
-        return bool(request_id) and request_id not in self._recycled
+    def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
+        """Tell whether a line without its event told this response, and make them one."""
+        for line in self._nearest(self._lines, turn, turn.at - _longest(turn), turn.at + SAME_MOMENT_S):
+            if self._taken.get(line.key, key) == key and not self._differ(name, line.request):
+                self._taken[line.key] = key
+                return True
+        return False
 
-    def _differ(self, one: str | None, other: str | None) -> bool:
+    def _count(self, turn: Turn, now: float) -> bool:
+        """Count an event without the ledger: the reconciler knows those that are told again."""
+        self._window.seen(turn.at, turn.model, now)
+        if turn.at < self.oldest:
+            return False
+        self._apply(Change(None, _counted(turn.at, Tokens(*_figures(turn)))), now)
+        return True
+
+    def _names(self, request_id: str | None) -> int:
+        """Return an id's hash where it names one response, else 0."""
+        name = _name(request_id)
+        return 0 if name in self._recycled else name
+
+    def _differ(self, one: int, other: int) -> bool:
         """Tell whether two ids name two responses."""
-        return self._names(one) and self._names(other) and one != other
+        return bool(one and other and one != other and not {one, other} & self._recycled)
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:
         """Enter what metrics told, or lower what was entered under the same key `before`."""
-        if before == Tokens():
-            return super().add(_turn(fill.key, min(fill.at, now), fill.model, fill.tokens), now)
         at = min(fill.at, now)
-        self._window.add(at, fill.tokens - before)
-        self.blocks.move(at, round(before.total), at, round(fill.tokens.total))
+        if before == Tokens():
+            return self._count(_turn(fill.key, at, fill.model, fill.tokens), now)
+        self._apply(Change(_counted(at, before), _counted(at, fill.tokens)), now)
         return True
 
     def _prune(self, now: float) -> None:
-        if abs(now - self._pruned_at) < _LIVE_S:
+        if abs(now - self._pruned_at) < _HOUR_S:
             return
         self._pruned_at, oldest = now, now - KEEP_S
         self._told = {key: line for key, line in self._told.items() if line[0] >= oldest}
-        self._events = {key: event for key, event in self._events.items() if event[1] >= oldest}
-        self._firsts = {key: event for key, event in self._firsts.items() if event[1] >= oldest}
-        self._told_prompts = {key: told for key, told in self._told_prompts.items() if told[-1][0] >= now - _LIVE_S}
-        self._event_prompts = {key: told for key, told in self._event_prompts.items() if told[-1][0] >= oldest}
+        self._lines.forget(oldest)
+        self._events.forget(oldest)
+        for day in [day for day in self._days if (day + 1) * _DAY_S < oldest]:
+            for name in self._days.pop(day):
+                self._firsts.pop(name, None)
 
 
-def _turn(key: str, at: float, model: str, tokens: Tokens) -> Turn:
+def _turn(line_id: str, at: float, model: str, tokens: Tokens) -> Turn:
     return Turn(
-        at, None, None, key, model, False,  # noqa: FBT003 - no sidechain
+        at, None, None, line_id, model, False,  # noqa: FBT003 - no sidechain
         round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation),
     )  # fmt: skip
+
+
+def _counted(at: float, tokens: Tokens) -> Counted:
+    return Counted(at, tokens, estimated=False, filed_at=at, total=round(tokens.total))
+
+
+def _entry(turn: Turn, key: int, request: int) -> _Entry:
+    return _Entry(turn.at, key, request, _figures(turn))
+
+
+def _figures(turn: Turn) -> tuple[int, int, int, int]:
+    return turn.input, turn.output, turn.cache_read, turn.cache_creation
 
 
 def _prompt(turn: Turn) -> _Prompt:
     return turn.input, turn.cache_read, turn.cache_creation
 
 
-def _near(one: float, other: float) -> bool:
-    return abs(one - other) <= SAME_RESPONSE_S
+def _prompt_hash(figures: tuple[int, int, int, int]) -> int:
+    return hash((figures[0], figures[2], figures[3]))
+
+
+def _longest(turn: Turn) -> float:
+    """Return how long before its end a line may lie: prompts without figures tell nothing apart."""
+    return LONGEST_S if any(_prompt(turn)) else SAME_MOMENT_S
+
+
+def _identity(turn: Turn, else_by: str | None = None) -> int:
+    """Name the response of a line by its message's id, `else_by` another one."""
+    return hash((turn.message_id or else_by, _prompt(turn)))
+
+
+def _name(request_id: str | None) -> int:
+    return hash(request_id) if request_id else 0
+
+
+def _line(key: int) -> str:
+    return f"otlp-{key:x}"

@@ -1,7 +1,8 @@
 """OTLP's JSON form → what Claude Code said in it: token points of metrics, and `api_request` events.
 
-The protobuf form is turned into the same shape first (otlp_protobuf.py), so there is one decoder.
-Foreign data: whatever does not look as the protocol says is counted as rejected, never raised.
+The protobuf form is turned into the same shape first (protobuf.py), so there is one decoder.
+Foreign data: whatever does not look as the protocol says, lies in the future of `now` (epoch seconds) or is no
+believable count is counted as rejected, never raised.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from claude_gauge.contract.usage import MAX_COUNT
+from claude_gauge.contract.believable import happened, tokens
 from claude_gauge.counting.reading import Tokens
 
 Kind = Literal["input", "output", "cache_read", "cache_creation"]
@@ -33,6 +34,7 @@ TEMPORALITIES = {
     "AGGREGATION_TEMPORALITY_DELTA": "delta",
     "AGGREGATION_TEMPORALITY_CUMULATIVE": "cumulative",
 }
+AHEAD = "its time lies in the future: check the sender's clock"
 PERSON = ("user.id", "user.account_uuid", "organization.id")
 
 
@@ -52,9 +54,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One `api_request` event; `units` are the session and the origin whose metrics count it too."""
+    """One `api_request` event; `units` are the session and the origin whose metrics count it too.
 
-    key: str
+    `key` names the event, 63 bits of a digest.
+    """
+
+    key: int
     request_id: str
     units: tuple[str, ...]
     at: float
@@ -78,17 +83,17 @@ class Decoded:
         self.why = self.why or why
 
 
-def decode_metrics(body: object) -> Decoded:
+def decode_metrics(body: object, now: float = math.inf) -> Decoded:
     """Take the token points out of an ExportMetricsServiceRequest."""
     found = Decoded()
     for resource, scope in _scopes(body, "resourceMetrics", "scopeMetrics"):
         for metric in _objects(scope.get("metrics")):
             if metric.get("name") == TOKENS:
-                _points(metric, resource, found)
+                _points(metric, resource, found, now)
     return found
 
 
-def decode_logs(body: object) -> Decoded:
+def decode_logs(body: object, now: float = math.inf) -> Decoded:
     """Take the `api_request` events out of an ExportLogsServiceRequest."""
     found = Decoded()
     for resource, scope in _scopes(body, "resourceLogs", "scopeLogs"):
@@ -97,11 +102,11 @@ def decode_logs(body: object) -> Decoded:
             units = _units(resource, attributes)
             found.units.update(units)
             if _event_name(record, attributes) == REQUEST:
-                _request(record, attributes, units, found)
+                _request(record, attributes, units, found, now)
     return found
 
 
-def _points(metric: Json, resource: Json, found: Decoded) -> None:
+def _points(metric: Json, resource: Json, found: Decoded, now: float) -> None:
     total = _object(metric.get("sum"))
     temporality = TEMPORALITIES.get(str(total.get("aggregationTemporality")))
     for point in _objects(total.get("dataPoints")):
@@ -112,13 +117,16 @@ def _points(metric: Json, resource: Json, found: Decoded) -> None:
         if temporality is None or kind is None or value is None or at is None:
             found.reject(f"{TOKENS}: no temporality, type, time or countable value")
             continue
+        if not happened(at, now):
+            found.reject(f"{TOKENS}: {AHEAD}")
+            continue
         found.points.append(
             Point(
                 unit=_units(resource, attributes)[0],
                 series=_digest(resource, attributes),
                 kind=kind,
                 model=_text(attributes.get("model")),
-                start=_seconds(point.get("startTimeUnixNano")) or 0.0,
+                start=min(at, _seconds(point.get("startTimeUnixNano")) or 0.0),
                 at=at,
                 value=value,
                 cumulative=temporality == "cumulative",
@@ -126,19 +134,22 @@ def _points(metric: Json, resource: Json, found: Decoded) -> None:
         )
 
 
-def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded) -> None:
+def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded, now: float) -> None:
     names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
     counts = [_count(attributes.get(name, 0)) for name in names]
     at = _seconds(record.get("timeUnixNano")) or _seconds(record.get("observedTimeUnixNano"))
     if at is None or None in counts:
         found.reject(f"{REQUEST}: no time, or token counts that are no counts")
         return
+    if not happened(at, now):
+        found.reject(f"{REQUEST}: {AHEAD}")
+        return
     request_id = _text(attributes.get("request_id"))
     # A gateway may make request ids constant: the session's own numbering tells its events apart.
     key = _digest({"unit": units[0], "number": attributes.get("event.sequence"), "id": request_id, "at": at})
     found.requests.append(
         Request(
-            key=key,
+            key=event_key(key),
             request_id=request_id,
             units=units,
             at=at,
@@ -146,6 +157,11 @@ def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Deco
             tokens=Tokens(*(count or 0 for count in counts)),
         )
     )
+
+
+def event_key(digest: str) -> int:
+    """Make an event's key of its digest in hex; raises ValueError where it is none."""
+    return int(digest[:16], 16) >> 1
 
 
 def _units(resource: Json, attributes: Json) -> tuple[str, ...]:
@@ -189,7 +205,7 @@ def _text(value: object) -> str:
 
 def _count(value: object) -> float | None:
     number = _number(value)
-    return number if number is not None and 0 <= number <= MAX_COUNT else None
+    return number if number is not None and tokens(number) else None
 
 
 def _seconds(nanoseconds: object) -> float | None:

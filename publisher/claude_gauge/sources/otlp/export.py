@@ -1,32 +1,39 @@
-"""One OTLP/HTTP export: its headers and bytes → what it told, and the answer that the exporter waits for."""
+"""OTLP over HTTP: POST /v1/metrics and /v1/logs, what an export's bytes tell, and what its exporter is answered.
+
+Bodies are inflated and decoded one at a time, on the server's worker thread, and bounded before anything is built of
+them: in bytes, and in elements, since many tiny ones take 25 times their bytes.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
+from claude_gauge.contract.believable import Refused
 from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
+from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request
+from claude_gauge.system.http.site import Route, Site
+from claude_gauge.system.net import is_loopback
 
+log = logging.getLogger(__name__)
 Signal = Literal["metrics", "logs"]
 
 PATHS: dict[str, Signal] = {"/v1/metrics": "metrics", "/v1/logs": "logs"}
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
-MAX_BODY = 16 * 2**20
-MAX_INFLATED = 64 * 2**20
+MAX_BODY = 4 * 2**20
+MAX_INFLATED = 4 * 2**20
+MOST_ELEMENTS = 120_000  # a batch of 512 events has about 60,000
+# A name that rebinding cannot take over: loopback's own, and what containers call their host.
+LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal", "gateway.docker.internal"})
+GRPC = "something speaks gRPC here; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 REJECTED: dict[Signal, str] = {"metrics": "rejectedDataPoints", "logs": "rejectedLogRecords"}
-
-
-class RefusedError(Exception):
-    """An export that gets another answer than 200; the text tells its sender why."""
-
-    def __init__(self, status: HTTPStatus, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +62,76 @@ class Export:
         return json.dumps({"partialSuccess": partial}).encode()
 
 
-def check_headers(path: str, content_type: str, encoding: str) -> None:
-    """Refuse what can be refused before a byte of the body is read."""
-    if path not in PATHS:
-        raise RefusedError(HTTPStatus.NOT_FOUND, f"no such path: exports go to {' and '.join(PATHS)}")
+def site(accept: Callable[[Export], bool], host: str, token: str | None, clock: Callable[[], float]) -> Site:
+    """Build what is served at the OTLP address; `accept` tells whether an export was stored."""
+    refused = Refused()
+
+    def take(request: Request) -> Answer:
+        content_type = request.headers.get("content-type", "")
+        encoding = request.headers.get("content-encoding", "").strip()
+        export = understand(request.path, content_type, encoding, request.body, clock())
+        for _ in range(export.told.rejected):
+            refused.add(export.told.why)
+        if news := refused.news():
+            log.warning("OTLP: not counted so far: %s", news)
+        if not accept(export):
+            why = "counted, but not stored: the disk can't be written"
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "5"))
+        return Answer(HTTPStatus.OK, _headers(export), export.answer())
+
+    return Site(
+        {path: Route(take, methods=("POST",), body_limit=MAX_BODY, apart=True) for path in PATHS},
+        hosts=_any_host if not is_loopback(host) else _local,
+        foreign_host=HTTPStatus.FORBIDDEN,
+        foreign_advice="Host should be a name of this machine's loopback",
+        token=token,
+        error_name="message",  # as in google.rpc.Status
+        refused=_refused,
+    )
+
+
+def _headers(export: Export) -> Headers:
+    return (("Content-Type", export.content_type), ("Content-Length", str(len(export.answer()))))
+
+
+def _any_host(_host: str | None) -> bool:
+    return True
+
+
+def _local(host: str | None) -> bool:
+    return host in LOCAL_NAMES or is_loopback(host or "")
+
+
+def _refused(refused: RefusedError) -> None:
+    if refused.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED:
+        log.warning("OTLP: %s", GRPC)
+    log.debug("OTLP: refused: %s", refused)
+
+
+def understand(path: str, content_type: str, encoding: str, body: bytes, now: float = math.inf) -> Export:
+    """Decode one export; raises RefusedError for one that is nothing at all. `now` bounds its times."""
+    signal = PATHS[path]
     if _media(content_type) not in (JSON, PROTOBUF):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type should be {JSON} or {PROTOBUF}")
     if encoding.lower() not in ("", "identity", "gzip"):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding should be gzip or none")
-
-
-def understand(path: str, content_type: str, encoding: str, body: bytes) -> Export:
-    """Decode one export; raises RefusedError for one that is nothing at all."""
-    signal = PATHS[path]
     protobuf = _media(content_type) == PROTOBUF
     plain = inflate(body) if encoding.lower() == "gzip" else body
     try:
-        form = _protobuf_reader(signal)(plain) if protobuf else json.loads(plain)
-        told = decode_metrics(form) if signal == "metrics" else decode_logs(form)
+        form = _protobuf_reader(signal)(plain, MOST_ELEMENTS) if protobuf else _json(plain)
+        told = decode_metrics(form, now) if signal == "metrics" else decode_logs(form, now)
     except (ValueError, RecursionError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"not an OTLP {signal} export: {type(error).__name__}") from None
     if not isinstance(form, dict):
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"not an OTLP {signal} export: no object")
     return Export(signal, told, protobuf)
+
+
+def _json(plain: bytes) -> object:
+    """Build what JSON says, unless it is too many things: each stands before or after one of these signs."""
+    if sum(map(plain.count, (b"{", b"[", b","))) > MOST_ELEMENTS:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MOST_ELEMENTS} elements")
+    return json.loads(plain)
 
 
 def inflate(body: bytes) -> bytes:
@@ -98,7 +152,7 @@ def _media(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def _protobuf_reader(signal: Signal) -> Callable[[bytes], object]:
+def _protobuf_reader(signal: Signal) -> Callable[[bytes, int], object]:
     from claude_gauge.sources.otlp import protobuf  # noqa: PLC0415 - see its docstring
 
     return protobuf.metrics_from_protobuf if signal == "metrics" else protobuf.logs_from_protobuf

@@ -1,4 +1,4 @@
-"""Everything between the OTLP socket and the tally: receive, keep on disk, count once."""
+"""Everything between the OTLP address and the counter: receive, keep on disk, count once."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from claude_gauge.config import Settings, read_secret
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.decode import Point
-from claude_gauge.sources.otlp.export import Export
-from claude_gauge.sources.otlp.journal import Journal, Kept, Record
-from claude_gauge.sources.otlp.receiver import Receiver
+from claude_gauge.sources.otlp.export import Export, site
+from claude_gauge.sources.otlp.journal import Journal, Record
 from claude_gauge.sources.otlp.reconcile import Fill, Reconciler
+from claude_gauge.system.http.server import Listener, Server
+from claude_gauge.system.net import host_of, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -22,31 +23,33 @@ _FORGET_S = 3600.0
 
 
 class OtlpFeed:
-    """Fills the tally (under `lock`) with what is received at `settings.otlp`, and was before.
+    """Fills the counter (under `lock`) with what is received at `settings.otlp`, and was before.
 
-    `tally` tells which one: where all is counted anew it is another, and is filled from what was kept.
+    `counter` tells which one: where all is counted anew it is another, and is filled from what was kept.
     `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by name
         self,
         settings: Settings,
         *,
-        tally: Callable[[], OtlpCounter],
+        counter: Callable[[], OtlpCounter],
         lock: threading.Lock,
+        server: Server | None = None,
         told_elsewhere: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         file = settings.otlp_token_file
-        token = None if file is None else read_secret(file, "otlp_token_file")
-        self._receiver = Receiver(settings.otlp_address, self._accept, token)
-        path = settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl"
-        self._journal = Journal(path)
-        self._books = Reconciler()
-        self._tally, self._tally_lock = tally, lock
+        self._token = None if file is None else read_secret(file, "otlp_token_file")
+        self._address = settings.otlp_address
+        self._server = server or Server()
+        self._listener: Listener | None = None
+        self._journal = Journal(settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl")
+        self._reconciler = Reconciler()
+        self._counter, self._counter_lock = counter, lock
         self._told_elsewhere = told_elsewhere
         self._clock = clock
-        self._lock = threading.Lock()  # of books and journal; taken before the tally's, never after
+        self._lock = threading.Lock()  # of reconciler and journal; taken before the counter's, never after
         self._entered: dict[str, Tokens] = {}
         self._filled: OtlpCounter | None = None
         self._forgot_at = 0.0
@@ -54,90 +57,101 @@ class OtlpFeed:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        return self._receiver.port
+        """The port that is listened on, of use where 0 was asked for."""
+        return self._listener.port if self._listener else int(self._address.rpartition(":")[2])
 
     def start(self, changed: Callable[[], None]) -> None:
         """Load what was kept, then listen; raises GaugeError where the address can't be had."""
+        if self._listener is not None:
+            return
         self._changed = changed
-        self._load(self._journal.open)
-        self._receiver.start()
+        self.load()
+        self._journal.open(self._clock())
+        taken = site(self.accept, host_of(self._address), self._token, self._clock)
+        self._listener = self._server.listen(self._address, taken, name="OTLP", flag="--otlp")
+        host = host_of(self._address)
+        if not is_loopback(host) and self._token is None:
+            log.warning("OTLP: %s is open to the network; guard it with --otlp-token-file or a firewall", host)
+        log.info("OTLP: listening on %s:%d", host, self.port)
 
     def load(self) -> None:
         """Count what was kept of earlier runs, without listening or writing."""
-        self._load(self._journal.peek)
-
-    def _load(self, read: Callable[[float], Kept]) -> None:
         with self._lock:
-            if self._filled is not None:
-                return
-            now = self._clock()
-            kept = self._fill(read, now)
-            for unit, tokens in kept.old.items():
-                self._books.explain(unit, tokens, now)
-            self._books.load(kept.requests.values(), kept.series.values(), kept.fills.values(), now)
+            if self._filled is None:
+                self._fill(self._clock(), anew=False)
 
-    def _fill(self, read: Callable[[float], Kept], now: float) -> Kept:
-        """Fill a tally that is new with what was kept."""
-        kept = read(now)
-        for key in [key for key, each in kept.series.items() if self._told_elsewhere(each.unit)]:
-            del kept.series[key]
-        for key in [key for key, each in kept.fills.items() if self._told_elsewhere(each.unit)]:
-            del kept.fills[key]
-        self._filled = self._tally()
+    def _fill(self, now: float, *, anew: bool) -> None:
+        """Fill a counter that is new with what was kept; where it is filled `anew` the reconciler knows all that."""
+        sums = self._journal.sums(now)
+        sums.age(now)
+        for key in [key for key, each in sums.series.items() if self._told_elsewhere(each.unit)]:
+            del sums.series[key]
+        for key in [key for key, each in sums.fills.items() if self._told_elsewhere(each.unit)]:
+            del sums.fills[key]
+        if not anew:
+            self._reconciler.load(sums.series.values(), sums.fills.values(), now)
+        self._filled = counter = self._counter()
         self._entered = {}
-        with self._tally_lock:
-            for request in sorted(kept.requests.values(), key=lambda request: request.at):
-                self._filled.event(request, now)
-                self._filled.tidy(now)  # history is settled as it is read: memory does not grow with it
-        self._enter(kept.fills.values(), now)
-        return kept
+        for request in self._journal.requests(now, sums):
+            if anew or self._reconciler.request(request, now, kept=True):
+                with self._counter_lock:
+                    counter.event(request, now)
+        if not anew:
+            for unit, tokens in sums.old.items():
+                self._reconciler.explain(unit, tokens, now)
+            self._reconciler.loaded(now)
+        self._enter(sums.fills.values(), now)
 
     def stop(self) -> None:
         """Stop listening; all that was answered is on disk already."""
-        self._receiver.stop()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
+        self._journal.close()
 
     def due(self) -> float | None:
         """Tell when metrics are next to be compared with events."""
         with self._lock:
-            return self._books.due()
+            return self._reconciler.due()
 
     def settle(self, now: float) -> None:
         """Enter the metrics whose time has come."""
         with self._lock:
             self._settle(now)
 
-    def _settle(self, now: float) -> None:
-        if self._filled is not self._tally():
-            self._fill(self._journal.peek, now)
-        fills = self._books.settle(now)
-        self._journal.append(fills, now)
+    def _settle(self, now: float) -> bool:
+        if self._filled is not self._counter():
+            self._fill(now, anew=True)
+        fills = self._reconciler.settle(now)
+        stored = self._journal.append(fills, now)
         self._enter(fills, now)
         if abs(now - self._forgot_at) > _FORGET_S:
             self._forgot_at = now
-            self._books.forget(now)
+            self._reconciler.forget(now)
+        return stored
 
     def _enter(self, fills: Iterable[Fill], now: float) -> None:
-        with self._tally_lock:
+        with self._counter_lock:
             for fill in fills:
-                self._tally().fill(fill, self._entered.get(fill.key, Tokens()), now)
+                self._counter().fill(fill, self._entered.get(fill.key, Tokens()), now)
                 self._entered[fill.key] = fill.tokens
 
-    def _accept(self, export: Export) -> None:
-        now = self._clock()
-        told = export.told
+    def accept(self, export: Export) -> bool:
+        """Count one export; tell whether it is stored, too."""
+        now, told = self._clock(), export.told
         with self._lock:
-            requests = [request for request in told.requests if self._books.request(request, now)]
-            self._books.talks(told.units, now)
-            records: list[Record] = [*requests, *self._books.metrics(filter(self._wanted, told.points), now)]
-            self._journal.append(records, now)
-            with self._tally_lock:
+            requests = [request for request in told.requests if self._reconciler.request(request, now)]
+            self._reconciler.talks(told.units, now)
+            records: list[Record] = [*requests, *self._reconciler.metrics(filter(self._wanted, told.points), now)]
+            stored = self._journal.append(records, now)
+            with self._counter_lock:
                 for request in requests:
-                    self._tally().event(request, now)
-            self._settle(now)
+                    self._counter().event(request, now)
+            stored = self._settle(now) and stored
         log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(told.points), told.rejected)
         if records:
             self._changed()
+        return stored
 
     def _wanted(self, point: Point) -> bool:
         return not self._told_elsewhere(point.unit)

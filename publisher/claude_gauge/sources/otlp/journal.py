@@ -1,8 +1,16 @@
 """What OTLP told, kept on disk: exporters send everything once, so a restart must not forget it.
 
-Lines are appended before an export is answered: what was answered survives a crash of ours, what was not is sent
-again and known by its key. Later lines of a key replace earlier ones. What is over 8 days old is dropped, its sum
-alone is kept for the comparison of events with metrics. No text of any conversation is ever in it.
+Lines are appended before an export is answered: what was answered survives a crash of ours. Later lines of a key
+replace earlier ones. What is over 8 days old is dropped, its sum alone is kept for the comparison of events with
+metrics. No text of any conversation is ever in it. A line is a JSON list; its first item tells the record:
+
+    ["r", key, request id, [units], at, model, [counts]]              an event
+    ["s", name, unit, kind, at, value, total, [newest point's time]]  a series of metrics, as of now
+    ["f", key, unit, at, model, [counts]]                             what was filled in for want of events
+    ["o", unit, [counts]]                                             the sum of a unit's events that were dropped
+
+The file is read as a stream, and rewritten by a thread of its own once it has doubled: memory does not grow with it
+and nobody waits for it. A wrong value in a right shape is skipped as garbage is.
 """
 
 from __future__ import annotations
@@ -10,154 +18,259 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from pydantic_core import from_json
+
+from claude_gauge.contract.believable import MOST_TOKENS, happened
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.sources.otlp.decode import KINDS, Request
+from claude_gauge.sources.otlp.decode import KINDS, Request, event_key
 from claude_gauge.sources.otlp.reconcile import RETURN_S, Fill
 from claude_gauge.sources.otlp.series import Series
 
 log = logging.getLogger(__name__)
 
-GROWTH = 4 * 2**20  # bytes appended before the file is rewritten without what is obsolete
+GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritten
+MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
+_LONGEST_TEXT = 300
+_BLOCK = 2**20
 Record = Request | Series | Fill
 
 
 @dataclass(slots=True)
-class Kept:
-    """All that the file tells; `old` is what each unit's dropped records add up to."""
+class Sums:
+    """What the file tells beside the events; `old` is what each unit's dropped events add up to."""
 
-    requests: dict[str, Request] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
     old: dict[str, Tokens] = field(default_factory=dict)
 
-    def take(self, record: list[Any]) -> None:
-        """Take one line; raises ValueError, TypeError, KeyError or IndexError for one that is none."""
-        match record[0]:
-            case "r":
-                _, key, request_id, units, at, model, counts = record
-                self.requests[str(key)] = Request(
-                    str(key), str(request_id), tuple(map(str, units)), float(at), str(model), Tokens(*counts)
-                )
-            case "s":
-                _, name, unit, kind, at, value, total, recent = record
-                if kind not in KINDS.values():
-                    raise ValueError(kind)
-                self.series[str(name)] = Series(str(name), str(unit), kind, at, value, total, list(recent))
-            case "f":
-                _, key, unit, at, model, counts = record
-                self.fills[str(key)] = Fill(str(key), str(unit), float(at), str(model), Tokens(*counts))
-            case "o":
-                _, unit, counts = record
-                self.old[str(unit)] = self.old.get(str(unit), Tokens()) + Tokens(*counts)
+    def take(self, record: list[Any], now: float) -> None:
+        """Take a line; raises ValueError (or TypeError) for one that is none, or is not believable at `now`."""
+        if record[0] == "s":
+            series = _series(record)
+            _believable(series.at, now)
+            self.series[series.name] = series
+        elif record[0] == "f":
+            fill = _fill(record)
+            _believable(fill.at, now)
+            self.fills[fill.key] = fill
+        elif record[0] == "o":
+            _, unit, counts = record
+            self.old[_text(unit)] = self.old.get(unit, Tokens()) + _tokens(counts, most=math.inf)
+        else:
+            raise ValueError(record[0])
 
     def age(self, now: float) -> None:
         """Drop what is too old to be shown; of sessions that may come back keep the sums."""
         self.series = {name: each for name, each in self.series.items() if each.at >= now - RETURN_S}
-        for key in [key for key, request in self.requests.items() if request.at < now - KEEP_S]:
-            request = self.requests.pop(key)
-            for unit in request.units:
-                self.old[unit] = self.old.get(unit, Tokens()) + request.tokens
         for key in [key for key, fill in self.fills.items() if fill.at < now - KEEP_S]:
             fill = self.fills.pop(key)
             self.old[fill.unit] = self.old.get(fill.unit, Tokens()) + fill.tokens
-        metered = {each.unit for each in self.series.values()}
+        metered = self.metered
         self.old = {unit: tokens for unit, tokens in self.old.items() if unit in metered}
 
-    def lines(self) -> bytes:
+    @property
+    def metered(self) -> set[str]:
+        """The units that have metrics, with which their events are compared."""
+        return {each.unit for each in self.series.values()}
+
+    def lines(self) -> Iterator[bytes]:
         """Write it all down."""
-        old = (_line("o", unit, _counts(tokens)) for unit, tokens in self.old.items())
-        records: list[Record] = [*self.requests.values(), *self.series.values(), *self.fills.values()]
-        return b"".join([*old, *map(written, records)])
+        yield from (_line("o", unit, _counts(tokens)) for unit, tokens in self.old.items())
+        yield from map(written, self.series.values())
+        yield from map(written, self.fills.values())
 
 
 class Journal:
-    """The file; a disk that can't be written costs the memory of a restart, nothing else."""
+    """The file; a disk that can't be written costs the memory of a restart, nothing else. Its owner locks."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._grown = 0
-        self._torn = False
+        self._size = 0
+        self._worth = 0  # bytes of it that say something that is not obsolete, when it was last read or rewritten
+        self._waiting = b""  # what could not be written yet
         self._complained = False
+        self._swap = threading.Lock()
+        self._rewriting: threading.Thread | None = None
 
-    def peek(self, now: float) -> Kept:
-        """Read what was kept; touches nothing, so that it is safe beside a publisher that writes."""
-        kept = self._read()
-        kept.age(now)
-        return kept
-
-    def open(self, now: float) -> Kept:
-        """Read what was kept and rewrite it without what is obsolete."""
-        kept = self.peek(now)
-        self._grown = 0
-        self._safely(lambda: self._replace(kept.lines()))
-        return kept
-
-    def append(self, records: Iterable[Record], now: float) -> None:
-        """Add records, in one write."""
-        data = b"".join(map(written, records))
-        if not data:
-            return
-        self._safely(lambda: self._append(data))
-        if self._grown > GROWTH:
-            self.open(now)
-
-    def _read(self) -> Kept:
-        kept, bad = Kept(), 0
-        try:
-            lines = self._path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return kept
-        except OSError as error:
-            log.warning("OTLP: cannot read %s: %s; counting from now on", self._path, error.strerror)
-            return kept
-        for line in filter(None, lines):
+    def sums(self, now: float) -> Sums:
+        """Read all but the events; touches nothing, so that it is safe beside a publisher that writes."""
+        found, bad = Sums(), 0
+        self._size = self._worth = 0
+        for line in self._lines():
+            self._size += len(line)
+            if line.startswith(b'["r",'):
+                self._worth += len(line)
+                continue
             try:
-                kept.take(json.loads(line))
-            except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+                found.take(_record(line), now)
+            except (ValueError, TypeError):
                 bad += 1
-        if bad:
-            log.warning("OTLP: %d broken lines in %s were skipped", bad, self._path)
-        return kept
+        self._skipped(bad)
+        self._worth += sum(map(len, found.lines()))
+        return found
 
-    def _append(self, data: bytes) -> None:
-        if self._torn:
-            data = b"\n" + data  # end the half line, so that it spoils no other
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            wrote = os.write(descriptor, data)
-        finally:
-            os.close(descriptor)
-        self._grown += wrote
-        self._torn = wrote < len(data)
-        if self._torn:
-            raise OSError(errno.ENOSPC, "written in part only")
+    def requests(self, now: float, sums: Sums) -> Iterator[Request]:
+        """Yield the events that still matter; those that are too old are added to `sums.old`."""
+        metered, bad = sums.metered, 0
+        for line in self._lines():
+            if not line.startswith(b'["r",'):
+                continue
+            try:
+                request = _request(_record(line))
+                _believable(request.at, now)
+            except (ValueError, TypeError):
+                bad += 1
+                continue
+            if request.at >= now - KEEP_S:
+                yield request
+                continue
+            self._worth -= len(line)
+            for unit in request.units:
+                if unit in metered:
+                    sums.old[unit] = sums.old.get(unit, Tokens()) + request.tokens
+        self._skipped(bad)
 
-    def _replace(self, data: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    def open(self, now: float) -> None:
+        """Begin to write: a half line that a power cut left is ended, so that it spoils no other."""
+        if self._safely(self._mend) and self._size > 2 * self._worth:
+            self._start_rewriting(now)
+
+    def append(self, records: Iterable[Record], now: float) -> bool:
+        """Add records, in one write; tell whether all that there ever was is stored now.
+
+        What can't be stored waits, and is tried again with the next.
+        """
+        self._waiting += b"".join(map(written, records))
+        if not self._waiting:
+            return True
+        with self._swap:
+            stored = self._safely(self._write)
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting = self._waiting[self._waiting.index(b"\n", -MOST_WAITING) + 1 :]
+        if self._size > 2 * self._worth + GROWTH:
+            self._start_rewriting(now)
+        return stored
+
+    def close(self) -> None:
+        """Wait for a rewrite that is under way."""
+        rewriting = self._rewriting
+        if rewriting is not None:
+            rewriting.join(10)
+
+    def _start_rewriting(self, now: float) -> None:
+        if self._rewriting is None:
+            self._rewriting = threading.Thread(
+                target=self._rewrite_apart, args=(now,), name="otlp-journal", daemon=True
+            )
+            self._rewriting.start()
+
+    def _rewrite_apart(self, now: float) -> None:
+        if not self._safely(lambda: self._rewrite(now)):
+            self._worth = self._size  # tried again once it has doubled again
+        self._rewriting = None
+
+    def _rewrite(self, now: float) -> None:
+        """Write the file anew without what is obsolete; what is appended meanwhile is copied at the end."""
+        with self._swap:
+            end = self._path.stat().st_size
+        sums = Sums()
         beside = self._path.with_name(self._path.name + ".new")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self._path)
-        self._torn = False
+        with os.fdopen(descriptor, "wb") as fresh:
+            for line in self._lines(end):
+                _pass_on(line, sums, fresh, now)
+            sums.age(now)
+            for line in sums.lines():
+                fresh.write(line)
+            fresh.flush()
+            os.fsync(fresh.fileno())  # before the swap: nobody waits for the disk
+            with self._swap, self._path.open("rb") as old:
+                self._worth = fresh.tell()
+                old.seek(end)
+                fresh.write(old.read())
+                fresh.flush()
+                self._size = fresh.tell()
+                beside.replace(self._path)
 
-    def _safely(self, write: Any) -> None:  # noqa: ANN401
+    def _lines(self, end: int | None = None) -> Iterator[bytes]:
+        """Yield the file's whole lines up to `end`."""
+        try:
+            with self._path.open("rb") as file:
+                read = 0
+                for line in file:
+                    read += len(line)
+                    if end is not None and read > end:
+                        return
+                    if line.endswith(b"\n"):
+                        yield line
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("OTLP: cannot read %s: %s; counting from now on", self._path, error.strerror)
+
+    def _mend(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+                file.write(b"\n")
+
+    def _write(self) -> None:
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            wrote = os.write(descriptor, self._waiting)
+        finally:
+            os.close(descriptor)
+        self._size += wrote
+        if wrote < len(self._waiting):
+            # What was cut is written again as a whole, after the half line's end.
+            begun = self._waiting.rfind(b"\n", 0, wrote) + 1
+            self._waiting = (b"\n" if wrote > begun else b"") + self._waiting[begun:]
+            raise OSError(errno.ENOSPC, "written in part only")
+        self._waiting = b""
+
+    def _safely(self, write: Any) -> bool:  # noqa: ANN401
         try:
             write()
-            self._complained = False
         except OSError as error:
             if not self._complained:
-                log.warning("OTLP: cannot write %s: %s; a restart will forget", self._path, error.strerror or error)
+                why = error.strerror or error
+                log.warning("OTLP: cannot write %s: %s; a restart will forget what is told now", self._path, why)
             self._complained = True
+            return False
+        self._complained = False
+        return True
+
+    def _skipped(self, bad: int) -> None:
+        if bad:
+            log.warning("OTLP: %d broken lines in %s were skipped", bad, self._path)
+
+
+def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
+    """Write an event that still matters; keep of all else what is needed."""
+    try:
+        record = _record(line)
+        if record[0] != "r":
+            sums.take(record, now)
+            return
+        request = _request(record)
+        _believable(request.at, now)
+    except (ValueError, TypeError):
+        return
+    if request.at >= now - KEEP_S:
+        fresh.write(line)
+        return
+    for unit in request.units:
+        sums.old[unit] = sums.old.get(unit, Tokens()) + request.tokens
 
 
 def written(record: Record) -> bytes:
@@ -165,12 +278,70 @@ def written(record: Record) -> bytes:
     match record:
         case Request():
             counts = _counts(record.tokens)
-            return _line("r", record.key, record.request_id, record.units, record.at, record.model, counts)
+            key = f"{record.key << 1:016x}"
+            return _line("r", key, record.request_id, record.units, record.at, record.model, counts)
         case Series():
             figures = (record.at, record.value, record.total, record.recent[-1:])
             return _line("s", record.name, record.unit, record.kind, *figures)
         case Fill():
             return _line("f", record.key, record.unit, record.at, record.model, _counts(record.tokens))
+
+
+def _record(line: bytes) -> list[Any]:
+    record = from_json(line)
+    if not isinstance(record, list) or not record:
+        raise ValueError("no list")
+    return record
+
+
+def _request(record: list[Any]) -> Request:
+    _, key, request_id, units, at, model, counts = record
+    if not isinstance(units, list) or not 0 < len(units) <= 2:  # noqa: PLR2004 - session and origin
+        raise ValueError(units)
+    named = tuple(map(_text, units))
+    return Request(event_key(_text(key)), _text(request_id), named, _number(at), _text(model), _tokens(counts))
+
+
+def _series(record: list[Any]) -> Series:
+    _, name, unit, kind, at, value, total, recent = record
+    if kind not in KINDS.values() or not isinstance(recent, list):
+        raise ValueError(kind)
+    times = tuple(map(_number, recent[-1:]))
+    return Series(_text(name), _text(unit), kind, _number(at), _number(value), _number(total), times)
+
+
+def _fill(record: list[Any]) -> Fill:
+    _, key, unit, at, model, counts = record
+    fill = Fill(_text(key), _text(unit), _number(at), _text(model), _tokens(counts))
+    if not 0 <= fill.number < 2**53:
+        raise ValueError(key)
+    return fill
+
+
+def _believable(at: float, now: float) -> None:
+    if not happened(at, now):
+        raise ValueError("its time lies in the future")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        raise ValueError(value)
+    return value
+
+
+def _number(value: object) -> float:
+    if type(value) not in (int, float) or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError(value)
+    return float(value)  # type: ignore[arg-type]
+
+
+def _tokens(counts: object, most: float = MOST_TOKENS) -> Tokens:
+    if not isinstance(counts, list) or len(counts) != 4:  # noqa: PLR2004 - the kinds
+        raise ValueError(counts)
+    figures = [_number(count) for count in counts]
+    if max(figures) > most:
+        raise ValueError(counts)
+    return Tokens(*figures)
 
 
 def _counts(tokens: Tokens) -> list[float]:

@@ -5,8 +5,11 @@ Imported at the first protobuf body only: the definitions cost 50 ms, and many s
 
 from __future__ import annotations
 
+from functools import cache
+from http import HTTPStatus
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
@@ -20,15 +23,20 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
+from claude_gauge.system.http.messages import RefusedError
 
-def metrics_from_protobuf(body: bytes) -> dict[str, Any]:
-    """Turn a metrics export into the JSON form; raises ValueError for bytes that are none."""
-    return _as_json(ExportMetricsServiceRequest(), body)
+_VARINT, _BYTES = 0, 2
+_FIXED = {1: 8, 5: 4}
 
 
-def logs_from_protobuf(body: bytes) -> dict[str, Any]:
-    """Turn a logs export into the JSON form; raises ValueError for bytes that are none."""
-    return _as_json(ExportLogsServiceRequest(), body)
+def metrics_from_protobuf(body: bytes, most: int) -> dict[str, Any]:
+    """Turn a metrics export into the JSON form; raises ValueError for bytes that are none, or over `most` elements."""
+    return _as_json(ExportMetricsServiceRequest(), body, most)
+
+
+def logs_from_protobuf(body: bytes, most: int) -> dict[str, Any]:
+    """Turn a logs export into the JSON form; raises ValueError for bytes that are none, or over `most` elements."""
+    return _as_json(ExportLogsServiceRequest(), body, most)
 
 
 def metrics_answer(rejected: int, why: str) -> bytes:
@@ -43,10 +51,51 @@ def logs_answer(rejected: int, why: str) -> bytes:
     return ExportLogsServiceResponse(partial_success=partial).SerializeToString() if rejected else b""
 
 
-def _as_json(message: ExportMetricsServiceRequest | ExportLogsServiceRequest, body: bytes) -> dict[str, Any]:
+def _as_json(message: ExportMetricsServiceRequest | ExportLogsServiceRequest, body: bytes, most: int) -> dict[str, Any]:
+    if _elements(body, message.DESCRIPTOR, most) > most:
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} elements")
     try:
         message.ParseFromString(body)
     except DecodeError as error:
         raise ValueError(f"not OTLP protobuf: {error}") from None
     written: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
     return written
+
+
+def _elements(body: bytes, kind: Descriptor, most: int) -> int:
+    """Count the fields of a message and of all messages in it, without building any; stops beyond `most`."""
+    count, left = 0, [(0, len(body), kind)]
+    while left and count <= most:
+        at, end, message = left.pop()
+        inner = _inner(message)
+        while at < end and count <= most:
+            count += 1
+            tag, at = _varint(body, at)
+            if tag & 7 == _BYTES:
+                length, at = _varint(body, at)
+                if tag >> 3 in inner:
+                    left.append((at, min(end, at + length), inner[tag >> 3]))
+                at += length
+            elif tag & 7 == _VARINT:
+                _, at = _varint(body, at)
+            elif tag & 7 in _FIXED:
+                at += _FIXED[tag & 7]
+            else:
+                raise ValueError("not OTLP protobuf: a field of no kind")
+    return count
+
+
+@cache
+def _inner(kind: Descriptor) -> dict[int, Descriptor]:
+    return {each.number: each.message_type for each in kind.fields if each.message_type is not None}
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    for index in range(at, min(at + 10, len(body))):
+        byte = body[index]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the last one
+            return value, index + 1
+        shift += 7
+    raise ValueError("not OTLP protobuf: a number is cut")

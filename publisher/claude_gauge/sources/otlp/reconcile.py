@@ -1,16 +1,29 @@
-"""Events and metrics of the same use → each token once: events as they are, metrics for what no event told.
+"""Reconciles OTLP events with OTLP metrics, so that tokens reported by both count once.
 
-An `api_request` event is exact in time, and is what transcripts can be held against. The metrics count the same
-tokens a second time; they are compared with the events per session, and only their surplus is entered: all of it
-where a session sends no events, and what went by while we were away where its counters are cumulative.
-Should the events come later than the metrics waited for, the surplus is lowered again.
+Claude Code tells each token twice: by an `api_request` event, exact in time, and by the counters of its metrics,
+exported once a minute. Events count as they are. Metrics are compared with them per session, and only their surplus
+is entered, as fills: all of it where a session sends no events, and what went by while we were away where its counters
+are cumulative. For each session, and each kind of token,
+
+    metered     what its metrics add up to (series.py makes one sum of delta and cumulative ones)
+    explained   what its events add up to
+    filled      what was entered for want of events: in the end the larger of the two, less what is explained
+
+What may arrive, in any order and repeatedly (exports are sent again when their answer was lost):
+
+    event     explained grows; where something was filled, it is compared again and lowered by what is explained now
+    metrics   metered grows; a comparison is due after EVENTS_LATE_S, since events come up to 5 s after their response
+    restart   the journal brings back events, series and fills; every metered session is compared once more
+
+A comparison is made for a moment: events that are later than the metrics' newest point are left out of it.
+An event without session id is explained under its origin (person and host) alone, as are such metrics.
+The number of sessions is bounded: the one that was silent the longest is taken for over.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import insort
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,9 +37,12 @@ EVENTS_LATE_S = 15.0  # what a session that sends events is given before its met
 FIRST_EVENT_S = 6.0  # what a new session is given to send its first one; Claude Code sends them every 5 s
 SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it tells the event
 RETURN_S = 30 * 86400.0  # a session that was silent for longer is taken for over
+MOST_UNITS = 50_000
 PIECE_S = 60.0
 MOST_PIECES = 300
+_DAY_S = 86400.0
 _EVENTS_KEPT_S = 3600.0
+_NOTHING = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +54,11 @@ class Fill:
     at: float
     model: str
     tokens: Tokens
+
+    @property
+    def number(self) -> int:
+        """Its running number, the last part of its key."""
+        return int(self.key.rpartition("-")[2], 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +75,14 @@ class _Comparison:
 class _Unit:
     """One session (or origin): all its metrics counted, all its events told, and what was filled in."""
 
-    metered: Tokens = field(default_factory=Tokens)
-    explained: Tokens = field(default_factory=Tokens)
-    filled: Tokens = field(default_factory=Tokens)
+    metered: Tokens = _NOTHING
+    explained: Tokens = _NOTHING
+    filled: Tokens = _NOTHING
     metered_at: float = 0.0
     talks: bool = False
     first_at: float = 0.0
     events: list[tuple[float, Tokens]] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
-    waiting: deque[_Comparison] = field(default_factory=deque)
 
 
 class Reconciler:
@@ -70,28 +90,32 @@ class Reconciler:
 
     def __init__(self) -> None:
         self.meters = Meters()
-        self._units: dict[str, _Unit] = {}
-        self._requests: dict[str, float] = {}
+        self._units: dict[int, _Unit] = {}  # by the name's hash; those with metrics,
+        self._talkers: dict[int, _Unit] = {}  # and those with events alone, the longest silent first
+        self._waiting: dict[int, list[_Comparison]] = {}  # by the same, in order of their time
+        self._requests: dict[int, set[int]] = {}  # day -> keys of the events that were counted
         self._number = 0
 
-    def load(self, requests: Iterable[Request], series: Iterable[Series], fills: Iterable[Fill], now: float) -> None:
-        """Take what was kept; metrics that had not been compared yet are compared soon."""
-        for request in requests:
-            self.request(request, now)
+    def load(self, series: Iterable[Series], fills: Iterable[Fill], now: float) -> None:
+        """Take what was kept beside the events, before these: metered sessions are never among those that make room."""
         for each in series:
             self.meters.load(each)
         for each in self.meters.series.values():
-            unit = self._unit(each.unit, now)
+            unit = self._metered(each.unit, now)
             unit.metered += of_kind(each.kind, each.total)
             unit.metered_at = max(unit.metered_at, each.at)
         for fill in fills:
-            unit = self._unit(fill.unit, now)
+            unit = self._metered(fill.unit, now)
             unit.fills.append(fill)
             unit.filled += fill.tokens
-            self._number = max(self._number, int(fill.key.rpartition("-")[2], 16))
-        for name, unit in self._units.items():
+            self._number = max(self._number, fill.number)
+
+    def loaded(self, now: float) -> None:
+        """End the loading: all that is metered is compared soon with the events that were kept."""
+        for name in dict.fromkeys(each.unit for each in self.meters.series.values()):
+            unit = self._unit(name, now)
             if unit.metered.total:
-                self._compare(unit, now + self._patience(unit, now), _nothing(name, unit))
+                self._compare(name, unit, now + self._patience(unit, now), _nothing(name, unit))
 
     def explain(self, unit: str, tokens: Tokens, now: float) -> None:
         """Count tokens of old as told, without their events."""
@@ -102,33 +126,35 @@ class Reconciler:
         for unit in units:
             self._unit(unit, now).talks = True
 
-    def request(self, request: Request, now: float) -> bool:
-        """Count an event; False for one that was told before."""
-        if request.key in self._requests:
+    def request(self, request: Request, now: float, *, kept: bool = False) -> bool:
+        """Count an event, received or `kept` by an earlier run; False for one that was told before."""
+        day = self._requests.setdefault(int(request.at // _DAY_S), set())
+        if request.key in day:
             return False
-        self._requests[request.key] = request.at
+        day.add(request.key)
         for name in request.units:
             unit = self._unit(name, now)
             unit.talks = True
             unit.explained += request.tokens
             if request.at >= now - _EVENTS_KEPT_S:
-                insort(unit.events, (request.at, request.tokens), key=lambda event: event[0])
-            if unit.filled.total and not unit.waiting:
-                self._compare(unit, now, _nothing(name, unit))
+                insort(unit.events, (request.at, request.tokens), key=_time)
+            if not kept and unit.filled is not _NOTHING and unit.filled.total and not self._waiting.get(hash(name)):
+                self._compare(name, unit, now, _nothing(name, unit))
         return True
 
     def metrics(self, points: Iterable[Point], now: float) -> list[Series]:
         """Count points; they are entered by `settle`, once the events had their time."""
-        changed, used = self.meters.take(points)
+        changed, used = self.meters.take(points, now)
         for each in used:
-            unit = self._unit(each.unit, now)
+            unit = self._metered(each.unit, now)
             unit.metered += each.tokens
             unit.metered_at = max(unit.metered_at, each.at)
-            self._compare(unit, now + self._patience(unit, now), each)
+            self._compare(each.unit, unit, now + self._patience(unit, now), each)
         return changed
 
-    def _compare(self, unit: _Unit, due: float, used: Used) -> None:
-        unit.waiting.append(_Comparison(due, unit.metered_at, unit.metered, used))
+    def _compare(self, name: str, unit: _Unit, due: float, used: Used) -> None:
+        waiting = self._waiting.setdefault(hash(name), [])
+        waiting.append(_Comparison(due, unit.metered_at, unit.metered, used))
 
     def _patience(self, unit: _Unit, now: float) -> float:
         if unit.talks:
@@ -137,17 +163,21 @@ class Reconciler:
 
     def due(self) -> float | None:
         """Tell when `settle` has something to do."""
-        return min((unit.waiting[0].due for unit in self._units.values() if unit.waiting), default=None)
+        return min((waiting[0].due for waiting in self._waiting.values()), default=None)
 
     def settle(self, now: float) -> list[Fill]:
         """Compare metrics with events where it is time; return the fills that are new or lowered."""
         entered: list[Fill] = []
-        for unit in self._units.values():
-            while unit.waiting and unit.waiting[0].due <= now:
-                each = unit.waiting.popleft()
-                surplus = each.metered - self._told_by(unit, each.at)
-                entered += self._raise(unit, each.used, _over(surplus, unit.filled))
-                entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
+        for key in [key for key, waiting in self._waiting.items() if waiting[0].due <= now]:
+            unit, waiting = self._units.get(key), self._waiting.pop(key)
+            while waiting and waiting[0].due <= now:
+                each = waiting.pop(0)
+                if unit is not None:
+                    surplus = each.metered - self._told_by(unit, each.at)
+                    entered += self._raise(unit, each.used, _over(surplus, unit.filled))
+                    entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
+            if waiting:
+                self._waiting[key] = waiting
         return entered
 
     def _told_by(self, unit: _Unit, at: float) -> Tokens:
@@ -184,20 +214,45 @@ class Reconciler:
 
     def forget(self, now: float) -> None:
         """Drop what no comparison needs any more; the sums stay as long as their session may come back."""
-        self._requests = {key: at for key, at in self._requests.items() if at >= now - KEEP_S}
-        self._units = {
-            name: unit for name, unit in self._units.items() if max(unit.first_at, unit.metered_at) >= now - RETURN_S
-        }
+        for day in [day for day in self._requests if (day + 1) * _DAY_S < now - KEEP_S]:
+            del self._requests[day]
+        for units in (self._units, self._talkers):
+            for key in [key for key, each in units.items() if max(each.first_at, each.metered_at) < now - RETURN_S]:
+                del units[key]
         self.meters.forget(now - RETURN_S)
-        for unit in self._units.values():
-            unit.events = [event for event in unit.events if event[0] >= now - _EVENTS_KEPT_S]
-            unit.fills = [fill for fill in unit.fills if fill.at >= now - KEEP_S]
+        for unit in (*self._units.values(), *self._talkers.values()):
+            if unit.events:
+                unit.events = [event for event in unit.events if event[0] >= now - _EVENTS_KEPT_S]
+            if unit.fills:
+                unit.fills = [fill for fill in unit.fills if fill.at >= now - KEEP_S]
 
     def _unit(self, name: str, now: float) -> _Unit:
-        unit = self._units.get(name)
+        key = hash(name)
+        unit = self._units.get(key)
         if unit is None:
-            unit = self._units[name] = _Unit(first_at=now)
+            unit = self._talkers.pop(key, None) or _Unit(first_at=now)
+            _keep(self._talkers, key, unit)
         return unit
+
+    def _metered(self, name: str, now: float) -> _Unit:
+        key = hash(name)
+        unit = self._units.pop(key, None) or self._talkers.pop(key, None) or _Unit(first_at=now)
+        dropped = _keep(self._units, key, unit)
+        self._waiting.pop(dropped or 0, None)
+        return unit
+
+
+def _keep(units: dict[int, _Unit], key: int, unit: _Unit) -> int | None:
+    """Put a unit at the end; return the key of the one that had to make room."""
+    dropped = next(iter(units)) if len(units) >= MOST_UNITS else None
+    if dropped is not None:
+        del units[dropped]
+    units[key] = unit
+    return dropped
+
+
+def _time(event: tuple[float, Tokens]) -> float:
+    return event[0]
 
 
 def _nothing(name: str, unit: _Unit) -> Used:

@@ -2,16 +2,21 @@
 
 A series starts anew with every process: its start time is part of its name. A cumulative value below the one
 before is a reset; a point seen before, or older than the newest of its series, adds nothing.
+The number of series is bounded: the one that was silent the longest is forgotten first. Should it come back, its
+counter's value is only where counting begins again: what it counted before was counted here before.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from claude_gauge.contract.believable import AHEAD_S
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Point
 
+MOST_SERIES = 50_000
 _RECENT = 16  # points of a delta series that a late repeat is held against
 
 
@@ -25,7 +30,7 @@ class Series:
     at: float
     value: float
     total: float
-    recent: list[float] = field(default_factory=list)
+    recent: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +48,20 @@ class Meters:
     """All series that are known."""
 
     def __init__(self) -> None:
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, Series] = {}  # the longest silent first
+        self._forgotten_at = 0.0  # the newest point of a series that had to make room
 
     def load(self, series: Series) -> None:
         """Take a series as it was kept."""
-        self.series[series.name] = series
+        self._keep(series)
 
-    def take(self, points: Iterable[Point]) -> tuple[list[Series], list[Used]]:
+    def take(self, points: Iterable[Point], now: float) -> tuple[list[Series], list[Used]]:
         """Count the points of one export: the series they changed, and what each unit used."""
         changed: dict[str, Series] = {}
         used: dict[str, tuple[Used, float]] = {}
         for point in points:
             name = f"{point.series}@{point.start:.6f}" if point.cumulative else point.series
-            since, added = self._step(name, point)
+            since, added = self._step(name, point, now)
             if since is None:
                 continue
             changed[name] = self.series[name]
@@ -67,14 +73,25 @@ class Meters:
         """Drop the series that were silent since a time."""
         self.series = {name: each for name, each in self.series.items() if each.at >= before}
 
-    def _step(self, name: str, point: Point) -> tuple[float | None, float]:
+    def _keep(self, series: Series) -> None:
+        self.series.pop(series.name, None)
+        if len(self.series) >= MOST_SERIES:
+            oldest = self.series.pop(next(iter(self.series)))
+            self._forgotten_at = max(self._forgotten_at, oldest.at)
+        self.series[series.name] = series
+
+    def _step(self, name: str, point: Point, now: float) -> tuple[float | None, float]:
         """Count one point; return since when it tells, None for a repeat, and what it added."""
         series = self.series.get(name)
         if series is None:
             # Without a start there is no telling when the first value was used: it is only where counting begins.
-            added = 0.0 if point.cumulative and not point.start else point.value
-            self.series[name] = Series(name, point.unit, point.kind, point.at, point.value, added, [point.at])
+            known = not point.cumulative or point.start > self._forgotten_at
+            added = point.value if known else 0.0
+            unit = sys.intern(point.unit)
+            self._keep(Series(name, unit, point.kind, point.at, point.value, added, (point.at,)))
             return point.start or point.at, added
+        if series.at > now + AHEAD_S:  # our own clock was set back meanwhile
+            series.at, series.recent = point.at, ()
         if point.at in series.recent or (point.cumulative and point.at < series.at):
             return None, 0.0
         if not point.cumulative:
@@ -88,7 +105,8 @@ class Meters:
                 return None, 0.0
         series.at, series.value = max(series.at, point.at), point.value
         series.total += added
-        series.recent = [*series.recent[-_RECENT + 1 :], point.at]
+        series.recent = (*series.recent[-_RECENT + 1 :], point.at)
+        self._keep(series)
         return since, added
 
 

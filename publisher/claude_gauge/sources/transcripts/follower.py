@@ -1,15 +1,21 @@
-"""Follows one growing file, and notices when it is no longer the file that it was."""
+"""Reads one growing file: whole lines as they are appended, and stretches of what was written before.
+
+What is new is read from the end. Where a file holds more than `LEAP` unread bytes, the follower goes on behind the
+last whole line, and what lies before it becomes a `gap`: the caller reads it in stretches, backwards, when nothing
+new waits. A line belongs to the stretch in which its first byte lies, so stretches may be cut anywhere.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 import struct
+from collections.abc import Iterator
 
-from claude_gauge.sources.transcripts.lines import Lines
-
-_MARK_BYTES = 4096
+LONGEST = 8 * 1024 * 1024
 CHUNK = 1 << 18
+LEAP = 1 << 18
+_MARK_BYTES = 4096
 
 _STAMP = struct.Struct("=QQqq")
 CONTENT = slice(16)  # of a stamp: inode and size, without the times
@@ -20,21 +26,61 @@ def stamp_of(status: os.stat_result) -> bytes:
     return _STAMP.pack(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+class Lines:
+    """Bytes as they come -> whole lines; a line longer than `longest` is dropped and counted in `skipped`."""
+
+    __slots__ = ("_longest", "_rest", "_skipping", "skipped")
+
+    def __init__(self, longest: int = LONGEST) -> None:
+        self._longest = longest
+        self._rest = b""
+        self._skipping = False
+        self.skipped = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the lines that they complete, without their newlines."""
+        if self._skipping:
+            _, newline, data = data.partition(b"\n")
+            if not newline:
+                return []
+            self._skipping = False
+        *whole, rest = (self._rest + data if self._rest else data).split(b"\n")
+        if len(rest) > self._longest:
+            self._skipping, rest = True, b""
+            self.skipped += 1
+        self._rest = rest
+        kept = [line for line in whole if len(line) <= self._longest]
+        self.skipped += len(whole) - len(kept)
+        return kept
+
+    @property
+    def rest(self) -> bytes:
+        """The unfinished last line."""
+        return self._rest
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held back and nothing is being passed over."""
+        return not self._rest and not self._skipping
+
+
 class Follower:
-    """Reads what is new in a file.
+    """Reads what is new in a file, and notices when it is no longer the file that it was.
 
     A file is known by what was read last before the present offset, not by its inode or size: an inode is used
     again at once after a deletion, and a rewritten file may have grown past the offset. What no longer matches is
     read again from its start; the ledger knows what it has counted.
     """
 
-    __slots__ = ("_lines", "_mark", "offset", "path", "scan", "stat")
+    __slots__ = ("_lines", "_mark", "gap", "offset", "path", "scan", "skipped", "stat")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.offset = 0
         self.stat: bytes | None = None
         self.scan = -1  # the number of the last scan that found it
+        self.skipped = 0  # lines that were too long
+        self.gap: tuple[int, int] | None = None  # bytes before the offset that are still to be read
         self._lines: Lines | None = None
         self._mark: int | None = None
 
@@ -44,26 +90,49 @@ class Follower:
         return int(_STAMP.unpack(self.stat)[2]) if self.stat else 0
 
     @property
-    def waits(self) -> bool:
-        """Whether the file was seen to hold something, and none of it was read."""
-        return not self.offset and self.stat is not None and _STAMP.unpack(self.stat)[1] > 0
+    def unread(self) -> bool:
+        """Whether nothing of the file was read yet."""
+        return not self.offset and not self.held
 
     @property
     def held(self) -> int:
         """How many bytes of an unfinished line are held back."""
-        return self._lines.held if self._lines else 0
+        return len(self._lines.rest) if self._lines else 0
 
-    def read(self) -> tuple[list[bytes], bool]:
-        """Read the next chunk: (whole lines, whether there may be more). Raises OSError."""
-        # Without O_NONBLOCK, a pipe that somebody named *.jsonl would hold up the reader for ever.
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    @property
+    def size(self) -> int:
+        """How long the file was when it was last seen, in bytes."""
+        return int(_STAMP.unpack(self.stat)[1]) if self.stat else 0
+
+    def stand_at_end(self) -> bool:
+        """Go on behind the last whole line of a file of which nothing was read; `gap` is all before it.
+
+        Return False for what is no file. Raises OSError.
+        """
+        with open(self.path, "rb", buffering=0, opener=_open) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            self._leap(file.fileno(), status.st_size)
+        self.stat = stamp_of(status)
+        return True
+
+    def read(self, leap: int = LEAP) -> tuple[list[bytes], bool]:
+        """Read the next chunk: (whole lines, whether there may be more). Raises OSError.
+
+        Where more than `leap` bytes are unread, only the end is read, and `gap` tells what was left out. A last
+        record that lacks nothing but its newline is returned, too, and again when the newline has come.
+        """
+        descriptor = _open(self.path)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return [], False
             before = _before(descriptor, self.offset)
             if self.offset and (status.st_size < self.offset or hash(before) != self._mark):
-                self.offset, self._lines, before = 0, None, b""
+                self.offset, self._lines, self.gap, before = 0, None, None, b""
+            if status.st_size - self.offset > leap:
+                before = self._leap(descriptor, status.st_size) or before
             # Not more than there is: room for a chunk costs more than reading the usual line.
             data = os.pread(descriptor, min(CHUNK, status.st_size - self.offset), self.offset)
         finally:
@@ -73,18 +142,84 @@ class Follower:
             return [], False
         self.offset += len(data)
         self._mark = hash((before + data[-_MARK_BYTES:])[-_MARK_BYTES:])
+        more = len(data) == CHUNK
+        return self._feed(data, last=not more), more
+
+    def _leap(self, descriptor: int, size: int) -> bytes:
+        """Go on behind the last newline before `size`, if there is one; return the bytes before that place."""
+        end = _behind_last_newline(descriptor, self.offset, size)
+        if end == self.offset:
+            return b""
+        self.gap = (self.gap[0] if self.gap else self.offset - self.held, end)
+        self.offset, self._lines = end, None
+        before = _before(descriptor, end)
+        self._mark = hash(before)
+        return before
+
+    def _feed(self, data: bytes, *, last: bool) -> list[bytes]:
         if self._lines is None:
             self._lines = Lines()
         lines = self._lines.feed(data)
-        if not self._lines.held and not self._lines.skipping:
+        self.skipped += self._lines.skipped
+        self._lines.skipped = 0
+        if last and self._lines.rest.endswith(b"}"):
+            lines.append(self._lines.rest)
+        if self._lines.idle:
             self._lines = None  # thousands of files lie still: keep nothing for them
-        return lines, len(data) == CHUNK
+        return lines
 
-    def read_tail(self, length: int) -> list[bytes]:
-        """Read the last `length` bytes' whole lines of a file longer than that, and stay. Raises OSError."""
-        with open(self.path, "rb", buffering=0) as file:  # noqa: PTH123 - as above
-            start = os.fstat(file.fileno()).st_size - length
-            return os.pread(file.fileno(), length, start).split(b"\n")[1:-1] if start > 0 else []
+
+def read_stretch(path: str, start: int, stop: int, lines: Lines | None = None) -> Iterator[list[bytes]]:
+    """Yield the whole lines whose first byte lies in [start, stop), some at a time. Raises OSError."""
+    lines = lines or Lines()
+    descriptor = _open(path)
+    try:
+        at = _first_line(descriptor, start, stop) if start else 0
+        while at < stop:
+            data = os.pread(descriptor, min(CHUNK, stop - at), at)
+            if not data:
+                return
+            at += len(data)
+            yield lines.feed(data)
+        while not lines.idle:  # the last line that begins here ends behind
+            data = os.pread(descriptor, CHUNK, at)
+            if not data:
+                return
+            at += len(data)
+            yield lines.feed(data[: data.find(b"\n") + 1 or None])
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: str, _flags: int = 0) -> int:
+    # Without O_NONBLOCK, a pipe that somebody named *.jsonl would hold up the reader for ever.
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _first_line(descriptor: int, start: int, stop: int) -> int:
+    """Find the first beginning of a line in [start, stop); `stop` where there is none."""
+    at = start - 1
+    while at < stop - 1:
+        data = os.pread(descriptor, min(CHUNK, stop - 1 - at), at)
+        newline = data.find(b"\n")
+        if newline >= 0:
+            return at + newline + 1
+        if not data:
+            break
+        at += len(data)
+    return stop
+
+
+def _behind_last_newline(descriptor: int, start: int, stop: int) -> int:
+    """Find the last newline in [start, stop) and return the place behind it; `start` where there is none."""
+    end = stop
+    while end > start:
+        begin = max(start, end - CHUNK)
+        newline = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        end = begin
+    return start
 
 
 def _before(descriptor: int, offset: int) -> bytes:

@@ -1,4 +1,10 @@
-"""The transcripts as a source: one thread reads them, the tally counts them."""
+"""The transcripts as a source: one thread reads them, the counter counts them.
+
+What is written now is read first, always; history behind it, newest files first, and in child processes where there
+is much of it. Two moments are told: the block is exact when all that was written since the last pause of over 5 hours
+is read (`_chained`), and the week when the last 7 days are, too (`_whole`). Where no such pause is found in the week,
+reading goes on back to one: the block's start depends on it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from claude_gauge.counting import turn
 from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.counter import Counter
-from claude_gauge.counting.reading import Health, Reading
-from claude_gauge.sources.transcripts.event_health import EventHealth
-from claude_gauge.sources.transcripts.hints import Hints
+from claude_gauge.counting.reading import READING, Health, Reading
+from claude_gauge.counting.turn import Denial, Turn, denial, parse
+from claude_gauge.sources.transcripts.readers import TASK_BYTES, Readers
 from claude_gauge.sources.transcripts.tail import Tail
-from claude_gauge.sources.transcripts.watch import Watch
+from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
@@ -23,7 +28,8 @@ SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
 FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
-TAIL_BYTES = 1 << 20
+RECENT_S = 6 * 60.0  # what the needles show, and a minute
+MUCH_BYTES = 24 << 20  # history of more than this is read by child processes
 JUMP_S = 2.0
 _DAY_S = 86400.0
 
@@ -32,7 +38,7 @@ class Transcripts:
     """Reads Claude Code's transcripts below `roots`; `clock` gives epoch seconds.
 
     `denied` is called, from the reading thread, for each tool call that the person did not let run.
-    Another source may count into the same tally (`fresh` makes it, now and when all is counted anew) under `lock`.
+    Another source may count into the same counter (`fresh` makes it, now and when all is counted anew) under `lock`.
     """
 
     def __init__(
@@ -42,7 +48,7 @@ class Transcripts:
         *,
         fresh: Callable[[], Counter] = Counter,
         lock: threading.Lock | None = None,
-        denied: Callable[[turn.Denial], None] | None = None,
+        denied: Callable[[Denial], None] | None = None,
     ) -> None:
         self._roots = list(roots)
         self._clock = clock
@@ -51,21 +57,25 @@ class Transcripts:
         self._denied = denied
         self._hints = Hints()
         self._watch = Watch(self._hints.put)
+        self._readers: Readers | None = None
+        self._childless = False  # readers failed: history is read here
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
-        self._trust = EventHealth()
+        self._event_health = EventHealth()
         self._told: Health | None = None
         self._offset = clock() - time.monotonic()
         self._start_over()
 
     def _start_over(self) -> None:
+        self._end_readers()
         with self._lock:
             now = self._clock()
-            self._tally = self._fresh()
-            self._tally.tidy(now)
-            self._tail = Tail(self._roots, now - FIVE_HOURS_S)
+            self._counter = self._fresh()
+            self._counter.read_history()
+            self._tail = Tail(self._roots, now - WEEK_S)
+            self._needed = now - FIVE_HOURS_S  # the block is exact when all later than this is read
             self._chained = self._whole = False
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -86,23 +96,24 @@ class Transcripts:
 
     def load(self) -> None:
         """Read all that matters now, without following it."""
-        self._tail.scan()
-        self._catch_up(deadline=None)
+        self._tail.scan(self._clock() - RECENT_S)
+        while not self._whole:
+            if not self._advance():
+                self._hints.take(POLL_S)  # the readers are at work
+        self._end_readers()
 
     def read(self, now: float) -> Reading:
         """Tell what is counted so far."""
         with self._lock:
-            self._tally.tidy(now)
-            traffic = self._tally.traffic(now)
+            self._counter.tidy(now)
+            traffic = self._counter.traffic(now)
             return Reading(
                 traffic=traffic,
-                block=self._tally.block(now),
-                week_tokens=self._tally.week(now) if self._whole else None,
+                block=self._counter.block(now) if self._chained else None,
+                week_tokens=self._counter.week(now) if self._whole else None,
                 sources={
                     "tach": self._health(),
-                    "fuel": self._health()
-                    if self._chained
-                    else Health(NAME, ok=False, why="reading history", degraded=True),
+                    "fuel": self._health() if self._chained else Health(NAME, ok=False, why=READING, degraded=True),
                     "thinking": Health(NAME, why="estimated" if traffic.thinking == "estimated" else ""),
                 },
             )
@@ -110,12 +121,12 @@ class Transcripts:
     def past(self, now: float) -> dict[int, int] | None:
         """Tell each minute's tokens of the last five hours, None until all of them are read."""
         with self._lock:
-            return self._tally.blocks.minutes(now - FIVE_HOURS_S, now) if self._whole else None
+            return self._counter.blocks.minutes(now - FIVE_HOURS_S, now) if self._whole else None
 
     def due(self, now: float) -> float | None:
         """Tell when a sum changes by the passing of time."""
         with self._lock:
-            return self._tally.due(now)
+            return self._counter.due(now) if self._chained else self._counter.traffic_due(now)
 
     def _health(self) -> Health:
         if not any(root.is_dir() for root in self._roots):
@@ -128,60 +139,52 @@ class Transcripts:
 
     @property
     def _polling(self) -> bool:
-        return bool(self._watch.trouble) or self._trust.lost
+        return bool(self._watch.trouble) or self._event_health.lost
 
     def _run(self) -> None:
-        steps = [self._first, self._follow]
+        begun = False
         while not self._stopping.is_set():
             try:
                 self._watch.tend(self._roots)
-                steps[0]()
-                steps = steps[-1:]
+                if not begun:
+                    self._begin()
+                    begun = True
+                self._follow()
             except Exception:  # nothing may end the watch: told in full, then it goes on with a scan
                 _log.exception("following the transcripts failed; going on in a second")
                 self._hints.put(None)
                 self._stopping.wait(POLL_S)
         self._watch.stop()
+        self._end_readers()
 
-    def _first(self) -> None:
-        self._tail.scan()
+    def _begin(self) -> None:
+        self._tail.scan(self._clock() - RECENT_S)
         self._watch.cover(self._tail.folders)
-        begun = time.monotonic()
-        for follower in self._tail.waiting():  # of a huge file, first what happened last
-            if time.monotonic() - begun > FIRST_S / 2:
-                break
-            try:
-                self._take(follower.read_tail(TAIL_BYTES))
-            except OSError:
-                continue  # the whole reading that follows says it
         newest = self._tail.newest()
         if newest is not None:
             self._tail.hint(newest.path)  # however old it is: it knows the last model
-        self._changed()
-        self._catch_up(deadline=begun + FIRST_S)
-        self._ready.set()
 
     def _follow(self) -> None:
         next_scan = time.monotonic() + SCAN_S
+        idle = False
         while not self._stopping.is_set():
-            lost, jumped = self._listen(next_scan), self._clock_jumped()
+            lost, jumped = self._listen(next_scan, idle=idle), self._clock_jumped()
             now = time.monotonic()
             if lost or jumped or now >= next_scan:
                 self._reconcile(lost=lost)
                 next_scan = time.monotonic() + self._pause(time.monotonic() - now)
-            self._catch_up(deadline=time.monotonic())
+            idle = not self._advance()
 
     def _pause(self, took: float) -> float:
         if self._polling:
             return max(POLL_S, took * 20)
         return min(LONGEST_SCAN_S, max(SCAN_S, took * SCAN_SHARE))
 
-    def _listen(self, until: float) -> bool:
-        """Wait for hints and pass them on; tell whether some were lost."""
-        busy = self._tail.behind or not self._whole
-        paths, lost = self._hints.take(0.0 if busy else min(SCAN_S, max(0.0, until - time.monotonic())))
+    def _listen(self, until: float, *, idle: bool) -> bool:
+        """Wait for hints, or for readers, and pass the hints on; tell whether some were lost."""
+        paths, lost = self._hints.take(min(SCAN_S, max(0.0, until - time.monotonic())) if idle else 0.0)
         for path in paths:
-            self._trust.hinted(path)
+            self._event_health.hinted(path)
             self._tail.hint(path)
         return lost
 
@@ -189,12 +192,12 @@ class Transcripts:
         """Scan, and see whether the watch still tells all."""
         if lost:
             _log.info("file events were lost: looking through all files")
-        if self._trust.judge(time.monotonic()):
+        if self._event_health.judge(time.monotonic()):
             self._watch.renew()
         began = self._watch.tend(self._roots)
-        grown = self._tail.scan()
+        grown = self._tail.scan(self._clock() - RECENT_S)
         self._watch.cover(self._tail.folders)
-        self._trust.found(grown if self._whole and not (lost or began) else set())
+        self._event_health.found(grown if self._whole and not (lost or began) else set())
         health, self._told = self._told, self._health()
         if health != self._told:
             self._changed()
@@ -205,52 +208,105 @@ class Transcripts:
         if by < -_DAY_S:
             _log.warning("the clock was set back by %.1f days: counting anew", -by / _DAY_S)
             self._start_over()  # in that future, what is present now was old and forgotten
-        elif by > JUMP_S and self._tally.refused:
+        elif by > JUMP_S and self._counter.refused:
             _log.info("the clock was set forward by %.0f s: counting anew", by)
             self._start_over()  # what was refused as ahead of the old time may have happened
         if abs(by) > JUMP_S:
             self._changed()  # the same lines are now older or newer
         return abs(by) > JUMP_S
 
-    def _catch_up(self, deadline: float | None) -> None:
-        """Read what is new; with a deadline (of the steady clock), stop there, but never before one chunk."""
-        while self._tail.behind or not self._whole:
-            if self._tail.behind:
-                self._take(self._tail.step())
-            else:
-                self._reach_back()
-            if self._stopping.is_set() or (deadline is not None and time.monotonic() >= deadline):
-                return
+    def _advance(self) -> bool:
+        """Read one more piece, what is new first; tell whether there is more to do at once."""
+        if self._tail.live:
+            self._read_new()
+            return True
+        return self._read_history()
 
-    def _reach_back(self) -> None:
-        """Read older files: first as far as the block's chain needs, then the 7 days."""
-        now = self._clock()
-        with self._lock:
-            since = self._tally.blocks.since_pause()
-        self._tail.reach(now - FIVE_HOURS_S if since is None else since - FIVE_HOURS_S)
-        if self._tail.behind:
-            return
-        self._chained = True
-        self._ready.set()  # the block is exact: nobody need wait for the week
-        self._tail.reach(now - WEEK_S)
-        if self._tail.behind:
-            return
-        self._whole = True
-        self._changed()
-
-    def _take(self, lines: list[bytes]) -> None:
+    def _read_new(self) -> None:
+        lines = self._tail.step()
         if self._denied is not None:
-            for denial in filter(None, map(turn.denial, lines)):
-                self._denied(denial)
-        turns = [each for line in lines for each in turn.parse(line, self._tally.refused)]
-        if not turns:
-            return
+            for each in filter(None, map(denial, lines)):
+                self._denied(each)
+        turns = [turn for line in lines for turn in parse(line, self._counter.refused)]
+        if turns and min(turn.at for turn in turns) < self._clock() - RECENT_S:
+            self._tail.enough()
+        if self._count(turns):
+            self._changed()
+
+    def _read_history(self) -> bool:
+        if self._readers is None and not self._childless and self._tail.backlog > MUCH_BYTES:
+            self._readers = Readers(lambda: self._hints.put(""))
+        if self._readers is not None:
+            worked = self._have_read(self._readers)
+        else:
+            worked = self._tail.behind
+            self._count_history(
+                [(turn, ()) for line in self._tail.step() for turn in parse(line, self._counter.refused)]
+            )
+        return self._conclude() or worked
+
+    def _have_read(self, readers: Readers) -> bool:
+        """Give the readers what they can take, and count what they found; tell whether there was something."""
+        while readers.hungry and (task := self._tail.take(TASK_BYTES)):
+            readers.give(task)
+        answer = readers.take()
+        if answer is not None:
+            self._tail.give_back(answer.task, unread=answer.unread, skipped=answer.skipped)
+            for why, count in answer.refused.items():
+                self._counter.refused.add(why, count)
+            self._count_history(answer.found)
+        elif readers.idle:
+            self._childless = readers.failed
+            self._end_readers()
+            return True
+        return answer is not None
+
+    def _end_readers(self) -> None:
+        if self._readers is not None:
+            self._readers.stop()
+            self._readers = None
+
+    def _count_history(self, found: Sequence[tuple[Turn, tuple[float, ...]]]) -> None:
         now = self._clock()
         with self._lock:
-            changed = [self._tally.add(each, now) for each in turns]
-            self._tally.tidy(now)
-            refused = self._tally.refused.news()
+            for turn, times in found:
+                self._counter.add_history(turn, times, now)
+            self._counter.tidy(now)
+        self._tell_refused()
+        if any(max(times, default=turn.at) > now - RECENT_S or turn.at > now - RECENT_S for turn, times in found):
+            self._changed()
+
+    def _count(self, turns: Sequence[Turn]) -> bool:
+        """Count what is new; tell whether that changed anything."""
+        now = self._clock()
+        with self._lock:
+            changed = [self._counter.add(turn, now) for turn in turns]
+            self._counter.tidy(now)
+        self._tell_refused()
+        return any(changed)
+
+    def _tell_refused(self) -> None:
+        refused = self._counter.refused.news()
         if refused:
             _log.warning("transcripts: lines not counted: %s", refused)
-        if any(changed):
+
+    def _conclude(self) -> bool:
+        """Note what is exact now; tell whether more history has to be read for that."""
+        if self._whole or self._tail.known_since > self._needed or self._tail.live:
+            return False
+        if not self._chained:
+            with self._lock:
+                since = self._counter.blocks.since_pause()
+            if since is not None and since - FIVE_HOURS_S < self._needed:
+                self._needed = since - FIVE_HOURS_S
+                self._tail.reach(self._needed)
+                return True
+            self._chained = True
+            self._ready.set()  # the block is exact: nobody need wait for the week
             self._changed()
+        if not self._tail.behind:
+            self._whole = True
+            with self._lock:
+                self._counter.history_is_read(self._clock())
+            self._changed()
+        return False

@@ -1,10 +1,13 @@
-"""File events as hints of where to look; what they miss, the scan finds."""
+"""File events as hints of where to look, and whether they can be relied on; what they miss, the scan finds."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import queue
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,8 +32,86 @@ _WANTED: list[type[FileSystemEvent]] = [
 ]  # fmt: skip
 _WAKE_S = 60.0  # the observer's own idle wake-up
 
+BREATH_S = 0.1  # no two payloads go out closer together
+AGAIN_S = 60.0
+
 Hint = Callable[[str | None], None]
 Identity = tuple[int, int]
+
+
+class Hints:
+    """A queue of paths; None in it says that some were lost, an empty one only wakes the reader."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._heard_at = 0.0
+        self._over = threading.Event()
+
+    def put(self, hint: str | None) -> None:
+        """Give a hint, from any thread."""
+        self._queue.put(hint)
+
+    def end(self) -> None:
+        """Keep nobody waiting any more."""
+        self._over.set()
+        self._queue.put("")
+
+    def take(self, wait_s: float) -> tuple[list[str], bool]:
+        """Return all paths that were hinted at, once there is one or the time is up, and whether some were lost.
+
+        Under a stream of events it rests first, so that many are taken at a time.
+        """
+        if wait_s and time.monotonic() - self._heard_at < BREATH_S:
+            self._over.wait(BREATH_S)
+        paths, lost = list[str](), False
+        try:
+            hint = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
+            while True:
+                if hint:
+                    paths.append(hint)
+                    self._heard_at = time.monotonic()
+                lost = lost or hint is None
+                hint = self._queue.get_nowait()
+        except queue.Empty:
+            return paths, lost
+
+
+class EventHealth:
+    """Compares scans with hints; times in seconds of one steady clock.
+
+    An event may be on its way when a scan finds its file, so a file is only suspect until the next scan: what nothing
+    told of by then was missed.
+    """
+
+    def __init__(self) -> None:
+        self._suspects: set[str] = set()
+        self._lost_at: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether events go missing at present."""
+        return self._lost_at is not None
+
+    def hinted(self, path: str) -> None:
+        """Note that an event told of this file."""
+        self._suspects.discard(path)
+
+    def found(self, grown: set[str]) -> None:
+        """Note what a scan found grown before any event told of it."""
+        self._suspects = grown
+
+    def judge(self, now: float) -> bool:
+        """Decide, right before a scan; tell whether trust was lost by this."""
+        if self._suspects:
+            just_lost = self._lost_at is None
+            if just_lost:
+                _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
+            self._lost_at = now
+            return just_lost
+        if self._lost_at is not None and now - self._lost_at > AGAIN_S:
+            self._lost_at = None
+            _log.info("file events arrive again")
+        return False
 
 
 class Watch:

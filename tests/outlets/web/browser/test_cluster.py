@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ViewportSize
+from tests.support.http import get
 from tests.support.net import wait_until
 from tests.support.page import Cluster
 from tests.support.parts import part
@@ -111,6 +112,34 @@ def test_waiting_and_sources(open_cluster: Open, shim: Shim) -> None:
     assert cluster.text("sources") == "tach prometheus (connection refused)"
 
 
+def test_sources_said_once(open_cluster: Open, shim: Shim) -> None:
+    """What is the same for all parts is said once; parts that differ are named."""
+    well = {"source": "transcripts", "ok": True}
+    shim.push(usage(sources=dict.fromkeys(("tach", "fuel", "thinking"), well)).to_json())
+    cluster = open_cluster()
+    cluster.live()
+    once = cluster.text("sources")
+    shim.push(usage(window_5h_pct=0.5, sources={"tach": well, "fuel": well, "plan": UNWELL["tach"]}).to_json())
+    cluster.shows("window_5h_pct", "50 %")
+
+    assert once == "all from transcripts"
+    assert cluster.text("sources") == "tach, fuel transcripts · plan prometheus (connection refused)"
+
+
+def test_icon_and_fullest_limit(open_cluster: Open, shim: Shim) -> None:
+    """The tab's icon shows the share in percent, a limit that is full is named, and a phone can install the page."""
+    shim.push(usage(window_5h_pct=0.42, limit_name="seven_day_opus", limit_pct=1).to_json())
+    cluster = open_cluster()
+    cluster.live()
+    icon = cluster.page.get_attribute("link[rel=icon]", "href")
+    manifest = get(shim.port, f"/{cluster.page.get_attribute('link[rel=manifest]', 'href')}").json()
+
+    assert icon == "state.svg?show=42"
+    assert cluster.text("limit_pct") == "seven day opus 100 %"
+    assert manifest["display"] == "standalone"
+    assert {get(shim.port, f"/{each['src']}").status for each in manifest["icons"]} == {200}
+
+
 def test_before_the_first_payload(open_cluster: Open, shim: Shim) -> None:
     """Without any payload the needles rest below zero and the page says that nothing was heard."""
     cluster = open_cluster()
@@ -151,7 +180,7 @@ def test_old_payload_is_not_made_young_by_opening_the_page(
     shim = Shim("127.0.0.1:0", dict, now=lambda: clock[0])
     shim.start()
     shim.push(usage().to_json())
-    wait_until(lambda: shim._site.payload, "the payload")
+    wait_until(lambda: shim._site.own.payload, "the payload")
     clock[0] += 700
     cluster = Cluster(context, f"http://localhost:{shim.port}/")
 
@@ -279,9 +308,10 @@ def test_policy_stops_what_is_inline(open_cluster: Open, shim: Shim) -> None:
 
 def test_light_and_small() -> None:
     """All files together stay under 60 kB, nothing is inline, and no file names another server."""
-    found = {each.name: each.read_text() for each in ASSETS.iterdir()}
+    size = sum(len(each.read_bytes()) for each in ASSETS.iterdir())
+    found = {each.name: each.read_text() for each in ASSETS.iterdir() if not each.name.endswith("png")}
 
-    assert sum(len(text.encode()) for text in found.values()) < 60_000
+    assert size < 60_000
     assert not re.search(r"<style|style=|<script>|\son[a-z]+=", found["index.html"])
     for name, text in found.items():
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), name
@@ -330,8 +360,7 @@ def test_fifty_tabs(context: BrowserContext, shim: Shim) -> None:
     for tab in tabs:
         tab.shows("window_5h_pct", "77 %")
 
-    assert shim._server is not None
-    streams = shim._server._streams
+    streams = shim._site.own.streams
     assert len(streams) == 1
     context.close()
     wait_until(lambda: not streams, "the stream to end with the last tab")
@@ -410,7 +439,7 @@ def test_theme_by_address(context: BrowserContext, shim: Shim) -> None:
 def test_memory_of_the_publisher(open_cluster: Open, shim: Shim) -> None:
     """A page opened later shows what the publisher remembers of the last five hours."""
     for at in range(10):
-        shim._site.history.add(shim._site.now() - 600 + 60 * at, 100_000 * at, 0.1)
+        shim._site.own.history.add(shim._site.clock() - 600 + 60 * at, 100_000 * at, 0.1)
     shim.push(usage(rate_1m=800_000).to_json())
     cluster = open_cluster()
     cluster.live()

@@ -4,16 +4,15 @@ import re
 
 from tests.support import ROOT
 
-from claude_gauge.outlets.web.hosts import Hosts
-from claude_gauge.outlets.web.site import Site
+from claude_gauge.outlets.web.site import WebSite
 
 
 def test_every_path_is_told() -> None:
     """The table of paths names all that there is besides the page's own files, and nothing else."""
-    site = Site(Hosts("127.0.0.1"), dict, {}, lambda: 0.0)
-    told = set(re.findall(r"^\| `(/\w+)` \|", (ROOT / "docs/web.md").read_text(), re.MULTILINE))
+    site = WebSite("studio", dict, {}, lambda: 0.0)
+    told = set(re.findall(r"^\| `(/[\w/]+)` \|", (ROOT / "docs/web.md").read_text(), re.MULTILINE))
 
-    assert told == {path for path in site._roads if path != "/" and "." not in path}
+    assert told == {path for path in site.routes if path != "/" and "." not in path}
 
 
 def test_pictures_are_there() -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,9 @@ from tests.support.payloads import usage
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
+from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
-from claude_gauge.outlets.web.shim import Shim
+from claude_gauge.outlets.web.display import Display
 
 TOPIC, STATUS = "claude-gauge/studio/usage", "claude-gauge/studio/status"
 
@@ -36,15 +39,9 @@ class Speaker:
 
 
 @pytest.fixture
-def ws_port() -> int:
-    """A port for MQTT over websockets."""
-    return free_port()
-
-
-@pytest.fixture
-def broker(tmp_path: Path, ws_port: int) -> Mosquitto:
-    """A Mosquitto that also speaks websockets; not started yet."""
-    return Mosquitto(tmp_path / "broker", f"listener {ws_port} 127.0.0.1", "protocol websockets")
+def broker(tmp_path: Path) -> Mosquitto:
+    """A Mosquitto, not started yet."""
+    return Mosquitto(tmp_path / "broker")
 
 
 def test_real_publisher_killed_and_back(tmp_path: Path, context: BrowserContext, broker: Mosquitto) -> None:
@@ -100,89 +97,97 @@ def test_strip_knows_what_was_before(tmp_path: Path, context: BrowserContext) ->
         assert cluster.complaints == []
 
 
-def test_straight_from_the_broker(context: BrowserContext, shim: Shim, broker: Mosquitto, ws_port: int) -> None:
-    """With `?broker=` the page reads the topics itself: live, offline, and live again after the broker was killed."""
+@contextmanager
+def _displayed(broker: Mosquitto) -> Iterator[int]:
+    """Serve what a broker tells, as `claude-gauge web` does; yields the port."""
+    port = free_port()
+    display = Display(Settings(broker=broker.url, http=f"127.0.0.1:{port}"))
+    running = threading.Thread(target=display.run)
+    running.start()
+    wait_until(lambda: answers(port), "the page's address")
+    yield port
+    display.stop()
+    running.join(20)
+
+
+def test_another_node(context: BrowserContext, broker: Mosquitto) -> None:
+    """With `?node=` the page shows another machine: live, offline, and live again; its markup stays text."""
     with broker:
         speaker = Speaker(broker)
-        speaker.say(usage(window_5h_pct=0.42).to_json())
-        cluster = Cluster(context, f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{ws_port}/mqtt")
-        cluster.shows("window_5h_pct", "42 %")
-        speaker.say(usage(window_5h_pct=0.5).to_json(), "offline")
-        cluster.stale("publisher offline")
-        speaker.say(usage(window_5h_pct=0.6).to_json())
-        cluster.shows("window_5h_pct", "60 %")
-        broker.kill()
-        cluster.stale("broker")
-        broker.start()
-        speaker.say(usage(window_5h_pct=0.7).to_json())
-        cluster.shows("window_5h_pct", "70 %")
+        speaker.say(usage(window_5h_pct=0.42, last_model="<b>x</b>", node="studio").to_json())
+        with _displayed(broker) as port:
+            cluster = Cluster(context, f"http://localhost:{port}/?node=studio")
+            cluster.shows("window_5h_pct", "42 %")
+            model = cluster.page.inner_text("#lamps li:first-child .legend")
+            speaker.say(usage(window_5h_pct=0.5).to_json(), "offline")
+            cluster.stale("publisher offline")
+            speaker.say(usage(window_5h_pct=0.6).to_json())
+            cluster.shows("window_5h_pct", "60 %")
 
-        assert cluster.violations() == []
+            assert model.endswith("<B>X</B>")
+            assert cluster.violations() == []
 
 
-def test_another_node(context: BrowserContext, shim: Shim, broker: Mosquitto, ws_port: int) -> None:
-    """`&node=` shows another machine's figures, and its markup stays text."""
-    with broker:
-        with Listener(broker.port) as publisher:
-            payload = usage(window_5h_pct=0.33, last_model="<b>x</b>").to_json()
-            publisher.client.publish("claude-gauge/attic/usage", payload, 1, retain=True).wait_for_publish(10)
-        cluster = Cluster(context, f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{ws_port}&node=attic")
-        cluster.shows("window_5h_pct", "33 %")
-
-        assert cluster.page.inner_text("#lamps li:first-child .legend").endswith("<B>X</B>")
-
-
-def test_old_retained_payload(context: BrowserContext, shim: Shim, broker: Mosquitto, ws_port: int) -> None:
+def test_old_retained_payload(context: BrowserContext, broker: Mosquitto) -> None:
     """A payload that the broker kept for an hour is stale, and a fresh one after it is live."""
     with broker:
         speaker = Speaker(broker)
         speaker.say(usage(updated_at=stamp(time.time() - 3600)).to_json())
-        cluster = Cluster(context, f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{ws_port}/mqtt")
-        cluster.stale("no heartbeat")
-        speaker.say(usage(window_5h_pct=0.8, updated_at=stamp(time.time() - 7200)).to_json(), retain=False)
+        with _displayed(broker) as port:
+            cluster = Cluster(context, f"http://localhost:{port}/?node=studio")
+            cluster.stale("no heartbeat")
+            speaker.say(usage(window_5h_pct=0.8, updated_at=stamp(time.time() - 7200)).to_json(), retain=False)
 
-        cluster.shows("window_5h_pct", "80 %")
+            cluster.shows("window_5h_pct", "80 %")
 
 
-def test_many_packets_and_big_ones(context: BrowserContext, shim: Shim, broker: Mosquitto, ws_port: int) -> None:
-    """Packets of every size, many in one frame, are told apart; garbage among them harms nothing."""
-    with broker:
-        speaker = Speaker(broker)
-        speaker.say(usage(window_5h_pct=0.1).to_json())
-        cluster = Cluster(context, f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{ws_port}/mqtt")
-        cluster.shows("window_5h_pct", "10 %")
-        with Listener(broker.port) as other:
-            for size in (0, 1, 90, 127, 128, 16_383, 16_384, 70_000):
-                other.client.publish(TOPIC, b"x" * size, qos=size % 2)
-            for share in range(20, 100):
-                other.client.publish(TOPIC, usage(window_5h_pct=share / 100).to_json(), qos=1)
-            cluster.shows("window_5h_pct", "99 %")
+def test_what_the_contract_refuses(context: BrowserContext, broker: Mosquitto) -> None:
+    """A payload that every reader of the contract refuses changes nothing on the page."""
+    good = usage(window_5h_pct=0.42).to_json()
+    with broker, _displayed(broker) as port, Listener(broker.port) as other:
+        Speaker(broker).say(good)
+        cluster = Cluster(context, f"http://localhost:{port}/?node=studio")
+        cluster.shows("window_5h_pct", "42 %")
+        for bad in (good.replace(b"0.42", b"7"), good.replace(b"0.42", b'"0.9"x'), b"{}", b"x" * 70_000):
+            other.client.publish(TOPIC, bad, qos=1).wait_for_publish(10)
+        other.client.publish(TOPIC, usage(rate_1m=1000).to_json(), qos=1).wait_for_publish(10)
+        cluster.shows("rate_1m", "1.00 k tokens/min")
 
+        assert cluster.gauge("window_5h_pct") == "42 %"
         assert cluster.complaints == []
 
 
-def test_password_in_the_fragment(tmp_path: Path, context: BrowserContext, shim: Shim, ws_port: int) -> None:
-    """A broker that wants a password gets it from the address's fragment, which no server ever sees."""
-    passwords = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", str(passwords), "reader", "made-up"], check=True)
-    passwords.chmod(0o644)
-    lines = (f"password_file {passwords}", f"listener {ws_port} 127.0.0.1", "protocol websockets")
-    with Mosquitto(tmp_path / "closed", *lines, anonymous=False) as closed:
-        with Listener(closed.port, user="reader", password="made-up") as publisher:
-            publisher.client.publish(TOPIC, usage(window_5h_pct=0.55).to_json(), 1, retain=True).wait_for_publish(10)
-        page = f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{ws_port}/mqtt"
-        refused = Cluster(context, page)
-        refused.stale("does not let us in")
-        cluster = Cluster(context, f"{page}#user=reader&password=made-up")
-        cluster.shows("window_5h_pct", "55 %")
+def test_wall(context: BrowserContext, broker: Mosquitto) -> None:
+    """A display without a node of its own shows all machines side by side; the menu leads to each of them."""
+    with broker, Listener(broker.port) as other, _displayed(broker) as port:
+        for name, share in (("attic", 0.3), ("studio", 0.8)):
+            payload = usage(window_5h_pct=share, node=name, waiting=name == "attic").to_json()
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+        cluster = Cluster(context, f"http://localhost:{port}/")
+        cluster.page.wait_for_selector(".card:nth-child(2)")
+        face = ".gauge[data-field=window_5h_pct]"
+        shown = [
+            cluster.page.get_attribute(f".card[aria-label={n}] {face}", "aria-valuetext") for n in ("attic", "studio")
+        ]
+        waits = cluster.page.inner_text(".card[aria-label=attic] .state")
+        cluster.page.wait_for_selector("#node option[value=attic]", state="attached")
+        cluster.page.select_option("#node", "attic")
+        cluster.shows("window_5h_pct", "30 %")
 
-        assert not [url for url in cluster.requests if "made-up" in url.partition("#")[0]]
+        assert shown == ["30 %", "80 %"]
+        assert waits.startswith("waits for you")
+        assert cluster.page.is_hidden("#wall")
+        assert cluster.violations() == []
 
 
-def test_no_such_broker(context: BrowserContext, shim: Shim) -> None:
-    """A broker that is not there, or an address that is none, is told in words."""
-    away = Cluster(context, f"http://localhost:{shim.port}/?broker=ws://127.0.0.1:{free_port()}/mqtt")
-    nonsense = Cluster(context, f"http://localhost:{shim.port}/?broker=nonsense://x")
+def test_fleet_above_the_wall(context: BrowserContext, broker: Mosquitto) -> None:
+    """Where a fleet adds the machines up, `?node=all` has its figures on the large dials, above the machines."""
+    with broker, Listener(broker.port) as other, _displayed(broker) as port:
+        for name, share in (("attic", 0.3), ("all", 0.6)):
+            payload = usage(window_5h_pct=share, node=name).to_json()
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+        cluster = Cluster(context, f"http://localhost:{port}/?node=all")
+        cluster.page.wait_for_selector('main .gauge[data-field=window_5h_pct][aria-valuetext="60 %"]')
+        cluster.page.wait_for_selector('.card .gauge[data-field=window_5h_pct][aria-valuetext="30 %"]')
 
-    assert "broker does not answer" in away.stale("broker does not answer")
-    assert "no address of a broker" in nonsense.stale("no address of a broker")
+        assert cluster.page.locator(".card").count() == 1

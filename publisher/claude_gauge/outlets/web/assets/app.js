@@ -1,22 +1,22 @@
 // The web cluster: puts dials, lamps and figures on the page and keeps them true to what is heard.
 import { Dial } from "./dial.js";
 import { Heard } from "./heard.js";
-import { Mqtt } from "./mqtt.js";
-import { Stream } from "./stream.js";
+import { listen } from "./stream.js";
 import { Strip } from "./strip.js";
-import { clock, percent, short, span } from "./words.js";
+import { Wall } from "./wall.js";
+import { clock, percent, short, sources, span } from "./words.js";
 
 const LOST_MS = 1500; // a stream that comes back sooner was never away
+const ALL = "all"; // the machines side by side, above what a fleet adds up
 const CONNECTING = "connecting"; // for the first moments, before anything can be stale
 const options = new URLSearchParams(location.search);
-const secrets = new URLSearchParams(location.hash.slice(1)); // a fragment is sent to no server
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const theme = options.get("theme");
 if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
 
 const seconds = () => Date.now() / 1000;
 const field = (name) => document.querySelector(`[data-field="${name}"]`);
-let scales, heard, dials, lamps, strip, staleTimer, before;
+let scales, node, heard, dials, wall, lamps, strip, before;
 
 async function begin() {
   try {
@@ -28,6 +28,7 @@ async function begin() {
     setTimeout(begin, 2000);
     return;
   }
+  node = options.get("node") || (scales.node ?? ALL); // a display has no node of its own
   heard = new Heard(scales.silence_s);
   dials = scales.gauges.map((gauge) => new Dial(gauge, scales.movement));
   document.getElementById("gauges").replaceChildren(...dials.map((dial) => dial.element));
@@ -37,15 +38,24 @@ async function begin() {
   document.querySelector("#strip .paper").replaceChildren(strip.paper);
   strip.draw();
   show();
-  options.has("broker") ? listenToBroker() : listenToPublisher();
+  listenToNode();
+  if (node === ALL) {
+    wall = new Wall(document.getElementById("wall"), scales);
+    listen("nodes/events", (kind, data, late) => {
+      if (kind === "node") wall.take(data, late);
+      show();
+    });
+  }
+  offerNodes();
   setInterval(show, 1000);
   document.addEventListener("visibilitychange", show);
 }
 
-function listenToPublisher() {
+function listenToNode() {
   let age = 0, lost;
   const take = (kind, data) => {
     if (kind === "age") age = Number(data);
+    else if (kind === "status") heard.status = data;
     else if (kind === "open") {
       clearTimeout(lost);
       lost = undefined;
@@ -63,17 +73,17 @@ function listenToPublisher() {
     show();
   };
   setInterval(() => document.hidden || lost || remember(), 60_000);
-  if (!globalThis.SharedWorker) return new Stream("events", take);
-  const worker = new SharedWorker("worker.js", { type: "module", name: "claude-gauge" });
-  worker.onerror = () => new Stream("events", take);
-  worker.port.onmessage = (event) => take(...event.data);
-  addEventListener("pagehide", () => worker.port.postMessage("gone"));
-  addEventListener("pageshow", (event) => event.persisted && location.reload());
+  listen(`events${asked()}`, take);
+}
+
+// The query that asks the server for this page's node; its own needs none.
+function asked() {
+  return node === scales.node ? "" : `?node=${encodeURIComponent(node)}`;
 }
 
 async function remember() {
   try {
-    const memory = await (await fetch("history")).json();
+    const memory = await (await fetch(`history${asked()}`)).json();
     strip.slice_s = memory.slice_s;
     strip.seed(memory.slices, seconds());
     show();
@@ -82,21 +92,26 @@ async function remember() {
   }
 }
 
-function listenToBroker() {
-  const node = options.get("node") ?? scales.node;
-  const usage = `claude-gauge/${node}/usage`, status = `claude-gauge/${node}/status`;
-  new Mqtt({
-    url: options.get("broker"), user: secrets.get("user"), password: secrets.get("password"), topics: [status, usage],
-    heard(topic, text, retained) {
-      if (topic === status) heard.status = text;
-      else if (retained ? heard.retained(text, seconds()) : heard.payload(text, seconds())) note();
-      show();
-    },
-    trouble(why) {
-      heard.trouble = why;
-      show();
-    },
-  });
+// Offer the machines that the server hears of, where there is more than one.
+async function offerNodes() {
+  try {
+    const heardOf = (await (await fetch("nodes")).json()).nodes.map((each) => each.node);
+    const names = [...new Set([node, ...heardOf])].filter((name) => name && name !== ALL).sort();
+    const menu = document.getElementById("node"), place = document.getElementById("choose");
+    const wanted = names.length > 1 || node === ALL ? [...names, ALL] : [];
+    if (wanted.join() !== [...menu.options].map((each) => each.value).join())
+      menu.replaceChildren(...wanted.map((name) => new Option(name === ALL ? "all side by side" : name, name, false, name === node)));
+    menu.value = node;
+    place.hidden = !wanted.length;
+    field("node").hidden = !place.hidden;
+    menu.onchange = () => {
+      options.set("node", menu.value);
+      location.search = options;
+    };
+  } catch {
+    // it is asked for again
+  }
+  setTimeout(offerNodes, document.hidden ? 60_000 : 5_000);
 }
 
 // Put what was just heard onto the strip.
@@ -133,17 +148,21 @@ function shine(lamp, usage) {
 
 function show() {
   const why = heard.stale(seconds());
-  told(why);
+  const alone = node === ALL && !heard.usage; // no fleet adds them up: the machines stand for themselves
+  const live = wall?.show();
+  told(alone && live ? "" : why, alone ? live : undefined);
   if (document.hidden) return; // nobody sees the needles, but the tab's title is seen
   const usage = why ? null : heard.usage;
-  document.documentElement.toggleAttribute("data-stale", Boolean(why));
+  document.getElementById("wall").hidden = !wall?.cards.size;
+  document.querySelector("main").hidden = Boolean(alone && wall?.cards.size);
+  document.documentElement.toggleAttribute("data-stale", Boolean(why && !(alone && live)));
   for (const dial of dials) dial.show(usage && usage[dial.gauge.field]);
   for (const lamp of lamps) shine(lamp, usage);
   write(heard.usage ?? {}, usage);
   move();
 }
 
-function told(why) {
+function told(why, live) {
   const since = heard.usage ? ` · last heard ${clock(heard.usage.updated_at)}` : "";
   const band = document.getElementById("stale");
   const text = why ? `Stale: ${why}${since}` : "";
@@ -151,8 +170,14 @@ function told(why) {
   band.hidden = !why || why === CONNECTING;
   const state = document.getElementById("state"), word = why ? "not live" : "live";
   if (state.textContent !== word) state.textContent = word;
-  const title = why ? "STALE" : `${percent(heard.usage.window_5h_pct)} · ${short(heard.usage.rate_1m)}/min`;
-  document.title = `${title} · claude-gauge`;
+  const known = !why && heard.usage;
+  const title = why ? "STALE" : known ? `${percent(known.window_5h_pct)} · ${short(known.rate_1m)}/min` : `${live} live`;
+  document.title = `${known && known.waiting ? "⏳ " : ""}${title} · claude-gauge`;
+  const icon = document.querySelector("link[rel=icon]"), href = `state.svg?show=${known ? Math.floor(known.window_5h_pct * 100 + 0.5) : ""}`;
+  if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
+  const said = document.getElementById("said");
+  const words = known ? [known.waiting && "Claude waits for you", known.limit_before_reset && "the limit comes before the reset"].filter(Boolean).join(", ") : "";
+  if (said.textContent !== words) said.textContent = words;
 }
 
 function write(usage, live) {
@@ -163,7 +188,7 @@ function write(usage, live) {
   };
   const until = usage.window_5h_resets_at ? (Date.parse(usage.window_5h_resets_at) / 1000 - seconds()) / 60 : NaN;
   const known = (test, text) => test ? text : "—";
-  put("node", String(usage.node ?? scales.node ?? ""));
+  put("node", String(usage.node ?? node));
   put("window_5h_tokens", known(Number.isFinite(usage.window_5h_tokens), `${short(usage.window_5h_tokens)} tokens`));
   put("window_5h_resets_at", known(until > 0, span(until)));
   put("minutes_to_limit", known(Number.isFinite(usage.minutes_to_limit), `${span(usage.minutes_to_limit)}${usage.limit_before_reset ? ", before the reset" : ""}`), usage.limit_before_reset === true);
@@ -171,8 +196,10 @@ function write(usage, live) {
   put("window_7d_pct", Number.isFinite(usage.window_7d_pct) ? percent(usage.window_7d_pct) + (week > 0 ? `, ${span(week)} left` : "") : known(Number.isFinite(usage.window_7d_tokens), `${short(usage.window_7d_tokens)} tokens`));
   put("fuel_source", known(usage.fuel_source, usage.fuel_source === "plan" ? "the plan" : "ceiling"));
   put("updated_at", known(usage.updated_at, clock(usage.updated_at)));
-  const parts = Object.entries(usage.sources ?? {});
-  put("sources", known(parts.length, parts.map(([name, part]) => `${name} ${part.source}${part.ok ? "" : ` (${part.why || "unwell"})`}`).join(" · ")), parts.some(([, part]) => !part.ok));
+  const [from, unwell] = sources(usage.sources);
+  put("sources", known(from, from), unwell);
+  const limit = Number.isFinite(usage.limit_pct);
+  put("limit_pct", known(limit, `${String(usage.limit_name ?? "").replaceAll("_", " ")} ${percent(usage.limit_pct)}`.trim()), limit && usage.limit_pct >= 1);
   field("waiting").hidden = !live?.waiting;
   const text = strip.text;
   if (document.getElementById("strip-text").textContent !== text) document.getElementById("strip-text").textContent = text;
@@ -185,7 +212,7 @@ function move() {
 
 function step(previous, now) {
   let moving = false;
-  for (const dial of dials) {
+  for (const dial of [...dials, ...(wall?.dials ?? [])]) {
     if (still.matches) dial.needle.jump();
     else moving = dial.needle.advance(Math.min(now - previous, 50) * 1000) || moving;
     dial.turn();

@@ -1,37 +1,32 @@
-// What this page knows: the newest payload, and whether it can still be believed; the same rule as claude_gauge/contract/freshness.py.
+// What this page knows of one node: the newest payload, and whether it can still be believed; the same rule as
+// claude_gauge/contract/freshness.py. What is no payload was refused by the server, which reads as that module does.
 
 const steady = () => performance.now() / 1000;
 
 export class Heard {
-  constructor(silence_s) {
+  constructor(silence_s, trouble = "connecting") {
     this.silence = silence_s;
     this.usage = null;
     this.status = "";
-    this.trouble = "connecting";
+    this.trouble = trouble;
     this.left = 0; // how long it was to be believed when it came
     this.came = [0, 0];
   }
 
-  // Take a payload of a known age in seconds; false for what is none.
+  // Take a payload's text of a known age in seconds; false for what is none.
   payload(text, now, age = 0) {
-    let found;
     try {
-      found = JSON.parse(text);
+      return this.take(JSON.parse(text), now, age);
     } catch {
       return false;
     }
+  }
+
+  take(found, now, age) {
     if (found === null || typeof found !== "object" || !Number.isFinite(found.rate_1m) || typeof found.updated_at !== "string") return false;
     this.usage = found;
     this.left = this.silence - age;
     this.came = [now, steady()];
-    return true;
-  }
-
-  // A payload that the broker had kept: its own stamp must vouch for it.
-  retained(text, now) {
-    if (!this.payload(text, now)) return false;
-    const age = now - Date.parse(this.usage.updated_at) / 1000;
-    this.left = Math.abs(age) <= this.silence ? this.silence - Math.max(0, age) : 0;
     return true;
   }
 

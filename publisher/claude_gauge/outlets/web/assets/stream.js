@@ -1,9 +1,9 @@
-// The publisher's event stream; reconnects by itself, also after an answer that ends it for good.
+// One of the server's event streams; reconnects by itself, also after an answer that ends it for good.
 
 const AGAIN_MS = 2000;
 
 export class Stream {
-  // `tell(kind, data)`: open, lost, age (seconds of the next payload), usage (its text).
+  // `tell(kind, data)`: open, lost, status, age (seconds of the next payload), usage (its text), node (an entry of the wall).
   constructor(url, tell) {
     this.url = url;
     this.tell = tell;
@@ -13,11 +13,21 @@ export class Stream {
   open() {
     this.source = new EventSource(this.url);
     this.source.onopen = () => this.tell("open", "");
-    this.source.addEventListener("age", (event) => this.tell("age", event.data));
+    for (const kind of ["age", "status", "node"]) this.source.addEventListener(kind, (event) => this.tell(kind, event.data));
     this.source.onmessage = (event) => this.tell("usage", event.data);
     this.source.onerror = () => {
       this.tell("lost", "");
       if (this.source.readyState === EventSource.CLOSED) setTimeout(() => this.open(), AGAIN_MS);
     };
   }
+}
+
+// Share one stream among all tabs, where the browser can: it opens only six connections to a server.
+export function listen(url, tell) {
+  if (!globalThis.SharedWorker) return new Stream(url, tell);
+  const worker = new SharedWorker("worker.js", { type: "module", name: url });
+  worker.onerror = () => new Stream(url, tell);
+  worker.port.onmessage = (event) => tell(...event.data);
+  addEventListener("pagehide", () => worker.port.postMessage("gone"));
+  addEventListener("pageshow", (event) => event.persisted && location.reload());
 }

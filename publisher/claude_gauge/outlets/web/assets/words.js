@@ -24,3 +24,15 @@ export function span(minutes) {
 }
 
 export const clock = (stamp) => new Date(stamp).toLocaleTimeString([], { hour12: false });
+
+// Name the sources of a payload's parts, each once: [text, whether one is in trouble].
+export function sources(parts) {
+  const named = Object.entries(parts ?? {}), groups = new Map();
+  for (const [name, part] of named) {
+    const text = `${part.source}${part.ok ? "" : ` (${part.why || "unwell"})`}`;
+    groups.set(text, [...(groups.get(text) ?? []), name]);
+  }
+  const all = named.length > 1 && groups.size === 1;
+  const texts = [...groups].map(([text, names]) => all ? `all from ${text}` : `${names.join(", ")} ${text}`);
+  return [texts.join(" · "), named.some(([, part]) => !part.ok)];
+}

@@ -1,0 +1,185 @@
+"""Reads much history in child processes: a gigabyte costs seconds of parsing, and the needles must not wait for it.
+
+A child takes tasks on its standard input, a JSON line each, and answers each with eight bytes of length and
+`(found, skipped, unread, refused)`, marshalled. It ends with its input, so it never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import marshal
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
+from typing import IO, Any, NamedTuple, cast
+
+from claude_gauge.contract.believable import Refused
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.turn import NOTHING, Turn, parse
+from claude_gauge.sources.transcripts.follower import Lines, read_stretch
+from claude_gauge.sources.transcripts.tail import Piece
+
+_log = logging.getLogger(__name__)
+CHILDREN = min(2, os.cpu_count() or 1)
+TASK_BYTES = 4 << 20
+_AHEAD = 2  # tasks that wait for each child, so that none is idle between two
+
+
+class Answer(NamedTuple):
+    """How a task went: what it found, each turn with the times of lines that only repeat it, and what is unread."""
+
+    task: list[Piece]
+    found: list[tuple[Turn, tuple[float, ...]]]
+    skipped: int = 0
+    unread: Sequence[Piece] = ()
+    refused: Mapping[str, int] = {}
+
+
+class Readers:
+    """A few children that read; `done` is called from their threads whenever `answers` has one more."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self.failed = False
+        self._done = done
+        self._tasks: queue.SimpleQueue[list[Piece] | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._threads = [threading.Thread(target=self._run, name="history", daemon=True) for _ in range(CHILDREN)]
+        self._children: list[subprocess.Popen[bytes]] = []
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether another task should be given."""
+        return not self.failed and self._waiting < CHILDREN * _AHEAD
+
+    @property
+    def idle(self) -> bool:
+        """Whether no task is with them."""
+        return not self._waiting
+
+    def give(self, task: list[Piece]) -> None:
+        """Have a task read."""
+        self._waiting += 1
+        self._tasks.put(task)
+
+    def take(self) -> Answer | None:
+        """Return an answer, if there is one."""
+        try:
+            answer = self.answers.get_nowait()
+        except queue.Empty:
+            return None
+        self._waiting -= 1
+        return answer
+
+    def stop(self) -> None:
+        """End the children; what they were reading is lost."""
+        self.failed = True
+        for _ in self._threads:
+            self._tasks.put(None)
+        for child in list(self._children):
+            child.kill()
+        for thread in self._threads:
+            thread.join(5)
+
+    def _run(self) -> None:
+        child = None
+        while (task := self._tasks.get()) is not None:
+            try:
+                child = child or self._begin()
+                answer = _ask(child, task)
+            except (OSError, ValueError, EOFError) as error:
+                if not self.failed:
+                    _log.warning("reading history in a child process failed (%s): reading it here", error)
+                self.failed = True
+                answer = Answer(task, [], unread=task)
+            self.answers.put(answer)
+            self._done()
+        if child is not None:
+            _end(child)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(  # noqa: S603 - this very module
+            [sys.executable, "-P", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a failure is told by the parent
+            start_new_session=True,  # Ctrl-C is for the parent alone
+        )
+        self._children.append(child)
+        return child
+
+
+def _ask(child: subprocess.Popen[bytes], task: list[Piece]) -> Answer:
+    tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+    tasks.write(json.dumps([(piece.path, piece.start, piece.stop) for piece in task]).encode() + b"\n")
+    tasks.flush()
+    size = int.from_bytes(_exactly(answers, 8), "big")
+    found, skipped, unread, refused = marshal.loads(_exactly(answers, size))  # noqa: S302 - our own child wrote it
+    return Answer(task, list(map(_received, found)), skipped, [task[index] for index in unread], refused)
+
+
+def _sent(turn: Turn, times: list[float]) -> tuple[Any, ...]:
+    return (*turn[:-1], None if turn.advisor is NOTHING else astuple(turn.advisor), tuple(times))
+
+
+def _received(fields: tuple[Any, ...]) -> tuple[Turn, tuple[float, ...]]:
+    *figures, advisor, times = fields
+    return Turn._make((*figures, NOTHING if advisor is None else Tokens(*advisor))), times
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError("it ended")
+    return data
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Close its input, which ends it."""
+    with child:
+        pass
+
+
+def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
+    """Read what is asked for until there are no more tasks."""
+    gc.disable()  # records have no cycles, and looking for some takes a tenth of the time
+    for line in tasks:
+        found, skipped, unread, refused = list[tuple[Turn, list[float]]](), 0, list[int](), Refused()
+        for index, (path, start, stop) in enumerate(json.loads(line)):
+            lines = Lines()
+            try:
+                for some in read_stretch(path, start, stop, lines):
+                    _gather(found, (turn for each in some for turn in parse(each, refused)))
+            except FileNotFoundError:
+                continue
+            except OSError:
+                unread.append(index)
+            skipped += lines.skipped
+        sent = [_sent(turn, times) for turn, times in found]
+        data = marshal.dumps((sent, skipped, unread, refused.counts()))
+        answers.write(len(data).to_bytes(8, "big") + data)
+        answers.flush()
+
+
+def _gather(found: list[tuple[Turn, list[float]]], turns: Iterable[Turn]) -> None:
+    """Put turns into a list; one that repeats the one before but for its own id and time adds its time to it."""
+    for turn in turns:
+        if found:
+            last, times = found[-1]
+            # All but `at` and `line_id` are the same; without both ids the time tells responses apart.
+            if turn[1:3] == last[1:3] and turn[4:] == last[4:] and turn.message_id and turn.request_id:
+                times.append(turn.at)
+                continue
+        found.append((turn, []))
+
+
+if __name__ == "__main__":
+    serve(sys.stdin.buffer, sys.stdout.buffer)

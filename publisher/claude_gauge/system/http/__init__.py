@@ -1,0 +1,1 @@
+"""One HTTP server for every address that the publisher listens on."""

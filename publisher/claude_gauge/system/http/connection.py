@@ -1,0 +1,270 @@
+"""One client: its requests in order, its answers in order, and of a feed only ever the newest value.
+
+h11 reads requests and bodies and frames the answers. A connection is always in one phase, and each has a deadline:
+
+    HEAD  a request has begun, its head is not whole       BODY     the head is, the body is not
+    IDLE  between two requests                             WORKING  the worker thread answers, or a feed is sent
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Protocol, cast
+
+import h11
+
+from claude_gauge.system.http.deadlines import Phase
+from claude_gauge.system.http.messages import SERVER, Answer, RefusedError, Request, host_name, split_target
+from claude_gauge.system.http.site import Route, Site
+
+HEAD_LIMIT = 8192
+LINGER_S = 1.0
+STREAM_BUFFER = 16_384  # what a stream that is not read may hold in the kernel
+
+
+class Keeper(Protocol):
+    """What a connection needs of the server that keeps it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def date(self) -> str:
+        """Return the Date header's text."""
+
+    def came(self, connection: Connection) -> None:
+        """Take one more, which may mean that another has to go."""
+
+    def phase(self, connection: Connection, phase: Phase) -> None:
+        """Note what it does, from now on."""
+
+    def hold(self, connection: Connection, size: int) -> None:
+        """Count the bytes of its body; raises RefusedError where all bodies together are too many."""
+
+    def work(self, connection: Connection, route: Route, request: Request) -> None:
+        """Have a request answered on the worker thread; ends in `connection.worked`."""
+
+    def began_stream(self, connection: Connection) -> None:
+        """Note that it is a stream from now on."""
+
+    def gone(self, connection: Connection) -> None:
+        """Forget it."""
+
+
+class Connection(asyncio.Protocol):
+    """The state of one TCP connection."""
+
+    def __init__(self, server: Keeper, site: Site) -> None:
+        self.site = site
+        self.stuck_since: float | None = None
+        self._server = server
+        self._transport = cast("asyncio.Transport", None)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self._request: Request | None = None
+        self._route: Route | None = None
+        self._body = bytearray()
+        self._busy = False  # a request is answered on the worker thread
+        self._ending = False
+        self._waiting: dict[str, bytes] = {}  # what a client that does not read has yet to be told
+        self._answer: Answer | None = None  # of a stream
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the first request's head has to be here within the deadline."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._server.came(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
+        """Forget it."""
+        self._ending = True
+        self._server.gone(self)
+        if self._answer is not None and self._answer.feed is not None:
+            self._answer.feed.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a stream's client has nothing more to say."""
+        if self._ending or self._answer is not None:
+            return
+        if self._request is None and self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
+            self._server.phase(self, Phase.HEAD)
+            data = data.lstrip(b"\r\n")  # an empty line too many between requests is overlooked
+            if not data:
+                return
+        self._http.receive_data(data)
+        self._serve()
+
+    def eof_received(self) -> bool:
+        """Let a client that has no more to say still get its answers."""
+        if not self._ending and self._answer is None:
+            self._http.receive_data(b"")
+            self._serve()
+        return True
+
+    def pause_writing(self) -> None:
+        """Answer nothing more until the client reads again."""
+        self.stuck_since = self._server.loop.time()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads again."""
+        self.stuck_since = None
+        if self._answer is None:
+            self._transport.resume_reading()
+            self._serve()
+            return
+        waiting, self._waiting = self._waiting, {}
+        for about, event in waiting.items():
+            self.send(event, about)
+
+    def send(self, event: bytes, about: str = "") -> None:
+        """Send an event of the feed; while the client does not read, only the newest about one thing waits."""
+        if self.stuck_since is None:
+            self._transport.write(event)
+        else:
+            self._waiting[about] = event
+
+    def abort(self) -> None:
+        """End it at once."""
+        self._ending = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _serve(self) -> None:
+        while not (self._ending or self._busy or self._answer is not None or self.stuck_since is not None):
+            try:
+                event = self._http.next_event()
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return
+                self._take(event)
+            except h11.RemoteProtocolError as bad:
+                self._refuse(RefusedError(HTTPStatus(bad.error_status_hint), f"that is no HTTP request: {bad}"))
+            except RefusedError as refused:
+                self._refuse(refused)
+
+    def _take(self, event: object) -> None:
+        match event:
+            case h11.Request():
+                self._begin(event)
+            case h11.Data() if self._route is not None:
+                size = len(self._body) + len(event.data)
+                _bound(size, self._route)
+                self._server.hold(self, size)
+                self._body += event.data
+            case h11.EndOfMessage() if self._route is not None and self._request is not None:
+                self._answer_to(replace(self._request, body=bytes(self._body)), self._route)
+            case h11.ConnectionClosed():
+                self._end(linger=False)
+
+    def _begin(self, event: h11.Request) -> None:
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        headers: dict[str, str] = {}
+        left = HEAD_LIMIT - len(event.target)
+        for raw, value in event.headers:
+            left -= len(raw) + len(value)
+            name, text = raw.decode(), value.decode("latin-1")
+            headers[name] = f"{headers[name]},{text}" if name in headers else text
+        if left < 0:
+            raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too long")
+        path, query, authority = split_target(event.target.decode("latin-1"))
+        host = host_name(authority or headers.get("host", ""))
+        request = Request(event.method.decode(), path, query, host, headers)
+        self._request = request
+        length = int(headers.get("content-length", 0))
+        if length or "transfer-encoding" in headers:
+            self._route = self.site.find(request)
+            self._server.phase(self, Phase.BODY)
+            _bound(length, self._route)
+            if self._http.they_are_waiting_for_100_continue:
+                self._transport.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        else:
+            self._route = self._bodyless(request)
+
+    def _bodyless(self, request: Request) -> Route:
+        """Find the route of a request without a body; one that is refused needs not end the connection."""
+        try:
+            route = self.site.find(request)
+        except RefusedError as refused:
+            found = self.site.refusal(refused)
+            return Route(lambda _: found)
+        if route.body_limit and "content-length" not in request.headers:
+            raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
+        return route
+
+    def _answer_to(self, request: Request, route: Route) -> None:
+        self._body = bytearray()
+        if route.apart:
+            self._busy = True
+            self._transport.pause_reading()
+            self._server.work(self, route, request)
+        else:
+            self._answered(self.site.respond(route, request))
+
+    def worked(self, found: Answer) -> None:
+        """Send what the worker thread answered, and go on with the next request."""
+        self._busy = False
+        if not self._ending:
+            self._transport.resume_reading()
+            self._answered(found)
+            self._serve()
+
+    def _answered(self, found: Answer) -> None:
+        asked, self._request, self._route = self._request, None, None
+        self._server.hold(self, 0)
+        if found.feed is not None and asked is not None and asked.method == "GET":
+            self._stream(found)
+            return
+        self._write(found, head_only=asked is not None and asked.method == "HEAD")
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            self._end(linger=self._http.their_state is h11.SEND_BODY)
+            return
+        self._http.start_next_cycle()
+        self._server.phase(self, Phase.HEAD if self._http.trailing_data[0] else Phase.IDLE)
+
+    def _write(self, found: Answer, *, head_only: bool) -> None:
+        headers = [*found.headers, *self._own()]
+        if found.feed is not None:  # asked for by HEAD
+            headers.append(("Connection", "close"))
+        parts = [self._http.send(h11.Response(status_code=found.status, headers=headers, reason=found.status.phrase))]
+        if found.body and not head_only:
+            parts.append(self._http.send(h11.Data(data=found.body)))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        self._transport.write(b"".join(part or b"" for part in parts))
+
+    def _own(self) -> tuple[tuple[str, str], ...]:
+        return (("Date", self._server.date()), ("Server", SERVER))
+
+    def _stream(self, found: Answer) -> None:
+        """Begin a feed: framed by the connection's end, so that each event is written once for all."""
+        self._answer = found
+        self._server.began_stream(self)
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
+        self._transport.set_write_buffer_limits(high=0)
+        lines = [*found.headers, *self._own(), ("Connection", "close")]
+        head = "".join(["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in lines), "\r\n"])
+        self._transport.write(head.encode())
+        if found.feed is not None:
+            self.send(found.feed.joined(self))
+
+    def _refuse(self, refused: RefusedError) -> None:
+        """Refuse a request; a body that was not read may follow, so the connection ends with it."""
+        found = self.site.refusal(refused)
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._write(replace(found, headers=(*found.headers, ("Connection", "close"))), head_only=False)
+        self._end(linger=True)
+
+    def _end(self, *, linger: bool) -> None:
+        """End after the answer; what the client still sends is read for a moment, else a reset could eat the answer."""
+        self._ending = True
+        self._server.hold(self, 0)
+        if linger and self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._server.loop.call_later(LINGER_S, self._transport.abort)
+        else:
+            self._transport.close()
+
+
+def _bound(size: int, route: Route) -> None:
+    if size > route.body_limit:
+        why = f"a body is {route.body_limit} bytes at most" if route.body_limit else "no body is wanted here"
+        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, why)

@@ -1,0 +1,126 @@
+"""Requests as sites see them, and the answers that they give."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+SERVER = "claude-gauge"  # the Server header, by which doctor knows its own
+JSON, EVENT_STREAM = "application/json", "text/event-stream"
+SAFE = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:\d*)?")
+_MOST_QUERY_FIELDS = 8
+Headers = tuple[tuple[str, str], ...]
+
+
+class RefusedError(Exception):
+    """A request that is not answered but refused; the text tells its sender why."""
+
+    def __init__(self, status: HTTPStatus, why: str, *headers: tuple[str, str]) -> None:
+        super().__init__(why)
+        self.status = status
+        self.headers = headers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `host` is without its port, lower case, None where none was given; names of headers are lower case.
+
+    `body` is empty until the whole of it was read.
+    """
+
+    method: str
+    path: str
+    query: str
+    host: str | None
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def option(self, name: str) -> str:
+        """Return a field of the query, "" where it is missing."""
+        try:
+            return dict(parse_qsl(self.query, max_num_fields=_MOST_QUERY_FIELDS)).get(name, "")
+        except ValueError:
+            return ""
+
+
+class Stream(Protocol):
+    """A connection that was answered with a feed."""
+
+    def send(self, event: bytes, about: str = "") -> None:
+        """Send an event; while the client does not read, only the newest about one thing waits."""
+
+
+class Feed(Protocol):
+    """What goes on being told to those who asked for it."""
+
+    def joined(self, stream: Stream) -> bytes:
+        """Take a listener, and return what it is told first."""
+
+    def left(self, stream: Stream) -> None:
+        """Forget a listener that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, headers and a body; where there is a `feed`, the body goes on until one side ends it."""
+
+    status: HTTPStatus
+    headers: Headers = ()
+    body: bytes = b""
+    etag: str = ""
+    feed: Feed | None = field(default=None, compare=False)
+
+
+def answer(status: HTTPStatus, body: bytes, kind: str, *headers: tuple[str, str]) -> Answer:
+    """Make an answer that may be kept by a reader, but is asked for again each time (ETag)."""
+    etag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"' if status == HTTPStatus.OK else ""
+    own = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-cache")]
+    return Answer(status, (*own, *([("ETag", etag)] if etag else []), *SAFE, *headers), body, etag)
+
+
+def as_json(data: object, status: HTTPStatus = HTTPStatus.OK, *headers: tuple[str, str]) -> Answer:
+    """Make an answer of plain data."""
+    return answer(status, json.dumps(data, separators=(",", ":")).encode(), JSON, *headers)
+
+
+def events(feed: Feed) -> Answer:
+    """Make the answer that begins a stream; proxies are asked not to hold it back."""
+    lines = [("Content-Type", EVENT_STREAM), ("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no"), *SAFE]
+    return Answer(HTTPStatus.OK, tuple(lines), feed=feed)
+
+
+def unless_known(found: Answer, request: Request) -> Answer:
+    """Answer 304 to a reader that has these very bytes."""
+    given = request.headers.get("if-none-match", "")
+    if not (given and found.etag):
+        return found
+    known = {each.strip().removeprefix("W/") for each in given.split(",")}
+    if "*" not in known and found.etag not in known:
+        return found
+    return Answer(HTTPStatus.NOT_MODIFIED, (("Cache-Control", "no-cache"), ("ETag", found.etag)), b"", found.etag)
+
+
+def split_target(target: str) -> tuple[str, str, str]:
+    """Split a target into path, query and, for the absolute form that proxies use, its authority."""
+    try:
+        parts = urlsplit(target if "://" in target.partition("?")[0] else "//-" + target)
+    except ValueError:
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "the target is malformed") from None
+    return parts.path or "/", parts.query, parts.netloc if parts.scheme else ""
+
+
+def host_name(host: str) -> str | None:
+    """Take the port off a Host header; what is malformed stays as it is, and so is foreign."""
+    found = _HOST.fullmatch(host)
+    return (found[1].strip("[]").rstrip(".").lower() if found else host) or None
