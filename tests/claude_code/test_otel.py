@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_gauge.claude_code.telemetry import variables
+from claude_gauge.claude_code.telemetry import Temporality, variables
 from claude_gauge.sources.prometheus.rules import text
 
 SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\n}\n'
@@ -58,6 +58,10 @@ def test_what_counts_wrongly_is_set_right() -> None:
     wanted = variables()
 
     assert wanted["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] == "delta"
+    assert variables(temporality=Temporality.CUMULATIVE) == {
+        **wanted, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "cumulative"
+    }  # fmt: skip
+    assert "PREFERENCE=cumulative" in gauge("env", "--temporality", "cumulative").stdout
     assert wanted["OTEL_METRICS_INCLUDE_SESSION_ID"] == "true"
     assert wanted["CLAUDE_CODE_ENABLE_TELEMETRY"] == "1"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -558,6 +559,9 @@ def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     del content["hooks"]["Stop"]
     person.settings.write_text(json.dumps({**content, "statusLine": put_in({})["statusLine"]}))
     assert found().startswith("warn: ")
+    old = {"type": "command", "command": shlex.join([sys.executable, "-m", "claude_gauge", "statusline"])}
+    person.settings.write_text(json.dumps({**put_in({}, Ours(program(), str(person.state))), "statusLine": old}))
+    assert found() == f"warn: {person.settings} has entries of an older version"
     person.settings.write_text("{")
 
     assert "broken JSON" in found()

@@ -2,8 +2,10 @@
 
 Temporality is delta: each export holds what was added since the last one. A resumed session begins its sums at zero
 again under the same session id, so that sums (cumulative) lose what the earlier process counted; the collector's
-`deltatocumulative` processor and `--source otlp` add deltas up exactly. Without session ids two sessions would write to
-one series in turns. No query can mend either afterwards.
+`deltatocumulative` processor and `--source otlp` add deltas up exactly. Sums are right for a receiver that takes no
+deltas (Prometheus's own), and for `--source otlp`, which then gets what went by while it was down.
+
+Without session ids two sessions would write to one series in turns. No query can mend either afterwards.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +29,30 @@ _ALWAYS = {
     "OTEL_METRICS_EXPORTER": "otlp",
     "OTEL_LOGS_EXPORTER": "otlp",
     "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
     "OTEL_METRICS_INCLUDE_SESSION_ID": "true",
     "OTEL_METRIC_EXPORT_INTERVAL": "10000",
     "OTEL_LOGS_EXPORT_INTERVAL": "1000",
 }
+_TEMPORALITY = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 # What outranks the general names (an endpoint or a protocol per signal) or rides along (headers, certificates).
 _RIVAL = re.compile(r"OTEL_SDK_DISABLED|OTEL_EXPORTER_OTLP_(?!TRACES_)\w+")
 
 
-def variables(endpoint: str = DEFAULT_ENDPOINT) -> dict[str, str]:
+class Temporality(StrEnum):
+    """What each export of a metric holds: what was added since the last one, or the sum since the process began."""
+
+    DELTA = "delta"
+    CUMULATIVE = "cumulative"
+
+
+def variables(endpoint: str = DEFAULT_ENDPOINT, temporality: Temporality = Temporality.DELTA) -> dict[str, str]:
     """Return what Claude Code's environment should hold."""
-    return {**_ALWAYS, ENDPOINT: endpoint}
+    return {**_ALWAYS, _TEMPORALITY: str(temporality), ENDPOINT: endpoint}
 
 
-def exports(endpoint: str = DEFAULT_ENDPOINT) -> str:
+def exports(wanted: Mapping[str, str]) -> str:
     """Write it for a POSIX shell."""
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables(endpoint).items())
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in wanted.items())
 
 
 def rivals(env: Mapping[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:

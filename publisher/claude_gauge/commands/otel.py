@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT
+from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT, Temporality
 from claude_gauge.commands.flags import Config, with_settings
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")
@@ -16,15 +16,21 @@ Endpoint = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")]
 
 
+Kind = Annotated[
+    Temporality,
+    typer.Option("--temporality", help="What metrics hold; cumulative for a receiver that takes no deltas."),
+]
+
+
 @otel.command()
-def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT) -> None:
+def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT, temporality: Kind = Temporality.DELTA) -> None:
     """Print the environment, for `eval` in a shell.
 
     eval "$(claude-gauge otel env)"
     """
-    from claude_gauge.claude_code.telemetry import exports
+    from claude_gauge.claude_code.telemetry import exports, variables
 
-    typer.echo(exports(endpoint), nl=False)
+    typer.echo(exports(variables(endpoint, temporality)), nl=False)
 
 
 @otel.command()
@@ -51,6 +57,7 @@ def dashboard() -> None:
 def install(
     *,
     endpoint: Endpoint = DEFAULT_ENDPOINT,
+    temporality: Kind = Temporality.DELTA,
     force: Annotated[bool, typer.Option("--force", help="Replace telemetry that goes elsewhere.")] = False,
     yes: Yes = False,
     config: Config,
@@ -67,7 +74,7 @@ def install(
     from claude_gauge.commands.changes import carry_out
     from claude_gauge.errors import GaugeError
 
-    wanted = telemetry.variables(endpoint)
+    wanted = telemetry.variables(endpoint, temporality)
     record = telemetry.Record(config.settings.state_dir)
     planned, gone = [], {}
     for path in settings_files():

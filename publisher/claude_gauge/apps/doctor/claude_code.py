@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -51,6 +52,8 @@ def _entries(path: Path, content: Mapping[str, Any], settings: Settings) -> Iter
         found = f"{path} calls {gone[0]}, which is not there: no plan figures, no `waiting`"
         yield Check(LINK, "warn", found, AGAIN)
         return
+    if any(len(needs(command)) == 1 for command, _ in ours) or len(ours) > len(EVENTS) + 1:
+        yield Check(LINK, "warn", f"{path} has entries of an older version", "`claude-gauge setup` renews them")
     wanted = str(settings.state_dir.expanduser().absolute())
     other = [folder for _, given in ours if (folder := given.get("--state-dir", wanted)) != wanted]
     if other:
@@ -114,7 +117,7 @@ def _newest(paths: Iterator[Path]) -> float:
 
 
 def _there(file: str) -> bool:
-    return os.path.isabs(file) is False or os.path.exists(file)  # noqa: PTH110, PTH117 - a bare name is found on PATH
+    return Path(file).exists() if Path(file).is_absolute() else shutil.which(file) is not None
 
 
 def _statusline(content: Mapping[str, Any]) -> object:
