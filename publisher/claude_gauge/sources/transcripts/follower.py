@@ -7,15 +7,20 @@ new waits. A line belongs to the stretch in which its first byte lies, so stretc
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
+from datetime import datetime
 
 LONGEST = 8 * 1024 * 1024
 CHUNK = 1 << 18
 LEAP = 1 << 18
 _MARK_BYTES = 4096
+_END_BYTES = 1 << 15
+_TIME = re.compile(rb'"timestamp" ?: ?"(\d{4}-\d\d-\d\dT[\d:.]{8,15}(?:Z|[+-]\d\d:\d\d))"')
 
 _STAMP = struct.Struct("=QQqq")
 CONTENT = slice(16)  # of a stamp: inode and size, without the times
@@ -72,13 +77,14 @@ class Follower:
     read again from its start; the ledger knows what it has counted.
     """
 
-    __slots__ = ("_lines", "_mark", "gap", "offset", "path", "scan", "skipped", "stat")
+    __slots__ = ("_lines", "_mark", "gap", "newest", "offset", "path", "scan", "skipped", "stat")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.offset = 0
         self.stat: bytes | None = None
         self.scan = -1  # the number of the last scan that found it
+        self.newest = 0  # the time of its last line, ns, where that is later than the file's own
         self.skipped = 0  # lines that were too long
         self.gap: tuple[int, int] | None = None  # bytes before the offset that are still to be read
         self._lines: Lines | None = None
@@ -87,7 +93,7 @@ class Follower:
     @property
     def touched(self) -> int:
         """When the file was last seen to be written, in nanoseconds; 0 where it was not looked at yet."""
-        return int(_STAMP.unpack(self.stat)[2]) if self.stat else 0
+        return max(self.newest, int(_STAMP.unpack(self.stat)[2])) if self.stat else 0
 
     @property
     def unread(self) -> bool:
@@ -189,6 +195,21 @@ def read_stretch(path: str, start: int, stop: int, lines: Lines | None = None) -
             yield lines.feed(data[: data.find(b"\n") + 1 or None])
     finally:
         os.close(descriptor)
+
+
+def last_time(path: str) -> float | None:
+    """Return the latest time that the end of a file tells, in epoch seconds. Raises OSError."""
+    descriptor = _open(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        end = os.pread(descriptor, _END_BYTES, max(0, size - _END_BYTES))
+    finally:
+        os.close(descriptor)
+    times = []
+    for found in _TIME.findall(end):
+        with contextlib.suppress(ValueError):
+            times.append(datetime.fromisoformat(found.decode()).timestamp())
+    return max(times, default=None)
 
 
 def _open(path: str, _flags: int = 0) -> int:

@@ -18,6 +18,7 @@ from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.counter import Counter
 from claude_gauge.counting.reading import READING, Health, Reading
 from claude_gauge.counting.turn import Denial, Turn, denial, parse
+from claude_gauge.sources.transcripts.follower import LONGEST
 from claude_gauge.sources.transcripts.readers import TASK_BYTES, Readers
 from claude_gauge.sources.transcripts.tail import Tail
 from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
@@ -32,6 +33,7 @@ RECENT_S = 6 * 60.0  # what the needles show, and a minute
 MUCH_BYTES = 24 << 20  # history of more than this is read by child processes
 JUMP_S = 2.0
 _DAY_S = 86400.0
+_ROUNDED_S = 1e-3
 
 
 class Transcripts:
@@ -58,6 +60,7 @@ class Transcripts:
         self._hints = Hints()
         self._watch = Watch(self._hints.put)
         self._readers: Readers | None = None
+        self._told_of_length = False
         self._childless = False  # readers failed: history is read here
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -133,6 +136,8 @@ class Transcripts:
             return Health(NAME, ok=False, why="no transcripts folder")
         if self._tail.unreadable:
             return Health(NAME, ok=False, why=f"{self._tail.unreadable} unreadable", degraded=True)
+        if self._tail.skipped:
+            return Health(NAME, ok=False, why=f"{self._tail.skipped} lines too long", degraded=True)
         if self._polling:
             return Health(NAME, ok=False, why=self._watch.trouble or "file events missed", degraded=True)
         return Health(NAME)
@@ -227,11 +232,14 @@ class Transcripts:
         if self._denied is not None:
             for each in filter(None, map(denial, lines)):
                 self._denied(each)
-        turns = [turn for line in lines for turn in parse(line, self._counter.refused)]
+        turns = self._turns(lines)
         if turns and min(turn.at for turn in turns) < self._clock() - RECENT_S:
             self._tail.enough()
         if self._count(turns):
             self._changed()
+
+    def _turns(self, lines: Sequence[bytes]) -> list[Turn]:
+        return [turn for line in lines for turn in parse(line, self._counter.refused)]
 
     def _read_history(self) -> bool:
         if self._readers is None and not self._childless and self._tail.backlog > MUCH_BYTES:
@@ -240,10 +248,8 @@ class Transcripts:
             worked = self._have_read(self._readers)
         else:
             worked = self._tail.behind
-            self._count_history(
-                [(turn, ()) for line in self._tail.step() for turn in parse(line, self._counter.refused)]
-            )
-        return self._conclude() or worked
+            self._count_history([(turn, ()) for turn in self._turns(self._tail.step())])
+        return self._conclude() or worked or (self._chained and self._tail.peek())
 
     def _have_read(self, readers: Readers) -> bool:
         """Give the readers what they can take, and count what they found; tell whether there was something."""
@@ -272,8 +278,8 @@ class Transcripts:
             for turn, times in found:
                 self._counter.add_history(turn, times, now)
             self._counter.tidy(now)
-        self._tell_refused()
-        if any(max(times, default=turn.at) > now - RECENT_S or turn.at > now - RECENT_S for turn, times in found):
+        self._tell_what_was_left_out()
+        if self._whole or any(max(turn.at, *times, 0) > now - RECENT_S for turn, times in found):
             self._changed()
 
     def _count(self, turns: Sequence[Turn]) -> bool:
@@ -282,29 +288,33 @@ class Transcripts:
         with self._lock:
             changed = [self._counter.add(turn, now) for turn in turns]
             self._counter.tidy(now)
-        self._tell_refused()
+        self._tell_what_was_left_out()
         return any(changed)
 
-    def _tell_refused(self) -> None:
+    def _tell_what_was_left_out(self) -> None:
         refused = self._counter.refused.news()
         if refused:
             _log.warning("transcripts: lines not counted: %s", refused)
+        if self._tail.skipped and not self._told_of_length:
+            self._told_of_length = True
+            _log.warning("a line of more than %d MiB was passed over: what it tells is not counted", LONGEST >> 20)
 
     def _conclude(self) -> bool:
         """Note what is exact now; tell whether more history has to be read for that."""
-        if self._whole or self._tail.known_since > self._needed or self._tail.live:
+        if self._whole or self._tail.known_since > self._needed + _ROUNDED_S or self._tail.live:
             return False
-        if not self._chained:
-            with self._lock:
-                since = self._counter.blocks.since_pause()
-            if since is not None and since - FIVE_HOURS_S < self._needed:
-                self._needed = since - FIVE_HOURS_S
-                self._tail.reach(self._needed)
-                return True
-            self._chained = True
-            self._ready.set()  # the block is exact: nobody need wait for the week
-            self._changed()
-        if not self._tail.behind:
+        complete = not self._tail.behind and not self._tail.doubts
+        if self._chained and not complete:
+            return False
+        with self._lock:
+            since = self._counter.blocks.since_pause()
+        if since is not None and since - FIVE_HOURS_S < self._needed:
+            self._needed = since - FIVE_HOURS_S
+            self._tail.reach(self._needed)
+            return True
+        self._chained = True
+        self._ready.set()  # the block is exact: nobody need wait for the week
+        if complete:
             self._whole = True
             with self._lock:
                 self._counter.history_is_read(self._clock())

@@ -16,11 +16,20 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from claude_gauge.sources.transcripts.follower import CHUNK, CONTENT, Follower, Lines, read_stretch, stamp_of
+from claude_gauge.sources.transcripts.follower import (
+    CHUNK,
+    CONTENT,
+    Follower,
+    Lines,
+    last_time,
+    read_stretch,
+    stamp_of,
+)
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -30,6 +39,7 @@ _RECENT_BYTES = 1 << 16
 _STEP_BYTES = 1 << 19
 _PIECE_BYTES = 8 << 20
 _WHOLE = -1
+_PEEKS = 50
 _MOST_PIECES = 256  # of one task
 
 
@@ -66,6 +76,7 @@ class Tail:
         self._recent: list[Piece] = []
         self._history: list[Piece] = []  # a heap
         self._taken: dict[Piece, None] = {}
+        self._doubtful: list[str] = []  # old by their own time; their lines may be newer
         self._failed: list[Piece] = []  # tried again at the next scan
         self._stepped = ""
         self._unreadable: set[str] = set()  # files; they are tried again at each scan
@@ -93,6 +104,11 @@ class Tail:
     def behind(self) -> bool:
         """Whether anything waits to be read, or is being read by somebody who took it."""
         return self.live or bool(self._taken) or self._next() is not None
+
+    @property
+    def doubts(self) -> bool:
+        """Whether files wait unread whose lines may be newer than they are."""
+        return bool(self._doubtful)
 
     @property
     def known_since(self) -> float:
@@ -139,6 +155,25 @@ class Tail:
         for path, file in self._files.items():
             if file.unread and file.size and self._oldest_ns <= file.touched < before and path not in self._unreadable:
                 self._push(_piece(file.touched, path, _WHOLE, file.size))
+
+    def peek(self) -> bool:
+        """Look whether some of the files that wait unread have lines newer than their own time; False: none to look at.
+
+        A copied or restored file may bear any time. One with newer lines is read as if it was written then.
+        """
+        doubtful, self._doubtful = self._doubtful[-_PEEKS:], self._doubtful[:-_PEEKS]
+        for path in doubtful:
+            file = self._files.get(path)
+            if file is None or not file.unread or file.touched >= self._oldest_ns:
+                continue
+            newest = int((self._tried(path, partial(last_time, path)) or 0) * _NS)
+            if newest <= file.touched + _NS:
+                continue
+            _log.info("%s bears an older time than its lines, as copied files do: read by its lines' times", path)
+            file.newest = newest
+            if newest >= self._oldest_ns:
+                self._push(_piece(newest, path, _WHOLE, file.size))
+        return bool(doubtful)
 
     def newest(self) -> Follower | None:
         """Return the file touched last."""
@@ -303,8 +338,10 @@ class Tail:
                 live.append((status.st_mtime_ns, path))
                 continue
             file.stat = now
-            if status.st_size and status.st_mtime_ns >= self._oldest_ns:
-                self._push(_piece(status.st_mtime_ns, path, _WHOLE, status.st_size))
+            if status.st_size and file.touched >= self._oldest_ns:
+                self._push(_piece(file.touched, path, _WHOLE, status.st_size))
+            elif status.st_size:
+                self._doubtful.append(path)
         self._urgent |= {path: None for _, path in sorted(live, reverse=True)}
         return grown
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import logging
 import os
 import queue
@@ -34,6 +36,8 @@ _WAKE_S = 60.0  # the observer's own idle wake-up
 
 BREATH_S = 0.1  # no two payloads go out closer together
 AGAIN_S = 60.0
+_ANYTHING = 0x00000100  # IN_CREATE: some event has to be named
+_LOOKS = 2  # that find folders unwatched before that is believed
 
 Hint = Callable[[str | None], None]
 Identity = tuple[int, int]
@@ -122,8 +126,10 @@ class Watch:
         self._observers: dict[Path, tuple[Identity, BaseObserver]] = {}
         self._lost = _LostEvents(hint)
         logging.getLogger("watchdog").addHandler(self._lost)
+        logging.getLogger("watchdog").propagate = False
         self._unwatched: set[Path] = set()
         self._short = 0
+        self._shortage = ""
         # Watchdog says this of folders that appear while it looks through their parent; it does no harm.
         warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
 
@@ -132,7 +138,7 @@ class Watch:
         """Why events cannot be relied on; empty where they can."""
         if self._unwatched:
             return "no file events"
-        return "watch limit reached" if self._short > 1 else ""
+        return self._shortage if self._short >= _LOOKS else ""
 
     def tend(self, roots: Sequence[Path]) -> bool:
         """Watch every root that exists, anew where a root was replaced or its observer died; tell whether any was."""
@@ -156,20 +162,20 @@ class Watch:
             self._end(root)
 
     def cover(self, folders: int) -> None:
-        """Compare the number of folders with the watches that the kernel holds: beyond its limit it takes no more.
+        """Compare the number of folders with the watches that the kernel holds.
 
         Watchdog says nothing of folders that it could not watch. One that was only just made may still be on its way,
         so it takes two looks.
         """
         watches = _watches()
-        was = self.trouble
         self._short = self._short + 1 if self._observers and watches is not None and watches < folders else 0
-        if self.trouble and not was:
-            _log.warning(
-                "only %s of %d folders can be watched (see fs.inotify.max_user_watches): looking every second instead",
-                watches,
-                folders,
-            )
+        if self._short == _LOOKS:
+            at_limit = _at_watch_limit()
+            self._shortage = "watch limit reached" if at_limit else "folders without events"
+            how = "can be watched (see fs.inotify.max_user_watches)" if at_limit else "give file events"
+            _log.warning("only %s of %d folders %s: looking every second instead", watches, folders, how)
+            if not at_limit:
+                self.renew()
 
     def _begin(self, root: Path, identity: Identity) -> bool:
         observer: BaseObserver | None = None
@@ -241,15 +247,21 @@ class _Hands(EventQueue):
 
 
 class _LostEvents(logging.Handler):
-    """An overflow of the kernel's queue is told by a log line alone."""
+    """Takes what watchdog logs: an overflow of the kernel's queue is told by a log line alone.
+
+    The rest is for developers: a folder that goes away while its watch ends is an error there, and nothing to us.
+    """
 
     def __init__(self, hint: Hint) -> None:
         super().__init__(logging.WARNING)
         self._hint = hint
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take one line."""
         if "overflow" in record.getMessage():
             self._hint(None)
+        else:
+            _log.debug("watchdog: %s", record.getMessage())
 
 
 def _identity(root: Path) -> Identity | None:
@@ -276,3 +288,18 @@ def _watches() -> int | None:
             if str(Path("/proc/self/fd", name).readlink()) == "anon_inode:inotify":
                 count += Path("/proc/self/fdinfo", name).read_bytes().count(b"inotify wd:")
     return count
+
+
+def _at_watch_limit() -> bool:
+    """Tell whether the kernel refuses one more watch."""
+    try:
+        from watchdog.observers.inotify_c import inotify_add_watch, inotify_init  # noqa: PLC0415 - Linux only
+    except ImportError:  # no Linux
+        return False
+    descriptor = inotify_init()
+    if descriptor < 0:
+        return False
+    try:
+        return inotify_add_watch(descriptor, b"/", _ANYTHING) < 0 and ctypes.get_errno() == errno.ENOSPC
+    finally:
+        os.close(descriptor)
