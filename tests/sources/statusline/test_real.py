@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.support.claude_code import Api, ClaudeCode
+from tests.support.claude_code import Api, ClaudeCode, answered, bash, text, tool
 from tests.support.claude_events import run
 from tests.support.net import wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.hooks import spool
 from claude_gauge.sources.statusline.source import Plan
+from claude_gauge.sources.transcripts.source import Transcripts
 
 pytestmark = pytest.mark.timeout(180)
 PATIENCE_S = 60
+NOTIFIED_S = 7.5  # after a request that is still open
 
 
 class Desk:
-    """A home with Claude Code set up, and the source that reads what it tells."""
+    """A home with Claude Code set up, and the sources that read what it tells, as a publisher has them."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, record: Callable[[str, object], None]) -> None:
         self.home = home
+        self.record = record
         self.settings = home / ".claude" / "settings.json"
         self.settings.parent.mkdir(parents=True)
         own = {"type": "command", "command": "echo 'the person'\\''s own line'"}
-        permissions: dict[str, object] = {"allow": []}
+        permissions: dict[str, object] = {"allow": ["Bash(echo:*)", "Bash(sleep:*)"]}
         self.settings.write_text(json.dumps({"permissions": permissions, "statusLine": own}))
         self.state = home / "state"
         done = run(
@@ -37,27 +42,58 @@ class Desk:
         assert done.returncode == 0, done.stderr
         self.plan = Plan(Settings(state_dir=self.state))
         self.plan.start(lambda: None)
+        self.transcripts = Transcripts([home / ".claude" / "projects"], denied=self.plan.denied)
+        self.transcripts.start(lambda: None)
+
+    def close(self) -> None:
+        """Stop both sources."""
+        self.transcripts.stop()
+        self.plan.stop()
 
     @property
     def waiting(self) -> bool | None:
         """Tell whether Claude waits, as a publisher knows it."""
         return self.plan.read(time.time()).waiting
 
-    def ask(self, claude: ClaudeCode) -> None:
-        """Bring Claude Code to where it asks for permission."""
+    def begin(self, claude: ClaudeCode) -> None:
+        """Give Claude Code a prompt."""
         wait_until(lambda: "own line" in claude.screen, "Claude Code's statusline", PATIENCE_S)
         claude.type("please")
         wait_until(lambda: "please" in claude.screen, "the prompt", PATIENCE_S)
         claude.type("\r")
+
+    def ask(self, claude: ClaudeCode) -> None:
+        """Bring Claude Code to where it asks for permission."""
+        self.begin(claude)
         wait_until(lambda: self.waiting is True, "Claude to wait", PATIENCE_S)
+        wait_until(lambda: "Do you want to" in claude.screen, "the dialog", PATIENCE_S)
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        """List what the hooks told of an event."""
+        (path,) = (self.state / "plan").glob("*.events")
+        records = [json.loads(line) for line in path.read_bytes().splitlines() if line]
+        return [record for record in records if record["event"] == name]
+
+    def stays_lit(self, for_s: float) -> bool:
+        """Tell whether the lamp stays lit so long."""
+        end = time.time() + for_s
+        wait_until(lambda: self.waiting is not True or time.time() > end, "the time to pass")
+        return self.waiting is True
+
+    def ends(self, claude: ClaudeCode, key: str, what: str) -> None:
+        """Press a key that closes the last dialog, and note how long the lamp takes to go out."""
+        pressed = time.time()
+        claude.type(key)
+        wait_until(lambda: self.waiting is False, f"the end of the wait: {what}", PATIENCE_S)
+        self.record("figure", f"real Claude Code, {what}: lamp out {time.time() - pressed:.2f} s after the key")
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path, record_property: Callable[[str, object], None]) -> Iterator[Desk]:
     """Give a desk of this test's own."""
-    opened = Desk(tmp_path / "person")
+    opened = Desk(tmp_path / "person", record_property)
     yield opened
-    opened.plan.stop()
+    opened.close()
 
 
 def test_permission_is_given(desk: Desk, tmp_path: Path) -> None:
@@ -65,11 +101,8 @@ def test_permission_is_given(desk: Desk, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     with Api(f"sleep 20; touch {ended}") as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        time_asked = time.time()
-        wait_until(lambda: time.time() > time_asked + 3, "longer than a late statusline takes")
-        assert desk.waiting is True
-        claude.type("\r")
-        wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
+        assert desk.stays_lit(3)  # longer than a late statusline takes
+        desk.ends(claude, "\r", "a granted tool that runs on")
         running = not ended.exists()
     (status,) = [spool.load(str(path)) for path in (desk.state / "plan").glob("*.status")]
 
@@ -77,13 +110,95 @@ def test_permission_is_given(desk: Desk, tmp_path: Path) -> None:
     assert str(status["model"]).startswith("claude-")
 
 
-def test_escape(desk: Desk) -> None:
-    """No hook fires when the person presses Escape: the statusline that runs again tells it."""
+def test_quick_escape(desk: Desk) -> None:
+    """No hook fires when the person presses Escape: the transcript ends the wait at once, also right after it began."""
     with Api("touch never") as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        time_asked = time.time()
-        wait_until(lambda: time.time() > time_asked + 3, "longer than a late statusline takes")
-        claude.type("\x1b")
-        wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
+        desk.ends(claude, "\x1b", "a quick Escape")
 
     assert not (desk.home / "work" / "never").exists()
+
+
+def test_two_parallel_asks(desk: Desk) -> None:
+    """Two calls that ask at once light the lamp until the second is answered, past the first one's end."""
+    with Api("cat /etc/hostname", "cat /etc/os-release") as api, ClaudeCode(desk.home, api) as claude:
+        desk.ask(claude)
+        wait_until(lambda: len(desk.told("PermissionRequest")) == 2, "both questions", PATIENCE_S)
+        assert desk.stays_lit(3)
+        claude.type("\r")
+        wait_until(lambda: desk.told("PostToolUse"), "the end of the first call", PATIENCE_S)
+        assert desk.stays_lit(NOTIFIED_S)
+        desk.ends(claude, "\r", "the second of two asks")
+        wait_until(lambda: len(desk.told("PostToolUse")) == 2, "the end of the second call", PATIENCE_S)
+
+
+def agents(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Have the main agent start one in the background and ask; the other ends by itself some seconds later."""
+    if "count the words" in json.dumps(body["messages"][:1]):
+        return [text("three")] if answered(body) else [bash("sleep 4; echo three")]
+    if answered(body):
+        return [text("all done")]
+    started = tool("Agent", description="Count", prompt="count the words", subagent_type="general-purpose")
+    return [started, bash("touch asked")]
+
+
+def test_agent_ends_beside_an_open_dialog(desk: Desk) -> None:
+    """A background agent works and ends beside the main agent's dialog: the lamp stays lit until that is answered."""
+    with Api(script=agents) as api, ClaudeCode(desk.home, api) as claude:
+        desk.ask(claude)
+        wait_until(lambda: desk.told("SubagentStop"), "the agent's end", PATIENCE_S)
+        worked = desk.told("PostToolUse")
+        assert desk.stays_lit(NOTIFIED_S)
+        desk.ends(claude, "\r", "beside an agent that ended")
+        wait_until((desk.home / "work" / "asked").exists, "what was asked for")
+
+    assert any(record.get("agent") for record in worked)
+
+
+SERVER = r"""
+import json, sys
+
+def say(**more):
+    print(json.dumps({"jsonrpc": "2.0", **more}), flush=True)
+
+call = None
+for line in sys.stdin:
+    given = json.loads(line)
+    method, number = given.get("method"), given.get("id")
+    if method == "initialize":
+        version = given["params"]["protocolVersion"]
+        info = {"name": "x", "version": "1"}
+        say(id=number, result={"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info})
+    elif method == "tools/list":
+        say(id=number, result={"tools": [{"name": "ask", "inputSchema": {"type": "object", "properties": {}}}]})
+    elif method == "tools/call":
+        call = number
+        schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}}
+        say(id="q1", method="elicitation/create", params={"message": "Shall it be?", "requestedSchema": schema})
+    elif number == "q1":
+        say(id=call, result={"content": [{"type": "text", "text": "thanks"}]})
+    elif number is not None:
+        say(id=number, result={})
+"""
+
+
+def test_question_of_an_mcp_server(desk: Desk) -> None:
+    """A question that an MCP server puts lights the lamp, and its answer, here a refusal, puts it out."""
+    server = desk.home / "server.py"
+    server.write_text(SERVER)
+    config = desk.home / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"x": {"command": sys.executable, "args": [str(server)]}}}))
+
+    def script(body: dict[str, Any]) -> list[dict[str, Any]]:
+        return [text("all done")] if answered(body) else [tool("mcp__x__ask")]
+
+    arguments = ("--mcp-config", str(config), "--allowedTools", "mcp__x__ask")
+    with Api(script=script) as api, ClaudeCode(desk.home, api, *arguments) as claude:
+        desk.begin(claude)
+        wait_until(lambda: desk.waiting is True, "Claude to wait", PATIENCE_S)
+        wait_until(lambda: "Shall it be?" in claude.screen, "the question", PATIENCE_S)
+        assert desk.stays_lit(NOTIFIED_S)
+        desk.ends(claude, "\x1b", "an MCP server's question")
+        asked = desk.told("Elicitation")
+
+    assert len(asked) == 1
