@@ -37,6 +37,7 @@ def test_help_fits_a_terminal(words: tuple[str, ...]) -> None:
 
     assert max(map(len, text.splitlines())) <= 80
     assert "..." not in text.replace("[ARGS]...", "")
+    assert not re.search(r"^  -.* <", text, re.MULTILINE)  # typer's own names of types
 
 
 def test_summaries_are_one_line_under_their_headings() -> None:

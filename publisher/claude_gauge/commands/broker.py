@@ -12,8 +12,12 @@ from claude_gauge.commands.flags import Config, with_settings
 
 broker = typer.Typer(no_args_is_help=True, help="Make a broker with a user for each client, and check it.")
 
-Folder = Annotated[Path | None, typer.Option(help="The broker's folder [default: where `init` puts it].")]
-Hosts = Annotated[list[str] | None, typer.Option("--host", help="Name or address of this machine; may be repeated.")]
+Folder = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="The broker's folder [default: where `init` puts it].")
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", metavar="NAME", help="Name or address of this machine; may be repeated.")
+]
 Name = Annotated[str, typer.Argument(help="The user's name.")]
 
 
@@ -24,7 +28,10 @@ def init(
     folder: Folder = None,
     host: Hosts = None,
     owner: Annotated[
-        str | None, typer.Option(help="User that the broker runs as, name or uid:gid [default: mosquitto, for root].")
+        str | None,
+        typer.Option(
+            metavar="USER", help="User that the broker runs as, name or uid:gid [default: mosquitto, for root]."
+        ),
     ] = None,
     config: Config,
 ) -> None:
@@ -64,8 +71,10 @@ def init(
 def add(  # noqa: PLR0913 - a command's options
     name: Name,
     *,
-    role: Annotated[Role, typer.Option(help="What the user is.")],
-    only: Annotated[str | None, typer.Option("--for", help="Node that a publisher writes [default: its name].")] = None,
+    role: Annotated[Role, typer.Option(help="What the user is.", metavar=f"[{'|'.join(Role)}]")],
+    only: Annotated[
+        str | None, typer.Option("--for", metavar="NODE", help="Node that a publisher writes [default: its name].")
+    ] = None,
     announces: Annotated[bool, typer.Option("--announces", help="A device may announce itself.")] = False,
     folder: Folder = None,
     config: Config,
@@ -138,7 +147,7 @@ def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) ->
 def check(
     *,
     folder: Folder = None,
-    host: Annotated[str, typer.Option(help="Where to find the broker.")] = "localhost",
+    host: Annotated[str, typer.Option(metavar="NAME", help="Where to find the broker.")] = "localhost",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: Config,
 ) -> None:

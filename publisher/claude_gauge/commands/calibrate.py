@@ -15,8 +15,8 @@ DAY_S = 86400.0
 @with_settings("state_dir", "tach")
 def calibrate(
     *,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="How far back to look")] = 30,
-    write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file")] = False,
+    days: Annotated[int, typer.Option(min=1, max=3650, metavar="NUMBER", help="How far back to look.")] = 30,
+    write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file.")] = False,
     forget: Annotated[bool, typer.Option("--forget", help="Forget the stored plan figures, propose nothing")] = False,
     config: Config,
 ) -> None:

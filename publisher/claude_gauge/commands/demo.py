@@ -13,9 +13,13 @@ from claude_gauge.commands.flags import READER, Config, with_settings
 def demo(
     *,
     config: Config,
-    speed: Annotated[float, typer.Option(min=0.1, max=100, help="How fast the scripted day goes.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Which day it is; the same seed gives the same day.")] = 1,
-    seconds: Annotated[float | None, typer.Option(min=1, help="End after so many seconds (lines only).")] = None,
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="How fast the scripted day goes.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Which day it is; the same seed gives the same day.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, metavar="NUMBER", help="End after so many seconds (lines only).")
+    ] = None,
     lines: Annotated[
         bool, typer.Option("--lines", help="Print payloads, a line a second, instead of drawing.")
     ] = False,

@@ -14,19 +14,29 @@ firmware = typer.Typer(
     help="Put the firmware onto a board and look after it.", no_args_is_help=True, rich_markup_mode=None
 )
 
-Port = Annotated[str | None, typer.Option("--port", help="The board's serial port, else the only one there is.")]
-Host = Annotated[str | None, typer.Option("--host", help="The broker's name as the board reaches it.")]
-Show = Annotated[str | None, typer.Option("--show", help="Node to show, or `all`; else this machine's.")]
-Wifi = Annotated[str | None, typer.Option("--wifi", help="Name of the Wi-Fi network.")]
+Port = Annotated[
+    str | None, typer.Option("--port", metavar="PORT", help="The board's serial port, else the only one there is.")
+]
+Host = Annotated[str | None, typer.Option("--host", metavar="NAME", help="The broker's name as the board reaches it.")]
+Show = Annotated[
+    str | None, typer.Option("--show", metavar="NODE", help="Node to show, or `all`; else this machine's.")
+]
+Wifi = Annotated[str | None, typer.Option("--wifi", metavar="NAME", help="Name of the Wi-Fi network.")]
 WifiFile = Annotated[
-    Path | None, typer.Option("--wifi-password-file", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked.")
+    Path | None,
+    typer.Option(
+        "--wifi-password-file", metavar="FILE", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked."
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="The device's name, and its user at a broker that knows users.")
+    str | None,
+    typer.Option("--device", metavar="NAME", help="The device's name, and its user at a broker that knows users."),
 ]
 DeviceFile = Annotated[
     Path | None,
-    typer.Option("--device-password-file", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."),
+    typer.Option(
+        "--device-password-file", metavar="FILE", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."
+    ),
 ]
 DEVICE = (*READER, "redline", "discovery", "state_dir")
 
@@ -92,7 +102,9 @@ def configure(  # noqa: PLR0913 - as above
 def update(
     *,
     config: Config,
-    device: Annotated[str | None, typer.Option("--device", help="Which one, else the only one online.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="Which one, else the only one online.")
+    ] = None,
     sources: Annotated[bool, typer.Option("--sources", help="Send the sources, not bytecode.")] = False,
 ) -> None:
     """Update a device over the air.

@@ -18,7 +18,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")]
 
 Kind = Annotated[
     Temporality,
-    typer.Option("--temporality", help="What metrics hold; cumulative for a receiver that takes no deltas."),
+    typer.Option(
+        "--temporality",
+        metavar="[delta|cumulative]",
+        help="What metrics hold; cumulative for a receiver that takes no deltas.",
+    ),
 ]
 
 

@@ -15,7 +15,9 @@ def sim(
     *,
     config: Config,
     micropython: Annotated[bool, typer.Option("--micropython", help="Run it in the real MicroPython.")] = False,
-    trace: Annotated[Path | None, typer.Option("--trace", help="Write every pulse with its time, as CSV.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write every pulse with its time, as CSV.")
+    ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Tell in lines instead of drawing.")] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
 ) -> None:

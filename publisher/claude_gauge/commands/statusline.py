@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-StateDir = Annotated[str | None, typer.Option(help="Folder for state", show_default=False)]
+StateDir = Annotated[str | None, typer.Option(help="Folder for state.", metavar="FOLDER", show_default=False)]
 
 
 def statusline(
     *,
     state_dir: StateDir = None,
-    then: Annotated[str | None, typer.Option(help="Your own statusline command, run afterwards")] = None,
+    then: Annotated[
+        str | None, typer.Option(help="Your own statusline command, run afterwards.", metavar="COMMAND")
+    ] = None,
 ) -> None:
     """Hand over the plan's figures, then run your statusline.
 
