@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 from claude_gauge.contract.usage import MAX_BYTES, Usage, stamp
 from claude_gauge.counting.derive import Limits, derive
-from claude_gauge.counting.reading import Block, Health, PlanLimit, PlanWindow, Reading, Tokens, Traffic
+from claude_gauge.counting.reading import Block, Health, Reading, Tokens, Traffic
+from claude_gauge.outlets.alerts.decide import decide
 
 NOW = 1_763_900_000.0
 FRESH = Traffic(
@@ -23,14 +25,14 @@ HEALTHY = {"tach": Health("transcripts"), "fuel": Health("transcripts")}
 
 def test_all_figures_of_a_busy_moment() -> None:
     """Each seed field is computed as the contract says."""
-    usage = derive(Reading(FRESH, BLOCK, 900, sources=HEALTHY), Limits(redline=900), NOW, node="n")
+    usage = derive(Reading(FRESH, BLOCK, 90_000_000, sources=HEALTHY), Limits(redline=900), NOW, node="n")
 
     assert usage.rate_1m == 1000
     assert (usage.window_5h_tokens, usage.window_5h_pct, usage.fuel_source) == (50_000_000, 0.5, "ceiling")
     assert (usage.thinking_ratio, usage.cache_hit_rate) == (0.25, 0.875)
     assert (usage.last_model, usage.updated_at, usage.node) == ("opus", stamp(NOW), "n")
     assert (usage.hot, usage.warn, usage.stall, usage.idle) == (True, False, False, False)
-    assert (usage.window_5h_resets_at, usage.window_7d_tokens) == (stamp(NOW + 4 * 3600), 900)
+    assert (usage.window_5h_resets_at, usage.window_7d_tokens) == (stamp(NOW + 4 * 3600), 90_000_000)
     assert (usage.minutes_to_limit, usage.limit_before_reset) == (50_000, False)
 
 
@@ -83,19 +85,20 @@ def test_warns_below_the_cache_floor_only_with_traffic() -> None:
 @pytest.mark.parametrize(
     ("reading", "stall"),
     [
-        (Reading(FRESH, sources=HEALTHY), False),
-        (Reading(Traffic(newest_at=NOW - 600)), False),
-        (Reading(Traffic(newest_at=NOW - 601)), True),
-        (Reading(Traffic(newest_at=NOW + 100)), False),
-        (Reading(Traffic(newest_at=NOW + 5 * 3600)), True),
-        (Reading(Traffic()), True),
+        (Reading(FRESH, BLOCK, sources=HEALTHY), False),
+        (Reading(FRESH, sources=HEALTHY), True),
+        (Reading(Traffic(newest_at=NOW - 600), BLOCK), False),
+        (Reading(Traffic(newest_at=NOW - 601), BLOCK), True),
+        (Reading(Traffic(newest_at=NOW + 100), BLOCK), False),
+        (Reading(Traffic(newest_at=NOW + 5 * 3600), BLOCK), True),
+        (Reading(Traffic(), BLOCK), True),
         (Reading(), True),
-        (Reading(FRESH, sources={"fuel": Health("ccusage", ok=False)}), True),
-        (Reading(FRESH, sources={"tach": Health("transcripts", ok=False, degraded=True)}), False),
+        (Reading(FRESH, BLOCK, sources={"fuel": Health("ccusage", ok=False)}), True),
+        (Reading(FRESH, BLOCK, sources={"tach": Health("transcripts", ok=False, degraded=True)}), False),
     ],
 )
 def test_stall(reading: Reading, *, stall: bool) -> None:
-    """Silence for longer than the window, or a source that is away; slower is not old."""
+    """Silence for longer than the window, a source that is away, or a block not known; slower is not old."""
     assert derive(reading, Limits(), NOW).stall is stall
 
 
@@ -117,7 +120,65 @@ def test_unknown_is_not_zero() -> None:
     kept = ("rate_1m", "window_5h_tokens", "window_5h_pct", "thinking_ratio", "cache_hit_rate", "last_model")
     assert {name: getattr(usage, name) for name in kept} == {name: getattr(before, name) for name in kept}
     assert usage.stall
-    assert (usage.window_5h_resets_at, usage.fuel_source, usage.minutes_to_limit) == (None, None, None)
+    assert (usage.window_7d_tokens, usage.fuel_source, usage.minutes_to_limit) == (None, None, None)
+
+
+def test_what_is_kept_of_a_window_ends_with_it() -> None:
+    """While its source is away the fuel keeps its last figure until the window resets, from payload to payload."""
+    usage = derive(Reading(FRESH, BLOCK, sources=HEALTHY), Limits(), NOW)
+    for passed in (60, 2 * 3600, 4 * 3600 - 1):
+        usage = derive(Reading(), Limits(), NOW + passed, previous=usage)
+
+        assert (usage.window_5h_tokens, usage.window_5h_pct) == (BLOCK.tokens, 0.5)
+        assert usage.window_5h_resets_at == stamp(NOW + 4 * 3600)
+    usage = derive(Reading(), Limits(), NOW + 4 * 3600, previous=usage)
+
+    assert (usage.window_5h_tokens, usage.window_5h_pct, usage.window_5h_resets_at) == (0, 0, None)
+    assert usage.stall
+
+
+FULL = Block(95_000_000, NOW - 3600, NOW + 4 * 3600)
+RACING = Traffic(Tokens(output=2_000_000), Tokens(input=9, output=9_000_000), model="opus", newest_at=NOW)
+PLAN = PlanWindow(0.95, NOW + 4 * 3600)
+AWAY, SLOW, WELL = Health("x", ok=False, why="away"), Health("x", ok=False, degraded=True), Health("x")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("plan", [None, PLAN])
+@pytest.mark.parametrize("block", [FULL, None])
+@pytest.mark.parametrize("fuel", [WELL, SLOW, AWAY, None])
+@pytest.mark.parametrize("traffic", [RACING, None])
+@pytest.mark.parametrize("tach", [WELL, SLOW, AWAY, None])
+def test_only_what_is_known_drives_lamps(  # noqa: PLR0913 - a table of all states
+    tach: Health | None,
+    traffic: Traffic | None,
+    fuel: Health | None,
+    block: Block | None,
+    plan: PlanWindow | None,
+    *,
+    kept: bool,
+) -> None:
+    """Every lamp, limit and alert against every state of the sources, with and without a payload before."""
+    limits = Limits(cache_floor=0.5)
+    before = derive(Reading(RACING, FULL, 10**9), limits, NOW - 1) if kept else None
+    sources = {part: health for part, health in (("tach", tach), ("fuel", fuel)) if health}
+    usage = derive(Reading(traffic, block, 10**9, plan_5h=plan, sources=sources), limits, NOW, previous=before)
+    knows_tach, knows_block = traffic is not None and tach is not AWAY, block is not None and fuel is not AWAY
+    knows_fuel = knows_block or plan is not None
+    alert, _ = decide(usage, [0.8], None, NOW)
+
+    assert usage.hot == knows_tach
+    assert usage.warn == (knows_fuel or knows_tach)
+    assert usage.fuel_source == ("plan" if plan else "ceiling" if knows_block else None)
+    assert usage.limit_before_reset == (True if knows_block and knows_tach else None)
+    assert (usage.minutes_to_limit is not None) == (knows_block and knows_tach)
+    assert (usage.window_7d_tokens is not None) == knows_block
+    assert usage.stall == (not (knows_tach and knows_block))
+    assert (alert is not None) == knows_fuel
+    assert (usage.window_5h_pct, usage.rate_1m) == (
+        0.95 if knows_fuel or kept else 0,
+        2_000_000 if knows_tach or kept else 0,
+    )
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 3, 29, 2, 30, fold=0), datetime(2026, 10, 25, 2, 30, fold=1)])  # noqa: DTZ001
@@ -170,6 +231,7 @@ def test_any_reading_makes_a_valid_payload(steps: list[tuple[Reading, float]], l
         assert len(payload) < MAX_BYTES
         assert Usage.model_validate_json(payload) == previous
         assert all(value >= 0 for value in json.loads(payload, parse_constant=_refuse).values() if _is_number(value))
+        assert previous.window_7d_tokens is None or previous.window_7d_tokens >= previous.window_5h_tokens
 
 
 def _refuse(constant: str) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from tests.support.net import wait_until
 
-from claude_gauge.counting.reading import Block, Health, PlanWindow, Reading, Tokens, Traffic
+from claude_gauge.contract.plan_window import PlanWindow
+from claude_gauge.counting.reading import Block, Health, Reading, Tokens, Traffic
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources import failover
 from claude_gauge.sources.failover import Failover

@@ -194,12 +194,28 @@ def stamp(epoch_s: float) -> str:
 
 
 _NOISE = frozenset({"claude", "anthropic", "latest", "preview", "thinking", "instant", "models", "model"})
+_SHORTEST_ID = 10
+# A resource of somebody's account, named by an id: a profile, an endpoint, a model of their own; or a UUID.
+_RESOURCE = re.compile(
+    r"arn:[^/]*:(?!foundation-model/|inference-profile/)|projects/.*/endpoints/|[0-9a-f]{8}(-[0-9a-f]{4}){3}-"
+)
 
 
 def family(model: str) -> str:
-    """Name the family of a model id: `claude-3-5-sonnet-20241022` is `sonnet`; any other by its own first word."""
-    name = model.lower().rpartition("/")[2]
-    _, _, claude = name.rpartition("claude-")
-    words = [word for word in re.split(r"[^a-z0-9]+", claude or name) if word and word not in _NOISE]
+    """Name the family of a model id: `claude-3-5-sonnet-20241022` is `sonnet`; any other by its own first word.
+
+    An id that names a resource of somebody's account and no model is `other`.
+    """
+    name = model.lower()
+    _, claude, last = name.rpartition("/")[2].rpartition("claude-")
+    words = [word for word in re.split(r"[^a-z0-9]+", last) if word and word not in _NOISE]
     named = [word for word in words if len(word) > 2 and word[0].isalpha()]  # noqa: PLR2004 - "v1", "us", "o3"
-    return (named or words or [""])[0][:24]
+    first = (named or words or [""])[0]
+    if not claude and (_RESOURCE.match(name) or _is_id(first)):
+        return "other"
+    return first[:24]
+
+
+def _is_id(word: str) -> bool:
+    """Tell whether a word is a number, or letters and digits mixed as only ids are."""
+    return len(word) >= _SHORTEST_ID and any(each.isdigit() for each in word)

@@ -1,20 +1,24 @@
-"""A reading, the limits and the time -> the `Usage` that every reader gets; pure, computed once."""
+"""A reading, the limits and the time -> the `Usage` that every reader gets; pure, computed once.
+
+A part of the reading drives lamps and limits only while it is known: its source told it and is not away. The seed's
+fields of a part that is not known keep their last value (the 5-hour window's until it resets), all others are null,
+`fuel_source` among them, and `stall` is on.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from claude_gauge.contract.freshness import seconds
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow, minutes_to_limit, runs_dry, tokens_left
 from claude_gauge.contract.usage import MAX_COUNT, Part, Usage, stamp
-from claude_gauge.counting.reading import Health, PlanLimit, PlanWindow, Reading, Tach, Traffic
+from claude_gauge.counting.reading import Block, Health, Reading, Tach, Traffic
 
 _WARN_AT = 0.8
-_MOST_MINUTES = 1e6
 _NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")
 _LATEST = 253_402_300_000.0  # the end of the year 9999: no later time can be written
-_LONGEST_WINDOW_S = 32 * 86400.0  # a reset further away is garbage
-_SAME_WINDOW_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,37 +51,37 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
 ) -> Usage:
     """Compute the payload of one moment.
 
-    `now` is epoch seconds. A part that the reading lacks keeps its value of `previous`, and `stall` tells that it
-    is old; without a previous one it is at rest.
+    `now` is epoch seconds; `previous` is the payload before, or what was kept of one over a restart. Without one,
+    what is not known is at rest.
     """
-    traffic, block = reading.traffic, reading.block
-    week = reading.plan_7d if _fresh(reading.plan_7d, now) else None
-    fuel, limit = _fuel(reading, limits, now), _fullest(reading, now)
-    tokens = block.tokens if block is not None else previous.window_5h_tokens if previous else 0
-    rate = traffic.minute.counted(limits.tach) if traffic else previous.rate_1m if previous else 0.0
-    cache = _cache_hit_rate(traffic, previous)
-    idle = traffic is None or traffic.minute.total <= 0
-    minutes = _minutes_to_limit(fuel, traffic)
-    share = fuel.share if fuel else previous.window_5h_pct if previous else 0.0
+    traffic = reading.traffic if _answers(reading, "tach") else None
+    block = reading.block if _answers(reading, "fuel") else None
+    kept = _Kept.of(previous, now)
+    fuel, limit = _fuel(reading.plan_5h, block, limits, now), _fullest(reading, now)
+    plan_7d = reading.plan_7d if reading.plan_7d and reading.plan_7d.runs(now) else None
+    tokens = _count(block.tokens) if block else kept.tokens
+    rate = traffic.minute.counted(limits.tach) if traffic else kept.rate
+    cache = _cache_hit_rate(traffic) if traffic else kept.cache_hit_rate
+    minutes = minutes_to_limit(fuel.left, traffic.minute.total) if fuel and traffic else None
     low_cache = limits.cache_floor is not None and _had_input(traffic) and cache < limits.cache_floor
     return Usage(
         rate_1m=round(min(max(0.0, rate), MAX_COUNT), 3),
-        window_5h_tokens=_count(tokens),
-        window_5h_pct=_share(share),
-        thinking_ratio=_thinking_ratio(traffic, previous),
+        window_5h_tokens=tokens,
+        window_5h_pct=fuel.share if fuel else kept.share,
+        thinking_ratio=_thinking_ratio(traffic) if traffic else kept.thinking_ratio,
         cache_hit_rate=cache,
-        last_model=_plain(traffic.model, 24) if traffic and traffic.model else previous.last_model if previous else "",
-        hot=rate > limits.redline,
-        warn=share > _WARN_AT or low_cache or (limit is not None and limit.share >= 1),
-        stall=_stall(reading, limits, now),
-        idle=idle,
+        last_model=_plain(traffic.model, 24) if traffic and traffic.model else kept.model,
+        hot=traffic is not None and rate > limits.redline,
+        warn=(fuel is not None and fuel.share > _WARN_AT) or low_cache or (limit is not None and limit.share >= 1),
+        stall=block is None or _stall(reading, traffic, limits, now),
+        idle=traffic.minute.total <= 0 if traffic else kept.idle,
         updated_at=stamp(now),
-        window_5h_resets_at=_stamp(fuel.resets_at if fuel else None),
-        window_7d_pct=_share(week.share) if week else None,
-        window_7d_resets_at=_stamp(week.resets_at if week else None),
-        window_7d_tokens=None if reading.week_tokens is None else _count(reading.week_tokens),
+        window_5h_resets_at=_stamp(fuel.resets_at) if fuel else kept.resets_at,
+        window_7d_pct=_share(plan_7d.share) if plan_7d else None,
+        window_7d_resets_at=_stamp(plan_7d.resets_at if plan_7d else None),
+        window_7d_tokens=_week(reading, block, tokens),
         minutes_to_limit=minutes,
-        limit_before_reset=_limit_before_reset(fuel, minutes, now, idle=idle),
+        limit_before_reset=_limit_before_reset(fuel, traffic, minutes, now),
         waiting=reading.waiting,
         fuel_source=fuel.source if fuel else None,
         limit_name=_plain(limit.name, 24) if limit else None,
@@ -88,53 +92,75 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     )
 
 
-def _fresh(window: PlanWindow | PlanLimit | None, now: float) -> bool:
-    """Tell whether a plan's figure still says something: it dies with its window."""
-    return window is not None and now < window.resets_at < now + _LONGEST_WINDOW_S
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the seed's fields keep of the payload before, while it is not known."""
+
+    rate: float = 0.0
+    thinking_ratio: float = 0.0
+    cache_hit_rate: float = 0.0
+    model: str = ""
+    idle: bool = False
+    tokens: int = 0
+    share: float = 0.0
+    resets_at: str | None = None
+
+    @classmethod
+    def of(cls, usage: Usage | None, now: float) -> _Kept:
+        if usage is None:
+            return cls()
+        kept = cls(usage.rate_1m, usage.thinking_ratio, usage.cache_hit_rate, usage.last_model, usage.idle)
+        reset = seconds(usage.window_5h_resets_at)
+        if reset is not None and reset <= now:
+            return kept  # what is known of a window ends with it
+        return replace(
+            kept, tokens=usage.window_5h_tokens, share=usage.window_5h_pct, resets_at=usage.window_5h_resets_at
+        )
+
+
+def _answers(reading: Reading, part: str) -> bool:
+    """Tell whether a part's source is there; one that is merely degraded is."""
+    health = reading.sources.get(part)
+    return health is None or health.ok or health.degraded
 
 
 def _fullest(reading: Reading, now: float) -> PlanLimit | None:
     """Return what stops work first: the fullest limit that the plan tells."""
     windows = {"five_hour": reading.plan_5h, "seven_day": reading.plan_7d}
     told = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
-    told = [each for each in told if _fresh(each, now)]
+    told = [each for each in told if PlanWindow(each.share, each.resets_at).runs(now)]
     if reading.limit is not None and now < reading.limit.resets_at:  # some, such as a spend limit, run for a month
         told.append(reading.limit)
     return max(told, key=lambda each: each.share, default=None)
 
 
-def _fuel(reading: Reading, limits: Limits, now: float) -> _Fuel | None:
-    block, plan = reading.block, reading.plan_5h
-    if plan is not None and _fresh(plan, now):
+def _fuel(plan: PlanWindow | None, block: Block | None, limits: Limits, now: float) -> _Fuel | None:
+    """Take the plan's own figure, which holds whatever the sources of tokens do, else the block's tokens / ceiling."""
+    if plan is not None and plan.runs(now):
         share = _share(plan.share)
-        # What the plan allows is not told in tokens; the block's tokens and the share together tell it, as long as
-        # the block, a local guess, is about the plan's own window.
-        same = block is not None and block.end is not None and abs(block.end - plan.resets_at) <= _SAME_WINDOW_S
-        tokens = block.tokens if block and same else 0
-        left = tokens / share * (1 - share) if share > 0 and tokens > 0 else None
-        return _Fuel(share, "plan", plan.resets_at, left)
+        # What the plan allows is not told in tokens; the block's tokens and the share together tell it.
+        tokens = block.tokens if block and plan.about(block.end) else 0
+        return _Fuel(share, "plan", plan.resets_at, tokens_left(tokens, share))
     if block is None:
         return None
-    return _Fuel(
-        _share(block.tokens / limits.ceiling_5h), "ceiling", block.end, max(0.0, limits.ceiling_5h - block.tokens)
-    )
+    left = max(0.0, limits.ceiling_5h - block.tokens)
+    return _Fuel(_share(block.tokens / limits.ceiling_5h), "ceiling", block.end, left)
 
 
-def _minutes_to_limit(fuel: _Fuel | None, traffic: Traffic | None) -> float | None:
-    """At the pace of the last minute, all kinds counted as the window counts them; None when idle or used up."""
-    if fuel is None or not fuel.left or traffic is None or traffic.minute.total <= 0:
+def _limit_before_reset(fuel: _Fuel | None, traffic: Traffic | None, minutes: float | None, now: float) -> bool | None:
+    if fuel is None or (traffic is None and fuel.share < 1):
         return None
-    return min(_MOST_MINUTES, max(0.1, round(fuel.left / traffic.minute.total, 1)))
+    busy = traffic is not None and traffic.minute.total > 0
+    if busy and minutes is None and 0 < fuel.share < 1:
+        return None  # there is a pace, but what is left can't be told
+    return runs_dry(fuel.share, minutes, fuel.resets_at, now)
 
 
-def _limit_before_reset(fuel: _Fuel | None, minutes: float | None, now: float, *, idle: bool) -> bool | None:
-    if fuel is None:
+def _week(reading: Reading, block: Block | None, tokens: int) -> int | None:
+    """Return the last 7 days' tokens: they hold the block's, also where they were summed a little earlier."""
+    if reading.week_tokens is None or block is None:
         return None
-    if fuel.share >= 1:
-        return True
-    if minutes is None:
-        return None if fuel.share > 0 and fuel.left is None and not idle else False
-    return None if fuel.resets_at is None else minutes < (fuel.resets_at - now) / 60
+    return max(_count(reading.week_tokens), tokens)
 
 
 def _had_input(traffic: Traffic | None) -> bool:
@@ -142,24 +168,19 @@ def _had_input(traffic: Traffic | None) -> bool:
     return five is not None and five.input + five.cache_read + five.cache_creation > 0
 
 
-def _cache_hit_rate(traffic: Traffic | None, previous: Usage | None) -> float:
-    if traffic is None:
-        return previous.cache_hit_rate if previous else 0.0
+def _cache_hit_rate(traffic: Traffic) -> float:
     five = traffic.five_minutes
     read = five.input + five.cache_read + five.cache_creation
     return _share(five.cache_read / read) if read > 0 else 0.0
 
 
-def _thinking_ratio(traffic: Traffic | None, previous: Usage | None) -> float:
-    if traffic is None:
-        return previous.thinking_ratio if previous else 0.0
+def _thinking_ratio(traffic: Traffic) -> float:
     five = traffic.five_minutes
     return _share(five.thinking / five.output) if five.output > 0 else 0.0
 
 
-def _stall(reading: Reading, limits: Limits, now: float) -> bool:
+def _stall(reading: Reading, traffic: Traffic | None, limits: Limits, now: float) -> bool:
     """No telemetry for too long, or a source of the tach or the fuel can't be reached."""
-    traffic = reading.traffic
     if traffic is None or traffic.newest_at is None:
         return True
     # As far ahead of now as that, it is from before the clock was set back: as good as nothing.

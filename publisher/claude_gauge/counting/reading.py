@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
+
 Tach = Literal["all", "fresh", "output"]
 READING = "reading history"  # why a part is not known yet
 Thinking = Literal["exact", "estimated", "unknown"]
@@ -73,23 +75,6 @@ class Block:
     tokens: int = 0
     start: float | None = None
     end: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PlanWindow:
-    """One of the plan's own windows, as Claude Code's statusline tells it."""
-
-    share: float
-    resets_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class PlanLimit:
-    """The fullest of all limits that the plan tells, by its own name (`five_hour`, `seven_day_opus`, ...)."""
-
-    name: str
-    share: float
-    resets_at: float
 
 
 @dataclass(frozen=True, slots=True)

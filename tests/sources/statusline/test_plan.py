@@ -14,7 +14,8 @@ from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
-from claude_gauge.counting.reading import Health, PlanLimit, PlanWindow, Reading
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
+from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.hook import note

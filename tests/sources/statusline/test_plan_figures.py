@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_gauge.counting.reading import PlanLimit, PlanWindow
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 from claude_gauge.sources.statusline.plan_figures import (
     KEPT_ACCOUNTS,
     KEPT_WINDOWS,

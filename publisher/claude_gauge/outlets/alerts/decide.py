@@ -8,10 +8,10 @@ from datetime import datetime
 
 from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
+from claude_gauge.contract.plan_window import same
 from claude_gauge.contract.usage import Usage
 
 WINDOW_S = 5 * 3600.0
-JITTER_S = 600.0  # stamps of one and the same reset differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +69,4 @@ def _of_this_window(fired: Fired | None, source: str, reset: float | None, now: 
         return fired
     if source != fired.source:
         return Fired(fired.threshold, reset, source) if source == "plan" else fired
-    return None if reset > fired.ends + JITTER_S else fired
+    return None if reset > fired.ends and not same(reset, fired.ends) else fired

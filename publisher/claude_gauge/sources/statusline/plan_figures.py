@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from claude_gauge.counting.reading import PlanLimit, PlanWindow
+from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 from claude_gauge.hooks.limits import LENGTHS, length_s, live, number, reset_time, share
 
 Slot = Literal["five_hour", "seven_day"]
