@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
 
@@ -11,6 +12,7 @@ from claude_gauge.counting.reading import Tokens, Traffic
 
 MINUTE_S, FIVE_MINUTES_S = 60.0, 300.0
 _KEEP = 4096
+_GRID_S = 5.0
 
 # The time, the five fields of Tokens, and 1 where the thinking share is estimated.
 _Event = tuple[float, float, float, float, float, float, int]
@@ -129,12 +131,19 @@ class Window:
         )
 
     def due(self, now: float) -> float | None:
-        """Return when the sums next change by the passing of time alone."""
+        """Return when the sums should next be looked at because time passed.
+
+        The minute's at the moment of its change. The five minutes' ratios move little as one of a thousand responses
+        leaves: they are looked at on a grid, so that a busy minute does not wake an idle machine five minutes later.
+        """
         self._minute.move(self._events, now)
         self._five.move(self._events, now)
-        times = [
-            self._events[span.low][0] + span.length_s for span in (self._minute, self._five) if span.low < span.high
-        ]
+        times = []
+        if self._minute.low < self._minute.high:
+            times.append(self._events[self._minute.low][0] + MINUTE_S)
+        if self._five.low < self._five.high:
+            leaves = self._events[self._five.low][0] + FIVE_MINUTES_S
+            times.append(max(leaves, math.ceil(leaves / _GRID_S) * _GRID_S))
         if self._minute.high < len(self._events):
             times.append(self._events[self._minute.high][0])
         return min(times, default=None)

@@ -10,6 +10,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
 from claude_gauge.counting.derive import Limits
 from claude_gauge.counting.reading import Remembers, Source
+from claude_gauge.daemon.kept_window import KeptWindow
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.daemon.systemd import notify
 from claude_gauge.mqtt.link import Link
@@ -47,6 +48,7 @@ class Assembly:
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         HomeAssistant(self.link, settings).start()
         self._alerts = Alerts(settings, self.link, clock=clock)
+        self._window = KeptWindow(settings.state_dir, settings.node, settings.account)
         server = Server()  # one for all addresses
         self._source = source or choose(settings, clock=clock, server=server)
         self._clock = clock
@@ -54,9 +56,10 @@ class Assembly:
         self.publisher = Publisher(
             self._source,
             limits_of(settings),
-            [self._to_broker, self._to_http, self._alerts, self._to_systemd],
+            [self._to_broker, self._to_http, self._alerts, self._window, self._to_systemd],
             node=settings.node,
             account=settings.account,
+            kept=self._window.load(clock()),
             clock=clock,
         )
         self.shim = serve(settings, self.health, server=server, link=self.link)
@@ -68,6 +71,7 @@ class Assembly:
             self.publisher.run()
         finally:
             self._alerts.stop()
+            self._window.stop()
             self.link.stop()
             if self.shim:
                 self.shim.stop()

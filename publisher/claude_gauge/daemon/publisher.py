@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from claude_gauge.contract.pace import Pace
+from claude_gauge.contract.pace import LEAST_GAP_S, Pace
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Reading, Source
@@ -18,7 +18,11 @@ Outlet = Callable[[Usage, bytes], None]
 
 
 class Publisher:
-    """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds."""
+    """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
+
+    `kept` is what is shown of the window until the source knows it. Each decision looks at the clock once: what is
+    due between two looks would be missed by both.
+    """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
         self,
@@ -28,16 +32,18 @@ class Publisher:
         *,
         node: str,
         account: str | None = None,
+        kept: Usage | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._limits = limits
         self._outlets = list(outlets)
-        self._node, self._account = node, account
+        self._node, self._account, self._kept = node, account, kept
         self._clock = clock
         self._pace = Pace()
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._looked_at = -LEAST_GAP_S  # of the steady clock
         self.latest: Usage | None = None
 
     def run(self) -> None:
@@ -45,10 +51,10 @@ class Publisher:
         self._source.start(self._wake.set)
         try:
             while not self._stopping.is_set():
-                wait = self._turn()
+                wait = self.turn()
                 if self._wake.wait(wait):
                     # A burst is one change: look again when the next payload may go out, not at every line.
-                    self._stopping.wait(self._pace.gap(time.monotonic()))
+                    self._stopping.wait(max(0.0, self._looked_at + LEAST_GAP_S - time.monotonic()))
                 self._wake.clear()
         finally:
             self._source.stop()
@@ -60,17 +66,20 @@ class Publisher:
 
     def compute(self) -> Usage:
         """Derive the present payload, without sending it."""
-        return self._derive(self._source.read(self._clock()))
+        return self._look()[0]
 
-    def _derive(self, reading: Reading) -> Usage:
-        return derive(
-            reading, self._limits, self._clock(), node=self._node, account=self._account, previous=self.latest
-        )
+    def _look(self) -> tuple[Usage, float]:
+        """Return the present payload, and in how many seconds it changes by the passing of time alone."""
+        self._looked_at = time.monotonic()
+        now = self._clock()
+        reading = self._source.read(now)
+        previous = self.latest or self._kept
+        usage = derive(reading, self._limits, now, node=self._node, account=self._account, previous=previous)
+        return usage, self._until_change(reading, now)
 
-    def _turn(self) -> float:
+    def turn(self) -> float:
         """Send what is due; return how many seconds may pass until the next look."""
-        reading = self._source.read(self._clock())
-        usage = self._derive(reading)
+        usage, until_change = self._look()
         steady = time.monotonic()
         if self._pace.wants(usage, steady):
             self._tell_changes(usage)
@@ -80,15 +89,13 @@ class Publisher:
             for outlet in self._outlets:
                 outlet(usage, payload)
             self._pace.sent(usage, steady)
-        return min(self._pace.wait(usage, steady), self._until_change(reading))
+        return min(self._pace.wait(usage, steady), until_change)
 
-    def _until_change(self, reading: Reading) -> float:
-        """Seconds until the figures change by the passing of time alone."""
-        now = self._clock()
+    def _until_change(self, reading: Reading, now: float) -> float:
         times = [self._source.due(now)]
         if reading.traffic and reading.traffic.newest_at is not None:
             times.append(reading.traffic.newest_at + self._limits.stall_s)
-        times += [window.resets_at for window in (reading.plan_5h, reading.plan_7d) if window]
+        times += [window.resets_at for window in (reading.plan_5h, reading.plan_7d, reading.limit) if window]
         # A little late, so that what is due has happened when we look.
         return min((time + 0.002 - now for time in times if time is not None and time > now), default=float("inf"))
 

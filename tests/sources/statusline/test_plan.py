@@ -13,8 +13,8 @@ from tests.support.net import wait_until
 from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import stamp
 from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
+from claude_gauge.contract.usage import stamp
 from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import spool

@@ -25,6 +25,7 @@ from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
+READING = "reading history"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
@@ -106,17 +107,20 @@ class Transcripts:
         self._end_readers()
 
     def read(self, now: float) -> Reading:
-        """Tell what is counted so far."""
+        """Tell what is counted so far; the block only once its whole chain is read, a part of it says nothing."""
         with self._lock:
             self._counter.tidy(now)
             traffic = self._counter.traffic(now)
+            health = self._health()
+            if health.ok and self._whole and traffic.newest_at is None:
+                health = Health(NAME, ok=False, why="no transcripts")  # sessions may write none: 0 would be a guess
             return Reading(
                 traffic=traffic,
                 block=self._counter.block(now) if self._chained else None,
                 week_tokens=self._counter.week(now) if self._whole else None,
                 sources={
-                    "tach": self._health(),
-                    "fuel": self._health() if self._chained else Health(NAME, ok=False, why=READING, degraded=True),
+                    "tach": health,
+                    "fuel": health if self._chained else Health(NAME, ok=False, why=READING, degraded=True),
                     "thinking": Health(NAME, why="estimated" if traffic.thinking == "estimated" else ""),
                 },
             )

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from claude_gauge.contract.usage import Usage
+from claude_gauge.counting.counter import Counter
+from claude_gauge.counting.derive import Limits
+from claude_gauge.counting.reading import Block, Health, Reading, Traffic
+from claude_gauge.counting.turn import Turn
+from claude_gauge.daemon.publisher import Publisher
+
+NOW = 1_763_856_000.0
+TURN = Turn(NOW, "m", "r", "l", "claude-opus-5-5", False, 5, 100, 1000, 50, 20)  # noqa: FBT003 - no sidechain
+
+
+class Scripted:
+    """A source that answers as it is told, notes at what times it was asked, and can call for a look."""
+
+    def __init__(self, reading: Callable[[float], Reading], due: Callable[[float], float | None]) -> None:
+        self._reading, self._due = reading, due
+        self.asked: list[tuple[str, float]] = []
+        self.changed: Callable[[], None] = lambda: None
+
+    def start(self, changed: Callable[[], None]) -> None:
+        """Keep whom to call."""
+        self.changed = changed
+
+    def read(self, now: float) -> Reading:
+        """Answer."""
+        self.asked.append(("read", now))
+        return self._reading(now)
+
+    def due(self, now: float) -> float | None:
+        """Answer."""
+        self.asked.append(("due", now))
+        return self._due(now)
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
+class Ticking:
+    """A clock that moves at each look."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = NOW, step
+
+    def __call__(self) -> float:
+        """Tell the time, which then passes."""
+        self.now += self.step
+        return self.now
+
+
+def test_each_decision_looks_at_the_clock_once() -> None:
+    """The reading and what is due next are asked for the same moment: nothing falls between the two."""
+    source = Scripted(lambda _: Reading(Traffic(newest_at=NOW), Block()), lambda _: None)
+    heard: list[Usage] = []
+    publisher = Publisher(source, Limits(), [lambda usage, _: heard.append(usage)], node="n", clock=Ticking(0.01))
+    publisher.turn()
+    publisher.turn()
+
+    assert source.asked[0][1] == source.asked[1][1] != source.asked[2][1] == source.asked[3][1]
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("step", [0.0005, 0.003, 0.7])
+def test_needle_reaches_zero_however_the_clock_falls(step: float) -> None:
+    """A response leaves the minute just between two looks at the clock: the next look is due then, not later."""
+    tally, clock = Counter(), Ticking(step)
+    for n in range(40):
+        tally.add(TURN._replace(at=NOW - 59.98 + n / 1000, message_id=f"m{n}"), NOW)
+    source = Scripted(lambda now: Reading(tally.traffic(now), tally.block(now), tally.week(now)), tally.due)
+    publisher = Publisher(source, Limits(), [], node="n", clock=clock)
+    left = 1.0
+    while left:
+        wait = publisher.turn()
+        asked_at = source.asked[-1][1]
+        left = tally.traffic(asked_at).minute.total
+
+        assert not left or wait <= 0.1 or asked_at + wait <= NOW + 0.06 + 0.002
+        clock.now += wait
+
+
+def test_quiet_machine_is_left_alone_after_a_busy_minute() -> None:
+    """Thousands of responses that leave the five minutes one by one wake nobody for each."""
+    tally = Counter()
+    for n in range(6000):
+        tally.add(TURN._replace(at=NOW - 60 + n / 100, message_id=f"m{n}"), NOW)
+    now, looks = NOW + 61, 0
+    while now < NOW + 600:
+        due = tally.due(now)
+        if due is None or due > NOW + 600:
+            break
+        now, looks = due + 0.002, looks + 1
+
+    assert looks <= 14
+    assert tally.traffic(now).five_minutes.total == 0
+
+
+def test_kept_window_shows_until_the_source_knows() -> None:
+    """A first payload before the history is read shows the window as it was, and drives no lamp with it."""
+    full = Block(95_000_000, NOW, NOW + 5 * 3600)
+    away = Health("transcripts", ok=False, why="reading history", degraded=True)
+    blocks: list[Block | None] = [None, full]
+    source = Scripted(
+        lambda now: Reading(Traffic(newest_at=now), blocks.pop(0), sources={"fuel": away}), lambda _: None
+    )
+    kept = Usage(
+        rate_1m=0, window_5h_tokens=94_000_000, window_5h_pct=0.94, thinking_ratio=0, cache_hit_rate=0,
+        last_model="opus", hot=False, warn=False, stall=True, idle=False, updated_at="2025-11-23T00:00:00.000Z",
+        window_5h_resets_at="2025-11-23T05:00:00.000Z",
+    )  # fmt: skip
+    publisher = Publisher(source, Limits(), [], node="n", kept=kept, clock=lambda: NOW + 60)
+
+    first, second = publisher.compute(), publisher.compute()
+    assert (first.window_5h_pct, first.window_5h_tokens, first.last_model) == (0.94, 94_000_000, "opus")
+    assert (first.fuel_source, first.warn, first.limit_before_reset) == (None, False, None)
+    assert (second.window_5h_pct, second.fuel_source, second.warn) == (0.95, "ceiling", True)
+
+
+def test_burst_of_calls_is_few_looks() -> None:
+    """Ten looks a second are the most, however often a source calls, also while no payload goes out."""
+    reading = Reading(Traffic(newest_at=NOW), Block(), 0)
+    looks: list[float] = []
+
+    def look(_: float) -> Reading:
+        looks.append(time.monotonic())
+        if len(looks) < 4:
+            source.changed()
+        else:
+            publisher.stop()
+        return reading
+
+    source = Scripted(look, lambda _: None)
+    publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW)
+    runner = threading.Thread(target=publisher.run)
+    runner.start()
+    runner.join(10)
+
+    assert not runner.is_alive()
+    assert all(later - earlier >= 0.09 for earlier, later in pairwise(looks))
