@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import PlanLimit, PlanWindow, minutes_to_limit, runs_dry, tokens_left
 from claude_gauge.contract.usage import MAX_COUNT, Part, Usage, stamp
@@ -111,8 +112,8 @@ class _Kept:
             return cls()
         kept = cls(usage.rate_1m, usage.thinking_ratio, usage.cache_hit_rate, usage.last_model, usage.idle)
         reset = seconds(usage.window_5h_resets_at)
-        if reset is not None and reset <= now:
-            return kept  # what is known of a window ends with it
+        if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
+            return kept  # what is known of a window ends with it, or is of another clock
         return replace(
             kept, tokens=usage.window_5h_tokens, share=usage.window_5h_pct, resets_at=usage.window_5h_resets_at
         )

@@ -157,7 +157,7 @@ class Failover:
         now = self._clock()
         parts = {part: choice.order for part, choice in self._choices.items() if name in choice.order}
         return not parts or any(
-            not any(_will_do(self._read(better, now), part) for better in order[: order.index(name)])
+            not any(answers(self._read(better, now), part) for better in order[: order.index(name)])
             for part, order in parts.items()
         )
 
@@ -249,11 +249,6 @@ def answers(reading: Reading, part: str) -> bool:
     """Tell whether a source answers for a part: it knows it, and what it knows is not old."""
     health = _health(reading, part)
     return knows(reading, part) and (health.ok or health.degraded)
-
-
-def _will_do(reading: Reading, part: str) -> bool:
-    """Tell whether a source answers for a part, or is about to: it still reads its history."""
-    return answers(reading, part) or _health(reading, part).degraded
 
 
 def _health(reading: Reading, part: str) -> Health:

@@ -25,7 +25,6 @@ from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
-READING = "reading history"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 400  # a scan may take one part in so many of the time
 POLL_S = 1.0
@@ -112,7 +111,7 @@ class Transcripts:
             self._counter.tidy(now)
             traffic = self._counter.traffic(now)
             health = self._health()
-            if health.ok and self._whole and traffic.newest_at is None:
+            if health.ok and self._whole and traffic.newest_at is None and not self._counter.refused:
                 health = Health(NAME, ok=False, why="no transcripts")  # sessions may write none: 0 would be a guess
             return Reading(
                 traffic=traffic,
