@@ -1,4 +1,4 @@
-"""Real engines on free loopback ports: Prometheus old and new, VictoriaMetrics; filled with a made-up past."""
+"""Real engines on free loopback ports: Prometheus old, new, with an OTLP receiver; VictoriaMetrics; with a past."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from tests.support.net import free_port, wait_until
 from tests.support.parts import part
 
-OLD, NEW, VICTORIA = "old", "new", "victoria"
+OLD, NEW, VICTORIA, OTLP = "old", "new", "victoria", "otlp"
 TOKENS = "claude_code_token_usage_tokens_total"
 
 
@@ -57,16 +59,20 @@ class Server:
         rules: Path | None = None,
         web: str | None = None,
         interval: str = "1s",
+        flags: Sequence[str] = (),
+        config: Mapping[str, object] | None = None,
     ) -> None:
         self.kind, self.port = kind, free_port()
+        self._flags = list(flags)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        config = {
+        whole = {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "rule_files": [str(rules)] if rules else [],
             "scrape_configs": [{"job_name": "claude-code", "static_configs": [{"targets": list(targets)}]}],
+            **(config or {}),
         }
-        (folder / "prometheus.yml").write_text(json.dumps(config))
+        (folder / "prometheus.yml").write_text(json.dumps(whole))
         if web is not None:
             (folder / "web.yml").write_text(web)
         self._web = web is not None
@@ -102,16 +108,16 @@ class Server:
             program = [str(part("metrics/new/usr/bin/victoria-metrics")), f"-httpListenAddr=127.0.0.1:{self.port}"]
             program += [f"-storageDataPath={data}", "-retentionPeriod=100y", "-search.disableCache"]
         else:
-            program = [
-                str(part(f"metrics/{self.kind}/usr/bin/prometheus")),
-                f"--web.listen-address=127.0.0.1:{self.port}",
-            ]
+            built = "prometheus-otlp/prometheus" if self.kind == OTLP else f"metrics/{self.kind}/usr/bin/prometheus"
+            program = [str(part(built)), f"--web.listen-address=127.0.0.1:{self.port}"]
             program += [f"--config.file={self._folder / 'prometheus.yml'}", f"--storage.tsdb.path={data}"]
             program += ["--storage.tsdb.retention.time=100y", "--web.enable-lifecycle"]
             if self._web:
                 program.append(f"--web.config.file={self._folder / 'web.yml'}")
+        if self.kind == OTLP:
+            program.append("--web.enable-otlp-receiver")
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(program, stdout=log, stderr=log)
+            self._process = subprocess.Popen([*program, *self._flags], stdout=log, stderr=log)
         wait_until(self._ready, f"{self.kind} to be ready", 60)
         return self
 
@@ -125,9 +131,17 @@ class Server:
         except httpx.HTTPError:
             return False
 
+    def send(self, body: dict[str, Any]) -> None:
+        """Send it one OTLP export of metrics, where it takes such."""
+        path = "/opentelemetry/v1/metrics" if self.kind == VICTORIA else "/api/v1/otlp/v1/metrics"
+        request = ParseDict(body, ExportMetricsServiceRequest())
+        headers = {"Content-Type": "application/x-protobuf"}
+        answer = httpx.post(f"{self.url}{path}", content=request.SerializeToString(), headers=headers, timeout=10)
+        assert answer.is_success, answer.text
+
     def ask(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
         """Ask it as anyone would."""
-        form = {"query": query, **({} if at is None else {"time": str(at)})}
+        form = {"query": query, "nocache": "1", **({} if at is None else {"time": str(at)})}
         answer = httpx.get(f"{self.url}/api/v1/query", params=form, timeout=30)
         assert answer.is_success, answer.text
         result: list[dict[str, Any]] = answer.json()["data"]["result"]

@@ -129,6 +129,38 @@ def test_a_session_goes_on_and_is_resumed(tmp_path: Path) -> None:
             source.stop()
 
 
+RESUMED = [(15_401 + 37 * number, 0.05) for number in range(40)]  # what each process of one session used
+
+
+def test_a_day_of_resumed_processes(tmp_path: Path) -> None:
+    """Forty processes of one session, some gone before a scrape, all with deltas: not a token is lost."""
+    total = sum(tokens for tokens, _ in RESUMED)
+    with (
+        Collector(tmp_path / "collector") as collector,
+        Server(tmp_path / "engine", targets=[collector.target]) as server,
+        asking(server) as source,
+    ):
+        for tokens, lived_s in RESUMED:
+            now = time.time()
+            collector.send(metrics(point("output", tokens, now, start=now - lived_s), temporality=1))
+        wait_for(source, total)
+        reading = source.read(time.time())
+
+    assert reading.week_tokens == total
+    assert reading.sources["tach"].ok
+
+
+def test_why_not_cumulative(tmp_path: Path) -> None:
+    """The same day with sums: each process overwrites the one before, and what no scrape saw is lost."""
+    with Collector(tmp_path / "collector") as collector:
+        for tokens, lived_s in RESUMED:
+            now = time.time()
+            collector.send(metrics(point("output", tokens, now, start=now - lived_s), temporality=2))
+        wait_until(lambda: RESUMED[-1][0] in shown(collector), "the last process")
+
+        assert shown(collector) == [RESUMED[-1][0]]
+
+
 def test_the_collector_is_started_again(tmp_path: Path) -> None:
     """A collector that forgot all shows living sessions again with their next export: nothing counts twice."""
     collector = Collector(tmp_path / "collector")
