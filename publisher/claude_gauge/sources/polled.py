@@ -9,19 +9,42 @@ from collections.abc import Callable
 FIRST_S = 2.0  # what the first payload waits for at most
 
 Wait = Callable[[float], bool]
+"""Waits so many seconds, less when the end has come; tells whether it has."""
+
+Rest = Callable[[float, Wait], None]
+"""Rests after an answer that took so many seconds."""
+
+
+def every(interval_s: float) -> Rest:
+    """Ask once per interval, at once where an answer took longer."""
+
+    def rest(took_s: float, wait: Wait) -> None:
+        wait(max(0.0, interval_s - took_s))
+
+    return rest
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Polled:
-    """Calls `ask`, then rests `interval_s` from its beginning, or as `rest` does; `ask` must not raise.
+    """Calls `ask`, then `rest`, until it is stopped; `ask` must not raise.
 
-    `rest` is handed how many seconds `ask` took, and a wait(seconds) that tells whether the end has come.
+    `interrupt` ends an `ask` that takes long, from another thread; `ended` is the last thing that the thread calls.
     """
 
     def __init__(
-        self, name: str, ask: Callable[[], None], rest: float | Callable[[float, Wait], None], ended: Callable[[], None]
+        self,
+        name: str,
+        ask: Callable[[], None],
+        rest: Rest,
+        *,
+        interrupt: Callable[[], None] = _nothing,
+        ended: Callable[[], None] = _nothing,
     ) -> None:
-        self._name, self._ask, self._ended = name, ask, ended
-        self._rest = rest if callable(rest) else lambda took, wait: wait(max(0.0, rest - took)) and None
+        self._name, self._ask, self._rest = name, ask, rest
+        self._interrupt, self._ended = interrupt, ended
         self._stopping = threading.Event()
         self._asked = threading.Event()
         self._thread: threading.Thread | None = None
@@ -40,6 +63,7 @@ class Polled:
     def stop(self, wait_s: float) -> None:
         """End the thread, or leave it to its own end after so many seconds; safe to call twice."""
         self._stopping.set()
+        self._interrupt()
         if self._thread is not None:
             self._thread.join(wait_s)
             self._thread = None

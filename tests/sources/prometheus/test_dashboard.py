@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.sources.prometheus.past import KINDS
 from tests.support.net import wait_until
 from tests.support.prometheus import NEW, OLD, Server
@@ -228,6 +231,25 @@ def test_every_panel_says_how_it_is_shown() -> None:
         assert (defaults["min"], defaults["noValue"] != "", defaults["color"]["mode"] != "") == (0, True, True)
     colours = {title: PANELS[title]["fieldConfig"]["defaults"]["thresholds"]["steps"][-1] for title in ("HOT", "WARN")}
     assert colours == {"HOT": {"color": "red", "value": 1}, "WARN": {"color": "orange", "value": 1}}
+
+
+def test_grafanas_own_types_take_it_whole() -> None:
+    """Grafana's foundation SDK reads every panel, option and target into its types, and writes all of it again."""
+    register_default_plugins()
+
+    read = json.loads(json.dumps(Dashboard.from_json(json.loads(text())), cls=JSONEncoder))
+
+    assert lost(DASHBOARD, read) == []
+
+
+def lost(given: object, taken: object, place: str = "") -> list[str]:
+    """Name what is in the first and not in the second."""
+    if isinstance(given, dict) and isinstance(taken, dict):
+        return [each for key, value in given.items() for each in lost(value, taken.get(key), f"{place}/{key}")]
+    if isinstance(given, list) and isinstance(taken, list) and len(given) == len(taken):
+        both = zip(given, taken, strict=True)
+        return [each for number, pair in enumerate(both) for each in lost(*pair, f"{place}/{number}")]
+    return [] if given == taken else [place]
 
 
 def test_panels_do_not_overlap() -> None:

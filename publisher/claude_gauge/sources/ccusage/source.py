@@ -19,6 +19,7 @@ from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Block, Health, Reading
 from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, explain, find
 from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
+from claude_gauge.sources.polled import Polled, Wait
 from claude_gauge.system.child import Child, Finished
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ WEEK_TTL_S = 60.0
 QUIET_S = 300.0  # without news in the transcripts it is asked this rarely
 LOAD_SHARE = 9.0  # rests so many times as long as a call took
 TIMEOUT_S = 60.0
-FIRST_S = 2.0  # what the first payload waits for at most
 
 
 class Asked(Protocol):
@@ -126,16 +126,13 @@ class Ccusage:
         self._health = Health(name, ok=False, why="not asked yet")
         self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._answered = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._heard: object = None  # the news before the last call
+        self._thread = Polled(name, self._ask, self._rest, interrupt=asked.stop)
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to ask; returns after the first answer, two seconds at most."""
         self._changed = changed
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
-        self._answered.wait(FIRST_S)
 
     def load(self) -> None:
         """Ask once, now, without a thread."""
@@ -159,24 +156,18 @@ class Ccusage:
 
     def stop(self) -> None:
         """End the thread and what it runs."""
-        self._stopping.set()
-        self._asked.stop()
-        if self._thread is not None:
-            self._thread.join(10)
-            self._thread = None
+        self._thread.stop(10)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            news, begun = self._news(), time.monotonic()
-            self._ask()
-            self._answered.set()
-            took = time.monotonic() - begun
-            self._stopping.wait(max(TTL_S, took * LOAD_SHARE))
-            while self._health.ok and self._news() == news and time.monotonic() - begun < QUIET_S:
-                if self._stopping.wait(TTL_S / 10):
-                    break
+    def _rest(self, took_s: float, wait: Wait) -> None:
+        """Rest by the load that a call makes, and for long while the transcripts stay as they are."""
+        quiet_until = time.monotonic() - took_s + QUIET_S
+        wait(max(TTL_S, took_s * LOAD_SHARE))
+        while self._health.ok and self._news() == self._heard and time.monotonic() < quiet_until:
+            if wait(TTL_S / 10):
+                break
 
     def _ask(self) -> None:
+        self._heard = self._news()
         fuel = self._fuel
         try:
             block = self._asked.block()
@@ -187,7 +178,7 @@ class Ccusage:
             fuel, health = Fuel(block, week), Health(self._name)
         except CcusageError as error:
             health = Health(self._name, ok=False, why=error.why)
-            if health != self._health and not self._stopping.is_set():
+            if health != self._health and not self._thread.stopping:
                 _log.warning("%s", error)
         except Exception:  # noqa: BLE001 - nothing may end the asking: told in full, then it goes on
             _log.exception("asking ccusage failed; going on")

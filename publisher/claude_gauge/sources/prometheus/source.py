@@ -14,7 +14,7 @@ from claude_gauge.config import Settings
 from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S, Blocks
 from claude_gauge.counting.reading import Block, Health, Reading, Tokens
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
-from claude_gauge.sources.polled import Polled
+from claude_gauge.sources.polled import Polled, every
 from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
 from claude_gauge.sources.prometheus.increments import Increment, Reader
 from claude_gauge.sources.prometheus.names import TOKENS
@@ -191,7 +191,7 @@ class Prometheus:
         self._health = Health(NAME, ok=False, why="not asked yet")
         self._known: Reading | None = None
         self._changed: Callable[[], None] = lambda: None
-        self._thread = Polled(NAME, self._round, settings.prometheus_interval, self._engine.close)
+        self._thread = Polled(NAME, self._round, every(settings.prometheus_interval), ended=self._engine.close)
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin to ask; returns after the first answer, two seconds at most."""
