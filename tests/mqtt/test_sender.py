@@ -22,6 +22,7 @@ class Broker:
     """Stands for a connection to a broker that ends it at certain topics and filters, and answers all else."""
 
     forbidden: frozenset[str]
+    says_so: bool = False  # refuses before it ends the connection
     taken: list[str] = field(default_factory=list)
     alive: bool = True
     clogged: bool = False
@@ -49,6 +50,8 @@ class Broker:
         for mid, what in asked:
             if what in self.forbidden:
                 self.alive = False
+                if self.says_so:
+                    sender.answered(mid, "Not authorized")
                 return False
             self.taken.append(what)
             sender.answered(mid, None)
@@ -79,13 +82,13 @@ TOPICS, FILTERS = ["status", "usage", "discovery", "more"], ["born", "fleet", "a
 EVERYTHING = TOPICS + [f"read {each} 1 False" for each in FILTERS]
 
 
-@given(forbidden=st.frozensets(st.sampled_from(EVERYTHING)), order=st.permutations(TOPICS))
-def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order: list[str]) -> None:
+@given(forbidden=st.frozensets(st.sampled_from(EVERYTHING)), order=st.permutations(TOPICS), says_so=st.booleans())
+def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order: list[str], says_so: bool) -> None:  # noqa: FBT001
     """Whatever a broker ends connections at is left out and told, all else goes on, and the connection stays."""
     sender, report = sender_of(order, FILTERS)
     broker = Broker(forbidden)
     for second in range(60):
-        broker = Broker(forbidden)
+        broker = Broker(forbidden, says_so)
         live(sender, broker, second)
         if broker.alive:
             break

@@ -257,7 +257,7 @@ class Connection:
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self.ended_by_broker = str(reason) not in trouble.NOT_AT_A_REQUEST
-            self._ended(trouble.refusal(str(reason), self._endpoint.user, with_password=self._password))
+            self._ended(trouble.farewell(str(reason)))
         elif "ssl" in self._complaint.lower():
             self._ended(trouble.handshake(self._complaint))
         elif str(reason) == "Keep alive timeout":

@@ -170,6 +170,11 @@ class Link:
         with self._news:
             return self._news.wait_for(lambda: self.connected and self._outbox.empty(), seconds)
 
+    def wait_settled(self, seconds: float) -> bool:
+        """Wait until the broker has answered every message and subscription, or it is known that it never will."""
+        with self._news:
+            return self._news.wait_for(lambda: self.connected and self._sender.settled, seconds)
+
     def _secrets(self) -> str | None:
         """Read the password and the certificates, so that a bad file stops the start; return the password."""
         if self._trust:
@@ -231,6 +236,7 @@ class Link:
             self._sender.ended(by_broker=connection.ended_by_broker, now=now)
         if connection.accepted and now - began > HELD_S:
             self._backoff.reset()
+            self._report.held()
         return connection
 
     def _accepted(self, connection: Connection, deadline: float) -> bool:
@@ -258,7 +264,9 @@ class Link:
         while connection.alive:
             now = time.monotonic()
             self._sender.send(connection, now)
-            self._tell_if_empty()
+            if self._outbox.empty():
+                with self._news:
+                    self._news.notify_all()
             if self._stopping:
                 goodbye = goodbye or now + GOODBYE_S
                 if self._outbox.empty() or now > goodbye:
@@ -275,11 +283,6 @@ class Link:
         """Take what somebody else says on our own topics."""
         if self._guard and not message.retain and not self._stopping:
             self._guard.hear(message.topic, message.payload, time.monotonic())
-
-    def _tell_if_empty(self) -> None:
-        if self._outbox.empty():
-            with self._news:
-                self._news.notify_all()
 
     def _set(self, connection: Connection | None) -> None:
         with self._news:

@@ -2,9 +2,10 @@
 
 A broker refuses a message or a subscription in one of three ways: with a code (MQTT 5), in silence (3.1.1),
 or by ending the connection. In the last case it does not say at what. So requests that were unanswered when a
-broker ended the connection are suspects: on the next connection they come last and one at a time, the smallest
-message first, subscriptions after all messages. One at which the connection ends three times, alone, is left
-out, and told once; all others go on. It gets another chance on the first connection after ten minutes.
+broker ended the connection are suspects, or the one that it had just refused. On the next connection they come
+last and one at a time, the smallest message first, subscriptions after all messages. One at which the connection
+ends three times, alone, is left out, and told once; all others go on. It gets another chance on the first
+connection after ten minutes.
 """
 
 from __future__ import annotations
@@ -105,10 +106,17 @@ class Sender:
         self._outbox, self._listeners, self._report, self._guard = outbox, listeners, report, guard
         self._quarantine = Quarantine()
         self._unanswered: dict[int, tuple[Request, float]] = {}
+        self._refused: list[tuple[Request, float]] = []  # on this connection
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that was asked of the broker is answered or left out."""
+        return not (self._unanswered or self._listeners.due) and self._outbox.empty()
 
     def connected(self, connection: Wire, now: float) -> None:
         """Begin a new connection: everything is due again, for the broker may have lost it all."""
         self._unanswered.clear()
+        self._refused.clear()
         self._quarantine.connected(now)
         self._listeners.connected()
         self._outbox.connected(connection.unacked_limit)
@@ -183,21 +191,23 @@ class Sender:
 
     def answered(self, mid: int, refused: str | None) -> None:
         """Note what the broker said to a message or to a subscription."""
-        request, _ = self._unanswered.pop(mid, (None, 0.0))
+        request, at = self._unanswered.pop(mid, (None, 0.0))
         self._outbox.acked(mid)
         if request is None:
             return
-        self._quarantine.answered(request)
         if refused is None:
+            self._quarantine.answered(request)
             self._report.taken(request.key)
         else:
+            self._refused = [*(each for each in self._refused if each[0].key != request.key), (request, at)]
             verb = "does not let us read" if request.subscribes else "does not take"
             self._report.refused(request.key, not_taken(f"{verb} {request.name}", refused))
 
     def ended(self, *, by_broker: bool, now: float) -> None:
         """Note that the connection is over, and whether the broker ended it at something."""
         if by_broker:
-            self._quarantine.ended(list(self._unanswered.values()), now)
+            refused = [(request, at) for request, at in self._refused if now - at <= QUICK_S]
+            self._quarantine.ended(refused[-1:] or list(self._unanswered.values()), now)
         self._unanswered.clear()
 
 

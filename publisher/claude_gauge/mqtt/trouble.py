@@ -72,6 +72,13 @@ def refusal(reason: str, user: str | None = None, *, with_password: bool = False
     return _REFUSALS.get(reason, Reason(f"refuses: {reason.lower()}"))
 
 
+def farewell(reason: str) -> Reason:
+    """Put the reason with which a broker ended a connection in words."""
+    if reason == "Not authorized":
+        return Reason("ended the connection at something that is not allowed", "check its ACL")
+    return _REFUSALS.get(reason, Reason(f"ended the connection: {reason.lower()}"))
+
+
 def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR0911 - one line per trouble reads best
     """Put an error met while connecting in words that follow the broker's name."""
     match error:
@@ -142,7 +149,8 @@ class Report:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._away = FINE
+        self._away = self._told = FINE
+        self._connected_told = False
         self._refused: dict[Asked, Reason] = {}
         self._rival = FINE
 
@@ -153,16 +161,25 @@ class Report:
         return next((each for each in reasons if each.what), FINE)
 
     def connected(self, version: str) -> None:
-        """Say that the broker let us in."""
+        """Say that the broker let us in; once, where connections come and go."""
         self._away = FINE
-        log.info("connected to broker %s (%s)", self._place, version)
+        log.log(
+            logging.DEBUG if self._connected_told else logging.INFO, "connected to broker %s (%s)", self._place, version
+        )
+        self._connected_told = True
 
     def away(self, why: Reason) -> None:
         """Say why the broker can't be used at present."""
         reason = Reason(f"broker {self._place} {why.what}", why.advice)
         if reason != self._away:
             self._away = reason
-            log.warning("%s; trying again", reason)
+            log.log(logging.DEBUG if reason == self._told else logging.WARNING, "%s; trying again", reason)
+            self._connected_told = self._connected_told and reason == self._told
+            self._told = reason
+
+    def held(self) -> None:
+        """Note that a connection was a good one: what comes next is news."""
+        self._told, self._connected_told = FINE, False
 
     def refused(self, asked: Asked, why: Reason) -> None:
         """Say that the broker does not take or give this, others it does."""

@@ -40,7 +40,17 @@ def test_all_is_well(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     assert code == 0
     assert (found.pop("Claude Code")["state"], found.pop("plan figures")["state"]) == ("off", "off")
     assert {name: check["state"] for name, check in found.items()} == dict.fromkeys(
-        ["settings", "Claude Code's folder", "file events", "state folder", "broker", "permission", "topic", "HTTP"],
+        [
+            "settings",
+            "Claude Code's folder",
+            "file events",
+            "state folder",
+            "broker",
+            "permission",
+            "topic",
+            "Home Assistant",
+            "HTTP",
+        ],
         "ok",
     )
 

@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from claude_gauge.apps.doctor.check import Check, age
 from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.usage import usage_topic
+from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic, usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.node_reader import NodeReader
+from claude_gauge.outlets.homeassistant.discovery import discovery_topic
 
 CONNECT_S = 4.0
 DELIVERY_S = 3.0
+RETAINED_S = 1.0
+SETTLED_S = 15.0  # a broker that ends connections is asked again and again until it is known at what
 _SKEW_S = 30.0
 
 
@@ -48,17 +51,55 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
             link.listen(usage_topic("+"), lambda message: others.add(message.topic.split("/")[1]))
         yield _echoed(link, echo, probe, word, only_shows=only_shows)
         yield from _topic(settings, node, sorted(others - {settings.node}), time.time())
+        if settings.discovery != "off" and not only_shows:
+            yield from _home_assistant(settings, link, runs=node.status == ONLINE)
     finally:
         link.stop()
 
 
 def _away(settings: Settings, link: Link) -> Check:
-    found = link.trouble or f"{link.endpoint.place} does not answer"
+    found = link.reason.what or f"{link.endpoint.place} does not answer"
     if settings.broker in {None, "embedded"}:
         advice = "`claude-gauge publish` starts one of its own; CLAUDE_GAUGE_BROKER names another"
         return Check("broker", "warn", f"no broker runs on this machine: {found}", advice)
-    what, _, advice = found.partition(": ")
-    return Check("broker", "fail", what, advice or "start it, or mend CLAUDE_GAUGE_BROKER")
+    return Check("broker", "fail", found, link.reason.advice or "start it, or mend CLAUDE_GAUGE_BROKER")
+
+
+def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[Check]:
+    """Ask for what the publisher asks for, and write its device's topic: what it holds again, or nothing to nothing.
+
+    A broker may end the connection at what it does not allow; the link finds out at what.
+    """
+    topic, name = discovery_topic(settings.discovery, settings.node), "Home Assistant"
+    held: list[Message] = []
+    came = threading.Condition()
+
+    def take(message: Message) -> None:
+        with came:
+            held.append(message)
+            came.notify_all()
+
+    link.listen(topic, take)
+    filters = [f"{settings.discovery}/status", status_topic(FLEET_NODE)]
+    for each in filters:
+        link.listen(each, lambda _message: None)
+    link.wait_settled(SETTLED_S)
+    with came:
+        came.wait_for(lambda: held, RETAINED_S)
+    if not held and runs:
+        yield Check(name, "ok", f"the publisher runs; {topic} is not ours to see, so it is left alone")
+        return
+    link.announce(topic, held[0].payload if held else b"")
+    settled = link.wait_settled(SETTLED_S)
+    with came:
+        proved = link.acknowledges or came.wait_for(lambda: any(not each.retain for each in held), RETAINED_S)
+    refusals = [reason for reason in (link.refusal(topic), *map(link.unreadable, filters)) if reason.what]
+    for reason in refusals:
+        yield Check(name, "warn", reason.what, f'{reason.advice or "see its log"}; or set discovery = "off"')
+    if not refusals and settled and proved:
+        yield Check(name, "ok", f"{topic} may be written, {filters[0]} be read")
+    elif not refusals:
+        yield Check(name, "warn", f"what is written to {topic} does not come back", "let this user write it (ACL)")
 
 
 def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes, *, only_shows: bool) -> Check:
