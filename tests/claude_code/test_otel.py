@@ -258,6 +258,40 @@ def test_several_folders_change_together(settings: Path, monkeypatch: pytest.Mon
     assert env_of(second) == variables()
 
 
+def test_numbers_are_what_they_say(settings: Path) -> None:
+    """A number or a truth value that says what we want is no rival; it is given back as it was."""
+    before = '{"env": {"OTEL_METRIC_EXPORT_INTERVAL": 10000, "OTEL_METRICS_INCLUDE_SESSION_ID": true}}'
+    settings.write_text(before)
+    assert gauge("install", "--yes").returncode == 0
+    gauge("uninstall", "--yes")
+
+    assert settings.read_text() == before
+
+
+def test_helper_that_makes_headers(settings: Path) -> None:
+    """Headers that a helper makes for somebody's endpoint stop the install as headers in the environment do."""
+    settings.write_text('{"otelHeadersHelper": "/opt/vendor/headers.sh"}')
+    refused = gauge("install", "--yes")
+
+    assert refused.returncode == 1
+    assert "otelHeadersHelper" in refused.stderr
+    assert gauge("install", "--yes", "--force").returncode == 0
+    assert gauge("install", "--yes").returncode == 0
+    gauge("uninstall", "--yes")
+    assert settings.read_text() == '{"otelHeadersHelper": "/opt/vendor/headers.sh"}'
+
+
+def test_managed_telemetry_is_told(settings: Path) -> None:
+    """Telemetry that managed settings send elsewhere goes before ours: that is told, by names alone."""
+    managed = settings.with_name("remote-settings.json")
+    managed.write_text('{"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://canary.example"}}')
+    done = gauge("install", "--yes")
+
+    assert "managed settings" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.stderr
+    assert "canary" not in done.stderr
+
+
 def test_shells_own_telemetry_is_told(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this shell exports and Claude Code would heed besides is named, without its value."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://canary.example")

@@ -160,6 +160,11 @@ def test_file_of_an_older_version(tmp_path: Path) -> None:
     assert tell(tmp_path, NOON, 6) == [6, NOON, NOON]
 
 
+def test_own_line_prints_nothing_raw() -> None:
+    """A model's name that holds an escape sequence moves no cursor."""
+    assert line({"model": {"display_name": "Opus\x1b[2J\u202e"}}, NOON).isprintable()
+
+
 def test_own_line() -> None:
     """Without a statusline of the person's own there is a neat line of ours."""
     written = line(status(five_hour=(42.5, NOON + 7500), seven_day=(12, NOON + 3 * 86400)), NOON)

@@ -33,8 +33,7 @@ class Obstacle:
 
 def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
     """Yield what switches the entries of a user's settings file off: managed settings, and the file itself."""
-    for path in (*managed_files(machine), settings.with_name(SERVER)):
-        content = _read(path)
+    for path, content in managed([settings], machine):
         for switch in (name for name in _SWITCHES if content.get(name) is True):
             found = f"managed settings in {path} say {switch}: Claude Code runs neither our hooks nor our statusline"
             yield Obstacle(found, "ask who manages them; without, plan figures and `waiting` stay unknown")
@@ -43,6 +42,12 @@ def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
             yield Obstacle(found, "ask who manages them; without, plan figures stay unknown")
     if _read(settings).get("disableAllHooks") is True:
         yield Obstacle(f"{settings} says disableAllHooks: neither statusline nor hooks run", "take it out there")
+
+
+def managed(files: Iterable[Path], machine: Path = MACHINE) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield path and content of what goes before these settings files: the machine's managed settings, the server's."""
+    for path in (*managed_files(machine), *(file.with_name(SERVER) for file in files)):
+        yield path, _read(path)
 
 
 def managed_files(machine: Path = MACHINE) -> list[Path]:

@@ -23,6 +23,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.system import atomic_file
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+HEADERS_HELPER = "otelHeadersHelper"  # a setting beside `env`: a program that makes headers for the endpoint
 DEFAULT_ENDPOINT = "http://127.0.0.1:4318"
 _ALWAYS = {
     "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
@@ -60,8 +61,13 @@ def rivals(env: Mapping[str, Any], wanted: Mapping[str, str], ours: Mapping[str,
     return [
         name
         for name, value in env.items()
-        if (name in wanted or _RIVAL.fullmatch(name)) and value != wanted.get(name) and value != ours.get(name)
+        if (name in wanted or _RIVAL.fullmatch(name)) and _text(value) != wanted.get(name) and value != ours.get(name)
     ]
+
+
+def _text(value: object) -> str:
+    """Return a value as Claude Code puts it into the environment: 10000 is "10000", true is "true"."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def put_in(content: dict[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -70,8 +72,6 @@ def install(
 
     Shows the change first, keeps all else, backs up.
     """
-    import os
-
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
     from claude_gauge.claude_code.settings_file import plan, read
@@ -86,19 +86,32 @@ def install(
         change = plan(path, lambda content, ours=ours: telemetry.put_in(content, wanted, ours))  # type: ignore[misc]
         env = telemetry.environment(read(path))
         rivals = telemetry.rivals(env, wanted, ours)
-        if rivals and not force:
+        helper = [telemetry.HEADERS_HELPER] if telemetry.HEADERS_HELPER in read(path) and not ours else []
+        if (rivals or helper) and not force:
             raise GaugeError(
-                f"{path} sets {', '.join(rivals)} otherwise: telemetry may go elsewhere already; "
+                f"{path} sets {', '.join([*rivals, *helper])} otherwise: telemetry may go elsewhere already; "
                 "--force replaces it, and uninstall gives it back"
             )
         planned.append(change)
         gone[path] = (env, rivals)
     carry_out(planned, "all is in place.", yes=yes, first=lambda each: record.keep(each.path, wanted, *gone[each.path]))
-    if outranking := telemetry.rivals(os.environ, wanted, {}):
-        names = ", ".join(name for name in outranking if name not in wanted)
-        if names:
-            typer.echo(f"Note: this shell exports {names}; a Claude Code started from it heeds that, too.", err=True)
+    _warn(wanted, [change.path for change in planned])
     typer.echo("Sessions that run already go on without it.")
+
+
+def _warn(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
+    """Name what goes before these settings, or along: managed settings, this shell, a helper that makes headers."""
+    import os
+
+    from claude_gauge.claude_code import telemetry
+    from claude_gauge.claude_code.effect import managed
+
+    for path, content in managed(files):
+        env = content.get("env")
+        if names := telemetry.rivals(env if isinstance(env, dict) else {}, wanted, {}):
+            typer.echo(f"Note: managed settings in {path} set {', '.join(names)}: they go before yours.", err=True)
+    if names := [name for name in telemetry.rivals(os.environ, wanted, {}) if name not in wanted]:
+        typer.echo(f"Note: this shell exports {', '.join(names)}; Claude Code heeds that, too.", err=True)
 
 
 @otel.command()

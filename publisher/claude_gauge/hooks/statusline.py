@@ -156,7 +156,8 @@ def line(status: dict[str, object], now: float, trouble: str = "") -> str:
         parts.append(f"context {context:.0%}")
     if trouble:
         parts.append(trouble)
-    return " · ".join(" ".join(part.split()) for part in parts)
+    shown = " · ".join(" ".join(part.split()) for part in parts)
+    return "".join(each if each.isprintable() else "?" for each in shown)  # a name may hold anything
 
 
 def _within(status: object, *path: str) -> object:
