@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from tests.apps.fleet.conftest import NOW, usage
 
 from claude_gauge.contract.usage import Usage, stamp
-from claude_gauge.outlets.alerts.decide import WINDOW_S, Alert, Fired, decide
+from claude_gauge.outlets.alerts.decide import WINDOW_S, Alert, Fired, decide, decide_limit
 
 THRESHOLDS = (0.8, 0.95)
 
@@ -132,3 +133,31 @@ def test_never_twice(steps: list[tuple[float, int]], thresholds: list[float]) ->
 def test_text(more: dict[str, Any], words: str) -> None:
     """An alert says what a person wants to know, in one sentence."""
     assert words in Alert(0.8, at(0.83, **more), NOW).text
+
+
+def test_other_limits_are_told_each_by_itself() -> None:
+    """Each limit of the plan is told once per threshold, whichever is the fullest, and again after it began anew."""
+    steps: list[tuple[str | None, float | None]] = [
+        ("opus", 0.7),
+        ("opus", 0.8),
+        ("week", 0.82),
+        ("opus", 0.85),
+        ("opus", 1.0),
+        ("five_hour", 1.0),
+    ]
+    steps += [("opus", 0.93), ("opus", 0.96), ("opus", 0.5), ("opus", 0.8), (None, 1.0), ("spend", None)]
+    limits: Mapping[str, float] = {}
+    found = []
+    for name, share in steps:
+        alert, limits = decide_limit(at(0.1, limit_name=name, limit_pct=share), THRESHOLDS, limits, NOW)
+        found.append(alert.threshold if alert else 0)
+
+    assert found == [0, 0.8, 0.8, 0, 0.95, 0, 0, 0, 0, 0.8, 0, 0]
+
+
+def test_an_alert_speaks_of_the_fullest_limit() -> None:
+    """What is told of the window also names a limit that is fuller."""
+    said = Alert(0.8, at(0.83, limit_name="seven_day_opus", limit_pct=1.0), NOW).text
+
+    assert "; 100 % of the limit seven_day_opus is used" in said
+    assert "limit" not in Alert(0.8, at(0.83, limit_name="five_hour", limit_pct=0.83), NOW).text

@@ -31,6 +31,7 @@ from claude_gauge.outlets.alerts.notify import notify, run
 from claude_gauge.outlets.alerts.outlet import Alerts
 
 FIGURES = ["TEXT", "THRESHOLD", "SHARE", "PERCENT", "NODE", "ACCOUNT", "MODEL", "RESETS_AT", "MINUTES_TO_LIMIT"]
+FIGURES += ["LIMIT_NAME", "LIMIT_PCT"]
 ODD = 'it\'s "$(touch pwned)"; `id` ; rm -rf <b>&amp;'
 
 
@@ -103,6 +104,18 @@ def test_restart(broker: Mosquitto, tmp_path: Path) -> None:
                     listener.wait(lambda m, t=threshold: json.loads(m.payload)["threshold"] == t)  # type: ignore[misc]
 
         assert [json.loads(m.payload)["threshold"] for m in listener.messages] == [0.8, 0.95]
+
+
+def test_limit_beside_the_window(broker: Mosquitto, tmp_path: Path) -> None:
+    """A model's own week that is full is told by name, once, also over a restart."""
+    with Listener(broker.port) as listener:
+        for limit, share in (("seven_day_opus", 1.0), ("seven_day_opus", 1.0), ("spend_limit", 0.81)):
+            with alerts(broker, tmp_path) as told:
+                told(at(0.1, limit_name=limit, limit_pct=share), b"")
+                listener.wait(lambda m, name=limit: json.loads(m.payload)["limit_name"] == name)  # type: ignore[misc]
+
+        texts = [json.loads(m.payload)["text"] for m in listener.messages]
+        assert texts == ["100 % of the limit seven_day_opus is used", "81 % of the limit spend_limit is used"]
 
 
 def test_broker_away(broker: Mosquitto, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""Whether a payload is worth an alert: each threshold once per window, and of several passed at once the highest."""
+"""Whether a payload is worth an alert: each threshold once per window, and of several passed at once the highest.
+
+The plan's other limits (`seven_day_opus`, `spend_limit`, …) are told by the same thresholds, each limit by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +15,8 @@ from claude_gauge.contract.plan_window import same
 from claude_gauge.contract.usage import Usage
 
 WINDOW_S = 5 * 3600.0
+FIVE_HOURS = "five_hour"  # the limit that the fuel gauge shows
+RESET = 0.1  # a limit that fell by so much has begun anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,23 +30,46 @@ class Fired:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A threshold that was passed, and the payload that passed it."""
+    """A threshold that was passed, and the payload that passed it; `limit`: by another limit than the 5-hour window."""
 
     threshold: float
     usage: Usage
     at: float
+    limit: bool = False
 
     @property
     def text(self) -> str:
         """Say it in a sentence, times on this machine's clock."""
         usage = self.usage
+        fullest = f"{(usage.limit_pct or 0) * 100:.0f} % of the limit {usage.limit_name} is used"
+        if self.limit:
+            return fullest
         told = f"{usage.window_5h_pct * 100:.0f} % of the 5-hour window is used"
         reset = seconds(usage.window_5h_resets_at)
         if reset is not None:
             told += f"; it resets at {datetime.fromtimestamp(reset).astimezone():%H:%M}"
         if usage.limit_before_reset and usage.minutes_to_limit is not None:
             told += f"; at this pace it is used up in {usage.minutes_to_limit:.0f} min"
-        return told
+        return f"{told}; {fullest}" if _other_limit(usage) > usage.window_5h_pct else told
+
+
+def _other_limit(usage: Usage) -> float:
+    """Return the share of the fullest limit, unless it is the 5-hour window itself or not known."""
+    return 0.0 if usage.limit_name in {None, FIVE_HOURS} else usage.limit_pct or 0.0
+
+
+def decide_limit(
+    usage: Usage, thresholds: Sequence[float], told: Mapping[str, float], now: float
+) -> tuple[Alert | None, Mapping[str, float]]:
+    """Return the alert that the fullest limit is worth, if any, and the threshold told last of each limit by then."""
+    share, name = _other_limit(usage), usage.limit_name
+    if name is None or share <= 0:
+        return None, told
+    before = told.get(name, 0.0)
+    passed = max((each for each in thresholds if 0 < each <= share), default=0.0)
+    if passed > before:
+        return Alert(passed, usage, now, limit=True), {**told, name: passed}
+    return None, {**told, name: passed} if share < before - RESET else told
 
 
 def decide(

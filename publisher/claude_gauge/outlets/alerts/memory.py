@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Memory:
 
     def __init__(self, state_dir: Path, node: str) -> None:
         self._path = state_dir.expanduser() / f"{node}.alerts.json"
+        self._limits_path = state_dir.expanduser() / f"{node}.limit-alerts.json"
 
     def load(self, now: float) -> Fired | None:
         """Return what was told before this start (`now`: epoch seconds), where that can be believed."""
@@ -35,9 +37,27 @@ class Memory:
             return None
         return fired
 
+    def load_limits(self) -> Mapping[str, float]:
+        """Return the threshold that was told last of each of the plan's other limits."""
+        try:
+            found = json.loads(self._limits_path.read_bytes())
+            return {str(name): float(threshold) for name, threshold in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
+            log.warning("cannot read %s (%s): an alert may come twice", self._limits_path, error.__class__.__name__)
+            return {}
+
     def save(self, fired: Fired) -> None:
         """Keep what was told: the whole file at once, or the one before."""
+        self._write(self._path, asdict(fired))
+
+    def save_limits(self, told: Mapping[str, float]) -> None:
+        """Keep what was told of the plan's other limits."""
+        self._write(self._limits_path, dict(told))
+
+    def _write(self, path: Path, content: Mapping[str, object]) -> None:
         try:
-            atomic_file.replace(self._path, json.dumps(asdict(fired)).encode())
+            atomic_file.replace(path, json.dumps(content).encode())
         except OSError as error:
-            log.warning("cannot write %s (%s): after a restart an alert may come twice", self._path, error.strerror)
+            log.warning("cannot write %s (%s): after a restart an alert may come twice", path, error.strerror)

@@ -43,6 +43,8 @@ def environment(alert: Alert, environ: Mapping[str, str]) -> dict[str, str]:
         "MODEL": usage.last_model,
         "RESETS_AT": usage.window_5h_resets_at,
         "MINUTES_TO_LIMIT": usage.minutes_to_limit,
+        "LIMIT_NAME": usage.limit_name,
+        "LIMIT_PCT": usage.limit_pct,
     }
     plain = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
     return plain | {f"{PREFIX}ALERT_{name}": "" if value is None else str(value) for name, value in figures.items()}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ALERT_EVENT, Usage, alert_topic, stamp
 from claude_gauge.mqtt.link import Link
-from claude_gauge.outlets.alerts.decide import Alert, decide
+from claude_gauge.outlets.alerts.decide import Alert, decide, decide_limit
 from claude_gauge.outlets.alerts.memory import Memory
 from claude_gauge.outlets.alerts.notify import notify, run, split
 
@@ -29,6 +29,7 @@ class Alerts:
         self._thresholds, self._command = settings.alerts, split(settings.alert_command)
         self._memory = Memory(settings.state_dir, settings.node)
         self._fired = self._memory.load(clock()) if self._thresholds else None
+        self._limits = self._memory.load_limits() if self._thresholds else {}
         self._topic, self._link, self._clock = alert_topic(settings.node), link, clock
         self._alerts: queue.SimpleQueue[Alert | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -38,14 +39,21 @@ class Alerts:
         """Take a payload; tell an alert if it passed a threshold for the first time in its window."""
         if not self._thresholds:
             return
-        alert, fired = decide(usage, self._thresholds, self._fired, self._clock())
+        now = self._clock()
+        alert, fired = decide(usage, self._thresholds, self._fired, now)
         if fired is not None and fired != self._fired:
             self._memory.save(fired)  # before it is told: a crash between must not tell it twice
-        self._fired = fired
-        if alert is not None:
-            log.info("alert: %s", alert.text)
-            self._thread = self._thread or self._start()
-            self._alerts.put(alert)
+        limit_alert, limits = decide_limit(usage, self._thresholds, self._limits, now)
+        if limits != self._limits:
+            self._memory.save_limits(limits)
+        self._fired, self._limits = fired, limits
+        for each in filter(None, (alert, limit_alert)):
+            self._put(each)
+
+    def _put(self, alert: Alert) -> None:
+        log.info("alert: %s", alert.text)
+        self._thread = self._thread or self._start()
+        self._alerts.put(alert)
 
     def stop(self) -> None:
         """End the thread; what is being told is not waited for."""
@@ -82,6 +90,8 @@ def to_json(alert: Alert) -> bytes:
             "window_5h_pct": usage.window_5h_pct,
             "window_5h_resets_at": usage.window_5h_resets_at,
             "minutes_to_limit": usage.minutes_to_limit,
+            "limit_name": usage.limit_name,
+            "limit_pct": usage.limit_pct,
             "text": alert.text,
             "node": usage.node,
             "at": stamp(alert.at),
