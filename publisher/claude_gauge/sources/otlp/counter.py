@@ -19,6 +19,7 @@ from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn
+from claude_gauge.counting.window import FIVE_MINUTES_S
 from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.sources.otlp.reconcile import Fill
 
@@ -54,6 +55,9 @@ class _Timeline:
         times, numbers = self._hours[hour]
         times.append(entry.at)
         numbers.extend((_prompt_hash(entry.figures), entry.key, entry.request, *entry.figures))
+
+    def __bool__(self) -> bool:
+        return bool(self._hours)
 
     def near(self, wanted: int, since: float, until: float, column: int = _PROMPT) -> Iterator[_Entry]:
         """Yield those with this prompt (or request) in a span of time."""
@@ -94,7 +98,7 @@ class OtlpCounter(Counter):
         self._firsts: dict[int, int] = {}  # request id, hashed -> key of the first event under it
         self._recycled: set[int] = set()  # ids that a gateway gave to several
         self._lines, self._events = _Timeline(), _Timeline()  # of what was counted
-        self._days: dict[int, list[int]] = {}  # day -> request ids in `_firsts`
+        self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
         self._partners: dict[int, int] = {}  # event's key -> the response that it was found to be
         self._taken: dict[int, int] = {}  # response -> the event that it was found to be, where the line came first
         self._pruned_at = 0.0
@@ -147,22 +151,23 @@ class OtlpCounter(Counter):
     def event(self, request: Request, now: float) -> bool:
         """Count what an event tells; of a response that a transcript told, only what is more (its stream was cut)."""
         self._prune(now)
-        turn = _turn(_line(request.key), min(request.at, now), request.model, request.tokens)
-        name = _name(request.request_id)
+        name, at = _name(request.request_id), min(request.at, now)
         if name and self._firsts.get(name, request.key) != request.key:
             self._recycled.add(name)
-        line = self._told.get(name) if self._names(request.request_id) else None
+        line = self._told.get(name) if name and name not in self._recycled else None
         if line is not None:
             _, message_id, sidechain = line
-            same = turn._replace(message_id=message_id, request_id=request.request_id, line_id=None)
-            return super().add(same._replace(sidechain=sidechain), now)
-        if self._told_by_a_line(turn, name, request.key):
+            turn = _turn(request, at)._replace(message_id=message_id, request_id=request.request_id)
+            return super().add(turn._replace(sidechain=sidechain), now)
+        if self._lines and self._told_by_a_line(_turn(request, at), name, request.key):
             return False
         if name and name not in self._firsts:
             self._firsts[name] = request.key
-            self._days.setdefault(int(turn.at // _DAY_S), []).append(name)
-        self._events.add(_entry(turn, request.key, name))
-        return self._count(turn, now)
+            self._days.setdefault(int(at // _DAY_S), array("q")).append(name)
+        tokens = request.tokens
+        figures = round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation)
+        self._events.add(_Entry(at, request.key, name, figures))
+        return self._count(at, request.model, tokens, now)
 
     def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
         """Tell whether a line without its event told this response, and make them one."""
@@ -172,12 +177,14 @@ class OtlpCounter(Counter):
                 return True
         return False
 
-    def _count(self, turn: Turn, now: float) -> bool:
-        """Count an event without the ledger: the reconciler knows those that are told again."""
-        self._window.seen(turn.at, turn.model, now)
-        if turn.at < self.oldest:
+    def _count(self, at: float, model: str, tokens: Tokens, now: float) -> bool:
+        """Count without the ledger: the reconciler knows what is told again."""
+        self._window.seen(at, model, now)
+        if at < self.oldest:
             return False
-        self._apply(Change(None, _counted(turn.at, Tokens(*_figures(turn)))), now)
+        if at > now - 2 * FIVE_MINUTES_S:
+            self._window.add(at, tokens)
+        self.blocks.add(at, round(tokens.total))
         return True
 
     def _names(self, request_id: str | None) -> int:
@@ -193,7 +200,7 @@ class OtlpCounter(Counter):
         """Enter what metrics told, or lower what was entered under the same key `before`."""
         at = min(fill.at, now)
         if before == Tokens():
-            return self._count(_turn(fill.key, at, fill.model, fill.tokens), now)
+            return self._count(at, fill.model, fill.tokens, now)
         self._apply(Change(_counted(at, before), _counted(at, fill.tokens)), now)
         return True
 
@@ -209,9 +216,10 @@ class OtlpCounter(Counter):
                 self._firsts.pop(name, None)
 
 
-def _turn(line_id: str, at: float, model: str, tokens: Tokens) -> Turn:
+def _turn(request: Request, at: float) -> Turn:
+    tokens = request.tokens
     return Turn(
-        at, None, None, line_id, model, False,  # noqa: FBT003 - no sidechain
+        at, None, None, None, request.model, False,  # noqa: FBT003 - no sidechain
         round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation),
     )  # fmt: skip
 

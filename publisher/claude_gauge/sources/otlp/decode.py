@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from claude_gauge.contract.believable import happened, tokens
 from claude_gauge.counting.reading import Tokens
@@ -52,11 +52,10 @@ class Point:
     cumulative: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One `api_request` event; `units` are the session and the origin whose metrics count it too.
 
-    `key` names the event, 63 bits of a digest.
+    `key` names the event, 63 bits of a digest. A tuple, since a week holds hundreds of thousands of them.
     """
 
     key: int

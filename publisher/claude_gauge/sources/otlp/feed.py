@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.counting.reading import Tokens
@@ -20,6 +21,7 @@ from claude_gauge.system.net import host_of, is_loopback
 log = logging.getLogger(__name__)
 
 _FORGET_S = 3600.0
+_BATCH = 500  # events of the journal that are counted at once
 
 
 class OtlpFeed:
@@ -92,9 +94,11 @@ class OtlpFeed:
             self._reconciler.load(sums.series.values(), sums.fills.values(), now)
         self._filled = counter = self._counter()
         self._entered = {}
-        for request in self._journal.requests(now, sums):
-            if anew or self._reconciler.request(request, now, kept=True):
-                with self._counter_lock:
+        requests = self._journal.requests(now, sums)
+        while batch := list(islice(requests, _BATCH)):
+            new = [each for each in batch if anew or self._reconciler.request(each, now, kept=True)]
+            with self._counter_lock:
+                for request in new:
                     counter.event(request, now)
         if not anew:
             for unit, tokens in sums.old.items():

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritten
 MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
 _LONGEST_TEXT = 300
-_BLOCK = 2**20
+_MOST_SUM = 10**18  # tokens of all events of one session
+_TEXT, _NUMBERS = {str}, frozenset({int, float})  # a bool is no number
 Record = Request | Series | Fill
 
 
@@ -64,7 +65,7 @@ class Sums:
             self.fills[fill.key] = fill
         elif record[0] == "o":
             _, unit, counts = record
-            self.old[_text(unit)] = self.old.get(unit, Tokens()) + _tokens(counts, most=math.inf)
+            self.old[_text(unit)] = self.old.get(unit, Tokens()) + _tokens(counts, most=_MOST_SUM)
         else:
             raise ValueError(record[0])
 
@@ -125,8 +126,7 @@ class Journal:
             if not line.startswith(b'["r",'):
                 continue
             try:
-                request = _request(_record(line))
-                _believable(request.at, now)
+                request = _request(from_json(line), now)
             except (ValueError, TypeError):
                 bad += 1
                 continue
@@ -202,7 +202,7 @@ class Journal:
                 beside.replace(self._path)
 
     def _lines(self, end: int | None = None) -> Iterator[bytes]:
-        """Yield the file's whole lines up to `end`."""
+        """Yield the file's lines up to `end`; a half line is one that says nothing."""
         try:
             with self._path.open("rb") as file:
                 read = 0
@@ -210,8 +210,7 @@ class Journal:
                     read += len(line)
                     if end is not None and read > end:
                         return
-                    if line.endswith(b"\n"):
-                        yield line
+                    yield line if line.endswith(b"\n") else line + b"\n"
         except FileNotFoundError:
             return
         except OSError as error:
@@ -262,8 +261,7 @@ def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
         if record[0] != "r":
             sums.take(record, now)
             return
-        request = _request(record)
-        _believable(request.at, now)
+        request = _request(record, now)
     except (ValueError, TypeError):
         return
     if request.at >= now - KEEP_S:
@@ -294,12 +292,17 @@ def _record(line: bytes) -> list[Any]:
     return record
 
 
-def _request(record: list[Any]) -> Request:
+def _request(record: list[Any], now: float) -> Request:
+    """Read an event; called for each event of a week at every start."""
     _, key, request_id, units, at, model, counts = record
-    if not isinstance(units, list) or not 0 < len(units) <= 2:  # noqa: PLR2004 - session and origin
+    if type(units) is not list or not 0 < len(units) <= 2:  # noqa: PLR2004 - session and origin
         raise ValueError(units)
-    named = tuple(map(_text, units))
-    return Request(event_key(_text(key)), _text(request_id), named, _number(at), _text(model), _tokens(counts))
+    texts = (key, request_id, model, *units)
+    if set(map(type, texts)) != _TEXT or max(map(len, texts)) > _LONGEST_TEXT:
+        raise ValueError(texts)
+    if type(at) not in _NUMBERS or not happened(at, now):
+        raise ValueError(at)
+    return Request(event_key(key), request_id, tuple(units), at, model, _tokens(counts))
 
 
 def _series(record: list[Any]) -> Series:
@@ -330,22 +333,24 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float:
-    if type(value) not in (int, float) or not 0 <= value < math.inf:  # type: ignore[operator]
+    if type(value) not in _NUMBERS or not 0 <= value < math.inf:  # type: ignore[operator]
         raise ValueError(value)
     return float(value)  # type: ignore[arg-type]
 
 
 def _tokens(counts: object, most: float = MOST_TOKENS) -> Tokens:
-    if not isinstance(counts, list) or len(counts) != 4:  # noqa: PLR2004 - the kinds
+    if type(counts) is not list or len(counts) != 4:  # noqa: PLR2004 - the kinds
         raise ValueError(counts)
-    figures = [_number(count) for count in counts]
-    if max(figures) > most:
+    if not _NUMBERS.issuperset(map(type, counts)) or min(counts) < 0 or max(counts) > most:
         raise ValueError(counts)
-    return Tokens(*figures)
+    if not sum(counts) <= 4 * most:  # NaN is neither smaller nor larger than anything
+        raise ValueError(counts)
+    return Tokens(*counts)
 
 
 def _counts(tokens: Tokens) -> list[float]:
-    return [tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation]
+    counts = (tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation)
+    return [int(count) if count == int(count) else count for count in counts]
 
 
 def _line(*values: object) -> bytes:

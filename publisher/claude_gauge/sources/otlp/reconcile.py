@@ -76,13 +76,24 @@ class _Unit:
     """One session (or origin): all its metrics counted, all its events told, and what was filled in."""
 
     metered: Tokens = _NOTHING
-    explained: Tokens = _NOTHING
     filled: Tokens = _NOTHING
     metered_at: float = 0.0
     talks: bool = False
     first_at: float = 0.0
+    newest_at: float = 0.0
+    told: list[float] = field(default_factory=lambda: [0, 0, 0, 0])  # what its events add up to, by kind
     events: list[tuple[float, Tokens]] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
+
+    def explain(self, tokens: Tokens, at: float) -> None:
+        """Add what an event told; called for each event of a week at every start."""
+        self.talks = True
+        self.newest_at = max(self.newest_at, at)
+        told = self.told
+        told[0] += tokens.input
+        told[1] += tokens.output
+        told[2] += tokens.cache_read
+        told[3] += tokens.cache_creation
 
 
 class Reconciler:
@@ -91,9 +102,9 @@ class Reconciler:
     def __init__(self) -> None:
         self.meters = Meters()
         self._units: dict[int, _Unit] = {}  # by the name's hash; those with metrics,
-        self._talkers: dict[int, _Unit] = {}  # and those with events alone, the longest silent first
+        self._talkers: dict[int, _Unit] = {}  # and those with events alone
         self._waiting: dict[int, list[_Comparison]] = {}  # by the same, in order of their time
-        self._requests: dict[int, set[int]] = {}  # day -> keys of the events that were counted
+        self._requests: dict[int, dict[int, None]] = {}  # day -> keys of the events that were counted; a set is larger
         self._number = 0
 
     def load(self, series: Iterable[Series], fills: Iterable[Fill], now: float) -> None:
@@ -119,7 +130,7 @@ class Reconciler:
 
     def explain(self, unit: str, tokens: Tokens, now: float) -> None:
         """Count tokens of old as told, without their events."""
-        self._unit(unit, now).explained += tokens
+        self._unit(unit, now).explain(tokens, now - KEEP_S)
 
     def talks(self, units: Iterable[str], now: float) -> None:
         """Note who sends events at all."""
@@ -128,15 +139,15 @@ class Reconciler:
 
     def request(self, request: Request, now: float, *, kept: bool = False) -> bool:
         """Count an event, received or `kept` by an earlier run; False for one that was told before."""
-        day = self._requests.setdefault(int(request.at // _DAY_S), set())
+        day = self._requests.setdefault(int(request.at // _DAY_S), {})
         if request.key in day:
             return False
-        day.add(request.key)
+        day[request.key] = None
+        recent = request.at >= now - _EVENTS_KEPT_S
         for name in request.units:
             unit = self._unit(name, now)
-            unit.talks = True
-            unit.explained += request.tokens
-            if request.at >= now - _EVENTS_KEPT_S:
+            unit.explain(request.tokens, request.at)
+            if recent:
                 insort(unit.events, (request.at, request.tokens), key=_time)
             if not kept and unit.filled is not _NOTHING and unit.filled.total and not self._waiting.get(hash(name)):
                 self._compare(name, unit, now, _nothing(name, unit))
@@ -186,7 +197,7 @@ class Reconciler:
             if event_at <= at + SAME_MOMENT_S:
                 break
             later += tokens
-        return unit.explained - later
+        return Tokens(*unit.told) - later
 
     def _raise(self, unit: _Unit, used: Used, missing: Tokens) -> Iterator[Fill]:
         if not missing.total:
@@ -230,25 +241,31 @@ class Reconciler:
         key = hash(name)
         unit = self._units.get(key)
         if unit is None:
-            unit = self._talkers.pop(key, None) or _Unit(first_at=now)
-            _keep(self._talkers, key, unit)
+            unit = self._talkers.get(key)
+        if unit is None:
+            unit = self._talkers[key] = _Unit(first_at=now)
+            if len(self._talkers) > MOST_UNITS:
+                _spare(self._talkers)
         return unit
 
     def _metered(self, name: str, now: float) -> _Unit:
         key = hash(name)
-        unit = self._units.pop(key, None) or self._talkers.pop(key, None) or _Unit(first_at=now)
-        dropped = _keep(self._units, key, unit)
-        self._waiting.pop(dropped or 0, None)
+        unit = self._units.get(key)
+        if unit is None:
+            unit = self._units[key] = self._talkers.pop(key, _Unit(first_at=now))
+            if len(self._units) > MOST_UNITS:
+                for spared in _spare(self._units):
+                    self._waiting.pop(spared, None)
         return unit
 
 
-def _keep(units: dict[int, _Unit], key: int, unit: _Unit) -> int | None:
-    """Put a unit at the end; return the key of the one that had to make room."""
-    dropped = next(iter(units)) if len(units) >= MOST_UNITS else None
-    if dropped is not None:
-        del units[dropped]
-    units[key] = unit
-    return dropped
+def _spare(units: dict[int, _Unit]) -> list[int]:
+    """Drop the tenth of the units that were silent the longest; return their keys."""
+    order = sorted(units, key=lambda key: max(units[key].newest_at, units[key].metered_at))
+    spared = order[: len(units) // 10]
+    for key in spared:
+        del units[key]
+    return spared
 
 
 def _time(event: tuple[float, Tokens]) -> float:

@@ -48,7 +48,7 @@ class Meters:
     """All series that are known."""
 
     def __init__(self) -> None:
-        self.series: dict[str, Series] = {}  # the longest silent first
+        self.series: dict[str, Series] = {}
         self._forgotten_at = 0.0  # the newest point of a series that had to make room
 
     def load(self, series: Series) -> None:
@@ -74,11 +74,11 @@ class Meters:
         self.series = {name: each for name, each in self.series.items() if each.at >= before}
 
     def _keep(self, series: Series) -> None:
-        self.series.pop(series.name, None)
-        if len(self.series) >= MOST_SERIES:
-            oldest = self.series.pop(next(iter(self.series)))
-            self._forgotten_at = max(self._forgotten_at, oldest.at)
         self.series[series.name] = series
+        if len(self.series) > MOST_SERIES:
+            for oldest in sorted(self.series.values(), key=lambda each: each.at)[: MOST_SERIES // 10]:
+                self._forgotten_at = max(self._forgotten_at, oldest.at)
+                del self.series[oldest.name]
 
     def _step(self, name: str, point: Point, now: float) -> tuple[float | None, float]:
         """Count one point; return since when it tells, None for a repeat, and what it added."""
@@ -106,7 +106,6 @@ class Meters:
         series.at, series.value = max(series.at, point.at), point.value
         series.total += added
         series.recent = (*series.recent[-_RECENT + 1 :], point.at)
-        self._keep(series)
         return since, added
 
 
