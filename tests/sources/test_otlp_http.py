@@ -173,6 +173,25 @@ def test_bomb(taken: Taken) -> None:
     assert _status(answer) == 413
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b'{"resourceLogs":[' + b"{}," * 200_000 + b"{}]}", "application/json"),
+        (b"[" * 200_000, "application/json"),
+        (b"\x0a\x00" * 200_000, "application/x-protobuf"),
+        (b"\x0a\x80\x80\x18" + b"\x12\x00" * 196_608, "application/x-protobuf"),
+    ],
+)
+def test_many_tiny_elements(taken: Taken, body: bytes, content_type: str) -> None:
+    """A body of very many tiny elements, a few kB when packed, is refused before anything is built of it."""
+    request = _request(f"Content-Type: {content_type}", "Content-Encoding: gzip", body=gzip.compress(body))
+    answer = _speak(taken, request)
+
+    assert _status(answer) == 413
+    assert b"elements" in answer
+    assert _status(_speak(taken, _request(JSON))) == 200
+
+
 def test_body_too_large(taken: Taken) -> None:
     """A body beyond the limit is refused by its length alone."""
     head = _request(JSON, body=b"").replace(b"Content-Length: 0", b"Content-Length: %d" % (export.MAX_BODY + 1))

@@ -135,8 +135,13 @@ class OtlpCounter(Counter):
         return None
 
     def _nearest(self, timeline: _Timeline, turn: Turn, since: float, until: float) -> list[_Entry]:
-        """List what has a turn's prompt in a span of time, the nearest first."""
-        return sorted(timeline.near(hash(_prompt(turn)), since, until), key=lambda each: abs(each.at - turn.at))
+        """List what has a turn's prompt in a span of time: the same output first, then the nearest.
+
+        With another output (a line of a stream that was cut) it has to be at the same moment.
+        """
+        near = timeline.near(hash(_prompt(turn)), since, until)
+        found = [(each.figures[1] != turn.output, abs(each.at - turn.at), each) for each in near]
+        return [each for other, apart, each in sorted(found) if not other or apart <= SAME_MOMENT_S]
 
     def _raise(self, event: _Entry, turn: Turn, now: float) -> bool:
         """Add what a line tells beyond its event, which the ledger gets to know without counting it again.

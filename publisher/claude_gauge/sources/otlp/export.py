@@ -28,7 +28,7 @@ PATHS: dict[str, Signal] = {"/v1/metrics": "metrics", "/v1/logs": "logs"}
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 MAX_BODY = 4 * 2**20
 MAX_INFLATED = 4 * 2**20
-MOST_ELEMENTS = 120_000  # a batch of 512 events has about 60,000
+MOST_ELEMENTS = 100_000  # a batch of 512 events has about 60,000
 # A name that rebinding cannot take over: loopback's own, and what containers call their host.
 LOCAL_NAMES = frozenset({"localhost", "host.docker.internal", "host.containers.internal", "gateway.docker.internal"})
 GRPC = "something speaks gRPC here; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"

@@ -10,8 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsPartialSuccess,
     ExportLogsServiceRequest,
@@ -26,6 +25,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from claude_gauge.system.http.messages import RefusedError
 
 _VARINT, _BYTES = 0, 2
+_MORE = 0x80  # a byte of a number from here on is not its last one
 _FIXED = {1: 8, 5: 4}
 
 
@@ -58,8 +58,20 @@ def _as_json(message: ExportMetricsServiceRequest | ExportLogsServiceRequest, bo
         message.ParseFromString(body)
     except DecodeError as error:
         raise ValueError(f"not OTLP protobuf: {error}") from None
-    written: dict[str, Any] = MessageToDict(message, use_integers_for_enums=True)
-    return written
+    return _plain(message)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """Write a message as its JSON form; `MessageToDict` takes five times as long, and others wait meanwhile."""
+    plain: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            plain[field.json_name] = value
+        elif isinstance(value, Message):
+            plain[field.json_name] = _plain(value)
+        else:
+            plain[field.json_name] = [_plain(each) for each in value]
+    return plain
 
 
 def _elements(body: bytes, kind: Descriptor, most: int) -> int:
@@ -70,10 +82,10 @@ def _elements(body: bytes, kind: Descriptor, most: int) -> int:
         inner = _inner(message)
         while at < end and count <= most:
             count += 1
-            tag, at = _varint(body, at)
-            if tag & 7 == _BYTES:
-                length, at = _varint(body, at)
-                if tag >> 3 in inner:
+            tag, at = (body[at], at + 1) if body[at] < _MORE else _varint(body, at)
+            if tag & 7 == _BYTES and at < end:
+                length, at = (body[at], at + 1) if body[at] < _MORE else _varint(body, at)
+                if length and tag >> 3 in inner:
                     left.append((at, min(end, at + length), inner[tag >> 3]))
                 at += length
             elif tag & 7 == _VARINT:
@@ -95,7 +107,7 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
     for index in range(at, min(at + 10, len(body))):
         byte = body[index]
         value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the last one
+        if byte < _MORE:
             return value, index + 1
         shift += 7
     raise ValueError("not OTLP protobuf: a number is cut")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from enum import Enum
+from itertools import islice
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 T = TypeVar("T", bound=Hashable)
@@ -43,8 +45,11 @@ class Deadlines(Generic[T]):
             waiting.pop(one, None)
 
     def oldest(self, *phases: Phase) -> T | None:
-        """Return the one that can be spared first: the oldest incomplete request, else the longest idle."""
-        return next((one for phase in phases or self._due for one in self._due[phase]), None)
+        """Return the one that has been in these phases the longest."""
+        firsts = [
+            (due - (phase.value or 0), one) for phase in phases for one, due in islice(self._due[phase].items(), 1)
+        ]
+        return min(firsts, key=itemgetter(0), default=(0.0, None))[1]
 
     def __len__(self) -> int:
         return sum(map(len, self._due.values()))

@@ -202,7 +202,10 @@ class _Clients:
         return spared
 
     def _make_room(self) -> None:
-        spared = self.deadlines.oldest() or (self._spare_stream() if self.streams else None)
+        """End the oldest incomplete request, else who is idle the longest, else a stream."""
+        spared = self.deadlines.oldest(Phase.HEAD, Phase.BODY) or self.deadlines.oldest(Phase.IDLE)
+        if spared is None and self.streams:
+            spared = self._spare_stream()
         if spared is not None:
             self.gone(spared)
             spared.abort()

@@ -1,0 +1,127 @@
+"""A response that transcript and telemetry both tell counts once, with or without ids, in any order, over restarts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.sources.receiving import NOW
+
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.turn import Turn
+from claude_gauge.sources.otlp.counter import OtlpCounter
+from claude_gauge.sources.otlp.decode import Request
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response: when its blocks ended, before its end, in seconds; its figures; and what is told of its ids."""
+
+    ended: float
+    blocks: tuple[float, ...]
+    prompt: tuple[int, int, int]
+    output: int
+    line_id: bool
+    event_id: bool
+
+    def lines(self, number: int) -> list[Turn]:
+        """Write the lines of its transcript: each has its block's time, all have the final figures."""
+        request = f"req_{number}" if self.line_id else None
+        figures = (self.prompt[0], self.output, *self.prompt[1:])
+        times = [self.ended - before for before in sorted(self.blocks, reverse=True)]
+        return [Turn(at, f"msg_{number}", request, f"{number}-{at}", "opus", False, *figures) for at in times]  # noqa: FBT003
+
+    def event(self, number: int, late: float) -> Request:
+        """Write its event, sent at its end or a little after."""
+        tokens = Tokens(self.prompt[0], self.output, *self.prompt[1:])
+        name = f"req_{number}" if self.event_id else ""
+        return Request(number + 1, name, ("s",), self.ended + late, "opus", tokens)
+
+
+def _responses(count: int) -> st.SearchStrategy[list[Response]]:
+    ids = st.sampled_from([(False, False), (False, False), (True, False), (False, True), (True, True)])
+    return ids.flatmap(lambda given_ids: _of_one_gateway(count, given_ids))
+
+
+def _of_one_gateway(count: int, ids: tuple[bool, bool]) -> st.SearchStrategy[list[Response]]:
+    one = st.builds(
+        lambda ended, blocks, prompt, output: Response(NOW - ended, (0.0, *blocks), prompt, output, *ids),
+        st.floats(0, 7200),
+        st.lists(st.sampled_from([1.0, 12.0, 45.0, 70.0, 600.0]), max_size=3, unique=True),
+        # Few different ones, so that parallel agents with the same prompt are among them.
+        st.sampled_from([(3, 0, 14_000), (3, 14_000, 500), (10, 1000, 50), (4, 52_000, 900)]),
+        st.integers(1, 5000),
+    )
+    return st.lists(one, min_size=1, max_size=count)
+
+
+@dataclass
+class World:
+    """A publisher that restarts: its journal holds the events, its transcripts the lines."""
+
+    events: list[Request]
+    lines: list[Turn]
+    counter: OtlpCounter
+
+    def restart(self) -> None:
+        """Begin anew: the journal is read first, then the transcripts."""
+        self.counter = OtlpCounter()
+        for each in self.events:
+            self.counter.event(each, NOW)
+        for line in self.lines:
+            self.counter.add(line, NOW)
+
+
+LONG = Response(NOW - 100, (0.0, 45.0), (10, 1000, 50), 100, line_id=False, event_id=False)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    responses=_responses(5),
+    orders=st.lists(st.sampled_from(["lines", "event"]), min_size=5, max_size=5),
+    late=st.floats(0, 5),
+    restarts=st.lists(st.booleans(), min_size=5, max_size=5),
+)
+@example(responses=[LONG], orders=["lines"] * 5, late=0.2, restarts=[True] * 5)
+@example(responses=[LONG, LONG], orders=["event"] * 5, late=0.2, restarts=[False] * 5)
+def test_once(responses: list[Response], orders: list[str], late: float, restarts: list[bool]) -> None:
+    """However long it took, whoever told it first, and however often the publisher restarts: each response once."""
+    world = World([], [], OtlpCounter())
+    for number, (response, first, restart) in enumerate(zip(responses, orders, restarts, strict=False)):
+        lines, event = response.lines(number), response.event(number, late)
+        for what in (first, "event" if first == "lines" else "lines"):
+            if what == "event":
+                world.counter.event(event, NOW)
+                world.events.append(event)
+                continue
+            for line in lines:
+                world.counter.add(line, NOW)
+            world.lines += lines
+        if restart:
+            world.restart()
+    true = sum(sum(each.prompt) + each.output for each in responses)
+    counted = world.counter.week(NOW)
+    world.restart()
+
+    assert counted == true
+    assert world.counter.week(NOW) == true
+
+
+@settings(max_examples=100, deadline=None)
+@given(responses=_responses(4), late=st.floats(0, 1), first=st.sampled_from(["lines", "event"]))
+def test_belongs_to_its_end(responses: list[Response], late: float, first: str) -> None:
+    """The tach shows a response from the moment it ended, not from that of its first block."""
+    counter = OtlpCounter()
+    for number, response in enumerate(responses):
+        if first == "event":
+            counter.event(response.event(number, late), NOW)
+        for line in response.lines(number):
+            counter.add(line, NOW)
+        if first == "lines":
+            counter.event(response.event(number, late), NOW)
+    recent = [each for each in responses if NOW - each.ended < 59]
+    borderline = [each for each in responses if 59 <= NOW - each.ended <= 60]
+    least = sum(sum(each.prompt) + each.output for each in recent)
+
+    assert least <= counter.traffic(NOW).minute.total <= least + sum(sum(e.prompt) + e.output for e in borderline)
