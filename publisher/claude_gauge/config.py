@@ -12,18 +12,19 @@ import re
 import socket
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails, PydanticUndefined
+from pydantic_core import ErrorDetails
 
 from claude_gauge.contract.usage import NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
+from claude_gauge.system.field_words import holds, takes, words
 
 PREFIX = "CLAUDE_GAUGE_"
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
@@ -36,13 +37,7 @@ _OTHERS = re.compile(
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Address = Annotated[str, Field(pattern=r"^(off|.+:\d{1,5})$", json_schema_extra={"takes": "HOST:PORT or off"})]
-
-
-def _words(takes: str = "", default: str = "") -> dict[str, Any]:
-    """Say in words what a setting takes, and its default, where its type and its value don't."""
-    words = {"takes": takes, "default_shown": default}
-    return {"json_schema_extra": {name: text for name, text in words.items() if text}}
+Address = Annotated[str, Field(pattern=r"^(off|.+:\d{1,5})$", **words("HOST:PORT or off"))]
 
 
 URL = "a URL"
@@ -62,7 +57,7 @@ class Settings(BaseModel):
     broker: str | None = Field(
         default=None,
         description="Broker's URL, or `embedded`",
-        **_words(URL, "mqtt://localhost:1883 if that answers, else embedded"),
+        **words(URL, "mqtt://localhost:1883 if that answers, else embedded"),
     )
     broker_password: SecretStr | None = Field(default=None, description="Broker's password")
     broker_password_file: Path | None = Field(default=None, description="File that holds the broker's password")
@@ -73,14 +68,14 @@ class Settings(BaseModel):
         default_factory=default_node,
         pattern=NODE_PATTERN,
         description="Name of this machine",
-        **_words("letters, digits, _ and -, 40 at most", "the host's name"),
+        **words("letters, digits, _ and -, 40 at most", "the host's name"),
     )
     account: str | None = Field(default=None, max_length=16, description="Label that keeps two accounts apart")
     http: Address = Field(default="127.0.0.1:8080", description="Address of the HTTP shim, or `off`")
     http_hosts: tuple[str, ...] = Field(default=(), description="More names that the HTTP shim answers to, `a,b`")
     source: SourceName = Field(default="auto", description="Where usage is read from")
     prometheus: str | None = Field(
-        default=None, description="Base URL of Prometheus or a compatible engine", **_words(URL)
+        default=None, description="Base URL of Prometheus or a compatible engine", **words(URL)
     )
     prometheus_token_file: Path | None = Field(default=None, description="File with a bearer token for it")
     prometheus_user: str | None = Field(default=None, description="User for basic authentication")
@@ -89,14 +84,14 @@ class Settings(BaseModel):
     prometheus_ca: Path | None = Field(default=None, description="CA certificate that signed Prometheus's")
     prometheus_match: str = Field(default="", description='Label matchers that pick your series, `user_id="…"`')
     prometheus_interval: float = Field(default=15, gt=0, le=3600, description="Seconds between query rounds")
-    ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH", **_words("a path"))
+    ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH", **words("a path"))
     ccusage_mcp: str | None = Field(
-        default=None, description="URL of a ccusage MCP server, else one is run on stdio", **_words(URL)
+        default=None, description="URL of a ccusage MCP server, else one is run on stdio", **words(URL)
     )
     otlp: Address | None = Field(
         default=None,
         description="Address that receives OTLP/HTTP",
-        **_words(default=f"{OTLP_ADDRESS} where the source needs it"),
+        **words(default=f"{OTLP_ADDRESS} where the source needs it"),
     )
     otlp_token_file: Path | None = Field(default=None, description="File with a bearer token that exporters must send")
     ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill the fuel gauge")
@@ -111,7 +106,7 @@ class Settings(BaseModel):
     state_dir: Path = Field(
         default_factory=lambda: user_state_path("claude-gauge", appauthor=False),
         description="Folder for state",
-        **_words("a folder", "the platform's"),
+        **words("a folder", "the platform's"),
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Format of the log lines")
 
@@ -212,65 +207,7 @@ def _split(url: str) -> SplitResult:
 
 def is_secret(name: str) -> bool:
     """Tell whether a setting's value must never be shown: by its type."""
-    return SecretStr in _types(Settings.model_fields[name].annotation)
-
-
-def choices(name: str) -> tuple[str, ...]:
-    """List the words that a setting takes, where it takes nothing else."""
-    return next((get_args(each) for each in _types(Settings.model_fields[name].annotation) if _is_literal(each)), ())
-
-
-def takes(name: str) -> str:
-    """Say in words what a setting takes: `a number greater than 0`."""
-    field = Settings.model_fields[name]
-    types = _types(field.annotation)
-    rules = [each for part in (field, *types) for each in getattr(part, "metadata", getattr(part, "__metadata__", ()))]
-    said = [extra["takes"] for extra in _extras(field, rules) if "takes" in extra]
-    if said:
-        return str(said[0])
-    if words := choices(name):
-        return ", ".join(f"'{word}'" for word in words[:-1]) + f" or '{words[-1]}'"
-    for kind, text in ((int, "a whole number"), (float, "a number"), (Path, "a path")):
-        if kind in types:
-            many = "one or more, with commas between, each " if tuple in types else ""
-            return f"{many}{text}{''.join(_bounds(rules))}"
-    return f"a text{''.join(_bounds(rules))}"
-
-
-def default_shown(name: str) -> str:
-    """Say a setting's default; empty where there is none."""
-    field = Settings.model_fields[name]
-    for extra in _extras(field, field.metadata):
-        if "default_shown" in extra:
-            return str(extra["default_shown"])
-    default = field.get_default()
-    return "" if default in (None, (), "", PydanticUndefined) else str(default)
-
-
-def _types(annotation: object) -> list[object]:
-    """List all types within an annotation, itself included."""
-    inner = [] if _is_literal(annotation) else [each for part in get_args(annotation) for each in _types(part)]
-    return [annotation, get_origin(annotation), *inner]
-
-
-def _is_literal(annotation: object) -> bool:
-    return get_origin(annotation) is Literal
-
-
-def _extras(field: object, rules: Iterable[object]) -> Iterator[Mapping[str, Any]]:
-    for each in (field, *rules):
-        extra = getattr(each, "json_schema_extra", None)
-        if isinstance(extra, dict):
-            yield extra
-
-
-def _bounds(rules: Iterable[object]) -> Iterator[str]:
-    for rule in rules:
-        for name, text in (("gt", " greater than {}"), ("ge", " from {}"), ("le", " up to {}")):
-            if getattr(rule, name, None) is not None:
-                yield text.format(getattr(rule, name))
-        if (longest := getattr(rule, "max_length", None)) is not None:
-            yield f" of at most {longest} characters"
+    return holds(Settings.model_fields[name], SecretStr)
 
 
 @dataclass(frozen=True)
@@ -390,7 +327,7 @@ def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
         origin, f"{name} in {origin}"
     )
     own = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
-    return f"{place}{_given(name, error['input'])}: {own or 'should be ' + takes(name)}"
+    return f"{place}{_given(name, error['input'])}: {own or 'should be ' + takes(Settings.model_fields[name])}"
 
 
 def _given(name: str, value: object) -> str:

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from claude_gauge import __version__
 from claude_gauge.commands.cli import build
-from claude_gauge.config import Settings, choices, default_shown
+from claude_gauge.config import Settings
+from claude_gauge.system.field_words import choices, default_shown
 
 
 def _commands(command: object, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -57,15 +58,17 @@ def test_version_alone() -> None:
     assert "no-version" not in _help()
 
 
-@pytest.mark.parametrize("name", [name for name in Settings.model_fields if default_shown(name) or choices(name)])
+@pytest.mark.parametrize(
+    "name", [name for name, field in Settings.model_fields.items() if default_shown(field) or choices(field)]
+)
 def test_options_show_type_choices_and_default(name: str) -> None:
     """Each option of a setting shows what it takes and its default, as the settings themselves have them."""
-    text = _help("publish")
+    text, field = _help("publish"), Settings.model_fields[name]
     (entry,) = re.findall(rf"^  --{name.replace('_', '-')} (.*?)(?=^  -|\Z)", text, re.MULTILINE | re.DOTALL)
     entry = " ".join(entry.split())
 
-    assert "|".join(choices(name)) in entry
-    assert entry.endswith(f"[default: {default_shown(name)}]")
+    assert "|".join(choices(field)) in entry
+    assert entry.endswith(f"[default: {default_shown(field)}]")
 
 
 def test_completion_offers_the_choices() -> None:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from claude_gauge.config import URL, Config, Settings, choices, default_shown, is_secret, load, takes
+from claude_gauge.config import URL, Config, Settings, is_secret, load
+from claude_gauge.system.field_words import choices, default_shown, takes
 from claude_gauge.system.plain_text import harmless
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
@@ -44,9 +45,10 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def _flag(name: str) -> inspect.Parameter:
-    default = default_shown(name)
-    text = f"{Settings.model_fields[name].description}.{default and f' [default: {default}]'}"
-    said, words = takes(name), choices(name)
+    field = Settings.model_fields[name]
+    default = default_shown(field)
+    text = f"{field.description}.{default and f' [default: {default}]'}"
+    said, words = takes(field), choices(field)
     kinds = {"a path": "FILE", "a folder": "FOLDER", URL: "URL", "HOST:PORT or off": "HOST:PORT"}
     metavar = f"[{'|'.join(words)}]" if words else kinds.get(said) or ("NUMBER" if "number" in said else "TEXT")
     kind = Path if metavar in {"FILE", "FOLDER"} else str  # a shell completes files for a path
