@@ -7,15 +7,21 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.support.net import wait_until
 from tests.support.parts import part
 from tests.support.transcripts import ClaudeHome, assistant
 
+from claude_gauge.config import Settings
+from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage.command import CcusageError, find
 from claude_gauge.sources.ccusage.output import OutputError, parse_block, parse_week
 from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
+from claude_gauge.sources.select import choose
 
+AT = 1_763_856_000.0
 SAMPLES = Path(__file__).parent / "samples" / "ccusage"
 VERSIONS = ["17.2.1", "18.0.11", "19.0.3", "20.0.24"]
 REAL = {"18": "ccusage-mcp-18.0.11/node_modules/.bin/ccusage", "20": "ccusage-20.0.24/node_modules/.bin/ccusage"}
@@ -272,3 +278,55 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except OSError:
         return False
+
+
+class Scripted:
+    """Answers for block and week as it is told."""
+
+    def __init__(self, *blocks: Block, week: int) -> None:
+        self._blocks, self._week = list(blocks), week
+
+    def block(self) -> Block:
+        """Tell the next block."""
+        return self._blocks.pop(0)
+
+    def week(self, now: float) -> int:
+        """Tell the week of the start."""
+        return self._week if now else 0
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**9)), min_size=1, max_size=8), st.integers(0, 10**9))
+def test_week_holds_the_block(steps: list[tuple[int, int]], before: int) -> None:
+    """The week is asked for seldom: until then it grows with the block, and with a new one by all that it holds."""
+    blocks, tokens = list[Block](), dict[int, int]()
+    start = 0
+    for later, used in steps:
+        start = start + later
+        tokens[start] = tokens.get(start, 0) + used
+        blocks.append(Block(tokens[start], AT + start * 18_000, AT + (start + 1) * 18_000))
+    source = Ccusage(Scripted(*blocks, week=before + blocks[0].tokens), clock=lambda: AT)
+    for block in blocks:
+        source.load()
+        reading = source.read(AT)
+
+        assert reading.block == block
+        assert reading.week_tokens is not None
+        assert block.tokens <= reading.week_tokens <= before + sum(tokens.values())
+
+
+def test_nothing_ever_seen_is_not_zero(claude: ClaudeHome, tmp_path: Path) -> None:
+    """Where ccusage finds no use at all, its 0 is no fuel: sessions may write no transcripts."""
+    program = part(REAL["20"])
+    (claude.project / "empty.jsonl").write_text("")
+    settings_ = Settings(source="ccusage", ccusage=str(program), state_dir=tmp_path / "state")
+    source = choose(settings_)
+    source.load()
+    reading = source.read(time.time())
+
+    assert not reading.sources["tach"].ok
+    assert not reading.sources["fuel"].ok
+    assert derive(reading, Limits(), time.time()).fuel_source is None

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
 from claude_gauge.counting.reading import READING, Health, Reading, Remembers, Source
@@ -24,6 +24,7 @@ GRACE_S = 30.0
 RETRY_S = 30.0
 LOOK_S = 5.0
 FAILED = "could not be started"
+NO_USE_SEEN = "no use seen yet"
 PARTS = ("tach", "fuel")
 
 
@@ -189,7 +190,10 @@ class Failover:
         with self._lock:
             chosen = {part: choice.choose(readings, now) for part, choice in self._choices.items()}
         tach, fuel = (self._part(part, name, readings) for part, name in chosen.items())
-        health = {"tach": _health(tach, "tach"), "fuel": _health(fuel, "fuel")}
+        health = {
+            part: _health(reading, part) if chosen[part] else _unseen(_health(reading, part))
+            for part, reading in (("tach", tach), ("fuel", fuel))
+        }
         if "thinking" in tach.sources:
             health["thinking"] = tach.sources["thinking"]
         plan = _first(each.sources.get("plan") for each in readings.values())
@@ -249,6 +253,11 @@ def answers(reading: Reading, part: str) -> bool:
     """Tell whether a source answers for a part: it knows it, and what it knows is not old."""
     health = _health(reading, part)
     return knows(reading, part) and (health.ok or health.degraded)
+
+
+def _unseen(health: Health) -> Health:
+    """Say of a part that no source ever knew anything of: its zeros are none."""
+    return replace(health, ok=False, why=NO_USE_SEEN) if health.ok else health
 
 
 def _health(reading: Reading, part: str) -> Health:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import ROOT
 from tests.support.generated import generate
 from tests.support.parts import part
-from tests.support.transcripts import ClaudeHome, assistant, encoded
+from tests.support.transcripts import ClaudeHome, assistant, encoded, stamped
 
 from claude_gauge.counting import turn
 from claude_gauge.counting.counter import Counter
@@ -88,37 +89,98 @@ def _edited(number: int, edit: Callable[[Json], object]) -> Json:
     return record
 
 
-WHOLE = 1160  # tokens of one line as the support makes it
+def _usage(number: int, **figures: Any) -> Json:  # noqa: ANN401 - any figure
+    return _edited(number, lambda each: each["message"]["usage"].update(figures))
+
+
+def _without(*names: str) -> Callable[[Json], object]:
+    return lambda each: [each.pop(name, None) or each["message"].pop(name, None) for name in names]
+
+
+WHOLE = 1160  # tokens of one line as the support makes it: input 10, output 100, cache read 1000, creation 50
+ADVICE = {"type": "advisor_message", "model": "claude-opus-5-5", "input_tokens": 1500, "output_tokens": 30}
+# By the name under which docs/counting.md tells it: a transcript, the truth, what ccusage 20.0.24 counts.
 KNOWN = {
-    # Both lines of a record pair that lost its newline are responses; ccusage drops the whole line.
-    "two records glued on one line": (encoded(_line(1))[:-1] + encoded(_line(2)), 2 * WHOLE, 0),
-    # A power cut leaves NUL bytes before a whole record; ccusage drops the line.
-    "a run of NUL bytes": (b"\0" * 99 + encoded(_line(1)), WHOLE, 0),
-    # Microseconds are a time as good as milliseconds; ccusage drops the line.
-    "microseconds": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * WHOLE, WHOLE),
-    # Blanks in JSON mean nothing; ccusage looks for `"usage":{` to the letter.
+    # What is no response, or was made up by Claude Code itself.
+    "API errors with figures": (encoded(_line(1), _line(2, isApiErrorMessage=True)), WHOLE, 2 * WHOLE),
+    "synthetic lines with figures": (encoded(_line(1), _line(2, model="<synthetic>")), WHOLE, 2 * WHOLE),
+    "lines of another type with figures": (encoded(_line(1), _line(2, type="user")), WHOLE, 2 * WHOLE),
+    # JSON as good as any, in another spelling.
     "blanks in the JSON": (encoded(_line(1)) + json.dumps(_line(2)).encode() + b"\n", 2 * WHOLE, WHOLE),
-    # A null id of something else on the line is nobody's id; ccusage drops the line.
-    "a null id elsewhere": (encoded(_line(1), _line(2, toolUse={"id": None})), 2 * WHOLE, WHOLE),
-    # A gateway without request ids gives every message one id: two prompts are two responses; ccusage keeps one.
-    "a gateway's constant id": (
-        encoded(_edited(1, lambda each: each.pop("requestId")))
+    "a byte order mark": (encoded(_line(1)) + b"\xef\xbb\xbf" + encoded(_line(2)), 2 * WHOLE, WHOLE),
+    "whole numbers written as 10.0": (encoded(_line(1), _usage(2, input_tokens=10.0)), 2 * WHOLE, WHOLE),
+    "microseconds in a time": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * WHOLE, WHOLE),
+    "a time without a zone": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.000")), 2 * WHOLE, WHOLE),
+    "a blank between day and time": (
+        encoded(_line(1), _line(2, timestamp="2025-11-23 12:13:21.000Z")), 2 * WHOLE, WHOLE
+    ),
+    # Records that a crash or a power cut damaged.
+    "two records glued on one line": (encoded(_line(1))[:-1] + encoded(_line(2)), 2 * WHOLE, 0),
+    "NUL bytes before a record": (b"\0" * 99 + encoded(_line(1)), WHOLE, 0),
+    # A figure or a name that is missing, null or garbage says nothing about the others on its line.
+    "a null id anywhere": (encoded(_line(1), _line(2, toolUse={"id": None})), 2 * WHOLE, WHOLE),
+    "a null folder, version, cost, model or error mark": (encoded(_line(1), _line(2, cwd=None)), 2 * WHOLE, WHOLE),
+    "a null figure": (encoded(_line(1), _usage(2, cache_read_input_tokens=None)), 2 * WHOLE - 1000, WHOLE),
+    "a missing figure": (
+        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * WHOLE - 10, WHOLE
+    ),
+    "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * WHOLE - 10, WHOLE),
+    "a figure beyond all belief": (
+        encoded(_line(1), _usage(2, input_tokens=10**13)), 2 * WHOLE - 10, 2 * WHOLE - 10 + 10**13
+    ),
+    "an unknown or null speed": (encoded(_line(1), _usage(2, speed="warp")), 2 * WHOLE, WHOLE),
+    "an empty id, model or session": (encoded(_line(1), _line(2, requestId="")), 2 * WHOLE, WHOLE),
+    "a version that is no number": (encoded(_line(1), _line(2, version="dev")), 2 * WHOLE, WHOLE),
+    "an empty split of the cache creation": (
+        encoded(_usage(1, cache_creation={"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0})),
+        WHOLE, WHOLE - 50,
+    ),
+    "half a split of the cache creation": (
+        encoded(_usage(1, cache_creation={"ephemeral_5m_input_tokens": None, "ephemeral_1h_input_tokens": 8})),
+        WHOLE - 42, 0,
+    ),
+    "a malformed advice beside others": (
+        encoded(_usage(1, iterations=[{**ADVICE, "input_tokens": "x"}, ADVICE])), WHOLE + 30 + 1530, WHOLE
+    ),
+    # Which lines are one response.
+    "a gateway's constant message id": (
+        encoded(_edited(1, _without("requestId")))
         + encoded(_edited(2, lambda each: (each.pop("requestId"), each["message"].update(id="msg_000001"))))
         .replace(b'"input_tokens":10', b'"input_tokens":11'),
         2 * WHOLE + 1, WHOLE + 1,
     ),
-    # Lines of one response that each hold a larger figure: the response has both; ccusage keeps the larger line.
-    "a maximum per field": (
-        encoded(_line(1, tokens=(10, 5, 5, 5)), _line(1, tokens=(5, 20, 5, 5))), 40, 35
+    "a gateway's two constant ids": (
+        encoded(_line(1), {**_line(1, tokens=(11, 100, 1000, 50)), "timestamp": stamped(END - 1801)}),
+        2 * WHOLE + 1, WHOLE + 1,
     ),
-    # An empty split of the cache creation tells nothing; ccusage takes it for 0.
-    "an empty split of the cache creation": (
-        encoded(_edited(1, lambda each: each["message"]["usage"].update(
-            cache_creation={"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}))), WHOLE, WHOLE - 50
+    "repeats without a message id": (encoded(*2 * [_edited(1, _without("id"))]), WHOLE, 2 * WHOLE),
+    "a maximum per figure": (encoded(_line(1, tokens=(10, 5, 5, 5)), _line(1, tokens=(5, 20, 5, 5))), 40, 35),
+    "a replay of several lines": (
+        encoded(
+            _line(1), {**_line(1), "timestamp": stamped(END + 9)},
+            _line(1, sidechain=True, requestId="again"),
+            {**_line(1, sidechain=True, requestId="again"), "timestamp": stamped(END + 9)},
+        ),
+        WHOLE, 2 * WHOLE,
     ),
-    # Made up by Claude Code itself, whatever figures it may hold: nothing was used; ccusage counts them.
-    "a synthetic line with figures": (encoded(_line(1), _line(2, model="<synthetic>")), WHOLE, 2 * WHOLE),
+    "a replay in another session": (
+        encoded(_line(1), _line(1, sidechain=True, requestId="again", sessionId="other")), WHOLE, 2 * WHOLE
+    ),
+    "advice in a replay alone": (
+        encoded({**_usage(1, iterations=[ADVICE]), "isSidechain": True}, _line(1)),
+        WHOLE, WHOLE + 1530,
+    ),
+    "times ahead of this clock": (
+        encoded(_line(1), {**_line(2), "timestamp": stamped(END + 864000)}), WHOLE, 2 * WHOLE
+    ),
 }  # fmt: skip
+
+
+def test_documentation_lists_every_difference() -> None:
+    """docs/counting.md names each of them, with ours and theirs."""
+    rows = [line for line in (ROOT / "docs" / "counting.md").read_text().splitlines() if line.startswith("|")]
+
+    assert [name for name in KNOWN if not any(name in row for row in rows)] == []
 
 
 @pytest.mark.parametrize("trouble", KNOWN)

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -100,10 +100,20 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class Fuel:
-    """What was told last."""
+    """What was told last: the block, and the week with the block of that moment, which is asked for less often."""
 
     block: Block
-    week: int | None
+    week: int | None = None
+    week_block: Block | None = None
+
+    @property
+    def week_tokens(self) -> int | None:
+        """The last 7 days' tokens, with what the block grew by since they were told."""
+        if self.week is None:
+            return None
+        then = self.week_block
+        before = then.tokens if then and then.start == self.block.start else 0
+        return self.week + max(0, self.block.tokens - before)
 
 
 class Ccusage:
@@ -146,7 +156,7 @@ class Ccusage:
         if fuel is None:
             return Reading(sources={"fuel": health})
         over = fuel.block.end is not None and now >= fuel.block.end
-        return Reading(block=Block() if over else fuel.block, week_tokens=fuel.week, sources={"fuel": health})
+        return Reading(block=Block() if over else fuel.block, week_tokens=fuel.week_tokens, sources={"fuel": health})
 
     def due(self, now: float) -> float | None:
         """Tell when the block ends."""
@@ -170,12 +180,11 @@ class Ccusage:
         self._heard = self._news()
         fuel = self._fuel
         try:
-            block = self._asked.block()
-            week = fuel.week if fuel else None
-            if time.monotonic() - self._week_at >= WEEK_TTL_S or week is None:
-                week = self._asked.week(self._clock())
+            fuel = replace(fuel, block=self._asked.block()) if fuel else Fuel(self._asked.block())
+            if time.monotonic() - self._week_at >= WEEK_TTL_S or fuel.week is None:
+                fuel = Fuel(fuel.block, self._asked.week(self._clock()), fuel.block)
                 self._week_at = time.monotonic()
-            fuel, health = Fuel(block, week), Health(self._name)
+            health = Health(self._name)
         except CcusageError as error:
             health = Health(self._name, ok=False, why=error.why)
             if health != self._health and not self._thread.stopping:
