@@ -32,7 +32,7 @@ SECRET = "********"  # noqa: S105 - what is shown in place of a secret
 OTLP_ADDRESS = "127.0.0.1:4318"
 # What else has our prefix in an environment: other parts of the project read it.
 _OTHERS = re.compile(
-    r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD)_\w+|\w+_(BIND|PORT)|BROKER_USER|CONTAINER_NODE"
+    r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD|CONTAINER)_\w+|\w+_(BIND|PORT)|BROKER_USER|CONTAINER_NODE"
 )
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
