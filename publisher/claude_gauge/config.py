@@ -220,6 +220,7 @@ class Config:
     settings: Settings
     origins: Mapping[str, str]
     path: Path | None = None
+    path_named: bool = False  # by a flag or the environment
     notes: tuple[str, ...] = ()
     own_node: str = ""  # what this machine publishes as, whichever node a flag asks for
 
@@ -258,7 +259,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
         raise SettingError("; ".join(_complaint(each, origins) for each in error.errors())) from None
     own_node = next((str(values["node"]) for _, values in layers[1:] if "node" in values), default_node())
     notes = (*_strangers(environ), *_open(path, from_file))
-    return Config(settings, origins, path.expanduser(), notes, own_node)
+    return Config(settings, origins, path.expanduser(), named_by is not None, notes, own_node)
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterator[str]:

@@ -29,8 +29,10 @@ def install(
     if only_print:
         typer.echo(services.definition(planned), nl=False)
         return
-    services.install(planned)
+    notes = services.install(planned)
     typer.echo(f"installed {services.path}; look at it with `claude-gauge service status`")
+    for note in notes:
+        typer.echo(note)
 
 
 @service.command()

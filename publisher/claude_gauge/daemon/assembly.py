@@ -12,7 +12,7 @@ from claude_gauge.counting.derive import Limits
 from claude_gauge.counting.reading import Remembers, Source
 from claude_gauge.daemon.kept_window import KeptWindow
 from claude_gauge.daemon.publisher import Publisher
-from claude_gauge.daemon.systemd import notify
+from claude_gauge.daemon.systemd import Watchdog, notify
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
@@ -61,6 +61,7 @@ class Assembly:
             account=settings.account,
             kept=self._window.load(clock()),
             clock=clock,
+            watchdog=Watchdog(),
         )
         self.shim = serve(settings, self.health, server=server, link=self.link)
 
@@ -102,4 +103,4 @@ class Assembly:
         self.link.announce(self._topic, payload, expiry_s=EXPIRY_S)
 
     def _to_systemd(self, _usage: Usage, _payload: bytes) -> None:
-        notify("READY=1\nWATCHDOG=1")
+        notify("READY=1")

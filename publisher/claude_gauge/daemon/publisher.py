@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ Outlet = Callable[[Usage, bytes], None]
 class Publisher:
     """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
 
-    `kept` is what is shown of the window until the source knows it. Each decision looks at the clock once: what is
-    due between two looks would be missed by both.
+    `watchdog` is called at each pass and says within how many seconds it wants to be called again. `kept` is what is
+    shown of the window until the source knows it. Each decision looks at the clock once: what is due between two
+    looks would be missed by both.
     """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
@@ -34,12 +36,13 @@ class Publisher:
         account: str | None = None,
         kept: Usage | None = None,
         clock: Callable[[], float] = time.time,
+        watchdog: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._source = source
         self._limits = limits
         self._outlets = list(outlets)
         self._node, self._account, self._kept = node, account, kept
-        self._clock = clock
+        self._clock, self._watchdog = clock, watchdog
         self._pace = Pace()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -51,7 +54,7 @@ class Publisher:
         self._source.start(self._wake.set)
         try:
             while not self._stopping.is_set():
-                wait = self.turn()
+                wait = min(self.turn(), self._watchdog())
                 if self._wake.wait(wait):
                     # A burst is one change: look again when the next payload may go out, not at every line.
                     self._stopping.wait(max(0.0, self._looked_at + LEAST_GAP_S - time.monotonic()))

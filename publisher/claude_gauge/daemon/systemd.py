@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -19,3 +20,19 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
     except OSError:
         return False
     return True
+
+
+class Watchdog:
+    """Called by the loop at each pass; systemd restarts a service whose loop stands still for WATCHDOG_USEC."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        patience = environ.get("WATCHDOG_USEC", "")
+        self.every_s = int(patience) / 3e6 if ours and patience.isdecimal() and int(patience) > 0 else math.inf
+
+    def __call__(self) -> float:
+        """Say that the loop is alive; return within how many seconds it has to come by again."""
+        if self.every_s < math.inf:
+            notify("WATCHDOG=1", self._environ)
+        return self.every_s

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import math
 import os
 import plistlib
 import re
+import socket
 import subprocess
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from claude_gauge.apps.service.launchd_agent import agent
 from claude_gauge.apps.service.manager import manager
 from claude_gauge.apps.service.systemd_unit import unit
 from claude_gauge.config import load
+from claude_gauge.daemon.systemd import Watchdog
 from claude_gauge.errors import GaugeError
 
 JOB = job(
@@ -69,6 +72,94 @@ def test_settings_in_force_are_carried_along() -> None:
 
     assert "Environment=CLAUDE_GAUGE_BROKER=mqtt://gauge@pi\n" in text
     assert 'Environment="CLAUDE_CONFIG_DIR=/data/my claude"\n' in text
+
+
+def test_paths_are_carried_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service starts in another folder: `--config`, files and folders are carried as absolute paths."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.toml").write_text('broker_cert = "client.crt"\n')
+    flags = {"config": "own.toml", "broker_ca": "ca.crt", "state_dir": "state", "ccusage": "bin/ccusage"}
+    made = job(load(flags, {"CLAUDE_GAUGE_BROKER_PASSWORD_FILE": "~/pw"}), {"CLAUDE_CONFIG_DIR": "a, b"}, "/python3")
+
+    assert made.state_dir == tmp_path / "state"
+    assert {name: value for name, value in made.environment.items() if name != "PATH"} == {
+        "CLAUDE_GAUGE_CONFIG": f"{tmp_path}/own.toml",
+        "CLAUDE_GAUGE_BROKER_CA": f"{tmp_path}/ca.crt",
+        "CLAUDE_GAUGE_BROKER_CERT": f"{tmp_path}/client.crt",
+        "CLAUDE_GAUGE_STATE_DIR": f"{tmp_path}/state",
+        "CLAUDE_GAUGE_CCUSAGE": f"{tmp_path}/bin/ccusage",
+        "CLAUDE_GAUGE_BROKER_PASSWORD_FILE": str(Path("~/pw").expanduser()),
+        "CLAUDE_CONFIG_DIR": f"{tmp_path}/a,{tmp_path}/b",
+    }
+
+
+def test_path_has_what_was_found(tmp_path: Path) -> None:
+    """Programs that the publisher starts and that only this PATH has are found by the service, too."""
+    for place, program in (("one", "ccusage"), ("two", "node")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / program).touch(mode=0o755)
+    made = job(load({}, {}), {"PATH": f"/nowhere:{tmp_path}/one:{tmp_path}/two"}, "/python3")
+
+    assert made.environment["PATH"].split(":")[:2] == [f"{tmp_path}/one", f"{tmp_path}/two"]
+    assert "/usr/bin" in made.environment["PATH"].split(":")
+
+
+ODD = [
+    "$HOME/${x}",
+    "a b",
+    "100%h",
+    'q"uo',
+    "it's",
+    "back\\slash",
+    "line\nbreak",
+    "car\rriage",
+    "ta\tb",
+    "# no comment",
+    "é",
+    ";",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_any_text_reaches_the_service_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Whatever a setting holds, systemd takes the unit; what it makes of it is shown by a real one elsewhere."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = tmp_path / "claude-gauge.service"
+    written = unit(job(load({"alert_command": f"x{text}y"}, {}), {}, "/usr/bin/python3"))
+    path.write_text(written)
+
+    assert len(written.splitlines()) == len(unit(job(load({"alert_command": "x"}, {}), {}, "/p")).splitlines())
+    assert _analyze("verify", str(path)).stderr == ""
+
+
+def test_folder_that_systemd_cannot_be_told_of() -> None:
+    """A state folder with a line break in its name is refused in words."""
+    with pytest.raises(GaugeError, match="line break"):
+        unit(job(load({"state_dir": "/a\nb"}, {}), {}, "/p"))
+    with pytest.raises(GaugeError, match="line break"):
+        agent(job(load({"state_dir": "/a\x0bb"}, {}), {}, "/p"), Path("/logs"))
+
+
+def test_no_bus_says_what_to_do(tmp_path: Path) -> None:
+    """Where a person has no systemd of its own, each command says how to get one, in one line."""
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path)
+    done = [run("service", *words, env=env) for words in (["install"], ["status"])]
+
+    assert [each.returncode for each in done] == [1, 1]
+    assert all("log in as this user directly" in each.stderr for each in done), done
+    assert [len(each.stderr.splitlines()) for each in done] == [1, 1]
+
+
+def test_watchdog(tmp_path: Path) -> None:
+    """The loop feeds systemd's watchdog three times as often as it must; elsewhere nothing is said."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"}
+
+        assert Watchdog(environ)() == 1.0
+        assert listener.recv(64) == b"WATCHDOG=1"
+    assert Watchdog({**environ, "WATCHDOG_PID": "1"})() == math.inf
+    assert Watchdog({})() == math.inf
 
 
 def test_secret_never_gets_into_a_definition() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import wait_until
-from tests.support.systemd import UserManager, user_manager
+from tests.support.systemd import UserManager, persons_manager, user_manager
 from tests.support.transcripts import ClaudeHome, assistant
 from tests.support.usages import wait_tokens
 
@@ -34,8 +34,8 @@ def claude(manager: UserManager) -> ClaudeHome:
     return ClaudeHome(manager.folder / ".claude")
 
 
-def _install(manager: UserManager, broker: Mosquitto) -> None:
-    settings = ["--broker", broker.url, "--node", "desk", "--http", "off", "--source", "transcripts"]
+def _install(manager: UserManager, broker: Mosquitto, *more: str) -> None:
+    settings = [*more, "--broker", broker.url, "--node", "desk", "--http", "off", "--source", "transcripts"]
     done = manager.ours("service", "install", *settings)
 
     assert done.returncode == 0, done.stderr
@@ -83,6 +83,31 @@ def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) ->
 
         wait_until(lambda: manager.tells("ActiveState") == "active", "the service to be up again")
         assert int(manager.tells("MainPID")) not in {0, frozen}
+
+
+@pytest.mark.parametrize("namespaces", [True, False], ids=["namespaces", "none"])
+def test_ordinary_person(broker: Mosquitto, namespaces: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """An ordinary person's service runs, where user namespaces are forbidden too, and what was left out is told."""
+    with persons_manager(namespaces=namespaces) as manager, Listener(broker.port, "claude-gauge/desk/#") as listener:
+        settings = ["--broker", broker.url, "--node", "desk", "--http", "off", "--source", "transcripts"]
+        done = manager.ours("service", "install", *settings)
+        listener.wait(_says(ONLINE))
+
+        assert done.returncode == 0, done.stderr
+        assert ("forbids user namespaces" in done.stdout) == (not namespaces)
+        assert "sudo loginctl enable-linger person" in done.stdout
+        assert manager.tells("ActiveState") == "active"
+        assert manager.tells("PrivateUsers") == ("yes" if namespaces else "no")
+        assert manager.ours("service", "uninstall").returncode == 0
+
+
+def test_odd_settings_arrive(manager: UserManager, broker: Mosquitto) -> None:
+    """What a setting holds reaches the service to the letter: dollars, percent signs, quotes, line breaks."""
+    odd = "a $HOME ${x} 100%h 'q' \\ \n \r \t # ; é"
+    _install(manager, broker, "--alert-command", odd)
+    environ = Path(f"/proc/{manager.tells('MainPID')}/environ").read_bytes().split(b"\0")
+
+    assert f"CLAUDE_GAUGE_ALERT_COMMAND={odd}".encode() in environ
 
 
 def _private_tmp() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,14 @@ from pathlib import Path
 from claude_gauge.apps.service import launchd_agent, systemd_unit
 from claude_gauge.apps.service.job import LABEL, Job
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.atomic_file import replace
+
+# Exit codes of systemd's own: it could not make the user, capability, namespace or device settings of a unit.
+UNCONFINED = (
+    "This system forbids user namespaces: the service runs without PrivateUsers, PrivateDevices, "
+    "CapabilityBoundingSet, ProtectClock, ProtectKernelLogs and ProtectKernelModules."
+)
+SET_UP_FAILED = frozenset({"217", "218", "226", "228", "230", "237", "238"})
 
 
 class Systemd:
@@ -25,13 +34,37 @@ class Systemd:
         """Return what would be installed."""
         return systemd_unit.unit(job)
 
-    def install(self, job: Job) -> None:
-        """Write the unit, start it now and at every login."""
+    def install(self, job: Job) -> list[str]:
+        """Write the unit, start it now and at every login; return what a person should know."""
         job.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write(self.path, self.definition(job).encode())
+        notes = [] if self._starts(job, confined=True) else self._install_unconfined(job)
+        return notes + _linger()
+
+    def _install_unconfined(self, job: Job) -> list[str]:
+        if not self._starts(job, confined=False):
+            what = self._tells("Result"), self._tells("ExecMainStatus")
+            advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` takes it away"
+            raise GaugeError(f"the service did not start ({' '.join(what)}): {advice}")
+        return [UNCONFINED]
+
+    def _starts(self, job: Job, *, confined: bool) -> bool:
+        """Write and start it; False where systemd could not even set it up, and less may work."""
+        _write(self.path, systemd_unit.unit(job, confined=confined).encode())
         _run("systemctl", "--user", "daemon-reload")
         _run("systemctl", "--user", "enable", LABEL)
-        _run("systemctl", "--user", "restart", LABEL)
+        try:
+            _run("systemctl", "--user", "restart", LABEL)
+        except GaugeError:
+            if self._tells("ExecMainStatus") not in SET_UP_FAILED or not confined:
+                raise
+            _run("systemctl", "--user", "stop", LABEL)
+            _run("systemctl", "--user", "reset-failed", LABEL)
+            return False
+        return True
+
+    def _tells(self, what: str) -> str:
+        command = ("systemctl", "--user", "show", "--value", "--property", what, LABEL)
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - ours
 
     def uninstall(self) -> None:
         """Stop it and remove the unit."""
@@ -61,11 +94,13 @@ class Launchd:
         """Return what would be installed."""
         return launchd_agent.agent(job, self._logs).decode()
 
-    def install(self, job: Job) -> None:
+    def install(self, job: Job) -> list[str]:
         """Write the agent, start it now and at every login."""
+        definition = self.definition(job).encode()
         self.uninstall()
-        _write(self.path, self.definition(job).encode())
+        _write(self.path, definition)
         _run("launchctl", "bootstrap", self._domain, str(self.path))
+        return []
 
     def uninstall(self) -> None:
         """Stop it and remove the agent."""
@@ -88,22 +123,54 @@ def manager(platform: str = sys.platform, home: Path | None = None) -> Systemd |
     return Launchd(home) if platform == "darwin" else Systemd(home)
 
 
+def _linger() -> list[str]:
+    """Say that a person's services end with the last session, unless the person lingers."""
+    user = pwd.getpwuid(os.getuid()).pw_name if _known() else str(os.getuid())
+    if shutil.which("loginctl") is None:
+        return []
+    command = ("loginctl", "show-user", user, "--property=Linger", "--value")
+    if subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "yes":  # noqa: S603 - ours
+        return []
+    return [f"It runs while you are logged in. To have it run always: sudo loginctl enable-linger {user}"]
+
+
+def _known() -> bool:
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
+
+
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    path.chmod(0o600)
+    replace(path, content)
 
 
 def _run(*command: str) -> None:
     _there(command)
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    _refuse_no_bus(done.stderr)
     if done.returncode:
-        raise GaugeError(f"`{' '.join(command)}` failed: {done.stderr.strip() or done.returncode}")
+        raise GaugeError(f"`{' '.join(command)}` failed: {' '.join(done.stderr.split()) or done.returncode}")
 
 
 def _show(*command: str) -> int:
     _there(command)
-    return subprocess.run(command, check=False).returncode  # noqa: S603 - our own words
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
+    _refuse_no_bus(done.stderr)
+    sys.stderr.write(done.stderr)
+    return done.returncode
+
+
+def _refuse_no_bus(said: str) -> None:
+    """Say what to do where a person has no systemd of its own: after `su` or `sudo`, in a container, over plain ssh."""
+    if "connect to bus" in said or "connect to user scope bus" in said:
+        uid = os.getuid()
+        raise GaugeError(
+            "your own systemd can't be reached: log in as this user directly, not by su or sudo, or try "
+            f"`sudo loginctl enable-linger {uid}` and `export XDG_RUNTIME_DIR=/run/user/{uid}`"
+        )
 
 
 def _there(command: Sequence[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from claude_gauge.apps.service.job import LABEL, Job
+from claude_gauge.errors import GaugeError
 
+DEL = 0x7F
 WATCHDOG_S = 90  # a living publisher speaks every 15 s
 
 _TEMPLATE = """\
@@ -28,22 +30,16 @@ ProtectSystem=strict
 ProtectHome=read-only
 ReadWritePaths={state}
 PrivateTmp={private_tmp}
-PrivateDevices=yes
-PrivateUsers=yes
 DevicePolicy=closed
 NoNewPrivileges=yes
-CapabilityBoundingSet=
 AmbientCapabilities=
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
-ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
 ProcSubset=pid
@@ -54,20 +50,33 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 UMask=0077
-
+{confined}
 [Install]
 WantedBy=default.target
 """
 
 
-def unit(job: Job) -> str:
-    """Write the unit file's text."""
+# A user's systemd can do these in a user namespace alone, which some systems forbid: it then starts nothing.
+CONFINED = """\
+PrivateUsers=yes
+PrivateDevices=yes
+CapabilityBoundingSet=
+ProtectClock=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+"""
+
+
+def unit(job: Job, *, confined: bool = True) -> str:
+    """Write the unit file's text; not `confined`, where user namespaces are forbidden."""
+    environment = (f"{name}={value}" for name, value in job.environment.items())
     return _TEMPLATE.format(
-        command=" ".join(map(_quoted, job.command)),
-        environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in job.environment.items()),
-        state=_quoted(str(job.state_dir)),
+        command=" ".join(_quoted(word).replace("$", "$$") for word in job.command),
+        environment="".join(f"Environment={_quoted(each)}\n" for each in environment),
+        state=_listed(str(job.state_dir)),
         watchdog=WATCHDOG_S,
         private_tmp="no" if _lives_in_tmp(job) else "yes",
+        confined=CONFINED if confined else "",
     )
 
 
@@ -83,6 +92,14 @@ def file_name() -> str:
 
 
 def _quoted(word: str) -> str:
-    """Quote for systemd: its specifiers and variables doubled, white space inside quotes."""
-    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$").replace("\n", "\\n")
-    return f'"{word}"' if not word or set(word) & set(" \t;'\"\\") else word
+    """Quote for systemd: its specifiers doubled, white space inside quotes, what would end the line as an escape."""
+    word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    word = "".join(f"\\x{ord(each):02x}" if ord(each) < ord(" ") or ord(each) == DEL else each for each in word)
+    return f'"{word}"' if not word or set(word) & set(" ;'\"\\#") else word
+
+
+def _listed(path: str) -> str:
+    """Quote a path for a list of paths, where systemd knows no escapes; raises GaugeError for what can't be written."""
+    if any(ord(each) < ord(" ") or ord(each) == DEL for each in path):
+        raise GaugeError(f"state_dir {path!r} holds a line break or the like: systemd takes no such folder")
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
