@@ -99,7 +99,9 @@ class Settings(BaseModel):
     stall_minutes: float = Field(default=10, gt=0, description="Minutes of silence before STALL lights")
     cache_floor: Share | None = Field(default=None, description="Cache hit rate below which WARN lights")
     tach: Literal["all", "fresh", "output"] = Field(default="all", description="Token kinds that the tach counts")
-    waiting_minutes: float = Field(default=10, gt=0, description="Minutes until an unanswered wait is dropped")
+    waiting_minutes: float = Field(
+        default=10, gt=0, description="Minutes until an unanswered wait is dropped, also while Claude Code runs if set"
+    )
     alerts: tuple[Share, ...] = Field(default=(), description="Shares of the 5-hour window that alert, `0.8,0.95`")
     alert_command: str | None = Field(default=None, description="Command run at an alert")
     discovery: str = Field(default="homeassistant", description="Home Assistant's discovery prefix, or `off`")

@@ -175,6 +175,11 @@ class ClaudeCode:
         """Press keys."""
         os.write(self._terminal, keys.encode())
 
+    def kill(self) -> None:
+        """End it without a chance to say anything."""
+        assert self._process is not None
+        self._process.kill()
+
     def __enter__(self) -> Self:
         self._terminal, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))

@@ -11,12 +11,12 @@ from typing import Any
 from tests.support import ROOT
 
 from claude_gauge.hooks.hook import EVENTS, record
-from claude_gauge.sources.statusline.waiting import STATUSLINE, Event, Story, due, open_questions, read_event
+from claude_gauge.sources.statusline.waiting import STATUSLINE, Event, Patience, Story, due, open_questions, read_event
 
 FOLDER = ROOT / "tests" / "samples" / "waiting"
 PATHS = sorted(FOLDER.glob("*.ndjson"))
 EPOCH = 1_795_435_200.0
-WAITING_S = 600.0
+PATIENCE = Patience(600.0)
 
 
 @dataclass
@@ -46,11 +46,11 @@ class Lamp:
     def questions(self, now: float) -> list[bool]:
         """List the open questions, each by whether it is an idle prompt."""
         sessions = [story.session for story in self.stories.values()]
-        return [each.idle for session in sessions for each in open_questions(session, now, WAITING_S)]
+        return [each.idle for session in sessions for each in open_questions(session, now, PATIENCE)]
 
     def due(self, now: float) -> float | None:
         """Tell when the lamp may change by itself."""
-        times = [due(story.session, now, WAITING_S) for story in self.stories.values()]
+        times = [due(story.session, now, PATIENCE) for story in self.stories.values()]
         return min((time for time in times if time is not None), default=None)
 
 

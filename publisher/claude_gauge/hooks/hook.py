@@ -34,6 +34,8 @@ EVENTS = {
 # Older clients do not name a prompt's source; these are how the client's own prompts begin.
 _CLIENT_PROMPTS = ("<task-notification", "<teammate-message", "<channel", "<tick")
 _PERSON = ("user", "sdk")
+_ASKS = ("PermissionRequest", "Elicitation")
+_CLIENTS = ("claude", "node", "bun")  # Claude Code's process, by its name; a shell or wrapper says nothing of it
 _OVER = ("completed", "failed", "killed", "stopped", "cancelled")
 
 
@@ -55,6 +57,8 @@ def note(event: dict[str, object], folder: str, now: float, entrypoint: str | No
         return
     name = spool.safe(event["session_id"]) + EVENTS_FILE
     content = record(event, now, entrypoint)
+    if content["event"] in _ASKS and (parent := spool.process(os.getppid())) and parent[0] in _CLIENTS:
+        content["process"] = parent[1]  # so that a `kill -9` is noticed
     if content["event"] == "SessionEnd":
         spool.store(folder, name, content)  # all is over: what was told before need not be kept
     else:

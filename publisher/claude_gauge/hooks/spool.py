@@ -19,6 +19,8 @@ STATUS = ".status"
 EVENTS_FILE = ".events"
 HOOKS = "hooks"
 _LONGEST_NAME = 64
+_START = 19  # of the fields behind the name in /proc/<pid>/stat
+_ENDED = (b"Z", b"X")
 
 
 def state_dir(given: str | None) -> str:
@@ -81,6 +83,21 @@ def load(path: str) -> dict[str, object]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def process(pid: int) -> tuple[str, list[object]] | None:
+    """Return a process's name, and by what it is known for certain: pid, start, pid namespace.
+
+    None for one that has ended, also where nobody has taken notice of that yet, and without /proc.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above
+            name, _, rest = file.read().partition(b"(")[2].rpartition(b") ")
+        fields = rest.split()
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - as above
+        return None if fields[0] in _ENDED else (name.decode("ascii", "replace"), [pid, int(fields[_START]), namespace])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def remove(path: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -358,6 +359,37 @@ def test_escape(desk: Desk) -> None:
     note(event("PermissionRequest"), desk.folder, NOON + 1)
     later.load()
     assert later.read(NOON + 1).waiting is True
+
+
+def test_client_that_was_killed(desk: Desk) -> None:
+    """A client that is killed beside its dialog waits for nobody; while it runs its question lasts."""
+    Path(desk.folder).mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"]) as client:
+        process = spool.process(client.pid)
+        assert process is not None
+        asked = {"at": NOON, "event": "PermissionRequest", "question": "q", "process": process[1]}
+        spool.append(desk.folder, "s.events", asked)
+        spool.store(desk.folder, "hooks", {})
+        source = Plan(Settings(state_dir=desk.state_dir), desk.clock)
+        source.load()
+        desk.clock.now += 3 * HOUR
+        lit = source.read(desk.clock.now).waiting
+        client.kill()
+    source.load()
+
+    assert lit is True
+    assert source.read(desk.clock.now).waiting is False
+
+
+def test_client_of_another_namespace(desk: Desk) -> None:
+    """A client in a container has numbers that mean other processes here: its question is dropped after a time."""
+    asked = {"at": NOON, "event": "PermissionRequest", "question": "q", "process": [999_999_999, 1, "pid:[1]"]}
+    spool.append(desk.folder, "s.events", asked)
+    spool.store(desk.folder, "hooks", {})
+    source = desk.plan()
+
+    assert source.read(NOON).waiting is True
+    assert source.due(NOON) == NOON + 600
 
 
 def test_wait_from_the_future(desk: Desk) -> None:

@@ -132,6 +132,16 @@ def test_two_parallel_asks(desk: Desk) -> None:
         wait_until(lambda: len(desk.told("PostToolUse")) == 2, "the end of the second call", PATIENCE_S)
 
 
+def test_killed(desk: Desk) -> None:
+    """A client that is killed beside its dialog tells nothing: that its process is gone ends the wait."""
+    with Api("touch never") as api, ClaudeCode(desk.home, api) as claude:
+        desk.ask(claude)
+        killed = time.time()
+        claude.kill()
+        wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
+    desk.record("figure", f"real Claude Code, kill -9: lamp out {time.time() - killed:.2f} s after it")
+
+
 def agents(body: dict[str, Any]) -> list[dict[str, Any]]:
     """Have the main agent start one in the background and ask; the other ends by itself some seconds later."""
     if "count the words" in json.dumps(body["messages"][:1]):

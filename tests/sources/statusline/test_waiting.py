@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.timelines import EPOCH, PATHS, WAITING_S, Sums, replay
+from tests.support.timelines import EPOCH, PATHS, PATIENCE, Sums, replay
 
 from claude_gauge.hooks.hook import DIALOGS
 from claude_gauge.sources.statusline.waiting import (
@@ -19,6 +19,7 @@ from claude_gauge.sources.statusline.waiting import (
     MAIN,
     STATUSLINE,
     Event,
+    Patience,
     Session,
     Story,
     due,
@@ -41,7 +42,7 @@ def after(*events: Event) -> Session:
 
 def waits(session: Session, after_s: float) -> bool:
     """Tell whether a person is waited for, so many seconds after the first request."""
-    return bool(open_questions(session, AT + after_s, WAITING_S))
+    return bool(open_questions(session, AT + after_s, PATIENCE))
 
 
 def test_recorded_time_lines(record_property: Callable[[str, object], None]) -> None:
@@ -129,7 +130,7 @@ def test_statusline_just_after_the_request() -> None:
 
     assert waits(after(*quick), 6.9)
     assert not waits(after(*quick), 7)
-    assert due(after(*quick), AT + 1, WAITING_S) == AT + 7
+    assert due(after(*quick), AT + 1, PATIENCE) == AT + 7
     assert waits(after(*quick, NOTIFIED), 20)
     assert not waits(after(*quick, NOTIFIED, Event(AT + 20, STATUSLINE)), 20)
 
@@ -228,10 +229,20 @@ def test_nothing_told_any_more() -> None:
     """After a kill -9 nothing ends the wait; it is dropped after the set time, and `due` tells when."""
     session = after(ASK, NOTIFIED)
 
-    assert waits(session, 6 + WAITING_S - 0.1)
-    assert not waits(session, 6 + WAITING_S)
-    assert due(session, AT + 7, WAITING_S) == AT + 6 + WAITING_S
-    assert due(session, AT + 6 + WAITING_S, WAITING_S) is None
+    assert waits(session, 6 + PATIENCE.waiting_s - 0.1)
+    assert not waits(session, 6 + PATIENCE.waiting_s)
+    assert due(session, AT + 7, PATIENCE) == AT + 6 + PATIENCE.waiting_s
+    assert due(session, AT + 6 + PATIENCE.waiting_s, PATIENCE) is None
+
+
+def test_client_that_is_watched() -> None:
+    """A question lasts as long as its client is known to run, an idle prompt does not; a set time holds in any case."""
+    asked = after(Event(AT, "PermissionRequest", process=(7, 8, "pid:[9]")))
+
+    assert waits(asked, 86400)
+    assert due(asked, AT, PATIENCE) is None
+    assert not open_questions(asked, AT + 100, Patience(100, 100))
+    assert not waits(after(Event(AT, "Notification", kind="idle_prompt", process=(7, 8, "pid:[9]"))), 86400)
 
 
 def test_from_the_future() -> None:
@@ -307,14 +318,14 @@ def test_nothing_waits_for_ever(tale: list[Event]) -> None:
     """Whatever fails to be told, every wait is dropped in the end, and `due` says when the lamp changes next."""
     session, now = after(*tale), AT + LATE_S
     for _ in range(100):
-        later = due(session, now, WAITING_S)
+        later = due(session, now, PATIENCE)
         if later is None:
             break
         assert later > now
         assert waits(session, (now + later) / 2 - AT) == waits(session, now - AT)
         now = later
 
-    assert not waits(session, LATE_S + WAITING_S)
+    assert not waits(session, LATE_S + PATIENCE.waiting_s)
 
 
 @given(TALE)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
+import math
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from claude_gauge.config import Settings
@@ -20,7 +23,16 @@ from claude_gauge.hooks.limits import SEVEN_DAYS_S, number
 from claude_gauge.hooks.spool import EVENTS_FILE, FOLDER, HOOKS, STATUS
 from claude_gauge.sources.statusline import plan_figures, waiting
 from claude_gauge.sources.statusline.folder_watch import FolderHints
-from claude_gauge.sources.statusline.waiting import DENIAL, MAIN, STATUSLINE, Event, Story, read_event
+from claude_gauge.sources.statusline.waiting import (
+    DENIAL,
+    MAIN,
+    STATUSLINE,
+    Event,
+    Patience,
+    Process,
+    Story,
+    read_event,
+)
 from claude_gauge.system import atomic_file
 
 log = logging.getLogger(__name__)
@@ -31,7 +43,14 @@ RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth
 KEPT_S = SEVEN_DAYS_S + 86400.0
 TAIL_BYTES = 1 << 20  # of a session's events: thousands of tool calls, far more than a question stays open for
 BEGINNING_BYTES = 256
-KEPT_DENIALS = 200
+KEPT_DENIALS, DENIALS_S = 200, 86400.0
+
+
+Stamp = tuple[int, int, int]  # what of a file changes when it does: inode, size, time
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class SessionLog:
@@ -44,11 +63,13 @@ class SessionLog:
         self.story = Story()
         self._beginning = b""
         self._offset = 0
+        self.stamp: Stamp | None = None
 
     def read(self, path: str) -> bool:
         """Read what is new; tell whether it was another file before: then the story begins anew. Raises OSError."""
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
-            size, beginning = os.fstat(file.fileno()).st_size, file.read(BEGINNING_BYTES) or b""
+            status, beginning = os.fstat(file.fileno()), file.read(BEGINNING_BYTES) or b""
+            size, self.stamp, ours = status.st_size, _stamp(status), os.geteuid() in {0, status.st_uid}
             anew = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
             if anew:
                 self.story, self._offset = Story(), max(0, size - TAIL_BYTES)
@@ -56,7 +77,8 @@ class SessionLog:
             file.seek(self._offset)
             whole, newline, _ = (file.read(max(0, size - self._offset)) or b"").rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        self.story.tell(event for line in whole.splitlines() if (event := _event(line)) is not None)
+        events = [event for line in whole.splitlines() if (event := _event(line)) is not None]
+        self.story.tell(events if ours else [replace(event, process=None) for event in events])  # else it may be hidden
         return anew
 
 
@@ -65,7 +87,21 @@ def _event(line: bytes) -> Event | None:
         record = quick_json.loads(line)
     except (ValueError, RecursionError):
         return None  # an empty line, or one that a full disk cut off
-    return read_event(record) if isinstance(record, dict) else None
+    event = read_event(record) if isinstance(record, dict) else None
+    if event is not None and event.process is not None and event.process[2] != _namespace():
+        return replace(event, process=None)  # in a container, say: its number means another process here
+    return event
+
+
+@functools.cache
+def _namespace() -> object:
+    us = spool.process(os.getpid())
+    return us and us[1][2]
+
+
+def _runs(process: Process) -> bool:
+    found = spool.process(process[0])
+    return found is not None and found[1] == list(process)
 
 
 class Plan:
@@ -76,7 +112,9 @@ class Plan:
     ) -> None:
         self._state_dir = settings.state_dir.expanduser()
         self._folder = self._state_dir / FOLDER
-        self._waiting_s = settings.waiting_minutes * 60
+        waiting_s = settings.waiting_minutes * 60
+        asked_for = "waiting_minutes" in settings.model_fields_set  # then it holds in any case
+        self._patience = Patience(waiting_s, waiting_s if asked_for else math.inf)
         self._clock = clock
         self._look_every_s = look_every_s
         self._lock = threading.RLock()  # the transcripts' thread tells of denials
@@ -85,7 +123,7 @@ class Plan:
         self._kept = False  # on the disk
         self._logs: dict[str, SessionLog] = {}
         self._denials: deque[tuple[str, Event]] = deque(maxlen=KEPT_DENIALS)
-        self._statuses: dict[str, tuple[int, int]] = {}  # what of a file changes when it does
+        self._statuses: dict[str, Stamp] = {}
         self._spoke: dict[str, float] = {}
         self._hooks = False
         self._why = ""
@@ -127,19 +165,19 @@ class Plan:
 
     def _waits(self, now: float) -> bool:
         sessions = [each.story.session for each in self._logs.values()]
-        return any(waiting.open_questions(session, now, self._waiting_s) for session in sessions)
+        return any(waiting.open_questions(session, now, self._patience) for session in sessions)
 
     def due(self, now: float) -> float | None:
         """Tell when a window resets or a wait is dropped."""
         with self._lock:
             sessions = [each.story.session for each in self._logs.values()]
-            times = [waiting.due(session, now, self._waiting_s) for session in sessions]
+            times = [waiting.due(session, now, self._patience) for session in sessions]
             times.append(plan_figures.due(self._accounts, now))
         return min((time for time in times if time is not None), default=None)
 
     def denied(self, denial: Denial) -> None:
         """Take in that a transcript tells of a tool call that was not let run: no hook tells of "No" and Escape."""
-        if abs(denial.at - self._clock()) >= self._waiting_s:
+        if abs(denial.at - self._clock()) >= DENIALS_S:
             return  # history
         session, agent = spool.safe(denial.session), spool.safe(denial.agent or MAIN)
         event = Event(denial.at, DENIAL, agent, kind=denial.kind)
@@ -193,16 +231,17 @@ class Plan:
     def _read_folder(self) -> None:
         now = self._clock()
         with os.scandir(self._folder) as entries:
-            found = {entry.name: status for entry in entries if (status := _kept(entry, now)) is not None}
+            found = {entry.name: _stamp(stat) for entry in entries if (stat := _kept(entry, now)) is not None}
         self._hooks = HOOKS in found
-        self._read_statuses({name: status for name, status in found.items() if name.endswith(STATUS)})
+        self._read_statuses({name: stamp for name, stamp in found.items() if name.endswith(STATUS)})
         sessions = {name.removesuffix(EVENTS_FILE) for name in found if name.endswith(EVENTS_FILE)}
-        self._logs = {session: self._logs.get(session, SessionLog()) for session in sessions}
+        self._logs = {session: self._logs.get(session) or SessionLog() for session in sessions}
         for session, held in self._logs.items():
-            self._read_log(session, held)
+            if held.stamp != found[session + EVENTS_FILE]:
+                self._read_log(session, held)
+            self._tell_the_rest(session, held, now)
 
-    def _read_statuses(self, statuses: dict[str, os.stat_result]) -> None:
-        stamps = {name: (status.st_ino, status.st_mtime_ns) for name, status in statuses.items()}
+    def _read_statuses(self, stamps: dict[str, Stamp]) -> None:
         fresh = {
             name: spool.load(f"{self._folder}/{name}") for name in stamps if stamps[name] != self._statuses.get(name)
         }
@@ -218,9 +257,15 @@ class Plan:
             return
         if anew:
             held.story.tell(event for whose, event in self._denials if whose == session)
+
+    def _tell_the_rest(self, session: str, held: SessionLog, now: float) -> None:
+        """Tell a story what no hook tells: the statusline that ran, the client that no longer runs."""
         spoke_at = self._spoke.get(session, 0.0)
         if spoke_at > held.story.session.statusline_at:
             held.story.tell([Event(spoke_at, STATUSLINE)])
+        processes = {question.process for question in held.story.session.questions}
+        if any(process is not None and not _runs(process) for process in processes):
+            held.story.tell([Event(now, "SessionEnd")])
 
     def _load(self) -> plan_figures.Accounts:
         if (self._state_dir / FILE).exists():

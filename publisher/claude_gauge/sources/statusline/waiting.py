@@ -21,12 +21,15 @@ So each question is kept by itself, known by its agent and a fingerprint of its 
       └──► unconfirmed ◄───┘ │ a statusline after 2 s; or one before, and 7 s without a Notification
                 └────────────┘ a Notification while it may be its own
 
+A client that is killed tells nothing. Where its process is known, the question lasts as long as that runs.
+
 A Notification that no question explains is a question of an unknown agent (`ANYONE`). An idle prompt is one, too,
 which only work that goes on ends. Everything here is a function of events and time, with no disk and no clock.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -48,12 +51,16 @@ _ONE_CALL = frozenset({"PostToolUse", "PostToolUseFailure", "PermissionDenied", 
 _at = attrgetter("at")
 
 
+Process = tuple[int, int, str]  # pid, start, namespace: see `spool.process`
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What a hook, the statusline or the transcript told at one time (epoch seconds).
 
     `question` is a fingerprint, `kind` a notification's or a denial's type. `client` marks a prompt that no person
-    submitted, `background` a Stop with tasks that run on, `outside` a session that is not in a terminal.
+    submitted, `background` a Stop with tasks that run on, `outside` a session that is not in a terminal. `process` is
+    the client that asks, where that is known for certain.
     """
 
     at: float
@@ -64,6 +71,7 @@ class Event:
     client: bool = False
     background: bool = False
     outside: bool = False
+    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class Question:
     idle: bool = False
     outside: bool = False
     notified_at: float | None = None
+    process: Process | None = None
 
     @property
     def since(self) -> float:
@@ -99,7 +108,14 @@ def read_event(record: Mapping[str, object]) -> Event | None:
         return None
     words = {key: value for key in ("agent", "question", "kind") if isinstance(value := record.get(key), str)}
     flags = {key: record.get(key) is True for key in ("client", "background", "outside")}
-    return Event(at, name, **words, **flags)  # type: ignore[arg-type]
+    return Event(at, name, **words, **flags, process=_process(record.get("process")))  # type: ignore[arg-type]
+
+
+def _process(raw: object) -> Process | None:
+    match raw:
+        case [int() as pid, int() as start, str() as namespace]:
+            return pid, start, namespace
+    return None
 
 
 def step(session: Session, event: Event) -> Session:
@@ -107,7 +123,7 @@ def step(session: Session, event: Event) -> Session:
     match event.name:
         case "PermissionRequest" | "Elicitation":
             agent = ANYONE if event.name == "Elicitation" else event.agent  # an Elicitation does not say whose it is
-            asked = Question(event.at, agent, event.question, outside=event.outside)
+            asked = Question(event.at, agent, event.question, outside=event.outside, process=event.process)
             return replace(session, questions=(*_without_idle(session), asked))
         case "Notification":
             return replace(session, questions=_notified(session, event))
@@ -186,23 +202,39 @@ def _open(question: Question, statusline_at: float, now: float) -> bool:
     return statusline_at <= question.at or now < question.at + NOTIFIED_BY_S
 
 
-def open_questions(session: Session, now: float, waiting_s: float) -> list[Question]:
-    """List the questions that the person has to answer; one is dropped after `waiting_s` without any sign of it."""
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how long a question is believed to be open without any sign of it, in seconds.
+
+    `running_s` is for one whose client is watched: where that still runs, it still asks.
+    """
+
+    waiting_s: float
+    running_s: float = math.inf
+
+    def ends_at(self, question: Question) -> float:
+        """Tell when a question is dropped."""
+        watched = question.process is not None and not question.idle
+        return question.since + (self.running_s if watched else self.waiting_s)
+
+
+def open_questions(session: Session, now: float, patience: Patience) -> list[Question]:
+    """List the questions that the person has to answer."""
     return [
         each
         for each in session.questions
-        if -CLOCK_SLACK_S <= now - each.since < waiting_s and _open(each, session.statusline_at, now)
+        if each.since - CLOCK_SLACK_S <= now < patience.ends_at(each) and _open(each, session.statusline_at, now)
     ]
 
 
-def due(session: Session, now: float, waiting_s: float) -> float | None:
+def due(session: Session, now: float, patience: Patience) -> float | None:
     """Tell when the passing of time alone next changes the open questions."""
     times = [
         time
-        for each in open_questions(session, now, waiting_s)
-        for time in (each.since + waiting_s, each.at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
+        for each in open_questions(session, now, patience)
+        for time in (patience.ends_at(each), each.at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
     ]
-    return min((time for time in times if time > now), default=None)
+    return min((time for time in times if now < time < math.inf), default=None)
 
 
 def _doubtful(question: Question, session: Session) -> bool:
