@@ -104,6 +104,22 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
     assert "Traceback" not in publishing.log
 
 
+def test_read_only_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """With a state folder that can only be read, the publisher starts and every figure reaches the broker."""
+    port = int(env["ENDPOINT"].rpartition(":")[2])
+    state = tmp_path / "state"
+    state.mkdir()
+    read_only = unshared(f'mount -t tmpfs -o ro none {state}; exec "$@"')
+    publishing = Publishing(tmp_path / "run", env=env, within=read_only)
+    with Listener(broker.port, TOPIC) as listener, publishing:
+        wait_until(lambda: answers(port), "the publisher to listen")
+        with _claude_code(env) as claude:
+            assert claude.wait(60) == 0
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+
+    assert "Traceback" not in publishing.log
+
+
 def test_token(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
     """Claude Code's exporter sends the token that OTEL_EXPORTER_OTLP_HEADERS holds; without it nothing counts."""
     port = int(env["ENDPOINT"].rpartition(":")[2])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import logging
 import os
 from pathlib import Path
 from types import TracebackType
@@ -11,9 +13,15 @@ from typing import Self
 
 from claude_gauge.errors import AlreadyPublishingError, GaugeError
 
+log = logging.getLogger(__name__)
+_NO_ROOM = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a disk's state, which must not stop a publisher
+
 
 class NodeLock:
-    """Hold this node for this process; raises AlreadyPublishingError naming the process that holds it."""
+    """Hold this node for this process; raises AlreadyPublishingError naming the process that holds it.
+
+    On a disk that is full or can only be read there is no lock, which is told.
+    """
 
     def __init__(self, state_dir: Path, node: str) -> None:
         self._node = node
@@ -22,6 +30,11 @@ class NodeLock:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in _NO_ROOM:
+                why = error.strerror
+                log.warning("state_dir: cannot write %s: %s; a second publisher would go unnoticed", self._path, why)
+                self._file = -1
+                return
             raise GaugeError(f"state_dir: cannot write {self._path}: {error.strerror}; name another folder") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

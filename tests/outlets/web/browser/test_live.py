@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import Browser, BrowserContext
 from tests.support.http import get
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import answers, free_port, wait_until
 from tests.support.page import Cluster
+from tests.support.parts import part
 from tests.support.payloads import usage
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
@@ -178,6 +180,22 @@ def test_wall(context: BrowserContext, broker: Mosquitto) -> None:
         assert waits.startswith("waits for you")
         assert cluster.page.is_hidden("#wall")
         assert cluster.violations() == []
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_wall_is_accessible(browser: Browser, broker: Mosquitto, scheme: Literal["dark", "light"]) -> None:
+    """The axe rules find nothing to complain about on the wall, live and stale cards together."""
+    with broker, Listener(broker.port) as other, _displayed(broker) as port:
+        for name, made_at in (("attic", time.time()), ("studio", time.time() - 3600)):
+            payload = usage(node=name, waiting=True, updated_at=stamp(made_at)).to_json()
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+        with browser.new_context(color_scheme=scheme, reduced_motion="reduce", bypass_csp=True) as context:
+            cluster = Cluster(context, f"http://localhost:{port}/")
+            cluster.page.wait_for_selector(".card[data-stale] + .card, .card + .card[data-stale]")
+            cluster.page.add_script_tag(path=part("axe-core-4.14.1/node_modules/axe-core/axe.min.js"))
+            found = cluster.page.evaluate("axe.run()")
+
+        assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found["violations"]] == []
 
 
 def test_fleet_above_the_wall(context: BrowserContext, broker: Mosquitto) -> None:

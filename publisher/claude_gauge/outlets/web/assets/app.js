@@ -150,12 +150,13 @@ function show() {
   const why = heard.stale(seconds());
   const alone = node === ALL && !heard.usage; // no fleet adds them up: the machines stand for themselves
   const live = wall?.show();
-  told(alone && live ? "" : why, alone ? live : undefined);
+  const walled = alone && live && !heard.trouble;
+  told(walled ? "" : why, live);
   if (document.hidden) return; // nobody sees the needles, but the tab's title is seen
   const usage = why ? null : heard.usage;
   document.getElementById("wall").hidden = !wall?.cards.size;
-  document.querySelector("main").hidden = Boolean(alone && wall?.cards.size);
-  document.documentElement.toggleAttribute("data-stale", Boolean(why && !(alone && live)));
+  document.getElementById("cluster").hidden = Boolean(alone && wall?.cards.size);
+  document.documentElement.toggleAttribute("data-stale", Boolean(why && !walled));
   for (const dial of dials) dial.show(usage && usage[dial.gauge.field]);
   for (const lamp of lamps) shine(lamp, usage);
   write(heard.usage ?? {}, usage);
