@@ -25,7 +25,8 @@ ALL = {
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Say what it was measured on."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB RAM, Python {platform.python_version()}"
 
@@ -46,7 +47,7 @@ def main(names: list[str]) -> None:
     table = _table(rows)
     print(table)
     if not names:
-        head = f"# Results\n\nMeasured {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks` on {_machine()}.\n"
+        head = f"# Results\n\nMeasured {datetime.now(UTC):%Y-%m-%d} by `python -m benchmarks` on {machine()}.\n"
         _, section, others = RESULTS.read_text().partition("\n## ")  # what the other scripts measured stays
         RESULTS.write_text(
             f"{head}Ratios are taken side by side, in one run on one machine.\n\n{table}\n{section}{others}"

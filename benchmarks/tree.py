@@ -12,7 +12,9 @@ DAY_S = 86400.0
 SAID = "x" * 700
 
 
-def fill(projects: Path, files: int, responses: int, end: float, days: float = 30.0) -> int:
+def fill(  # noqa: PLR0913 - a tree, by name
+    projects: Path, files: int, responses: int, end: float, *, days: float = 30.0, said: str = SAID
+) -> int:
     """Write so many files over the days before `end`, each with its own time; return the bytes written."""
     random, size, number = Random(1), 0, 0
     for index in range(files):
@@ -27,8 +29,8 @@ def fill(projects: Path, files: int, responses: int, end: float, days: float = 3
             at = last - (responses - n) * 30
             model = random.choice(["claude-opus-5-5", "claude-sonnet-5-5"])
             tokens = (random.randrange(50), random.randrange(2000), random.randrange(100_000), random.randrange(5000))
-            lines += [assistant(at, number, model=model, tokens=tokens, said=SAID)] * 2
-            lines.append({"type": "user", "message": {"role": "user", "content": SAID * 4}, "timestamp": "x"})
+            lines += [assistant(at, number, model=model, tokens=tokens, said=said)] * 2
+            lines.append({"type": "user", "message": {"role": "user", "content": said * 4}, "timestamp": "x"})
         data = encoded(*lines)
         path.write_bytes(data)
         os.utime(path, (last, last))
