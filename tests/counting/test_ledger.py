@@ -6,7 +6,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.counting.ledger import Counted, Ledger
+from claude_gauge.counting.ledger import Counted, Ledger, file_apart
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn
 
@@ -262,3 +262,52 @@ def test_order_and_repeats_never_matter(turns: list[Turn], random: Random) -> No
     random.shuffle(again)
 
     assert replace(_count(*turns), thinking=0) == replace(_count(*again), thinking=0)
+
+
+@given(st.data())
+def test_filed_responses_count_once(data: st.DataObject) -> None:
+    """However lines of old responses, and copies of them, fall into passes, each counts once where it began."""
+    numbers = st.integers(0, 12)
+    lines = [
+        TURN._replace(
+            at=AT - 10 * 86400 + number * 7200 + age, message_id=f"m{number}", request_id=f"r{number}", output=number
+        )
+        for number, age in data.draw(st.lists(st.tuples(numbers, st.integers(0, 3)), max_size=40))
+    ]
+    names = {str(turn.message_id) for turn in lines}
+    first = {name: min(turn.at for turn in lines if turn.message_id == name) for name in names}
+    # A response's lines stand in one pass; forks repeat all of them in others.
+    some = st.sets(st.sampled_from(sorted(first)), min_size=1) if first else st.just(set[str]())
+    forks = data.draw(st.lists(some, max_size=4))
+    passes = [[turn for turn in lines if turn.message_id in names] for names in forks]
+    ledger, counted = Ledger(), list[tuple[float, int]]()
+    for each in [*passes, lines]:
+        filed, rest = file_apart(_gathered(each), before=AT)
+        counted += zip(*ledger.file(filed), strict=True)
+        for turn, times in rest:
+            for at in (turn.at, *times):
+                for before, after in ledger.add(turn._replace(at=at)):
+                    if before:
+                        counted.remove((before.filed_at, before.total))
+                    assert after
+                    counted.append((after.filed_at, after.total))
+        ledger.settle(AT)
+        if data.draw(st.booleans()):
+            ledger.pack()
+
+    assert sorted(counted) == sorted((at, _total(lines, name)) for name, at in first.items())
+
+
+def _total(lines: list[Turn], name: str) -> int:
+    return next(turn.total for turn in lines if turn.message_id == name)
+
+
+def _gathered(turns: list[Turn]) -> list[tuple[Turn, list[float]]]:
+    """Put the lines of each response together, as they stand in a file."""
+    found: dict[str | None, tuple[Turn, list[float]]] = {}
+    for turn in turns:
+        if turn.message_id in found:
+            found[turn.message_id][1].append(turn.at)
+        else:
+            found[turn.message_id] = (turn, [])
+    return list(found.values())

@@ -11,6 +11,7 @@ import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from claude_gauge.contract.believable import AHEAD_S
@@ -63,10 +64,7 @@ class Blocks:
     def add(self, at: float, total: int) -> None:
         """Put in one response: its time (epoch seconds) and its tokens."""
         if self._ats and at < self._ats[-1]:
-            self._late_ats.append(at)
-            self._late_totals.append(total)
-            if len(self._late_ats) > max(_MOST_LATE, len(self._ats) // 4):
-                self._sort_in()
+            self.add_all([at], [total])
             return
         self._ats.append(at)
         self._totals.append(total)
@@ -75,6 +73,13 @@ class Blocks:
             self._chain[-1].tokens += total
         else:
             self._begin(Span(at - at % _HOUR_S, at, at, total))
+
+    def add_all(self, ats: Iterable[float], totals: Iterable[int]) -> None:
+        """Put in responses in any order."""
+        self._late_ats.extend(ats)
+        self._late_totals.extend(totals)
+        if len(self._late_ats) > max(_MOST_LATE, len(self._ats) // 4):
+            self._sort_in()
 
     def remove(self, at: float, total: int) -> None:
         """Take out one response; one that was never put in is passed over."""

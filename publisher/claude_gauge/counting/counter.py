@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from claude_gauge.contract.believable import Refused, happened
 from claude_gauge.counting.blocks import WEEK_S, Blocks
-from claude_gauge.counting.ledger import Change, Ledger
+from claude_gauge.counting.ledger import Change, Filed, Ledger
 from claude_gauge.counting.reading import Block, Traffic
 from claude_gauge.counting.turn import Turn
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
@@ -46,14 +47,17 @@ class Counter:
 
     def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
         """Count a line of history, and lines that repeat it but for their times."""
-        ended = max(turn.at, *times) if times else turn.at
-        if self.oldest <= turn.at > 0 and ended < now - _SETTLE_S and self._ledger.file(turn, ended):
-            self._window.seen(ended, turn.model, now)
-            self.blocks.add(min(turn.at, *times) if times else turn.at, turn.total)
-            return
-        self.add(turn, now)
-        for at in times:
+        for at in (turn.at, *times):
             self.add(turn._replace(at=at), now)
+
+    def files_before(self, now: float) -> float:
+        """Return before which time responses may come filed (`file_apart`); never where each line has to be seen."""
+        return -math.inf if self.oldest else now - _SETTLE_S
+
+    def add_filed(self, filed: Mapping[int, Filed], newest: tuple[float, str], now: float) -> None:
+        """Count settled responses; `newest` is when the last of them ended, and by which model."""
+        self._window.seen(*newest, now)
+        self.blocks.add_all(*self._ledger.file(filed))
 
     def _apply(self, change: Change, now: float) -> None:
         before, after = change

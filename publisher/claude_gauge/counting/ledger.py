@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from claude_gauge.counting.reading import Tokens
@@ -29,8 +31,11 @@ from claude_gauge.counting.turn import NOTHING, Turn
 _SAME_RESPONSE_S = 30.0  # lines without any prompt figures and request id this close are one response
 _DAY_S = 86400.0
 _RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
-_FRESH = 4096  # numbers that a table keeps unpacked
+_MOST_TOTAL = (1 << 46) - 1  # so that all fits into 64 bits
+_FRESH = 1 << 16  # numbers that a table keeps unpacked
+_IDLE = 8  # passes of history after which a day is packed
 _REQUEST_BITS = 16  # of a request id's hash, kept with a settled response's total
+_REQUEST_MASK = (1 << _REQUEST_BITS) - 1
 
 
 class Counted(NamedTuple):
@@ -64,7 +69,7 @@ class _Response:
 
     def __init__(self, key: int, turn: Turn) -> None:
         self.keys: tuple[int, ...] = (key,)  # more than one where replays were found
-        self.message = hash(turn.message_id) if turn.message_id else None
+        self.message = _number(turn.message_id) if turn.message_id else None
         self.times: tuple[float, ...] = (turn.at,)  # of its lines, each once
         self._begin(turn)
 
@@ -183,12 +188,22 @@ class _Response:
             self.best, self.filed_at = best, filed_at
 
 
+class Filed(NamedTuple):
+    """Settled responses of one day, in columns: message id, key, `_packed`, and where each is filed in the blocks."""
+
+    names: array[int]
+    keys: array[int]
+    packed: array[int]
+    ats: array[float]
+
+
 class _Table:
     """Whole numbers by whole numbers, 16 bytes each once they are packed: a dict takes ten times as much."""
 
-    __slots__ = ("_fresh", "_keys", "_values")
+    __slots__ = ("_fresh", "_keys", "_values", "idle")
 
     def __init__(self) -> None:
+        self.idle = 0
         self._keys, self._values = array("q"), array("q")  # in order of the keys
         self._fresh: dict[int, int] = {}
 
@@ -208,7 +223,19 @@ class _Table:
             self._values[index] = value
             return
         self._fresh[key] = value
-        if len(self._fresh) > max(_FRESH, len(self._keys) // 2):
+        if len(self._fresh) > _FRESH:
+            self.pack()
+
+    def misses(self, keys: array[int]) -> bool:
+        """Tell whether none of these is there."""
+        if not self._fresh.keys().isdisjoint(keys):
+            return False
+        return not self._keys or all(self.get(key) is None for key in keys)
+
+    def update(self, keys: array[int], values: array[int]) -> None:
+        """Put in what was not there."""
+        self._fresh.update(zip(keys, values, strict=True))
+        if len(self._fresh) > _FRESH:
             self.pack()
 
     def pack(self) -> None:
@@ -303,7 +330,7 @@ class Ledger:
 
     def _settled_with(self, key: int, turn: Turn) -> tuple[_Table, int, int] | None:
         """Find where, and as what, a line's response was settled; the same key on another day is recycled."""
-        message = hash(turn.message_id)
+        message = _number(turn.message_id) if turn.message_id else 0
         for day in self._days(turn.at):
             packed = day.get(message) if turn.message_id else None
             if packed is not None:
@@ -327,17 +354,36 @@ class Ledger:
             numbers.append(numbers[0] + 1)
         return [self._settled[number] for number in numbers if number in self._settled]
 
-    def file(self, turn: Turn, ended: float) -> bool:
-        """Settle a response at once whose lines all are like `turn`, the first of them, until `ended`.
+    def file(self, filed: Mapping[int, Filed]) -> tuple[list[float], list[int]]:
+        """Settle responses at once; return at which times which totals are to be added to the blocks."""
+        times, totals = list[float](), list[int]()
+        for number, (names, keys, packed, ats) in filed.items():
+            day = self._day(number)
+            if day.misses(names) and self._recent.keys().isdisjoint(keys):
+                day.update(names, packed)
+                times += ats
+                totals += [each >> _REQUEST_BITS + 1 for each in packed]
+                continue
+            for name, key, each, at in zip(names, keys, packed, ats, strict=True):
+                added = 0 if key in self._recent else _merge(day, name, key, each)
+                if added:
+                    times.append(at)
+                    totals.append(added)
+        self._rest_days(filed)
+        return times, totals
 
-        Return False, and do nothing, where anything is known of it: then each of its lines is to be added.
-        """
-        key, message = _key(turn), hash(turn.message_id)
-        if key in self._recent or hash((message, turn.at)) in self._lines or self._settled_with(key, turn) is not None:
-            return False
-        packed = _packed(turn.total, _request(turn), sidechain=turn.sidechain)
-        self._keep(key, message if turn.message_id and turn.request_id else key, packed, ended)
-        return True
+    def _day(self, number: int) -> _Table:
+        day = self._settled.get(number)
+        if day is None:
+            day = self._settled[number] = _Table()
+        return day
+
+    def _rest_days(self, busy: Container[int]) -> None:
+        """Pack the days of which nothing was heard for a while: history comes about a day at a time."""
+        for number, day in self._settled.items():
+            day.idle = 0 if number in busy else day.idle + 1
+            if day.idle == _IDLE:
+                day.pack()
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
@@ -348,14 +394,11 @@ class Ledger:
             if key != response.keys[0]:
                 continue
             name = response.message if response.message is not None and response.request else key
-            packed = _packed(response.total, response.request, sidechain=response.sidechain)
+            packed = _packed(response.total, response.request, response.sidechain)
             self._keep(key, name, packed, response.ended)
 
     def _keep(self, key: int, name: int, packed: int, ended: float) -> None:
-        number = int(ended // _DAY_S)
-        day = self._settled.get(number)
-        if day is None:
-            day = self._settled[number] = _Table()
+        day = self._day(int(ended // _DAY_S))
         day.put(key if name != key and day.get(name) is not None else name, packed)
 
     def pack(self) -> None:
@@ -370,24 +413,74 @@ class Ledger:
 
 
 def _raise_settled(day: _Table, key: int, packed: int, turn: Turn) -> tuple[Change, ...]:
-    before, request, sidechain = _unpacked(packed)
-    total = turn.total
-    main_now = sidechain and not turn.sidechain
-    if not main_now and (total <= before or turn.sidechain > sidechain):
+    more = _raised(day, key, packed, _packed(turn.total, _request(turn), turn.sidechain))
+    if not more:
         return ()
-    packed = _packed(total, _request(turn) if main_now else request, sidechain=turn.sidechain)
-    day.put(key, packed)
-    more = Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=total - before)
-    return (Change(None, more),) if more.total else ()
+    return (Change(None, Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=more)),)
 
 
-def _packed(total: int, request: int, *, sidechain: bool) -> int:
+def _raised(day: _Table, key: int, known: int, told: int) -> int:
+    """Raise what is known of a settled response to what is told; return by how many tokens."""
+    (before, request, sidechain), (total, new_request, aside) = _unpacked(known), _unpacked(told)
+    main_now = sidechain and not aside
+    if not main_now and (total <= before or aside > sidechain):
+        return 0
+    day.put(key, _packed(total, new_request if main_now else request, aside))
+    return total - before
+
+
+def _merge(day: _Table, name: int, key: int, told: int) -> int:
+    """Settle a response, or raise it where it is settled already; return the tokens that it adds."""
+    known = day.get(name)
+    if known is not None:
+        (_, request, sidechain), (_, new_request, aside) = _unpacked(known), _unpacked(told)
+        if request == new_request or sidechain or aside:
+            return _raised(day, name, known, told)
+        name, known = key, day.get(key)
+        if known is not None:
+            return _raised(day, key, known, told)
+    day.put(name, told)
+    return told >> _REQUEST_BITS + 1
+
+
+def file_apart(
+    found: Sequence[tuple[Turn, Sequence[float]]], before: float
+) -> tuple[dict[int, Filed], list[tuple[Turn, Sequence[float]]]]:
+    """Set apart what can be settled at once: each response whose lines all are alike and ended before a time.
+
+    `found` are turns, each with the times of the lines that only repeat it. What is told twice, has no ids or lies
+    next to midnight is in the rest.
+    """
+    names = [_number(turn.message_id) if turn.message_id else 0 for turn, _ in found]
+    often, days, rest = Counter(names), dict[int, Filed](), []
+    for name, each in zip(names, found, strict=True):
+        turn, times = each
+        first = ended = turn.at
+        if times:
+            first, ended = min(first, *times), max(ended, *times)
+        one_day = _RECYCLED_S < ended % _DAY_S < _DAY_S - _RECYCLED_S
+        if ended >= before or often[name] > 1 or not (one_day and turn.request_id and turn.message_id and first > 0):
+            rest.append(each)
+            continue
+        number = int(ended // _DAY_S)
+        day = days.get(number)
+        if day is None:
+            day = days[number] = Filed(array("q"), array("q"), array("q"), array("d"))
+        request = _number(turn.request_id)
+        day.names.append(name)
+        day.keys.append(hash((name, request)))
+        day.packed.append(_packed(turn.total, request & _REQUEST_MASK | 1, turn.sidechain))
+        day.ats.append(first)
+    return days, rest
+
+
+def _packed(total: int, request: int, sidechain: bool) -> int:  # noqa: FBT001 - a bit of it
     """Put into one number what stays known of a settled response: an object each would be ten times as large."""
-    return total << _REQUEST_BITS + 1 | request << 1 | sidechain
+    return min(total, _MOST_TOTAL) << _REQUEST_BITS + 1 | request << 1 | sidechain
 
 
 def _unpacked(packed: int) -> tuple[int, int, bool]:
-    request = packed >> 1 & (1 << _REQUEST_BITS) - 1
+    request = packed >> 1 & _REQUEST_MASK
     return packed >> _REQUEST_BITS + 1, request, bool(packed & 1)
 
 
@@ -397,7 +490,7 @@ def _sizes(turn: Turn) -> tuple[tuple[int, int], ...]:
 
 def _request(turn: Turn) -> int:
     """Return some bits of the request id's hash, 0 where there is none."""
-    return hash(turn.request_id) & (1 << _REQUEST_BITS) - 1 | 1 if turn.request_id else 0
+    return _number(turn.request_id) & _REQUEST_MASK | 1 if turn.request_id else 0
 
 
 def _prompt(turn: Turn) -> tuple[int, int, int]:
@@ -415,7 +508,12 @@ def _most(one: Tokens, other: Tokens) -> Tokens:
 
 def _key(turn: Turn) -> int:
     if turn.message_id or turn.request_id:
-        return hash((turn.message_id, turn.request_id))
+        return hash((_number(turn.message_id or ""), _number(turn.request_id or "")))
     if turn.line_id:
-        return hash(turn.line_id)
-    return hash((turn.at, turn.model, turn.output, _prompt(turn)))
+        return _number(turn.line_id)
+    return hash((turn.at, _number(turn.model), turn.output, _prompt(turn)))
+
+
+def _number(text: str) -> int:
+    """Return 61 bits that stand for an id, the same in every process: children number responses, too."""
+    return hash(int.from_bytes(text.encode("utf-8", "surrogatepass"), "big"))

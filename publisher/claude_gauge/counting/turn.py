@@ -14,7 +14,6 @@ from claude_gauge.contract.believable import MOST_TOKENS, Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
 
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
-_FIGURES = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _decoder = json.JSONDecoder()
 # Only a record that begins as Claude Code's do is worth a second try after a torn one; nested objects are not.
 _BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
@@ -128,11 +127,16 @@ def _turn(record: Any, refused: Refused | None) -> Turn | None:  # noqa: ANN401 
     model = _text(message.get("model")) or ""
     if model == "<synthetic>" or not isinstance(usage, dict):
         return None
-    figures = [usage.get(name, 0) for name in _FIGURES]
-    counts = [_count(figure) for figure in figures]
-    own, output, cache_read, _ = counts
-    if refused is not None and counts != figures:
-        refused.add("counts that can't be", int(any(whole_tokens(figure) is None for figure in figures)))
+    own, output = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
+    read, created = usage.get("cache_read_input_tokens", 0), usage.get("cache_creation_input_tokens", 0)
+    plain = type(own) is type(output) is type(read) is type(created) is int
+    if not plain or not 0 <= min(own, output, read, created) <= max(own, output, read, created) <= MOST_TOKENS:
+        if refused is not None and any(whole_tokens(figure) is None for figure in (own, output, read, created)):
+            refused.add("counts that can't be")
+        own, output, read, created = map(_count, (own, output, read, created))
+    split = usage.get("cache_creation")
+    if split:
+        created = _by_lifetime(split) or created
     details = usage.get("output_tokens_details")
     thinking = details.get("thinking_tokens") if isinstance(details, dict) else None
     # The blocks are measured only where the count is missing: a history holds hundreds of thousands of lines.
@@ -147,8 +151,8 @@ def _turn(record: Any, refused: Refused | None) -> Turn | None:  # noqa: ANN401 
         bool(record.get("isSidechain")),
         own,
         output,
-        cache_read,
-        _cache_creation(usage),
+        read,
+        created,
         None if thinking is None else _count(thinking),
         thought,
         spoken,
@@ -165,18 +169,16 @@ def _advisor(iterations: object) -> Tokens:
                 _count(each.get("input_tokens")),
                 _count(each.get("output_tokens")),
                 _count(each.get("cache_read_input_tokens")),
-                _cache_creation(each),
+                _by_lifetime(each.get("cache_creation")) or _count(each.get("cache_creation_input_tokens")),
             )
     return total
 
 
-def _cache_creation(usage: dict[str, Any]) -> int:
-    """Prefer the split by lifetime where it holds anything, as ccusage does."""
-    split = usage.get("cache_creation")
-    parts = 0
-    if isinstance(split, dict):
-        parts = _count(split.get("ephemeral_5m_input_tokens")) + _count(split.get("ephemeral_1h_input_tokens"))
-    return parts or _count(usage.get("cache_creation_input_tokens"))
+def _by_lifetime(split: object) -> int:
+    """Sum the cache creation's split by lifetime: preferred where it holds anything, as ccusage does."""
+    if not isinstance(split, dict):
+        return 0
+    return _count(split.get("ephemeral_5m_input_tokens")) + _count(split.get("ephemeral_1h_input_tokens"))
 
 
 def _blocks(content: object) -> tuple[int, int]:

@@ -153,7 +153,7 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
 
         hungry, idle, failed = False, False, False
 
-        def __init__(self, _done: object) -> None:
+        def __init__(self, *_: object) -> None:
             told.append(source.read(time.time()))
 
         def take(self) -> None:

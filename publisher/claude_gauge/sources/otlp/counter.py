@@ -11,8 +11,9 @@ response, so two with the same figures stay two.
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
@@ -116,10 +117,9 @@ class OtlpCounter(Counter):
             self._lines.add(_entry(turn, _identity(turn, turn.line_id), _name(turn.request_id)))
         return changed
 
-    def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
-        """Count a line of history, and lines that repeat it: any of them may be of an event's response."""
-        for at in (turn.at, *times):
-            self.add(turn._replace(at=at), now)
+    def files_before(self, _now: float) -> float:
+        """Return no time: any line may be of an event's response."""
+        return -math.inf
 
     def _event_of(self, turn: Turn) -> _Entry | None:
         """Find the counted event of a line's response."""

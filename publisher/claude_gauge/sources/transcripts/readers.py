@@ -1,7 +1,7 @@
 """Reads much history in child processes: a gigabyte costs seconds of parsing, and the needles must not wait for it.
 
 A child takes tasks on its standard input, a JSON line each, and answers each with eight bytes of length and
-`(found, skipped, unread, refused)`, marshalled. It ends with its input, so it never outlives its parent.
+what it found, marshalled. It ends with its input, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import queue
 import subprocess
 import sys
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import IO, Any, NamedTuple, cast
 
 from claude_gauge.contract.believable import Refused
+from claude_gauge.counting.ledger import Filed, file_apart
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import NOTHING, Turn, parse
 from claude_gauge.sources.transcripts.follower import Lines, read_stretch
@@ -32,19 +34,29 @@ _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 
 
 class Answer(NamedTuple):
-    """How a task went: what it found, each turn with the times of lines that only repeat it, and what is unread."""
+    """How a task went.
+
+    `found` are turns, each with the times of lines that only repeat it; `filed` are responses of old, in columns, and
+    `newest` tells when the last of these ended, and by which model.
+    """
 
     task: list[Piece]
     found: list[tuple[Turn, tuple[float, ...]]]
+    filed: Mapping[int, Filed] = {}
+    newest: tuple[float, str] = (0.0, "")
     skipped: int = 0
     unread: Sequence[Piece] = ()
     refused: Mapping[str, int] = {}
 
 
 class Readers:
-    """A few children that read; `done` is called from their threads whenever `answers` has one more."""
+    """A few children that read; `done` is called from their threads whenever there is one more answer.
 
-    def __init__(self, done: Callable[[], None]) -> None:
+    Responses that ended before `files_before` (epoch seconds) may come in columns.
+    """
+
+    def __init__(self, done: Callable[[], None], files_before: float) -> None:
+        self._files_before = files_before
         self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self.failed = False
         self._done = done
@@ -94,7 +106,7 @@ class Readers:
         while (task := self._tasks.get()) is not None:
             try:
                 child = child or self._begin()
-                answer = _ask(child, task)
+                answer = _ask(child, task, self._files_before)
             except (OSError, ValueError, EOFError) as error:
                 if not self.failed:
                     _log.warning("reading history in a child process failed (%s): reading it here", error)
@@ -117,16 +129,21 @@ class Readers:
         return child
 
 
-def _ask(child: subprocess.Popen[bytes], task: list[Piece]) -> Answer:
+def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float) -> Answer:
     tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
-    tasks.write(json.dumps([(piece.path, piece.start, piece.stop) for piece in task]).encode() + b"\n")
+    pieces = [(piece.path, piece.start, piece.stop) for piece in task]
+    tasks.write(json.dumps((pieces, files_before)).encode() + b"\n")
     tasks.flush()
     size = int.from_bytes(_exactly(answers, 8), "big")
-    found, skipped, unread, refused = marshal.loads(_exactly(answers, size))  # noqa: S302 - our own child wrote it
-    return Answer(task, list(map(_received, found)), skipped, [task[index] for index in unread], refused)
+    data = _exactly(answers, size)
+    found, filed, newest, skipped, unread, refused = marshal.loads(data)  # noqa: S302 - our own child wrote it
+    days = {
+        number: Filed(*(array(code, each) for code, each in zip("qqqd", day, strict=True))) for number, day in filed
+    }
+    return Answer(task, list(map(_received, found)), days, newest, skipped, [task[each] for each in unread], refused)
 
 
-def _sent(turn: Turn, times: list[float]) -> tuple[Any, ...]:
+def _sent(turn: Turn, times: Sequence[float]) -> tuple[Any, ...]:
     return (*turn[:-1], None if turn.advisor is NOTHING else astuple(turn.advisor), tuple(times))
 
 
@@ -152,8 +169,9 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
     """Read what is asked for until there are no more tasks."""
     gc.disable()  # records have no cycles, and looking for some takes a tenth of the time
     for line in tasks:
+        pieces, files_before = json.loads(line)
         found, skipped, unread, refused = list[tuple[Turn, list[float]]](), 0, list[int](), Refused()
-        for index, (path, start, stop) in enumerate(json.loads(line)):
+        for index, (path, start, stop) in enumerate(pieces):
             lines = Lines()
             try:
                 for some in read_stretch(path, start, stop, lines):
@@ -163,8 +181,11 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
             except OSError:
                 unread.append(index)
             skipped += lines.skipped
-        sent = [_sent(turn, times) for turn, times in found]
-        data = marshal.dumps((sent, skipped, unread, refused.counts()))
+        filed, rest = file_apart(found, files_before)
+        newest = max(((turn.at, turn.model) for turn, _ in found if turn.at < files_before), default=(0.0, ""))
+        sent = [_sent(turn, times) for turn, times in rest]
+        columns = [(number, tuple(each.tobytes() for each in day)) for number, day in filed.items()]
+        data = marshal.dumps((sent, columns, newest, skipped, unread, refused.counts()))
         answers.write(len(data).to_bytes(8, "big") + data)
         answers.flush()
 

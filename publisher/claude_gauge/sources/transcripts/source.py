@@ -246,7 +246,7 @@ class Transcripts:
 
     def _read_history(self) -> bool:
         if self._readers is None and not self._childless and self._tail.backlog > MUCH_BYTES:
-            self._readers = Readers(lambda: self._hints.put(""))
+            self._readers = Readers(lambda: self._hints.put(""), self._counter.files_before(self._clock()))
         if self._readers is not None:
             worked = self._have_read(self._readers)
         else:
@@ -263,6 +263,9 @@ class Transcripts:
             self._tail.give_back(answer.task, unread=answer.unread, skipped=answer.skipped)
             for why, count in answer.refused.items():
                 self._counter.refused.add(why, count)
+            if answer.filed:
+                with self._lock:
+                    self._counter.add_filed(answer.filed, answer.newest, self._clock())
             self._count_history(answer.found)
         elif readers.idle:
             self._childless = readers.failed
