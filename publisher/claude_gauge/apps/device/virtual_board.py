@@ -15,6 +15,7 @@ from typing import Any, Self, TextIO
 from claude_gauge.apps.device.files import folder
 from claude_gauge.apps.device.trace import Cluster, Pulse
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.child import without_secrets
 
 RESET = 3  # the exit code of a virtual board that starts anew
 
@@ -124,7 +125,7 @@ class VirtualBoard:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+            env={**without_secrets(os.environ), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
         )
 
     def _run(self) -> None:

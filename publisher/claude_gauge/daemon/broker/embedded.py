@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import sys
 import threading
 import time
 from pathlib import Path
 
 from claude_gauge.config import Settings
-from claude_gauge.daemon.broker import programs
-from claude_gauge.daemon.broker.guarded_child import Child
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.child import Companion, without_secrets
 from claude_gauge.system.net import answers, free_port
 
 log = logging.getLogger(__name__)
 
 MOSQUITTO, AMQTT = "Mosquitto", "amqtt"
+# Debian keeps the broker in a folder that is not on every PATH.
+PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin:/opt/homebrew/bin"
 START_S = 10.0
 AGAIN_S = 1.0
 CONF = """\
@@ -60,10 +63,10 @@ class Embedded:
         self._child.stop()
         self._thread.join(START_S)
 
-    def _begin(self) -> Child:
+    def _begin(self) -> Companion:
         if answers("127.0.0.1", self.port):
             raise GaugeError(f"embedded broker: port {self.port} is in use by another program")
-        child = Child(self._command(), self._folder / f"broker-{self.port}.log")
+        child = Companion(self._command(), without_secrets(os.environ), self._folder / f"broker-{self.port}.log")
         deadline = time.monotonic() + START_S
         while not child.said(READY):  # an answer at the port could be another's
             if not child.running or time.monotonic() > deadline:
@@ -99,11 +102,16 @@ class Embedded:
                 self._child.stop()
 
 
+def find(program: str) -> str | None:
+    """Return the path of one of Mosquitto's programs, None where it is not installed."""
+    return shutil.which(program) or shutil.which(program, path=PLACES)
+
+
 def start(settings: Settings, *, port: int = 0, amqtt: bool = False) -> Embedded:
     """Start a broker on loopback, port 0 for any free one; `amqtt` although Mosquitto is there."""
     folder = settings.state_dir.expanduser() / "broker"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Embedded(folder, port or free_port(), None if amqtt else programs.find("mosquitto"))
+        return Embedded(folder, port or free_port(), None if amqtt else find("mosquitto"))
     except OSError as error:
         raise GaugeError(f"state_dir: cannot write {folder}: {error.strerror}; name another folder") from None

@@ -6,16 +6,14 @@ import logging
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 
 from claude_gauge.errors import GaugeError
 from claude_gauge.outlets.alerts.decide import Alert
+from claude_gauge.system.child import OURS, Child, without_secrets
 
 log = logging.getLogger(__name__)
 
-PREFIX = "CLAUDE_GAUGE_"
 COMMAND_S = 30.0
 DESKTOP_S = 10.0
 # Text goes in as arguments: neither a shell nor AppleScript ever reads it as code.
@@ -31,7 +29,7 @@ def split(command: str | None) -> list[str]:
 
 
 def environment(alert: Alert, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give a command the figures as CLAUDE_GAUGE_ALERT_*; the gauge's own settings and secrets are not its business."""
+    """Give a command the figures as CLAUDE_GAUGE_ALERT_*; settings and secrets are not its business."""
     usage = alert.usage
     figures = {
         "TEXT": alert.text,
@@ -46,8 +44,9 @@ def environment(alert: Alert, environ: Mapping[str, str]) -> dict[str, str]:
         "LIMIT_NAME": usage.limit_name,
         "LIMIT_PCT": usage.limit_pct,
     }
-    plain = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
-    return plain | {f"{PREFIX}ALERT_{name}": "" if value is None else str(value) for name, value in figures.items()}
+    return without_secrets(environ) | {
+        f"{OURS}ALERT_{name}": "" if value is None else str(value) for name, value in figures.items()
+    }
 
 
 def run(command: Sequence[str], alert: Alert) -> None:
@@ -60,27 +59,24 @@ def notify(alert: Alert) -> None:
     """Show a desktop notification where there is a desktop."""
     title = f"Claude Code on {alert.usage.node}" if alert.usage.node else "Claude Code"
     if shutil.which("osascript"):
-        _run(["osascript", "-e", OSASCRIPT, title, alert.text], DESKTOP_S, None, logging.DEBUG)
+        _run(["osascript", "-e", OSASCRIPT, title, alert.text], DESKTOP_S, without_secrets(os.environ), logging.DEBUG)
     elif shutil.which("notify-send"):
-        _run(["notify-send", "--app-name=claude-gauge", "--", title, alert.text], DESKTOP_S, None, logging.DEBUG)
-
-
-def _run(command: Sequence[str], limit_s: float, environ: Mapping[str, str] | None, level: int) -> None:
-    """Run it in a session of its own, so that all it started ends with it when it takes too long."""
-    quiet = subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the person's own command, split without a shell
-            command, env=environ, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        _run(
+            ["notify-send", "--app-name=claude-gauge", "--", title, alert.text],
+            DESKTOP_S,
+            without_secrets(os.environ),
+            logging.DEBUG,
         )
+
+
+def _run(command: Sequence[str], limit_s: float, environ: Mapping[str, str], level: int) -> None:
+    """Run it so that all it started ends with it when it takes too long."""
+    try:
+        finished = Child().run(command, environ, limit_s, mute=True)
     except OSError as error:
         log.log(level, "alert: cannot run %s: %s", command[0], error.strerror)
         return
-    try:
-        code = process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    if finished.code is None:
         log.log(level, "alert: %s took over %.0f s and was ended", command[0], limit_s)
-        return
-    if code:
-        log.log(level, "alert: %s ended with %d", command[0], code)
+    elif finished.code:
+        log.log(level, "alert: %s ended with %d", command[0], finished.code)

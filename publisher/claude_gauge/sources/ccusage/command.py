@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_gauge.system.child import Finished
+from claude_gauge.system.child import Finished, without_secrets
 
 VERSION = "20.0.24"  # pinned: a newer one was seen to install without its native binary
 # Where Node's and Bun's programs lie that a service's short PATH does not name.
@@ -79,7 +79,8 @@ def _checked(path: str) -> str:
 def environment(command: Command, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment to call it in: `env node` must find the Node that lies beside it."""
     beside = str(Path(command.argv[0]).parent)
-    return {**environ, "PATH": os.pathsep.join([beside, search_path(environ)]), "NO_COLOR": "1", "CI": "1"}
+    handed_on = without_secrets(environ)
+    return {**handed_on, "PATH": os.pathsep.join([beside, search_path(environ)]), "NO_COLOR": "1", "CI": "1"}
 
 
 # (what stderr holds, why, sentence)

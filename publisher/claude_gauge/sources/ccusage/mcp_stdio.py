@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, search_path
 from claude_gauge.sources.ccusage.mcp_messages import PACKAGE, Json, greeting, read_json, request, result_of
-from claude_gauge.system.child import kill_group
+from claude_gauge.system.child import kill_group, spawn
 
 TIMEOUT_S = 60.0
 FIRST_S = 180.0  # npx may have to fetch it
@@ -54,13 +54,12 @@ class Stdio:
             if self._stopped:
                 raise CcusageError("stopped", "ccusage MCP: stopped")
             try:
-                process = subprocess.Popen(  # noqa: S603 - a fixed package, no shell
+                process = spawn(
                     command.argv,
+                    environment(command, self._environ),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=environment(command, self._environ),
-                    start_new_session=True,
                 )
             except OSError as error:
                 raise CcusageError("cannot be run", f"ccusage MCP: {command.argv[0]}: {error.strerror}") from None

@@ -26,6 +26,7 @@ from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import NOTHING, Turn, parse
 from claude_gauge.sources.transcripts.follower import Lines, read_stretch
 from claude_gauge.sources.transcripts.tail import Piece
+from claude_gauge.system.child import without_secrets
 
 _log = logging.getLogger(__name__)
 CHILDREN = min(2, os.cpu_count() or 1)
@@ -124,6 +125,7 @@ class Readers:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a failure is told by the parent
             start_new_session=True,  # Ctrl-C is for the parent alone
+            env=without_secrets(os.environ),
         )
         self._children.append(child)
         return child
