@@ -184,6 +184,35 @@ def test_rolling_week_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [OLD, NEW, VICTORIA])
+def test_what_a_session_had_before_the_week(tmp_path: Path, kind: str) -> None:
+    """A session that was seen long before the 7 days, and again in them, counts for what it added."""
+    day = 24 * HOUR
+    steps = [(-10 * day, 100_000.0), (-9.5 * day, 100_000.0), (-2 * day, 140_000.0), (-day, 150_000.0)]
+    past = [Series(labels("a"), [(NOON + at, value) for at, value in steps])]
+
+    [figures] = go(tmp_path, past, [NOON], kind)
+
+    assert figures.week == 50_000
+
+
+def test_samples_that_come_late(tmp_path: Path) -> None:
+    """What arrives two minutes late counts in the next round; what arrives hours late, within the hour."""
+    with (
+        Server(tmp_path, VICTORIA) as server,
+        closing(PrometheusClient(Settings(prometheus=server.url))) as engine,
+    ):
+        poll = Poll(engine)
+        server.fill([Series(labels("a"), [(NOON - 600, 10.0)])])
+        found = [poll.take(NOON) and poll.reading(NOON).week_tokens]
+        server.fill([Series(labels("b"), [(NOON - 90, 200.0)]), Series(labels("c"), [(NOON - 3 * HOUR, 3000.0)])])
+        for at in (NOON + 15, NOON + HOUR + 15):
+            poll.take(at)
+            found.append(poll.reading(at).week_tokens)
+
+    assert found == [10, 210, 3210]
+
+
+@pytest.mark.parametrize("kind", [OLD, NEW, VICTORIA])
 def test_odd_session_names(tmp_path: Path, kind: str) -> None:
     """Session ids with quotes, regular expressions and other alphabets are asked for as they are."""
     past: list[Series] = []

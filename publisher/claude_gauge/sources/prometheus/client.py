@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.net import is_loopback
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +27,6 @@ TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 MOST_WORDS = 28
 SKEW_S = 2.0  # the Date header tells whole seconds only
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _HEAVY = {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 _WHY = {
     HTTPStatus.UNAUTHORIZED: "401: credentials refused",
@@ -178,7 +178,7 @@ class PrometheusClient:
                 auth=(given.prometheus_user, password) if given.prometheus_user is not None else None,
                 verify=verify,
                 timeout=self._timeout_s,
-                trust_env=urlsplit(self._base).hostname not in _LOOPBACK,  # no proxy leads back to this machine
+                trust_env=not is_loopback(urlsplit(self._base).hostname or ""),  # no proxy leads back to this machine
             )
         return self._client
 
