@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sources.prometheus.past import HOUR, NOON, came_in, labels
@@ -62,15 +63,26 @@ def test_the_week_is_never_less_than_the_block(several: list[list[tuple[float, i
     assert reading.block.tokens <= reading.week_tokens
 
 
-def test_two_processes_in_turns() -> None:
+@pytest.mark.parametrize(("name", "most"), [("", 4000), ("a", 6000)])
+def test_two_processes_in_turns(name: str, most: float) -> None:
     """A counter that jumps back to where it was belongs to two processes: only what is above its highest counts."""
     turns = [(15.0, 1000 + step if step % 2 else 50 + step) for step in range(200)]
     counters = Counters()
-    found = counters.feed(pairs(samples("a", turns)))
+    found = counters.feed(pairs(samples(name, turns)))
 
     assert counters.shared(NOON)
     assert not counters.shared(NOON + 2 * HOUR)
-    assert sum(each.amount for each in found) < 5000
+    assert sum(each.amount for each in found) < most
+
+
+def test_short_processes_of_one_session() -> None:
+    """Processes that resume a session, each with about the same sums in two steps, all count."""
+    turns = [(75.0 if step % 2 else 25.0, 20_000 * (1 + step % 2) + 500 * step) for step in range(60)]
+    past = samples("a", turns)
+    counters = Counters()
+    found = counters.feed(pairs(past))
+
+    assert sum(each.amount for each in found) == came_in([(each.at, each.value) for each in past], 0, NOON)
 
 
 def test_resumed_again_and_again() -> None:

@@ -13,8 +13,9 @@ A series is in one of these states:
     known v0  v < v0: started again   v: its process was resumed and counts from 0
     shared    v                       v less the highest value so far, never less than 0
 
-`shared`: it started again and at once came back to where it was, twice in five minutes. Then two processes write to
-the series in turns, and no query can count that. The state ends after an hour without another return.
+`shared`: it started again and soon came back to just above where it was, so often in five minutes that two processes
+seem to write to it in turns, which no query can count. Twice is enough where no session id keeps sessions apart; with
+one, short processes of a resumed session look alike, and it takes four times. The state ends after an hour without.
 
 What may arrive: samples in any order between series, in order within one; a sample that is not newer than the last
 known one of its series is a repetition, and ignored. So the same time may be asked for twice.
@@ -85,6 +86,7 @@ class Series:
     highest: float
     dropped_at: float = -math.inf
     dropped_from: float = 0.0
+    most_returns: int = 3
     returns: list[float] = field(default_factory=list)
 
     def take(self, at: float, value: float) -> float:
@@ -104,11 +106,11 @@ class Series:
     def _returned(self, at: float, before: float, value: float) -> bool:
         """Tell whether it jumped back to where it was before it started again."""
         low, high = before, self.dropped_from
-        return at - self.dropped_at <= _LATE_S and low < high <= value <= high + (high - low) / 2
+        return at - self.dropped_at <= _LATE_S and low < high <= value <= high + (high - low) / 10
 
     def shared(self, now: float) -> bool:
         """Tell whether two processes write to it in turns."""
-        return len(self.returns) > 1 and now - self.returns[-1] < _SHARED_S
+        return len(self.returns) > self.most_returns and now - self.returns[-1] < _SHARED_S
 
 
 class Counters:
@@ -137,7 +139,7 @@ class Counters:
         """Remember what series held before `at`: nothing of it counts."""
         for each in samples:
             if believable.tokens(each.value):
-                self._series[_key(each.labels)] = Series(at, each.value, each.value)
+                self._series[_key(each.labels)] = _series(each, at)
 
     def feed(self, samples: Iterable[tuple[Sample, float]]) -> list[Increment]:
         """Take samples, in order per series, each with the time at which its tokens count."""
@@ -149,7 +151,7 @@ class Counters:
             key = _key(each.labels)
             known = self._series.get(key)
             if known is None:
-                self._series[key] = Series(each.at, each.value, each.value)
+                self._series[key] = _series(each, each.at)
                 amount = each.value
             else:
                 amount = known.take(each.at, each.value)
@@ -213,11 +215,11 @@ class Reader:
     def _minutes(self, name: str, end: float) -> list[tuple[Sample, float]]:
         """Return the values at the end of each minute with news, and all samples of minutes with a new start."""
         counter = select(name, self._match)
-        minute, before = f"last_over_time({counter}[60s])", f"last_over_time({counter}[5m] offset 60s)"
+        minute, before = f"last_over_time({counter}[60s])", f"{counter} offset 60s"
         asked = {
             "moved": f"{minute} != {before}",
             "born": f"{minute} unless {before}",
-            "broken": f"(resets({counter}[60s]) > 0 or min_over_time({counter}[60s]) < {before})",
+            "broken": f"resets({counter}[2m]) > 0",  # across the minute's beginning, too
         }
         query = " or ".join(f'label_replace({each}, "ask", "{tag}", "", "")' for tag, each in asked.items())
         answer = self._engine.range(query, _minute(self.until) + _STEP_S, end, _STEP_S)
@@ -279,6 +281,10 @@ class Reader:
     def _now(self, name: str, query: str, at: float) -> list[Sample]:
         answer = self._engine.now(query, at)
         return [Sample({**each.labels, "__name__": name}, each.at, each.value) for each in _whole(answer)]
+
+
+def _series(first: Sample, at: float) -> Series:
+    return Series(at, first.value, first.value, most_returns=3 if session(first.labels)[1] else 1)
 
 
 def _whole(answer: Answer) -> tuple[Sample, ...]:
