@@ -16,6 +16,7 @@ from tests.support.parts import part
 from tests.support.prometheus import NEW, OLD, promtool
 
 from claude_gauge.sources.prometheus.dashboard import text as dashboard_text
+from claude_gauge.sources.prometheus.increments import BASE, KEEP_S
 from claude_gauge.sources.prometheus.rules import text
 
 TELEMETRY = ROOT / "broker/telemetry"
@@ -129,6 +130,20 @@ def test_compose_mounts_what_is_there() -> None:
     ]
 
     assert [path for path in mounts if not path.exists() and "own" not in path.parts] == []
+
+
+def test_prometheus_keeps_what_is_asked_for() -> None:
+    """The base of the oldest window, 8 days before 7.5 days, is within the retention; the docs say the same."""
+    [retention] = [
+        re.fullmatch(r"--storage.tsdb.retention.time=(\d+)d", word)
+        for word in compose("--profile", "telemetry")["services"]["prometheus"]["command"]
+        if "retention.time" in word
+    ]
+    assert retention is not None
+    days = int(retention[1])
+
+    assert days * 86400 >= KEEP_S + int(BASE.removesuffix("d")) * 86400
+    assert f"**{days}\ndays**" in (ROOT / "docs/prometheus.md").read_text()
 
 
 def test_versions_agree() -> None:

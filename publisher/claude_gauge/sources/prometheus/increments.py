@@ -123,9 +123,9 @@ class Counters:
     def __len__(self) -> int:
         return len(self._series)
 
-    def knows(self, labels: Mapping[str, str]) -> bool:
+    def knows(self, key: Key) -> bool:
         """Tell whether a series was seen before."""
-        return _key(labels) in self._series
+        return key in self._series
 
     def shared(self, now: float) -> bool:
         """Tell whether two processes write to one series in turns."""
@@ -214,6 +214,16 @@ class Reader:
 
     def _minutes(self, name: str, end: float) -> list[tuple[Sample, float]]:
         """Return the values at the end of each minute with news, and all samples of minutes with a new start."""
+        points, broken = self._points(name, end)
+        singles = self._singles(name, broken)
+        spans = {(_key(each.labels), math.ceil(each.at / _STEP_S)) for each in singles}
+        points = [each for each in points if (_key(each.labels), round(each.at / _STEP_S)) not in spans]
+        # What a full minute's step shows came in during that minute: the same hour, whatever the second.
+        timed = [(each, each.at - _STEP_S / 2) for each in points] + [(each, _used(each.at)) for each in singles]
+        return sorted(timed, key=lambda pair: (pair[0].at, pair[0].value))
+
+    def _points(self, name: str, end: float) -> tuple[list[Sample], list[Sample]]:
+        """Return the values at the end of each minute with news, and those of minutes that have to be looked into."""
         counter = select(name, self._match)
         minute, before = f"last_over_time({counter}[60s])", f"{counter} offset 60s"
         asked = {
@@ -225,20 +235,19 @@ class Reader:
         answer = self._engine.range(query, _minute(self.until) + _STEP_S, end, _STEP_S)
         points: list[Sample] = []
         broken: list[Sample] = []
+        born: set[Key] = set()
         for each in _whole(answer):
             labels = {**each.labels, "__name__": name}
             tag = labels.pop("ask", "")
-            sample = Sample(labels, each.at, each.value)
-            if tag == "broken" or (tag == "born" and self.counters.knows(labels)):
+            sample, key = Sample(labels, each.at, each.value), _key(labels)
+            came_back = tag == "born" and (key in born or self.counters.knows(key))
+            if tag == "broken" or came_back:
                 broken.append(sample)
             if tag != "broken":
                 points.append(sample)
-        singles = self._singles(name, broken)
-        spans = {(_key(each.labels), math.ceil(each.at / _STEP_S)) for each in singles}
-        points = [each for each in points if (_key(each.labels), round(each.at / _STEP_S)) not in spans]
-        # What a full minute's step shows came in during that minute: the same hour, whatever the second.
-        timed = [(each, each.at - _STEP_S / 2) for each in points] + [(each, _used(each.at)) for each in singles]
-        return sorted(timed, key=lambda pair: (pair[0].at, pair[0].value))
+            if tag == "born":
+                born.add(key)
+        return points, broken
 
     def _singles(self, name: str, broken: list[Sample]) -> list[Sample]:
         """Fetch the samples of these series' sessions one by one, in the minutes that end at these times."""
