@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from claude_gauge.contract.believable import resets
 
-SAME_WINDOW_S = 600.0  # stamps of one and the same reset differ by less; those of two windows by hours
+SAME_WINDOW_S = 15 * 60.0  # reset times of one window were seen to differ by 10 minutes; those of two differ by hours
 NEAR_BLOCK_S = 3600.0  # a block is a guess that starts at a full hour; nearer than this it is about the plan's window
 MOST_MINUTES = 1e6
 _LEAST_MINUTES = 0.1

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.apps.fleet.conftest import NOW, member
 
-from claude_gauge.apps.fleet.merge import LONGEST_5H_S, Member, State, merge
+from claude_gauge.apps.fleet.merge import Member, State, merge
+from claude_gauge.contract.believable import FIVE_HOUR_RESET_S
 from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, stamp
 
 REDLINE = 1_000_000
@@ -366,7 +367,7 @@ def test_newest_plan_figure_may_fall() -> None:
 
 def test_wrong_clock_does_not_take_over() -> None:
     """A window that ends later than any window can is a wrong clock: it neither shows nor stays."""
-    far = stamp(NOW + LONGEST_5H_S + 1)
+    far = stamp(NOW + FIVE_HOUR_RESET_S + 1)
     found = merged(worked("desk", 0.2), worked("odd", 0.9, window_5h_resets_at=far, window_7d_pct=0.9,
                                                window_7d_resets_at="9999-01-01T00:00:00Z"))  # fmt: skip
 

@@ -20,14 +20,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
+from claude_gauge.contract.plan_window import minutes_to_limit, runs_dry, same, tokens_left
 from claude_gauge.contract.scales import FUEL_WARN
 from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, Part, Usage, stamp
-
-SAME_WINDOW_S = 600.0  # two nodes' stamps of one reset differ by less
-LONGEST_5H_S = 5.25 * 3600.0  # a reset further ahead is a wrong clock or garbage
-LONGEST_7D_S = 8 * 86400.0
-MOST_MINUTES = 1e6
 
 
 class State(Enum):
@@ -57,7 +54,7 @@ class Member:
     @property
     def pace(self) -> float:
         """Tokens a minute that count against the window, whatever kinds the node's tachometer is set to."""
-        left = _left(self.usage.window_5h_tokens, self.usage.window_5h_pct)
+        left = tokens_left(self.usage.window_5h_tokens, self.usage.window_5h_pct)
         minutes = self.usage.minutes_to_limit
         return left / minutes if left and minutes else self.usage.rate_1m
 
@@ -66,14 +63,14 @@ class Member:
         reset = seconds(self.usage.window_5h_resets_at)
         if reset is None:
             return self.live
-        return now < reset <= now + LONGEST_5H_S
+        return resets(reset, now, FIVE_HOUR_RESET_S)
 
     def week_runs(self, now: float) -> bool:
         """Tell whether its figure of the plan's 7-day window still counts at `now`."""
         reset = seconds(self.usage.window_7d_resets_at)
         if self.usage.window_7d_pct is None or reset is None:
             return self.live and self.usage.window_7d_pct is not None
-        return now < reset <= now + LONGEST_7D_S
+        return resets(reset, now)
 
     def counts(self, now: float) -> bool:
         """Tell whether anything of it still counts at `now`."""
@@ -169,7 +166,7 @@ def account(members: Sequence[Member], now: float) -> Account:
         resets_at,
         fuel_source,
         minutes,
-        _runs_dry(share, minutes, resets_at, now) if fuel_source and (pace_is_known or share >= 1) else None,
+        runs_dry(share, minutes, seconds(resets_at), now) if fuel_source and (pace_is_known or share >= 1) else None,
         week.usage.window_7d_pct if week else None,
         week.usage.window_7d_resets_at if week else None,
         limit.usage.limit_name if limit else None,
@@ -179,10 +176,10 @@ def account(members: Sequence[Member], now: float) -> Account:
 
 def _newest(members: Sequence[Member], window: str) -> Member | None:
     """Find the newest figure of the latest window: the one told last; where that is not known, the highest."""
-    resets = {m.node: seconds(getattr(m.usage, f"{window}_resets_at")) or 0.0 for m in members}
-    latest = max(resets.values(), default=0.0)
-    same = [m for m in members if resets[m.node] > latest - SAME_WINDOW_S]
-    return max(same, key=lambda m: (m.plan_moved_at, getattr(m.usage, f"{window}_pct")), default=None)
+    ends = {m.node: seconds(getattr(m.usage, f"{window}_resets_at")) or 0.0 for m in members}
+    latest = max(ends.values(), default=0.0)
+    present = [m for m in members if same(ends[m.node], latest)]
+    return max(present, key=lambda m: (m.plan_moved_at, getattr(m.usage, f"{window}_pct")), default=None)
 
 
 def _knows_its_pace(usage: Usage) -> bool:
@@ -190,27 +187,10 @@ def _knows_its_pace(usage: Usage) -> bool:
     return usage.fuel_source != "plan" or usage.idle or usage.minutes_to_limit is not None or usage.window_5h_pct >= 1
 
 
-def _left(tokens: float, share: float) -> float | None:
-    """Tokens until the window is full, from those that filled the share; None where they can't tell."""
-    return tokens / share * (1 - share) if tokens > 0 and 0 < share < 1 else None
-
-
 def _minutes(members: Sequence[Member], share: float) -> float | None:
     """At the pace of all nodes that are on; None when they idle or nothing is left."""
-    tokens = _left(sum(m.usage.window_5h_tokens for m in members), share)
-    pace = sum(m.pace for m in members if m.live)
-    if not tokens or pace <= 0:
-        return None
-    return min(MOST_MINUTES, max(0.1, round(tokens / pace, 1)))
-
-
-def _runs_dry(share: float, minutes: float | None, resets_at: str | None, now: float) -> bool | None:
-    if share >= 1:
-        return True
-    if minutes is None:
-        return False
-    reset = seconds(resets_at)
-    return None if reset is None else minutes < (reset - now) / 60
+    left = tokens_left(sum(m.usage.window_5h_tokens for m in members), share)
+    return minutes_to_limit(left, sum(m.pace for m in members if m.live))
 
 
 def _fuel_is_low(fuel: Account | None) -> bool:

@@ -5,7 +5,7 @@ marks it so); a repeat never reaches this module with a new time. News replaces 
 directions: the plan may take a percentage back.
 
 Nobody tells whose figures they are. An account's windows of one kind follow one another: each ends at least its
-length after the one before, give or take the `JITTER_S` by which the client's reset times of one window differ.
+length after the one before, give or take the `SAME_WINDOW_S` by which the client's reset times of one window differ.
 Figures whose windows neither are an account's nor can follow them belong to another account.
 """
 
@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
+from claude_gauge.contract.plan_window import SAME_WINDOW_S, PlanLimit, PlanWindow, same
 from claude_gauge.hooks.limits import LENGTHS, length_s, live, number, reset_time, share
 
 Slot = Literal["five_hour", "seven_day"]
 SLOTS: tuple[Slot, ...] = ("five_hour", "seven_day")
 KEPT_WINDOWS = 300  # of each kind: two months of 5-hour ones
 KEPT_ACCOUNTS = 8
-JITTER_S = 15 * 60.0  # reset times of one window were seen to differ by 10 minutes
 UNDATED_S = 3600.0  # how long a limit without a reset time is believed
 FALL = 0.02  # less is rounding
 
@@ -126,15 +125,15 @@ def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
 def _fits(known: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
     """Tell whether an account knows a window (True), may have it (False), or can't (None)."""
     apart = [abs(each.resets_at - window.resets_at) for each in known]
-    if any(each <= JITTER_S for each in apart):
+    if any(each <= SAME_WINDOW_S for each in apart):
         return True
-    return None if any(each < LENGTHS[slot] - JITTER_S for each in apart) else False
+    return None if any(each < LENGTHS[slot] - SAME_WINDOW_S for each in apart) else False
 
 
 def _entered(known: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
     kept = []
     for each in known:
-        if abs(each.resets_at - window.resets_at) > JITTER_S:
+        if not same(each.resets_at, window.resets_at):
             kept.append(each)
         elif each.at >= window.at:
             return known
