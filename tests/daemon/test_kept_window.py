@@ -43,7 +43,7 @@ def test_figures_that_are_not_known_are_not_kept(tmp_path: Path) -> None:
 def test_growth_is_written_once_a_minute_and_at_the_end(tmp_path: Path) -> None:
     """The disk is left alone: one write a minute, and the last figure when the publisher ends."""
     times = iter([0.0, 1.0, EVERY_S - 1, EVERY_S, EVERY_S, EVERY_S + 1, EVERY_S + 2])
-    kept, written = KeptWindow(tmp_path, "n", None, lambda: next(times)), []
+    kept, written = KeptWindow(tmp_path, "n", None, steady=lambda: next(times)), []
     for tokens in (1, 2, 3, 4, 5):
         kept(_busy(window_5h_tokens=tokens), b"")
         written.append(json.loads((tmp_path / "n.window.json").read_bytes())["window_5h_tokens"])

@@ -115,7 +115,8 @@ def test_kept_window_shows_until_the_source_knows() -> None:
         last_model="opus", hot=False, warn=False, stall=True, idle=False, updated_at="2025-11-23T00:00:00.000Z",
         window_5h_resets_at="2025-11-23T05:00:00.000Z",
     )  # fmt: skip
-    publisher = Publisher(source, Limits(), [], node="n", kept=kept, clock=lambda: NOW + 60)
+    publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW + 60)
+    publisher.kept = kept
 
     first, second = publisher.compute(), publisher.compute()
     assert (first.window_5h_pct, first.window_5h_tokens, first.last_model) == (0.94, 94_000_000, "opus")

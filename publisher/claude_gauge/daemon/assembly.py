@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Protocol
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
@@ -16,7 +17,7 @@ from claude_gauge.daemon.systemd import Watchdog, notify
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
-from claude_gauge.outlets.web.shim import serve
+from claude_gauge.outlets.web.shim import Shim, serve
 from claude_gauge.sources.select import choose
 from claude_gauge.system.http.server import Server
 
@@ -32,6 +33,19 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
+class Outlet(Protocol):
+    """Somebody who shows payloads; a constructor touches nothing outside, `start` does."""
+
+    def start(self) -> None:
+        """Begin; raises GaugeError for what a person must mend."""
+
+    def __call__(self, usage: Usage, payload: bytes, /) -> None:
+        """Take a payload and its bytes; never blocks."""
+
+    def stop(self) -> None:
+        """End; called after a `start` that went well."""
+
+
 class Assembly:
     """A publisher with all its outlets; `run` until `stop`."""
 
@@ -44,38 +58,43 @@ class Assembly:
         clock: Callable[[], float] = time.time,
         leaves_nothing: bool = False,
     ) -> None:
-        self._topic = usage_topic(settings.node)
-        self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
-        HomeAssistant(self.link, settings).start()
-        self._alerts = Alerts(settings, self.link, clock=clock)
-        self._window = KeptWindow(settings.state_dir, settings.node, settings.account)
         server = Server()  # one for all addresses
-        self._source = source or choose(settings, clock=clock, server=server)
-        self._clock = clock
-        self._recalls = settings.tach == "all"  # the past is known in all kinds of tokens together
+        self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
+        source = source or choose(settings, clock=clock, server=server)
+        self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
+        self._outlets: list[Outlet] = [
+            _Http(settings, self, server, source, clock),  # first: a port that can't be had ends the start
+            _Broker(self.link, settings),
+            Alerts(settings, self.link, clock=clock),
+            self._window,
+            _Systemd(),
+        ]
+        self._started: ExitStack | None = None
         self.publisher = Publisher(
-            self._source,
+            source,
             limits_of(settings),
-            [self._to_broker, self._to_http, self._alerts, self._window, self._to_systemd],
+            self._outlets,
             node=settings.node,
             account=settings.account,
-            kept=self._window.load(clock()),
             clock=clock,
             watchdog=Watchdog(),
         )
-        self.shim = serve(settings, self.health, server=server, link=self.link)
+
+    def start(self) -> None:
+        """Start all outlets, or none; raises GaugeError."""
+        with ExitStack() as started:
+            for outlet in self._outlets:
+                outlet.start()
+                started.callback(outlet.stop)
+            self._started = started.pop_all()
+        self.publisher.kept = self._window.kept
 
     def run(self) -> None:
-        """Publish until `stop` is called."""
-        self.link.start()
-        try:
+        """Publish until `stop` is called; starts what is not started, ends all outlets."""
+        if self._started is None:
+            self.start()
+        with self._started or ExitStack():
             self.publisher.run()
-        finally:
-            self._alerts.stop()
-            self._window.stop()
-            self.link.stop()
-            if self.shim:
-                self.shim.stop()
 
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
@@ -89,18 +108,62 @@ class Assembly:
             "sources": {name: part.model_dump() for name, part in latest.sources.items()} if latest else {},
         }
 
-    def _to_http(self, _usage: Usage, payload: bytes) -> None:
-        if self.shim is None:
+
+class _Broker:
+    """The node's topics: its payloads, its status, its discovery."""
+
+    def __init__(self, link: Link, settings: Settings) -> None:
+        self._link, self._topic = link, usage_topic(settings.node)
+        self._home_assistant = HomeAssistant(link, settings)
+
+    def start(self) -> None:
+        self._home_assistant.start()
+        self._link.start()
+
+    def __call__(self, _usage: Usage, payload: bytes) -> None:
+        self._link.announce(self._topic, payload, expiry_s=EXPIRY_S)
+
+    def stop(self) -> None:
+        self._link.stop()
+
+
+class _Http:
+    """The web server; once the source knows the hours before the first payload, its strip shows them."""
+
+    def __init__(
+        self, settings: Settings, assembly: Assembly, server: Server, source: Source, clock: Callable[[], float]
+    ) -> None:
+        self._settings, self._assembly, self._server = settings, assembly, server
+        self._source, self._clock = source, clock
+        self._recalls = settings.tach == "all"  # the past is known in all kinds of tokens together
+        self._shim: Shim | None = None
+
+    def start(self) -> None:
+        self._shim = serve(self._settings, self._assembly.health, server=self._server, link=self._assembly.link)
+
+    def __call__(self, _usage: Usage, payload: bytes) -> None:
+        if self._shim is None:
             return
-        self.shim.push(payload)
+        self._shim.push(payload)
         if self._recalls and isinstance(self._source, Remembers):
             past = self._source.past(self._clock())
             if past is not None:
-                self.shim.remember(past)
+                self._shim.remember(past)
                 self._recalls = False
 
-    def _to_broker(self, _usage: Usage, payload: bytes) -> None:
-        self.link.announce(self._topic, payload, expiry_s=EXPIRY_S)
+    def stop(self) -> None:
+        if self._shim is not None:
+            self._shim.stop()
 
-    def _to_systemd(self, _usage: Usage, _payload: bytes) -> None:
+
+class _Systemd:
+    """Tells the service manager that the publisher is ready: it has published."""
+
+    def start(self) -> None:
+        pass  # not ready yet
+
+    def __call__(self, _usage: Usage, _payload: bytes) -> None:
         notify("READY=1")
+
+    def stop(self) -> None:
+        pass  # its end is told by the process's

@@ -34,14 +34,25 @@ class KeptWindow:
     """One small file per node and account; a disk that fails costs a needle at rest for a moment."""
 
     def __init__(
-        self, state_dir: Path, node: str, account: str | None, steady: Callable[[], float] = time.monotonic
+        self,
+        state_dir: Path,
+        node: str,
+        account: str | None,
+        *,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.kept: Usage | None = None  # from before the start
         self._path = state_dir.expanduser() / f"{node}.window.json"
         self._account = account
-        self._steady = steady
-        self._kept: dict[str, object] = {}
+        self._clock, self._steady = clock, steady
+        self._latest: dict[str, object] = {}
         self._written: dict[str, object] = {}
         self._written_at: float | None = None
+
+    def start(self) -> None:
+        """Read what was kept."""
+        self.kept = self.load(self._clock())
 
     def load(self, now: float) -> Usage | None:
         """Return a payload at rest with the window's figures, if that window still runs at `now` (epoch seconds)."""
@@ -64,16 +75,16 @@ class KeptWindow:
         """Take a payload; only a fuel that is known, of a window that ends, is kept."""
         if usage.fuel_source is None or usage.window_5h_resets_at is None:
             return
-        self._kept = {"account": self._account, **{name: getattr(usage, name) for name in FIELDS}}
+        self._latest = {"account": self._account, **{name: getattr(usage, name) for name in FIELDS}}
         if self._written_at is None or self._steady() - self._written_at >= EVERY_S:
             self.stop()
 
     def stop(self) -> None:
         """Write what is not written yet."""
-        if self._kept == self._written:
+        if self._latest == self._written:
             return
-        self._written_at, self._written = self._steady(), self._kept
+        self._written_at, self._written = self._steady(), self._latest
         try:
-            atomic_file.replace(self._path, json.dumps(self._kept).encode())
+            atomic_file.replace(self._path, json.dumps(self._latest).encode())
         except OSError as error:
             _log.warning("cannot write %s (%s): a restart shows no fuel at first", self._path, error.strerror)

@@ -21,9 +21,8 @@ Outlet = Callable[[Usage, bytes], None]
 class Publisher:
     """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
 
-    `watchdog` is called at each pass and says within how many seconds it wants to be called again. `kept` is what is
-    shown of the window until the source knows it. Each decision looks at the clock once: what is due between two
-    looks would be missed by both.
+    `watchdog` is called at each pass and says within how many seconds it wants to be called again. Each decision looks
+    at the clock once: what is due between two looks would be missed by both.
     """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
@@ -34,20 +33,20 @@ class Publisher:
         *,
         node: str,
         account: str | None = None,
-        kept: Usage | None = None,
         clock: Callable[[], float] = time.time,
         watchdog: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._source = source
         self._limits = limits
         self._outlets = list(outlets)
-        self._node, self._account, self._kept = node, account, kept
+        self._node, self._account = node, account
         self._clock, self._watchdog = clock, watchdog
         self._pace = Pace()
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._looked_at = -LEAST_GAP_S  # of the steady clock
         self.latest: Usage | None = None
+        self.kept: Usage | None = None  # what is shown of the window until the source knows it
 
     def run(self) -> None:
         """Publish until `stop`; the source is started and stopped with it."""
@@ -76,7 +75,7 @@ class Publisher:
         self._looked_at = time.monotonic()
         now = self._clock()
         reading = self._source.read(now)
-        previous = self.latest or self._kept
+        previous = self.latest or self.kept
         usage = derive(reading, self._limits, now, node=self._node, account=self._account, previous=previous)
         return usage, self._until_change(reading, now)
 

@@ -43,6 +43,7 @@ def alerts(broker: Mosquitto, folder: Path, command: str | None = None, *, conne
     )
     link = Link(settings, status=None)
     found = Alerts(settings, link, clock=lambda: NOW)
+    found.start()
     link.start()
     try:
         assert not connect or link.wait_connected(10)

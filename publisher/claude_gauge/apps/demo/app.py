@@ -65,6 +65,7 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
         stack.callback(writer.stop)
         source = MadeUp([folder / "claude" / "projects"])
         assembly = Assembly(settings, source=source, leaves_nothing=True)
+        assembly.start()
         thread = threading.Thread(target=assembly.run, name="publisher", daemon=True)
         thread.start()
         stack.callback(_check_left, assembly, settings.node)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ALERT_EVENT, Usage, alert_topic, stamp
 from claude_gauge.mqtt.link import Link
-from claude_gauge.outlets.alerts.decide import Alert, decide, decide_limit
+from claude_gauge.outlets.alerts.decide import Alert, Fired, decide, decide_limit
 from claude_gauge.outlets.alerts.memory import Memory
 from claude_gauge.outlets.alerts.notify import notify, run, split
 
@@ -28,12 +28,16 @@ class Alerts:
     def __init__(self, settings: Settings, link: Link, *, clock: Callable[[], float] = time.time) -> None:
         self._thresholds, self._command = settings.alerts, split(settings.alert_command)
         self._memory = Memory(settings.state_dir, settings.node)
-        self._fired = self._memory.load(clock()) if self._thresholds else None
+        self._fired: Fired | None = None
         self._limits = self._memory.load_limits() if self._thresholds else {}
         self._topic, self._link, self._clock = alert_topic(settings.node), link, clock
         self._alerts: queue.SimpleQueue[Alert | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Read what was told before."""
+        self._fired = self._memory.load(self._clock()) if self._thresholds else None
 
     def __call__(self, usage: Usage, _payload: bytes) -> None:
         """Take a payload; tell an alert if it passed a threshold for the first time in its window."""
@@ -52,7 +56,7 @@ class Alerts:
 
     def _put(self, alert: Alert) -> None:
         log.info("alert: %s", alert.text)
-        self._thread = self._thread or self._start()
+        self._thread = self._thread or self._teller()
         self._alerts.put(alert)
 
     def stop(self) -> None:
@@ -60,7 +64,7 @@ class Alerts:
         self._stopping.set()
         self._alerts.put(None)
 
-    def _start(self) -> threading.Thread:
+    def _teller(self) -> threading.Thread:
         thread = threading.Thread(target=self._tell, name="alerts", daemon=True)
         thread.start()
         return thread
