@@ -136,10 +136,9 @@ def test_record_cut_off_by_a_full_disk(tmp_path: Path) -> None:
     with (tmp_path / "s.events").open("ab") as file:
         file.write(b'\n{"at": 2, "event": "Stop", "que')
     note(event("PostToolUse", "s", agent_id="another"), str(tmp_path), 3)
-    log = SessionLog()
-    log.read(str(tmp_path / "s.events"))
+    events, _ = SessionLog().read(str(tmp_path / "s.events"))
 
-    assert [question.at for question in log.story.session.questions] == [1]
+    assert [(each.at, each.name) for each in events] == [(1, "PermissionRequest"), (3, "PostToolUse")]
 
 
 @pytest.mark.parametrize(

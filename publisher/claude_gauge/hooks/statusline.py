@@ -49,17 +49,17 @@ def store(status: dict[str, object], folder: str, now: float) -> None:
     only then do they get this time, else the stored ones stay as they are.
     """
     name = spool.safe(status["session_id"]) + STATUS
-    known = spool.load(f"{folder}/{name}")
-    limits, marks = known.get("limits"), known.get("marks")
+    stored = spool.load(f"{folder}/{name}")
+    limits, marks = stored.get("limits"), stored.get("marks")
     if not isinstance(limits, dict) or not isinstance(marks, list):
         limits, marks = {}, []  # a new session, or the file is an older version's
-    told = _limits(status)
-    if told:
-        mark = _mark(status, told)
+    figures = _limits(status)
+    if figures:
+        mark = _mark(status, figures)
         # A session's first figures may be old: perhaps it has been idle since before we were set up.
         at = now if limits else min(now, _touched(status) or now)
         if not _repeated(marks, mark):
-            limits = {**limits, **{each: [*figures, at] for each, figures in told.items()}}
+            limits = {**limits, **{limit: [*figure, at] for limit, figure in figures.items()}}
             marks = [*marks, mark][-_KEPT_MARKS:]
     model, session = _figure(_within(status, "model", "id")), str(status["session_id"])[:64]
     spool.store(folder, name, {"at": now, "session": session, "model": model, "marks": marks, "limits": limits})
@@ -69,18 +69,18 @@ def _limits(status: dict[str, object]) -> dict[str, list[object]]:
     """Return the raw percentage and reset time of every limit that is told."""
     limits = status.get("rate_limits")
     return {
-        spool.safe(name)[:_LONGEST_NAME]: [_figure(percentage(figures)), _figure(figures.get("resets_at"))]
-        for name, figures in (list(limits.items())[:_MOST_LIMITS] if isinstance(limits, dict) else ())
-        if isinstance(figures, dict)
+        spool.safe(name)[:_LONGEST_NAME]: [_figure(percentage(limit)), _figure(limit.get("resets_at"))]
+        for name, limit in (list(limits.items())[:_MOST_LIMITS] if isinstance(limits, dict) else ())
+        if isinstance(limit, dict)
     }
 
 
-def _mark(status: dict[str, object], told: dict[str, list[object]]) -> list[object]:
+def _mark(status: dict[str, object], figures: dict[str, list[object]]) -> list[object]:
     """Return what changes when a session uses the API: its API time, else its transcript's; and the percentages."""
     spent, touched = number(_within(status, "cost", "total_api_duration_ms")), None
     if spent is None:
         touched = _touched(status)
-    return [spent, touched, *[[name, *figures] for name, figures in sorted(told.items())]]
+    return [spent, touched, *[[limit, *figure] for limit, figure in sorted(figures.items())]]
 
 
 def _repeated(marks: list[object], mark: list[object]) -> bool:

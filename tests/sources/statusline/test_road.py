@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.support.claude_events import event, status
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.unshared import unshared
 
 from claude_gauge.contract.usage import stamp
 
@@ -134,3 +136,31 @@ def test_once(desk: Desk) -> None:
     printed = json.loads(run("publish", "--once", env=desk.env).stdout)
 
     assert (printed["window_5h_pct"], printed["fuel_source"]) == (0.64, "plan")
+
+
+def test_full_state_disk(tmp_path: Path) -> None:
+    """Where nothing can be stored any more the old figure does not pass for a new one, and `waiting` is unknown."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (tmp_path / "old").write_text(json.dumps(status(five_hour=(20, time.time() + 3600))))
+    (tmp_path / "new").write_text(json.dumps(status(five_hour=(70, time.time() + 3600))))
+    (tmp_path / "stop").write_text(json.dumps(event("Stop")))
+    gauge = f"{sys.executable} -m claude_gauge"
+    script = f"""
+        mount -t tmpfs -o size=32k full {state}
+        {gauge} hook --state-dir {state} <{tmp_path}/stop
+        {gauge} statusline --state-dir {state} <{tmp_path}/old >/dev/null
+        {gauge} show --json >{tmp_path}/before
+        cat /dev/zero >{state}/fill || true
+        {gauge} statusline --state-dir {state} <{tmp_path}/new
+        {gauge} show --json >{tmp_path}/after
+    """
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER="mqtt://127.0.0.1:9")
+    env["CLAUDE_GAUGE_STATE_DIR"] = str(state)
+    done = subprocess.run(unshared(script), env=env, capture_output=True, text=True, check=True)
+    before, after = (json.loads((tmp_path / name).read_text()) for name in ("before", "after"))
+
+    assert done.stdout.strip().endswith("claude-gauge cannot write: No space left on device")
+    assert (before["window_5h_pct"], before["waiting"], before["sources"]["plan"]["ok"]) == (0.2, False, True)
+    assert after["sources"]["plan"] == {"source": "statusline", "ok": False, "why": "state disk full"}
+    assert after["waiting"] is None

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from claude_gauge.sources.statusline.folder_watch import FolderHints
 from claude_gauge.sources.statusline.waiting import (
     DENIAL,
     MAIN,
-    STATUSLINE,
     Event,
     Patience,
     Process,
@@ -61,25 +60,22 @@ class SessionLog:
 
     def __init__(self) -> None:
         self.story = Story()
+        self.stamp: Stamp | None = None
         self._beginning = b""
         self._offset = 0
-        self.stamp: Stamp | None = None
 
-    def read(self, path: str) -> bool:
-        """Read what is new; tell whether it was another file before: then the story begins anew. Raises OSError."""
+    def read(self, path: str) -> tuple[list[Event], bool]:
+        """Return the events that are new, and whether it was another file before. Raises OSError."""
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
             status, beginning = os.fstat(file.fileno()), file.read(BEGINNING_BYTES) or b""
             size, self.stamp, ours = status.st_size, _stamp(status), os.geteuid() in {0, status.st_uid}
             anew = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
-            if anew:
-                self.story, self._offset = Story(), max(0, size - TAIL_BYTES)
-            self._beginning = beginning
+            self._beginning, self._offset = beginning, max(0, size - TAIL_BYTES) if anew else self._offset
             file.seek(self._offset)
             whole, newline, _ = (file.read(max(0, size - self._offset)) or b"").rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         events = [event for line in whole.splitlines() if (event := _event(line)) is not None]
-        self.story.tell(events if ours else [replace(event, process=None) for event in events])  # else it may be hidden
-        return anew
+        return events if ours else [replace(event, process=None) for event in events], anew  # others' may be hidden
 
 
 def _event(line: bytes) -> Event | None:
@@ -102,6 +98,15 @@ def _namespace() -> object:
 def _runs(process: Process) -> bool:
     found = spool.process(process[0])
     return found is not None and found[1] == list(process)
+
+
+def _spoke_at(
+    before: Mapping[str, float], fresh: Mapping[str, Mapping[str, object]], statuses: Iterable[str]
+) -> dict[str, float]:
+    """Return when each session's statusline ran last."""
+    told = {name.removesuffix(STATUS): number(content.get("at")) for name, content in fresh.items()}
+    sessions = {name.removesuffix(STATUS) for name in statuses}
+    return {name: at for name, at in {**before, **told}.items() if at is not None and name in sessions}
 
 
 class Plan:
@@ -212,60 +217,57 @@ class Plan:
         hints.stop()
 
     def _look(self) -> None:
-        with self._lock:
-            why = ""
-            if self._kept and not (self._state_dir / FILE).exists():  # `calibrate --forget`
-                self._accounts, self._saved, self._kept = (), (), False
-            try:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._read_folder()
-                why = _hindrance(self._folder)
-            except OSError as error:
-                log.debug("cannot read %s: %s", self._folder, error.strerror)
-                why = "state folder unreadable"
-                self._logs.clear()
-            if why and why != self._why:
-                log.warning("%s: %s; plan figures are old and waiting is unknown", why, self._folder)
-            self._why = why
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._read_folder()
+            why = _hindrance(self._folder)
+        except OSError as error:
+            log.debug("cannot read %s: %s", self._folder, error.strerror)
+            why = "state folder unreadable"
+        if why and why != self._why:
+            log.warning("%s: %s; plan figures are old and waiting is unknown", why, self._folder)
+        self._why = why
 
     def _read_folder(self) -> None:
-        now = self._clock()
+        """Read what has changed; the lock is held only while it is taken in, for a disk may take its time."""
+        now, forgotten = self._clock(), self._kept and not (self._state_dir / FILE).exists()  # `calibrate --forget`
         with os.scandir(self._folder) as entries:
-            found = {entry.name: _stamp(stat) for entry in entries if (stat := _kept(entry, now)) is not None}
-        self._hooks = HOOKS in found
-        self._read_statuses({name: stamp for name, stamp in found.items() if name.endswith(STATUS)})
-        sessions = {name.removesuffix(EVENTS_FILE) for name in found if name.endswith(EVENTS_FILE)}
-        self._logs = {session: self._logs.get(session) or SessionLog() for session in sessions}
-        for session, held in self._logs.items():
-            if held.stamp != found[session + EVENTS_FILE]:
-                self._read_log(session, held)
-            self._tell_the_rest(session, held, now)
+            stamps = {entry.name: _stamp(stat) for entry in entries if (stat := _kept(entry, now)) is not None}
+        statuses = {name: stamp for name, stamp in stamps.items() if name.endswith(STATUS)}
+        fresh = {name: self._status(name) for name in statuses if statuses[name] != self._statuses.get(name)}
+        sessions = [name.removesuffix(EVENTS_FILE) for name in stamps if name.endswith(EVENTS_FILE)]
+        logs = {session: self._logs.get(session) or SessionLog() for session in sessions}
+        changed = [session for session in sessions if logs[session].stamp != stamps[session + EVENTS_FILE]]
+        news = {session: self._events(session, logs[session]) for session in changed}
+        ended = [session for session, each in logs.items() if not all(map(_runs, each.story.session.processes))]
+        with self._lock:
+            if forgotten:
+                self._accounts, self._saved, self._kept = (), (), False
+            self._accounts = plan_figures.enter(self._accounts, map(plan_figures.figures, fresh.values()))
+            self._hooks, self._logs, self._statuses = HOOKS in stamps, logs, statuses
+            self._spoke = _spoke_at(self._spoke, fresh, statuses)
+            for session, (events, anew) in news.items():
+                self._take(session, events, anew=anew)
+            for session in ended:
+                logs[session].story.tell([Event(now, "SessionEnd")])
+            for session in logs.keys() & self._spoke.keys():
+                logs[session].story.tell_statusline(self._spoke[session])
 
-    def _read_statuses(self, stamps: dict[str, Stamp]) -> None:
-        fresh = {
-            name: spool.load(f"{self._folder}/{name}") for name in stamps if stamps[name] != self._statuses.get(name)
-        }
-        told = {name.removesuffix(STATUS): number(content.get("at")) for name, content in fresh.items()}
-        spoke = {name: at for name, at in {**self._spoke, **told}.items() if at is not None and name + STATUS in stamps}
-        self._statuses, self._spoke = stamps, spoke
-        self._accounts = plan_figures.enter(self._accounts, map(plan_figures.figures, fresh.values()))
+    def _status(self, name: str) -> dict[str, object]:
+        return spool.load(f"{self._folder}/{name}")
 
-    def _read_log(self, session: str, held: SessionLog) -> None:
+    def _events(self, session: str, held: SessionLog) -> tuple[list[Event], bool]:
         try:
-            anew = held.read(f"{self._folder}/{session}{EVENTS_FILE}")
+            return held.read(f"{self._folder}/{session}{EVENTS_FILE}")
         except FileNotFoundError:
-            return
-        if anew:
-            held.story.tell(event for whose, event in self._denials if whose == session)
+            return [], False
 
-    def _tell_the_rest(self, session: str, held: SessionLog, now: float) -> None:
-        """Tell a story what no hook tells: the statusline that ran, the client that no longer runs."""
-        spoke_at = self._spoke.get(session, 0.0)
-        if spoke_at > held.story.session.statusline_at:
-            held.story.tell([Event(spoke_at, STATUSLINE)])
-        processes = {question.process for question in held.story.session.questions}
-        if any(process is not None and not _runs(process) for process in processes):
-            held.story.tell([Event(now, "SessionEnd")])
+    def _take(self, session: str, events: list[Event], *, anew: bool) -> None:
+        held = self._logs[session]
+        if anew:
+            held.story = Story()
+            events = [*events, *(event for whose, event in self._denials if whose == session)]
+        held.story.tell(events)
 
     def _load(self) -> plan_figures.Accounts:
         if (self._state_dir / FILE).exists():

@@ -100,6 +100,11 @@ class Session:
     statusline_at: float = 0.0
     background: bool = False
 
+    @property
+    def processes(self) -> set[Process]:
+        """The clients that ask, where they are known."""
+        return {each.process for each in self.questions if each.process is not None}
+
 
 def read_event(record: Mapping[str, object]) -> Event | None:
     """Make an event of a hook's record; None for garbage."""
@@ -260,3 +265,8 @@ class Story:
         self._settled = reduce(step, self._recent[:late], self._settled)
         del self._recent[:late]
         self.session = reduce(step, self._recent, self._settled)
+
+    def tell_statusline(self, at: float) -> None:
+        """Take in when the statusline ran last; the same again changes nothing."""
+        if at > self.session.statusline_at:
+            self.tell([Event(at, STATUSLINE)])
