@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.transcripts import assistant, encoded
+from tests.support.transcripts import assistant, denied, encoded
 
 from claude_gauge.contract.believable import Refused
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.turn import Turn, parse
+from claude_gauge.counting.turn import Denial, Turn, denial, parse
 
 AT = 1_763_900_000.0
 
@@ -231,3 +231,39 @@ def test_count_that_cannot_be_is_refused_and_counted() -> None:
 
     assert (turn.input, turn.output) == (0, 100)
     assert str(refused) == "1 counts that can't be"
+
+
+@pytest.mark.parametrize("kind", ["user-rejected", "interrupted", "cancelled"])
+def test_denial(kind: str) -> None:
+    """A call that the person did not let run is told with its session, agent and time, and with no text."""
+    (line,) = encoded(denied(AT, kind=kind)).splitlines()
+    (of_an_agent,) = encoded(denied(AT, kind=kind, agentId="a1", isSidechain=True)).splitlines()
+
+    assert denial(line) == Denial(AT, "session", None, kind)
+    assert denial(of_an_agent) == Denial(AT, "session", "a1", kind)
+    assert list(parse(line)) == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        denied(AT, kind="permission-rule"),
+        denied(AT, kind="automode-blocked"),
+        denied(AT, toolDenialKind=None),
+        denied(AT, toolDenialKind=["user-rejected"]),
+        denied(AT, sessionId=3),
+        denied(AT, timestamp="soon"),
+        denied(AT, type="assistant"),
+        {"type": "user", "message": {"content": '"toolDenialKind":"user-rejected"'}, "sessionId": "s"},
+        [{"toolDenialKind": "user-rejected"}],
+    ],
+)
+def test_no_denial_of_the_persons(record: Any) -> None:  # noqa: ANN401 - foreign JSON
+    """What a rule denied, what only speaks of denials, and garbage say nothing of a dialog."""
+    assert denial(json.dumps(record, separators=(",", ":")).encode()) is None
+
+
+@given(st.binary())
+def test_denial_in_garbage(rest: bytes) -> None:
+    """No bytes can raise."""
+    assert denial(b'{"toolDenialKind":' + rest) is None or rest

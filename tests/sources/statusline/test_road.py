@@ -14,7 +14,7 @@ import pytest
 from tests.support.claude_events import event, status
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.publisher import Publishing, environment, run
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import ClaudeHome, assistant, denied
 from tests.support.unshared import unshared
 
 from claude_gauge.contract.usage import stamp
@@ -118,6 +118,18 @@ def test_waiting(desk: Desk, listener: Listener) -> None:
         desk.hook("PostToolBatch")
         desk.hook("UserPromptSubmit", "other")
         listener.wait(lambda heard: usage(heard).get("waiting") is False, after=seen)
+
+
+def test_escape(desk: Desk, listener: Listener) -> None:
+    """No hook tells of Escape: the line that the transcript gets then puts the lamp out, in an agent's file, too."""
+    with desk.publishing:
+        for agent in (None, "a1"):
+            seen = len(listener.messages)
+            desk.hook("PermissionRequest", "session", agent_id=agent)
+            listener.wait(lambda heard: usage(heard).get("waiting") is True, after=seen)
+            seen = len(listener.messages)
+            desk.claude.append(denied(time.time(), agentId=agent), name=f"session/subagents/agent-{agent}.jsonl")
+            listener.wait(lambda heard: usage(heard).get("waiting") is False, after=seen)
 
 
 def test_publisher_restarts(desk: Desk, listener: Listener) -> None:
