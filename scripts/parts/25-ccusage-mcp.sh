@@ -7,4 +7,4 @@ mkdir -p "$folder"
 cat >"$folder/package.json" <<JSON
 {"private": true, "dependencies": {"@ccusage/mcp": "$version"}, "overrides": {"@modelcontextprotocol/sdk": "1.25.3"}}
 JSON
-npm install --loglevel=error --no-audit --no-fund --prefix "$folder"
+npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder"

@@ -7,5 +7,5 @@ exporters=()
 for signal in metrics logs; do
   for form in http proto; do exporters+=("@opentelemetry/exporter-$signal-otlp-$form@$version"); done
 done
-npm install --loglevel=error --no-audit --no-fund --prefix "$folder" \
+npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" \
   "${exporters[@]}" "@opentelemetry/sdk-logs@$version" @opentelemetry/sdk-metrics@2.2.0

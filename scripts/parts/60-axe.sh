@@ -3,4 +3,4 @@ set -euo pipefail
 version=4.14.1
 folder=$CLAUDE_GAUGE_PARTS/axe-core-$version
 [ -f "$folder/node_modules/axe-core/axe.min.js" ] && exit 0
-npm install --loglevel=error --no-audit --no-fund --prefix "$folder" "axe-core@$version"
+npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" "axe-core@$version"
