@@ -22,7 +22,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.ccusage.mcp import McpServer
-from claude_gauge.sources.ccusage.mcp_stdio import Stdio
+from claude_gauge.sources.ccusage.mcp_wire import Stdio
 from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
 from claude_gauge.sources.otlp.source import Otlp
 from claude_gauge.sources.prometheus.source import Prometheus

@@ -16,11 +16,10 @@ from tests.support.parts import part
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.counting.reading import Block
-from claude_gauge.sources.ccusage import mcp_stdio
+from claude_gauge.sources.ccusage import mcp_wire
 from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp import NAME, McpServer, Wire
-from claude_gauge.sources.ccusage.mcp_http import Http
-from claude_gauge.sources.ccusage.mcp_stdio import Stdio, server_command
+from claude_gauge.sources.ccusage.mcp_wire import Http, Stdio, server_command
 from claude_gauge.sources.ccusage.source import Ccusage
 
 SERVER = "ccusage-mcp-18.0.11/node_modules/.bin/ccusage-mcp"
@@ -185,7 +184,7 @@ def test_http_trouble(answer: tuple[int, str, bytes], why: str) -> None:
 )
 def test_stdio_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str) -> None:
     """A child that is no server, or hangs, is told in words and ended."""
-    monkeypatch.setattr(mcp_stdio, "FIRST_S", 0.5)
+    monkeypatch.setattr(mcp_wire, "FIRST_S", 0.5)
     wire = Stdio(_scripted(tmp_path / "bin", script))
     with pytest.raises(CcusageError) as error:
         McpServer(wire).block()

@@ -14,9 +14,7 @@ from typing import Protocol, TypeVar
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.mcp_http import Http
-from claude_gauge.sources.ccusage.mcp_messages import Json
-from claude_gauge.sources.ccusage.mcp_stdio import Stdio
+from claude_gauge.sources.ccusage.mcp_wire import Http, Json, Stdio
 from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
 
 T = TypeVar("T")
