@@ -46,6 +46,16 @@ def test_fits_every_terminal(columns: int, rows: int, *, ascii_only: bool, stale
     assert not ascii_only or all(line.isascii() for line in lines)
 
 
+@pytest.mark.parametrize("columns", [80, 100, 120, 160, 250])
+@pytest.mark.parametrize("redline", [100_000.0, 1_000_000.0, 4_000_000.0])
+def test_tach_says_its_power(columns: int, redline: float) -> None:
+    """The tachometer says by what its figures are multiplied, beside no other figure."""
+    picture = draw(Scene(usage(), now=NOON), Look(columns, 50, colour=False, redline=redline))
+
+    assert re.search("[^0-9,]\N{MULTIPLICATION SIGN} 1,000[^0-9,]", picture)
+    assert "x 1,000" in draw(Scene(usage(), now=NOON), Look(columns, 50, colour=False, ascii_only=True))
+
+
 def test_stale_cannot_be_mistaken_for_live() -> None:
     """A stale picture has a warning, no figure, no live mark, needles on the stop, and only STALL shining."""
     picture = draw(Scene(usage(hot=True), "publisher offline", NOON), PLAIN)

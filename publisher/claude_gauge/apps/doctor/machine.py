@@ -10,6 +10,8 @@ from pathlib import Path
 
 from claude_gauge.apps.doctor.check import Check, age
 from claude_gauge.config import Settings
+from claude_gauge.mqtt.endpoint import EMBEDDED, LOCAL_URL, parse
+from claude_gauge.system.net import answers
 
 _PROC = Path("/proc/sys/fs/inotify")
 _LITTLE_DISK = 50 * 1024 * 1024
@@ -40,9 +42,12 @@ def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: boo
 
 
 def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> bool:
-    """Tell whether this machine just shows what others publish: a broker is named, and no Claude Code is here."""
-    here = named or any(root.is_dir() for root in roots)
-    return not here and settings.source in {"auto", "transcripts"} and settings.broker not in {None, "embedded"}
+    """Tell whether this machine just shows what others publish: no Claude Code is here, but there is a broker."""
+    if named or settings.source not in {"auto", "transcripts"} or any(root.is_dir() for root in roots):
+        return False
+    if settings.broker is not None:
+        return settings.broker != EMBEDDED
+    return answers("localhost", parse(LOCAL_URL).port)
 
 
 def _none(settings: Settings, roots: Sequence[Path], there: Sequence[Path], *, named: bool) -> Check:

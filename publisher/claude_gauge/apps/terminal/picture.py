@@ -117,7 +117,8 @@ def _dial(canvas: Canvas, place: Place, gauge: Gauge, shown: tuple[Scene, Look, 
     canvas.text(round(middle - len(value) / 2), bottom, value, colour)
     if gauge.factor < 1:  # the figures on the face are thousands, or more
         note = gauge.note.replace("\N{MULTIPLICATION SIGN}", "x") if look.ascii_only else gauge.note
-        canvas.text(round(middle - len(note) / 2), bottom - 1, note, DIM)
+        above = 2 if place.width >= dial.FIGURES_FROM else 1  # clear of the scale's last figure
+        canvas.text(round(middle - len(note) / 2), bottom - above, note, DIM)
 
 
 def _needle(scene: Scene, gauge: Gauge, number: int) -> float | None:
