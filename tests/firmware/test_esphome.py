@@ -2,35 +2,95 @@
 
 from __future__ import annotations
 
+import json
 import re
-import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from tests.support import ROOT
 from tests.support.parts import part
 
+from claude_gauge.apps.broker.certificates import make_ca
 from claude_gauge.contract import scales
 from claude_gauge.contract.usage import status_topic, usage_topic
 from gauge.settings import DEFAULTS
 from gauge.usage import REST, STALE_MS
 
 FILE = ROOT / "firmware" / "esphome" / "claude-gauge.yaml"
-SECRETS = ("wifi_ssid", "wifi_password", "mqtt_broker", "mqtt_user", "mqtt_password")
+SECRETS = ("wifi_ssid", "wifi_password", "ap_password", "ota_password", "mqtt_broker", "mqtt_user", "mqtt_password")
+CERTIFICATE = make_ca("test", datetime.now(UTC)).certificate.decode()
+
+
+def resolved(folder: Path, text: str) -> str:
+    """Return what the real ESPHome makes of a configuration, all that it adds by itself included."""
+    (folder / FILE.name).write_text(text)
+    secrets = {name: f"made-up-{name}" for name in SECRETS} | {"mqtt_ca": CERTIFICATE}
+    (folder / "secrets.yaml").write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in secrets.items()))
+    command = [str(part("esphome-2026.6.5/bin/esphome")), "config", str(folder / FILE.name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "Configuration is valid" in done.stderr + done.stdout
+    return done.stdout
+
+
+def section(shown: str, name: str) -> str:
+    """Return one top-level section of a resolved configuration; empty where there is none."""
+    found = re.search(rf"^{name}:.*\n((?:[ \t-].*\n|\n)*)", shown, re.MULTILINE)
+    return found[0] if found else ""
+
+
+def open_doors(shown: str) -> list[str]:
+    """List the ways in that ask for no password, in a resolved configuration."""
+    updates = re.split(r"^  - ", section(shown, "ota"), flags=re.MULTILINE)[1:]
+    doors = [f"ota: {each.splitlines()[0]}" for each in updates if "password: !secret 'ota_password'" not in each]
+    networks = re.findall(r"^  ap:\n((?:    .*\n)*)", section(shown, "wifi"), re.MULTILINE)
+    doors += ["wifi.ap" for each in networks if "password: !secret 'ap_password'" not in each]
+    return doors + [name for name in ("captive_portal", "web_server", "api", "improv_serial") if section(shown, name)]
 
 
 def test_esphome_takes_it(tmp_path: Path) -> None:
     """The real ESPHome finds nothing wrong with it."""
-    shutil.copy(FILE, tmp_path)
-    (tmp_path / "secrets.yaml").write_text("".join(f"{name}: made-up-{name}\n" for name in SECRETS))
-    command = [str(part("esphome-2026.6.5/bin/esphome")), "config", str(tmp_path / FILE.name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    shown = resolved(tmp_path, FILE.read_text())
 
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "Configuration is valid" in done.stderr + done.stdout
-    shown = done.stdout
     assert f"topic: {usage_topic('all')}" in shown
     assert f"topic: {status_topic('all')}" in shown
+
+
+def test_no_door_is_left_open(tmp_path: Path) -> None:
+    """With all that ESPHome adds by itself, nothing takes firmware or a client without a password."""
+    shown = resolved(tmp_path, FILE.read_text())
+
+    assert section(shown, "ota")
+    assert section(shown, "wifi")
+    assert open_doors(shown) == []
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "door"),
+    [
+        ("    password: !secret ota_password\n", "", "ota: platform: esphome"),
+        ("    password: !secret ap_password\n", "", "wifi.ap"),
+        ("\nmqtt:\n", "\ncaptive_portal:\n\nmqtt:\n", "ota: platform: web_server"),
+        ("\nmqtt:\n", "\nweb_server:\n\nmqtt:\n", "web_server"),
+    ],
+)
+def test_an_open_door_is_noticed(tmp_path: Path, good: str, bad: str, door: str) -> None:
+    """The check above finds each door that was open once, or that one more line would open."""
+    text = FILE.read_text()
+    assert good in text
+
+    assert door in open_doors(resolved(tmp_path, text.replace(good, bad)))
+
+
+def test_broker_with_its_own_ca(tmp_path: Path) -> None:
+    """With two comment signs taken away it speaks TLS to a broker whose certificate one's own CA signed."""
+    text = re.sub(r"^  # (port|certificate_authority):", r"  \1:", FILE.read_text(), flags=re.MULTILINE)
+    mqtt = section(resolved(tmp_path, text), "mqtt")
+
+    assert "certificate_authority: !secret 'mqtt_ca'" in mqtt
+    assert "port: 8883" in mqtt
 
 
 def test_figures_are_those_of_everything_else() -> None:
