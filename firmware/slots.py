@@ -1,6 +1,7 @@
 """Which copy of the firmware to run: the one that was installed, or one of two slots that updates go to.
 
-An update that has not proved itself is tried three times; then the last good copy runs again.
+An update that has not proved itself is tried three times; then the last good copy runs again. A copy that was good
+and crashes three times in a row is left as well: in the end the installed one runs, which no update overwrites.
 This file and main.py are never updated over the air: what chooses the fallback must not itself fail.
 """
 
@@ -9,7 +10,7 @@ import json
 FILE = "ota.json"
 SLOTS = ("slot-a", "slot-b")
 TRIES = 3
-FRESH = {"slot": "", "good": "", "proven": True, "tries": 0, "serial": 0}
+FRESH = {"slot": "", "good": "", "proven": True, "tries": 0, "crashes": 0, "serial": 0}
 
 
 def load() -> dict:
@@ -17,9 +18,11 @@ def load() -> dict:
     state = dict(FRESH)
     try:
         with open(FILE) as file:
-            state.update(json.load(file))
-    except (OSError, ValueError, TypeError):
-        return dict(FRESH)
+            given = json.load(file)
+    except (OSError, ValueError):
+        return state
+    if isinstance(given, dict):
+        state.update({name: given[name] for name, value in FRESH.items() if type(given.get(name)) is type(value)})
     return state
 
 
@@ -48,10 +51,29 @@ def reject() -> str:
     state = load()
     print("slots: back to", state["good"] or "the installed copy")
     if state["slot"] == state["good"]:
-        state["good"] = ""
-    state.update({"slot": state["good"], "proven": True, "tries": 0})
+        state["good"] = ""  # the other slot was given up before, or is older: what was installed is sure
+    state.update({"slot": state["good"], "proven": True, "tries": 0, "crashes": 0})
     save(state)
-    return state["slot"]
+    return str(state["slot"])
+
+
+def crashed() -> None:
+    """Take note that the running copy ended by a mistake of its own."""
+    state = load()
+    if not (state["slot"] and state["proven"]):
+        return  # the installed copy has nothing behind it; one on trial is counted at its start
+    state["crashes"] += 1
+    if state["crashes"] >= TRIES:
+        reject()
+    else:
+        save(state)
+
+
+def steady() -> None:
+    """Forgive the crashes of a copy that has run well since."""
+    state = load()
+    state["crashes"] = 0
+    save(state)
 
 
 def prove() -> None:

@@ -4,19 +4,24 @@ import asyncio
 import gc
 import json
 
-from gauge import VERSION, board, build, diagnosis, ntp, ota
+import slots
+from gauge import VERSION, board, build, chips, flash, homeassistant, lamps, ntp, ota, portal, remote
+from gauge import settings as texts
 from gauge.clock import Clock
 from gauge.link import TROUBLE, Link
+from gauge.names import Names
 from gauge.show import Show
 from gauge.usage import epoch
+from gauge.wifi import Station
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-ALIVE_MS = 20_000  # longer than a connection may take to fail
+ALIVE_MS = 20_000  # longer than a connection, or the look-up of a name, may take to fail
 REPORT_MS = 60_000
 NTP_MS, NTP_AGAIN_MS = 3_600_000, 30_000
+DAY_S = 86_400
 GRACE_MS = 600_000  # for someone who interrupts us to work on the board: the watchdog can't be stopped
 
 
@@ -27,16 +32,22 @@ class Device:
         board.prepare()
         settings["id"] = settings["id"] or board.identity()
         self.settings = settings
+        self.known = flash.Known()
+        board.begin_clock(max(settings["utc_floor"], self.known.get("utc", 0)))
         self.clock = Clock()
-        self.wifi: Any = None
-        wifi = settings["wifi"]
-        if wifi["ssid"]:
-            self.wifi = board.wifi(wifi["ssid"], wifi["password"], "claude-gauge-" + settings["id"][-6:])
-        pixels = build.pixels(settings)
-        self.show = Show(settings, build.movements(settings), pixels, self.clock)
-        self.link = Link(settings, self.wifi, self.clock, self.hear)
-        self.update = ota.Update(settings, self.link, board.reset) if settings["ota_key"] else None
+        movements = build.movements(settings)
+        self.show = Show(settings, movements, build.pixels(settings), self.clock)
+        self._dog: Any = None
+        self.radio: Any = None
+        if settings["wifi"]["ssid"] or settings["networks"]:
+            self.radio = board.wifi("claude-gauge-" + settings["id"][-6:])
+        self.wifi = Station(settings, self.radio, self.known, self._set_up)
+        self.names = Names(self.clock, board.look_up, self.feed, self.known)
+        self.link = Link(settings, self.wifi, self.names, self.clock, self.known, self.hear)
+        self.update = ota.Update(settings, self.link, board) if settings["ota_key"] else None
+        self.remote = remote.Remote(settings, self.link, self.show, self.update, board.reset)
         self._asked_ms: int | None = None
+        self._questions = 0
         self._reported_ms = 0
         self._session = 0
 
@@ -57,19 +68,33 @@ class Device:
             told_s = epoch(self.show.usage["updated_at"]) if taken else None
             if utc_s is None and not retained and told_s is not None:
                 board.set_clock(told_s)  # where no time server can be reached, a live payload is as good
-        elif self.update:
+            return
+        self.remote.hear(topic.decode(), payload, retained=retained)
+        if self.update:
             self.update.hear(topic.decode(), payload)
+
+    def feed(self) -> bool:
+        """Feed the watchdog, if needles and link live; tell whether they do."""
+        now_ms = self.clock.ms()
+        alive = now_ms - self.show.beat_ms < ALIVE_MS and now_ms - self.link.beat_ms < ALIVE_MS
+        if self._dog and alive:
+            self._dog.feed()
+        return alive
+
+    async def _set_up(self, beat: "Any") -> None:
+        if self.radio:
+            self.radio.rest()
+        if await portal.serve(self.settings, board, self.known, beat, close=True):
+            board.reset()
 
     async def _tend(self) -> None:
         # Four times a second: the watchdog, the time, the report, and whether an update has proved itself.
         limit_ms = self.settings["watchdog_ms"]
-        dog = board.watchdog(limit_ms) if limit_ms else None
+        self._dog = board.watchdog(limit_ms) if limit_ms else None
         while True:
             now_ms = self.clock.ms()
-            alive = now_ms - self.show.beat_ms < ALIVE_MS and now_ms - self.link.beat_ms < ALIVE_MS
-            if dog and alive:
-                dog.feed()
-            self.show.linked = self.link.linked
+            alive = self.feed()
+            self.show.trouble = self._trouble()
             await self._tell_time(now_ms)
             try:
                 if self.link.linked:
@@ -80,44 +105,128 @@ class Device:
                 print("tend:", repr(error))
             await asyncio.sleep(0.25)
 
+    def _trouble(self) -> str:
+        if self.wifi.setting_up:
+            return "setup"
+        if not self.wifi.connected():
+            return "wifi"
+        return "" if self.link.linked else "broker"
+
     async def _tell_time(self, now_ms: int) -> None:
         utc_s = board.utc_s()
         if utc_s is not None:
             self.show.minute = (utc_s // 60 + self.settings["utc_offset_min"]) % 1440
+            if utc_s - self.known.get("utc", 0) > DAY_S:
+                self.known.keep("utc", utc_s)
         every_ms = NTP_AGAIN_MS if utc_s is None else NTP_MS
         due = self._asked_ms is None or now_ms - self._asked_ms > every_ms
-        if self.settings["ntp"] and due and (self.wifi is None or self.wifi.connected()):
+        if self.settings["ntp"] and due and self.wifi.connected():
             self._asked_ms = now_ms
-            answer = await ntp.ask(self.settings["ntp"])
-            if answer is not None:
-                board.set_clock(answer)
+            await self._ask_time()
+
+    async def _ask_time(self) -> None:
+        # In turn the server that was named, and the broker's host: it often is the one machine that has the time.
+        hosts = (self.settings["ntp"], self.settings["broker"]["host"])
+        host = hosts[self._questions % 2]
+        self._questions += 1
+        try:
+            answer = await ntp.ask(await self.names.find(host))
+        except OSError as error:
+            print("ntp:", host, repr(error))
+            return
+        if answer is not None:
+            board.set_clock(answer)
+            self._questions -= 1  # who answered is asked again
 
     def _report(self, now_ms: int) -> None:
         # At once in every new session, as the broker may have forgotten all, then once a minute.
         if self._session == self.link.sessions and now_ms - self._reported_ms < REPORT_MS:
             return
-        prefix = self.settings["discovery"]
-        if self._session != self.link.sessions and prefix:
-            self.link.send(*diagnosis.discovery(prefix, self.settings["id"], self.link.root, VERSION))
+        if self._session != self.link.sessions:
+            if self.settings["discovery"]:
+                self.link.send(*homeassistant.discovery(self.settings, self.link.root, VERSION, board.mac()))
+            self.remote.tell()
+            if self.update:
+                self.update.tell()
         self._session, self._reported_ms = self.link.sessions, now_ms
         gc.collect()
         figures = {
             "heap": board.heap(),
-            "rssi": self.wifi.rssi() if self.wifi else None,
+            "rssi": self.radio.rssi() if self.radio else None,
             "uptime_s": now_ms // 1000,
             "worst_loop_ms": self.show.worst_ms,
             "sessions": self.link.sessions,
             "version": VERSION,
+            "chip": self.settings["chip"],
+            "mpy": board.bytecode(),
+            "node": self.settings["node"],
+            "address": self.radio.address() if self.radio else None,
+            "serial": slots.load()["serial"],
         }
         self.link.publish("diagnostics", json.dumps(figures).encode())
         self.show.worst_ms = 0
 
 
-def start(settings: "dict[str, Any]") -> None:
+def main() -> None:
+    """Run until somebody interrupts us, or there is a reason to start anew."""
+    chip = chips.name(board.machine_name())
+    try:
+        settings = texts.load("config.json", chip)
+    except ValueError as error:
+        settings = texts.merge({}, chip)
+        broken([str(error)], settings)
+    if settings is None or not settings["broker"]["host"]:
+        unconfigured(settings or texts.merge({}, chip))
+        return
+    problems = chips.wrong(settings, settings["chip"]) + texts.wrong(settings)
+    if problems:
+        broken(problems, settings)
+    for doubt in chips.doubts(settings, settings["chip"]):
+        print("settings:", doubt)
+    try:
+        device = Device(settings)
+    except (ValueError, TypeError, OSError) as error:  # a pin or a part that the chip refuses
+        if slots.load()["proven"]:
+            broken([repr(error)], settings)
+        raise
+    start(device)
+
+
+def start(device: Device) -> None:
     """Run until somebody interrupts us."""
     try:
-        asyncio.run(Device(settings).run())
+        asyncio.run(device.run())
     except KeyboardInterrupt:
-        if settings["watchdog_ms"]:
+        if device.settings["watchdog_ms"]:
             board.watchdog(GRACE_MS)
         raise
+
+
+def unconfigured(settings: "dict[str, Any]") -> None:
+    """Ask for network and broker over a network of our own."""
+    clock = Clock()
+    asyncio.run(portal.serve(settings, board, flash.Known(), clock.ms, close=False))
+
+
+def broken(problems: "list[str]", settings: "dict[str, Any]") -> None:
+    """Say for ever what is wrong with config.json: a restart would change nothing."""
+    try:
+        pixels = build.pixels(settings)
+    except (ValueError, TypeError, IndexError, OSError):
+        pixels = None
+    asyncio.run(_lament(problems, pixels))
+
+
+async def _lament(problems: "list[str]", pixels: "Any") -> None:
+    clock = Clock()
+    told_ms: int | None = None
+    while True:
+        now_ms = clock.ms()
+        if told_ms is None or now_ms - told_ms > 10_000:
+            told_ms = now_ms
+            for problem in problems:
+                print("config.json:", problem)
+            print("config.json: mend it by cable: claude-gauge firmware config --edit")
+        if pixels:
+            pixels.show([lamps.shade(colour, 0.5) for colour in lamps.broken(now_ms)])
+        await asyncio.sleep(0.1)

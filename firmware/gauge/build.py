@@ -1,6 +1,6 @@
 """Puts the movements and lamps together that the settings name."""
 
-from gauge import board, lamps, movement, scale
+from gauge import board, chips, lamps, movement, scale
 from gauge import settings as texts
 from gauge.clock import Clock
 
@@ -10,17 +10,27 @@ if TYPE_CHECKING:
 
 
 def movements(settings: "dict[str, Any]") -> list:
-    """Return the four movements, left to right."""
-    if settings["movement"] == "quad" and settings["reset_pin"] >= 0:
-        board.out(settings["reset_pin"], 1)
-    return [_movement(settings, place, settings["needles"][gauge[0]]) for place, gauge in enumerate(scale.GAUGES)]
+    """Return the four movements, left to right. A quad driver is kept asleep until its inputs are outputs of ours."""
+    reset = settings["reset_pin"] if settings["movement"] == "quad" else -1
+    if reset >= 0:
+        board.out(reset, 0)
+    parts: list = []
+    if settings["movement"] == "quad":
+        there = chips.transmitters(settings["chip"])
+        parts = board.transmitters(min(len(scale.GAUGES), there), all_of_them=there <= len(scale.GAUGES))
+    made = [_movement(settings, parts, place, gauge[0]) for place, gauge in enumerate(scale.GAUGES)]
+    if reset >= 0:
+        board.out(reset, 1)
+    return made
 
 
-def _movement(settings: "dict[str, Any]", place: int, needle: "dict[str, Any]") -> "Any":
+def _movement(settings: "dict[str, Any]", parts: list, place: int, name: str) -> "Any":
+    needle = settings["needles"][name]
     dial, pins, kind = scale.Dial(needle), needle["pins"], settings["movement"]
     reverse = bool(needle.get("reverse"))
     if kind == "quad":
-        return movement.Quad(board.pulses(place, pins[0]), board.out(pins[1]), dial, reverse=reverse)
+        pulses = board.pulses(parts[place % len(parts)], pins[0])
+        return movement.Quad(pulses, board.out(pins[1]), dial, reverse=reverse)
     if kind == "direct":
         return movement.Direct([board.out(pin) for pin in pins], dial, Clock(), reverse=reverse)
     if kind == "voltmeter":

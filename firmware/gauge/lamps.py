@@ -7,13 +7,17 @@ RED, AMBER, GREEN, BLUE, VIOLET = (255, 0, 0), (255, 110, 0), (0, 255, 0), (0, 4
 FAMILIES = {"opus": RED, "sonnet": AMBER, "haiku": GREEN, "": OFF}
 ANY_OTHER = VIOLET  # a family that this firmware never heard of still lights up
 
-PULSE_MS, WAITING_MS, FLASH_MS = 4000, 1200, 500
+PULSE_MS, WAITING_MS, FLASH_MS, FLICKER_MS = 4000, 1200, 500, 125
 
 
-def colours(usage: dict, now_ms: int, *, stale: bool, linked: bool) -> list:
-    """Return the five colours. STALL alone speaks of stale data: steady, or flashing where our own link is down."""
+def colours(usage: dict, now_ms: int, *, stale: bool, trouble: str = "") -> list:
+    """Return the five colours. STALL alone speaks of stale data, and its pattern says what is missing.
+
+    Steady: a publisher. Once a second: the broker. Four times a second: Wi-Fi. In turn with WARN: somebody at our page.
+    """
     if stale:
-        return [OFF, OFF, OFF, BLUE if linked or _flash(now_ms) else OFF, OFF]
+        setup = trouble == "setup"
+        return [OFF, OFF, OFF if not setup or _flash(now_ms) else AMBER, BLUE if _stall(trouble, now_ms) else OFF, OFF]
     model = FAMILIES.get(usage["last_model"], ANY_OTHER)
     if usage["waiting"]:
         model = shade(WHITE, pulse(now_ms, WAITING_MS))
@@ -25,6 +29,17 @@ def colours(usage: dict, now_ms: int, *, stale: bool, linked: bool) -> list:
         BLUE if usage["stall"] else OFF,
         shade(GREEN, 0.1 + 0.9 * pulse(now_ms, PULSE_MS)) if usage["idle"] else OFF,
     ]
+
+
+def _stall(trouble: str, now_ms: int) -> bool:
+    if trouble == "wifi":
+        return _flash(now_ms, FLICKER_MS)
+    return not trouble or _flash(now_ms)
+
+
+def broken(now_ms: int) -> list:
+    """Return the colours of a board whose settings can't be: WARN flashes twice, and pauses."""
+    return [OFF, OFF, AMBER if now_ms % 2000 in range(200) or now_ms % 2000 in range(400, 600) else OFF, OFF, OFF]
 
 
 def shade(colour: tuple, level: float) -> tuple:
@@ -48,5 +63,5 @@ def brightness(day: float, night: "list | None", minute: "int | None") -> float:
     return level if dark else day
 
 
-def _flash(now_ms: int) -> bool:
-    return now_ms % (2 * FLASH_MS) < FLASH_MS
+def _flash(now_ms: int, half_ms: int = FLASH_MS) -> bool:
+    return now_ms % (2 * half_ms) < half_ms

@@ -1,11 +1,11 @@
-"""The way to the broker: Wi-Fi and MQTT, for ever anew, never in the needles' way."""
+"""The way to the broker, for ever anew, never in the needles' way; `wifi` and `names` lead there."""
 
 import asyncio
 import gc
 import hashlib
 import random
 
-from gauge import packets
+from gauge import packets, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CONNECT_S = 10
 LONGEST_PAUSE_S = 60
 LONGEST_NAME = 23
+HELP_MS = 180_000  # a broker that was never reached since set-up may be a typing error: the page opens again
 STEADY_MS = 10_000  # a session that lasted so long has proved the broker good: the next pause is short again
 TROUBLE = (OSError, ValueError, EOFError, MemoryError, asyncio.TimeoutError)
 
@@ -25,9 +26,14 @@ def client_id(identity: str) -> str:
 
 
 class Link:
-    """Keeps one session with the broker; hands what arrives to `hear(topic, payload, retained)`."""
+    """Keeps one session with the broker; hands what arrives to `hear(topic, payload, retained)`.
 
-    def __init__(self, settings: "dict[str, Any]", wifi: "Any", clock: "Any", hear: "Any") -> None:
+    `wifi` has `join(beat)` and `help(beat)`, `names` has `find`, `good` and `doubt`; `known` notes that set-up was right.
+    """
+
+    def __init__(  # noqa: PLR0913 - its parts
+        self, settings: "dict[str, Any]", wifi: "Any", names: "Any", clock: "Any", known: "Any", hear: "Any"
+    ) -> None:
         self.identity = settings["id"]
         self.root = "claude-gauge/device/" + self.identity
         self.linked = False
@@ -37,7 +43,7 @@ class Link:
         self.limit = packets.LIMIT
         self._broker = settings["broker"]
         self._keepalive_s = settings["keepalive_s"]
-        self._wifi, self._clock, self._hear = wifi, clock, hear
+        self._wifi, self._names, self._clock, self._known, self._hear = wifi, names, clock, known, hear
         self._tls: Any = None
         self._writer: Any = None
         self._last_id = 0
@@ -45,12 +51,20 @@ class Link:
     async def run(self) -> None:
         """Connect, listen, and begin again whenever that ends."""
         pause_s = 1
+        since_ms = self._beat()
         while True:
             began_ms = self._beat()
             try:
                 await self._session()
             except TROUBLE as error:
-                print("link:", repr(error) if str(error) else type(error).__name__)
+                print("link:", words.cause(error))
+                if not self.linked:
+                    self._names.doubt(self._broker["host"])
+            if self.linked or self._known.get("reached", False):
+                since_ms = self._beat()
+            elif self._beat() - since_ms > HELP_MS:
+                await self._wifi.help(self._beat)
+                since_ms = self._beat()
             self.linked = False
             self._writer = None
             gc.collect()
@@ -103,26 +117,18 @@ class Link:
         while self._beat() < end_ms:
             await asyncio.sleep(0.1)
 
-    async def _join(self) -> None:
-        # Wait for Wi-Fi; asked anew every 20 s, as some access points forget who asked.
-        while self._wifi and not self._wifi.connected():
-            self._wifi.connect()
-            end_ms = self._beat() + 20_000
-            while not self._wifi.connected() and self._beat() < end_ms:
-                await asyncio.sleep(0.1)
-
     async def _session(self) -> None:
-        await self._join()
+        await self._wifi.join(self._beat)
         broker = self._broker
         secure = {"ssl": self._context(), "server_hostname": broker["host"]} if broker["ca"] else {}
+        address = await self._names.find(broker["host"])
         self._beat()
-        opening = asyncio.open_connection(broker["host"], broker["port"], **secure)
+        opening = asyncio.open_connection(address, broker["port"], **secure)
         streams: Any = await asyncio.wait_for(opening, CONNECT_S)
         reader, self._writer = streams
         try:
             await self._talk(reader, self._writer)
         finally:
-            self.linked = False
             try:
                 self._writer.close()
                 await asyncio.wait_for(self._writer.wait_closed(), 1)
@@ -169,15 +175,17 @@ class Link:
                 self._hear(message.topic, message.payload, message.retained)
         elif kind == packets.CONNACK:
             if body[1]:
-                raise OSError("the broker refuses us: code " + str(body[1]))
+                raise OSError(f"the broker refuses us: code {body[1]}, {words.refusal(body[1])}")
             self._writer.write(packets.subscribe(self._id(), self.topics))
         elif kind == packets.SUBACK:
             if 0x80 in body[2:]:
-                print("link: the broker refuses a subscription")
+                print("link: the broker refuses a subscription: does our user lack the right to read?")
             if not self.linked:
                 self.linked = True
                 self.sessions += 1
                 print("link: connected to", self._broker["host"])
+                self._names.good(self._broker["host"])
+                self._known.keep("reached", True)
                 self.publish("status", b"online")
 
     def _context(self) -> "Any":

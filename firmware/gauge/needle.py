@@ -56,7 +56,10 @@ class Needle:
         self._speed = 0
 
     def home(self) -> None:
-        """Drive against the lower stop over the full sweep: the only way to learn where the needle is."""
+        """Drive against the lower stop over the full sweep: the only way to learn where the needle is.
+
+        Slowly: it may stand there already, and then every step is a knock on its gears.
+        """
         self.at, self.target, self._speed = self.last + 5 * self.ramp.finer, 0, 0
         self.homing = True
 
@@ -81,7 +84,8 @@ class Needle:
             if not self._turn():
                 return None
         # Locals alone in this loop: it runs for every single step, and a chip's Python is slow.
-        table, brakes, slow, top = self.ramp.waits, self.ramp.brakes, self.ramp.slow, self.ramp.top
+        table, brakes, slow = self.ramp.waits, self.ramp.brakes, self.ramp.slow
+        top = slow if self.homing else self.ramp.top
         way, speed, spent = self._way, self._speed, 0
         left = (self.target - self.at) * way
         waits: list = []

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FILE_LIMIT = 16_384
 MANIFEST_LIMIT = 6144
 PATIENCE_S = 30
+AHEAD_S = 86_400  # a serial number is the time of its signature: one from the future would bar all that follow
+UNKNOWN_AHEAD_S = 10 * 366 * 86_400  # where nobody told us the time
 
 
 def signature(key: bytes, text: bytes) -> bytes:
@@ -39,12 +41,19 @@ def manifest(key: bytes, payload: bytes) -> "dict | None":
         given = json.loads(text.decode())
         files = [(str(path), int(size), str(digest)) for path, size, digest in given["files"]]
         told = {"version": str(given["version"]), "serial": int(given["serial"]), "files": files}
+        told["offer"] = given.get("offer") is True
     except (ValueError, KeyError, TypeError):
         return None
     for path, size, digest in files:
         if not (plain(path) and 0 <= size <= FILE_LIMIT and len(digest) == 64):
             return None
     return told
+
+
+def newer(serial: int, stored: int, utc_s: "int | None", at_least_s: int) -> bool:
+    """Tell whether a manifest is newer than what runs; neither number counts where it lies in the future."""
+    latest = utc_s + AHEAD_S if utc_s is not None else at_least_s + UNKNOWN_AHEAD_S
+    return (0 if stored > latest else stored) < serial <= latest
 
 
 def plain(path: str) -> bool:
@@ -68,14 +77,19 @@ def same(one: bytes, other: bytes) -> bool:
 
 
 class Update:
-    """Waits for a newer manifest, fetches its files into the spare slot, and starts it on trial."""
+    """Waits for a newer manifest, fetches its files into the spare slot, and starts it on trial.
 
-    def __init__(self, settings: "dict[str, Any]", link: "Any", reset: "Any") -> None:
+    One that is an offer waits until somebody says so: Home Assistant's button, by `install`.
+    """
+
+    def __init__(self, settings: "dict[str, Any]", link: "Any", board: "Any") -> None:
         self._key = settings["ota_key"].encode()
         self._prove_ms = settings["prove_s"] * 1000
-        self._trusted = slots.load()["proven"]
+        state = slots.load()
+        self._trusted, self._crashed = state["proven"], state["crashes"] > 0
         self._link = link
-        self._reset = reset
+        self._board = board
+        self._offer: dict | None = None
         self._topic = link.root + "/update"
         self._wanted = ""
         self._came: bytes | None = None
@@ -85,18 +99,48 @@ class Update:
 
     def hear(self, topic: str, payload: bytes) -> None:
         """Take in a manifest or a file."""
-        if topic == self._topic and payload and self._task is None:
-            told = manifest(self._key, payload)
-            if told is None:
-                self._say("refused: not signed with this device's key")
-            elif told["serial"] > slots.load()["serial"]:
-                self._task = asyncio.create_task(self._install(told))
+        if topic == self._topic and self._task is None:
+            self._consider(payload)
         elif topic == self._wanted:
             self._came = payload
+
+    def _consider(self, payload: bytes) -> None:
+        told = manifest(self._key, payload) if payload else None
+        offered = self._offer
+        self._offer = None
+        if payload and told is None:
+            self._say("refused: not signed with this device's key")
+        elif told and newer(told["serial"], slots.load()["serial"], self._board.utc_s(), self._board.at_least_s()):
+            if told["offer"]:
+                self._offer = told
+            else:
+                self._task = asyncio.create_task(self._install(told))
+        elif told and told["serial"] > self._board.at_least_s() + AHEAD_S:
+            self._say("refused: signed in the future; is the sender's clock right?")
+        if (self._offer or offered) and not self._task:
+            self.tell()
+
+    def install(self) -> None:
+        """Take the update that was offered."""
+        if self._offer and self._task is None:
+            self._task = asyncio.create_task(self._install(self._offer))
+        elif self._task is None:
+            self._say("nothing is offered")
+
+    def tell(self, percent: "int | None" = None) -> None:
+        """Publish what runs, what could, and how far it has come, as Home Assistant reads it."""
+        offered = self._offer["version"] if self._offer else VERSION
+        state = {"installed_version": VERSION, "latest_version": offered, "title": "claude-gauge firmware"}
+        state["in_progress"] = percent is not None  # type: ignore[assignment]
+        state["update_percentage"] = percent  # type: ignore[assignment]
+        self._link.publish("firmware", json.dumps(state).encode())
 
     def tend(self, now_ms: int, *, proven: bool) -> None:
         """Trust the running version once it was connected and alive for long enough; give it up if it never is."""
         if self._trusted:
+            if self._crashed and proven and now_ms > self._prove_ms:
+                self._crashed = False
+                slots.steady()
             return
         if not proven:
             self._since_ms = None
@@ -108,7 +152,7 @@ class Update:
             self._say("running " + VERSION)
         if not self._trusted and now_ms > 10 * self._prove_ms:
             print("ota: this version never came to work")
-            self._reset()
+            self._board.reset()
 
     def _say(self, text: str) -> None:
         print("ota:", text)
@@ -119,7 +163,10 @@ class Update:
         try:
             slot = slots.spare()
             clear(slot)
-            for path, size, digest in told["files"]:
+            for place, (path, size, digest) in enumerate(told["files"]):
+                percent = 100 * place // len(told["files"])
+                self._say(f"fetching {told['version']}: {percent} %")
+                self.tell(percent)
                 content = await self._fetch(digest)
                 check(path, content, size, digest)
                 with open(slot + "/" + path, "wb") as file:
@@ -128,11 +175,12 @@ class Update:
         except (OSError, ValueError, MemoryError) as error:
             self._say("failed: " + str(error))
             await asyncio.sleep(PATIENCE_S)
+            self.tell()
             self._task = None  # the same manifest is tried again when it comes again, at the next session
             return
         self._say("starting " + told["version"])
         await asyncio.sleep(1)
-        self._reset()
+        self._board.reset()
 
     async def _fetch(self, digest: str) -> bytes:
         self._came, self._wanted = None, self._topic + "/" + digest[:16]

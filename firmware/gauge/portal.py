@@ -1,14 +1,19 @@
-"""Set-up without a cable: an open Wi-Fi network of our own whose every page is one form."""
+"""Set-up without a cable: a closed Wi-Fi network of our own whose every page is one form."""
 
 import asyncio
-import json
+import os
 import socket
+
+from gauge import flash
+from gauge import settings as texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 LIMIT = 2048
+OPEN_MS, BUSY_MS = 300_000, 180_000  # it closes again, unless somebody was at it just before
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look like others
 FIELDS = (  # name in the form, where it goes, label, type
     ("ssid", ("wifi", "ssid"), "Wi-Fi network", "text"),
     ("wifi_password", ("wifi", "password"), "Wi-Fi password", "password"),
@@ -22,7 +27,8 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>claude-gauge</title>
 <style>body{font:1rem system-ui;max-width:22rem;margin:2rem auto;padding:0 1rem}label{display:block;margin:.8rem 0}
 input,button{display:block;width:100%%;box-sizing:border-box;font:inherit;padding:.5rem}</style>
-<h1>claude-gauge</h1><p>%s</p><form method="post" action="/">%s<button>Save and restart</button></form></html>"""
+<h1>claude-gauge</h1><p>%s</p><form method="post" action="/" onsubmit="utc.value=Math.floor(Date.now()/1000)">%s
+<input type="hidden" name="utc"><button>Save and restart</button></form></html>"""
 HEAD = "HTTP/1.0 %s\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\n\r\n"
 
 
@@ -51,7 +57,30 @@ def fill(settings: "dict[str, Any]", body: str) -> str:
         return "Wi-Fi network and broker are needed."
     if not settings["node"] or "/" in settings["node"] or "#" in settings["node"] or "+" in settings["node"]:
         return "The node should be a plain name."
+    wrong = texts.network(settings["wifi"], "wifi") + texts.lengths(settings["broker"])
+    if wrong:
+        return wrong[0].partition(": ")[2] + "."
+    if given.get("utc", "").isdigit():
+        settings["utc_floor"] = max(settings["utc_floor"], min(int(given["utc"]), _LAST_S))
     return ""
+
+
+def keep(settings: "dict[str, Any]", before: "dict[str, Any]") -> None:
+    """Store the network that was known before the page was filled in, after the one that is new."""
+    new = settings["wifi"]["ssid"]
+    others = [each for each in [before] + settings["networks"] if each.get("ssid") not in ("", new)]
+    settings["networks"] = others[: texts.NETWORKS - 1]
+
+
+def password(stored: str, known: "Any") -> str:
+    """Return the password of our own network: the one on the label, else one that we made up, once."""
+    if len(stored) >= 8:
+        return stored
+    made = str(known.get("portal", ""))
+    if len(made) < 8:
+        made = "".join([LETTERS[byte % len(LETTERS)] for byte in os.urandom(10)])
+        known.keep("portal", made)
+    return made
 
 
 def unquote(text: str) -> str:
@@ -87,6 +116,9 @@ def dns_answer(query: bytes, address: str) -> "bytes | None":
     return head + query[12:end] + answer + bytes([int(part) for part in address.split(".")])
 
 
+_LAST_S = 4_000_000_000  # of the phone's clock, too, not everything is believed
+
+
 def _at(settings: "dict[str, Any]", path: tuple) -> "Any":
     return (settings[path[0]] if path[0] else settings)[path[1]]
 
@@ -98,17 +130,26 @@ class Portal:
         self.settings = settings
         self.address = address
         self.saved = False
+        self._asked = False
 
-    async def run(self) -> None:
-        """Serve until something was saved."""
+    async def run(self, beat: "Any", *, close: bool) -> None:
+        """Serve until something was saved, or for some minutes where it is to close by itself."""
         ports = self.settings["portal"]
         names = asyncio.create_task(self._names(ports["dns"]))
-        server = await asyncio.start_server(self._serve, "0.0.0.0", ports["http"])
-        while not self.saved:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)  # the answer is still on its way
-        names.cancel()
-        server.close()
+        try:
+            server: Any = await asyncio.start_server(self._serve, "0.0.0.0", ports["http"])
+            try:
+                end_ms = beat() + OPEN_MS
+                while not self.saved and (beat() < end_ms or not close):
+                    if self._asked:
+                        self._asked, end_ms = False, max(end_ms, beat() + BUSY_MS)
+                    await asyncio.sleep(0.1)
+                await asyncio.sleep(1 if self.saved else 0)  # the answer is still on its way
+            finally:
+                server.close()
+                await server.wait_closed()
+        finally:
+            names.cancel()
 
     async def _names(self, port: int) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -140,6 +181,7 @@ class Portal:
             pass
 
     async def _answer(self, reader: "Any") -> "tuple[str, str]":
+        self._asked = True
         request = (await reader.readline()).decode()
         length = total = 0
         while True:
@@ -155,18 +197,34 @@ class Portal:
             return "200 OK", page(self.settings, "Which network and which broker?")
         if not 0 <= length <= LIMIT:
             return "413 Too Large", ""
-        wrong = fill(self.settings, (await reader.readexactly(length)).decode())
+        entered = _copy(self.settings)
+        wrong = fill(entered, (await reader.readexactly(length)).decode())
         if wrong:
-            return "400 Bad Request", page(self.settings, wrong)
-        with open("config.json", "w") as file:
-            json.dump(self.settings, file)
-        self.saved = True
-        return "200 OK", "<p>Saved. The gauge restarts and joins your network.</p>"
+            return "400 Bad Request", page(entered, wrong)
+        keep(entered, self.settings["wifi"])
+        flash.write("config.json", entered)
+        self.settings, self.saved = entered, True
+        return "200 OK", "<p>Saved. The gauge restarts and joins your network. If it can't, this page is back in a minute.</p>"
 
 
-def start(settings: "dict[str, Any]", board: "Any") -> None:
-    """Run the portal until the settings were saved."""
+def _copy(settings: "dict[str, Any]") -> "dict[str, Any]":
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in settings.items()}
+
+
+async def serve(settings: "dict[str, Any]", board: "Any", known: "Any", beat: "Any", *, close: bool) -> bool:
+    """Open our own network and its page; tell whether something was saved, which asks for a restart."""
     name = "claude-gauge-" + board.identity()[-4:]
-    address = board.access_point(name)
-    print("portal: join the Wi-Fi network", name, "and open http://" + address)
-    asyncio.run(Portal(settings, address).run())
+    secret = password(settings["portal"]["password"], known)
+    address = board.access_point(name, secret)
+    print("portal: join the Wi-Fi network", name, "with the password", secret, "and open http://" + address)
+    portal = Portal(settings, address)
+    try:
+        await portal.run(beat, close=close)
+    except OSError as error:
+        print("portal:", repr(error))
+        await asyncio.sleep(10)
+    finally:
+        board.close_access_point()
+    if portal.saved:
+        known.keep("reached", False)
+    return portal.saved

@@ -1,6 +1,11 @@
-"""What `config.json` says, laid over the defaults; a wrong value is said once and the default taken."""
+"""What `config.json` says, laid over the defaults; a wrong value is said once and the default taken.
+
+Pure but for `load`: `claude-gauge firmware config` checks what was typed with these very functions.
+"""
 
 import json
+
+from gauge import chips
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,46 +13,59 @@ if TYPE_CHECKING:
 
 DEFAULTS = {
     "id": "",  # of this device in its topics; empty: from the chip
+    "chip": "",  # empty: MicroPython says what it runs on
     "node": "all",  # whose usage is shown
     "wifi": {"ssid": "", "password": ""},
+    "networks": [],  # more of them, each as "wifi"; tried in this order
     "broker": {"host": "", "port": 1883, "user": "", "password": "", "ca": ""},  # ca: a file here, DER; means TLS
     "keepalive_s": 15,
     "discovery": "homeassistant",  # Home Assistant's prefix; empty: off
-    "ntp": "pool.ntp.org",  # empty: off
+    "ntp": "pool.ntp.org",  # empty: off; the broker's host is asked as well
+    "utc_floor": 0,  # the time of the installation: where a clock begins that nobody has set
     "utc_offset_min": 0,
     "tach_high": 1_250_000.0,  # tokens per minute at the end of the scale
     "movement": "quad",  # quad, direct, voltmeter, servo
-    "needles": {
-        # Ten pins that are outputs from the start on every ESP32 module, WROVER too.
-        "fuel": {"pins": [18, 23]},
-        "tach": {"pins": [19, 25]},
-        "temperature": {"pins": [21, 26]},
-        "boost": {"pins": [22, 27]},
-    },
-    "reset_pin": 32,  # of the quad driver; -1: tied to 3.3 V
-    "lamps": {"kind": "ws2812", "pins": [33], "brightness": 0.5, "night": []},  # night: ["22:00", "07:00", 0.1]
+    "needles": {},  # by name: pins, zero, span, points, reverse; the chip has its own
+    "reset_pin": -1,  # of the quad driver; -1: tied to 3.3 V
+    "lamps": {"kind": "ws2812", "pins": [], "brightness": 0.5, "night": []},  # night: ["22:00", "07:00", 0.1]
     "sweep": True,  # show the whole scale at power-on, as a car does
     "watchdog_ms": 30_000,  # longer than the look-up of a name may block; 0: off
     "ota_key": "",  # updates over the air need one
     "prove_s": 60,  # an update that was connected and alive for so long is trusted
-    "portal": {"http": 80, "dns": 53},
+    "portal": {"http": 80, "dns": 53, "password": ""},  # password: of the set-up network; empty: made up, and printed
 }
+LONGEST_SSID, LONGEST_HOST, LONGEST_TEXT = 32, 253, 255
+NETWORKS = 5
 
 
-def load(path: str) -> "dict[str, Any] | None":
-    """Return the settings, or None where there is no readable file."""
+def load(path: str, chip: str = "") -> "dict[str, Any] | None":
+    """Return the settings, or None where there is no file; raises ValueError for one that makes no sense."""
     try:
         with open(path) as file:
-            given = json.load(file)
-    except (OSError, ValueError) as error:
+            text = file.read()
+    except OSError as error:
         print("settings:", path, repr(error))
         return None
-    return merge(given)
+    try:
+        given = json.loads(text)
+    except ValueError:
+        raise ValueError(path + " is no JSON") from None
+    if not isinstance(given, dict):
+        raise ValueError(path + " is no JSON object")  # noqa: TRY004 - what a file says is a value
+    return merge(given, chip)
 
 
-def merge(given: "dict[str, Any]") -> "dict[str, Any]":
-    """Lay what was given over the defaults."""
-    return _merge(DEFAULTS, given if isinstance(given, dict) else {}, "")
+def merge(given: "dict[str, Any]", chip: str = "") -> "dict[str, Any]":
+    """Lay what was given over the defaults, the wiring over the chip's own."""
+    given = given if isinstance(given, dict) else {}
+    named = given.get("chip")
+    chip = chip or (named if named in chips.NAMES else chips.DEFAULT)
+    own = chips.wiring(chip, str(given.get("movement", "quad")))
+    defaults = dict(DEFAULTS, needles=own["needles"], reset_pin=own["reset_pin"])
+    defaults["lamps"] = dict(DEFAULTS["lamps"], pins=own["lamps"]["pins"])  # type: ignore[call-overload]
+    merged = _merge(defaults, given, "")
+    merged["chip"] = chip
+    return merged
 
 
 def _merge(defaults: "dict[str, Any]", given: "dict[str, Any]", path: str) -> "dict[str, Any]":
@@ -66,6 +84,75 @@ def _merge(defaults: "dict[str, Any]", given: "dict[str, Any]", path: str) -> "d
 
 def _number(value: object) -> bool:
     return type(value) in (int, float)
+
+
+def wrong(settings: "dict[str, Any]") -> "list[str]":
+    """Say what can't be, a sentence each, by the names of the settings; pins apart, which `chips.wrong` knows."""
+    broker, portal = settings["broker"], settings["portal"]
+    ranges = (
+        ("tach_high", settings["tach_high"], 1, 1e15),
+        ("keepalive_s", settings["keepalive_s"], 1, 3600),
+        ("broker.port", broker["port"], 1, 65_535),
+        ("portal.http", portal["http"], 1, 65_535),
+        ("portal.dns", portal["dns"], 1, 65_535),
+        ("lamps.brightness", settings["lamps"]["brightness"], 0, 1),
+        ("utc_offset_min", settings["utc_offset_min"], -1440, 1440),
+        ("watchdog_ms", settings["watchdog_ms"], 0, 3_600_000),
+        ("prove_s", settings["prove_s"], 0, 86_400),
+    )
+    problems = [f"{name}: {value} is not from {low} to {high}" for name, value, low, high in ranges if not low <= value <= high]
+    problems += network(settings["wifi"], "wifi")
+    for place, other in enumerate(settings["networks"][:NETWORKS]):
+        problems += network(other, f"networks[{place}]")
+    problems += lengths(broker)
+    return problems + [problem for name in chips.NEEDLES for problem in _dial(settings["needles"][name], name)]
+
+
+def network(given: "Any", name: str) -> "list[str]":
+    """Say what is wrong with the name and the password of a network."""
+    if not isinstance(given, dict) or not all([isinstance(given.get(key, ""), str) for key in ("ssid", "password")]):
+        return [name + ': wants {"ssid": "...", "password": "..."}']
+    problems = []
+    password = given.get("password", "")
+    if len(given.get("ssid", "").encode()) > LONGEST_SSID:
+        problems.append(f"{name}.ssid: the name of a Wi-Fi network has {LONGEST_SSID} bytes at most")
+    if password and not 8 <= len(password.encode()) <= 63 and not (len(password) == 64 and _hex(password)):
+        problems.append(name + ".password: the password of a Wi-Fi network has 8 to 63 bytes")
+    return problems
+
+
+def lengths(broker: "dict[str, Any]") -> "list[str]":
+    """Say which of the broker's texts are too long, or no host's name."""
+    problems = []
+    if len(broker["host"]) > LONGEST_HOST or any([part in broker["host"] for part in (" ", "/", ":", "@")]):
+        problems.append("broker.host: the name or the address of a machine, without port and without mqtt://")
+    for key in ("user", "password"):
+        if len(broker[key].encode()) > LONGEST_TEXT:
+            problems.append(f"broker.{key}: {LONGEST_TEXT} bytes at most")
+    return problems
+
+
+def _hex(text: str) -> bool:
+    return all([letter in "0123456789abcdefABCDEF" for letter in text])
+
+
+def _dial(needle: "dict[str, Any]", name: str) -> "list[str]":
+    path = "needles." + name + "."
+    ranges = (("zero", -45, 315), ("span", 1, 330), ("full", 0, 1), ("low_us", 0, 20_000), ("high_us", 0, 20_000))
+    problems = []
+    for key, low, high in ranges:
+        value = needle.get(key, low)
+        if not _number(value) or not low <= value <= high:
+            problems.append(f"{path}{key}: {value!r} is not from {low} to {high}")
+    points = needle.get("points", [])
+    try:
+        shares = [0.0] + [share for share, stands in points if 0 <= stands <= 1] + [1.0]
+        good = len(shares) == len(points) + 2 and all([one < other for one, other in zip(shares, shares[1:])])
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        problems.append(path + "points: wants pairs of shares, [[0.5, 0.51]], in order, each between 0 and 1")
+    return problems
 
 
 def night(given: list) -> "list | None":

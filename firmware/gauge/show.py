@@ -21,7 +21,7 @@ class Show:
     def __init__(self, settings: "dict[str, Any]", movements: list, pixels: "Any", clock: "Any") -> None:
         self.usage = dict(REST, waiting=False, limit_before_reset=False)
         self.freshness = Freshness()
-        self.linked = False
+        self.trouble = ""  # what is missing on our side: wifi, broker, setup, or nothing
         self.worst_ms = 0
         self.beat_ms = 0  # when the show last showed that it lives
         self.minute: int | None = None  # of the day, for the night hours
@@ -29,9 +29,11 @@ class Show:
         self._tach_high = settings["tach_high"]
         self._day = settings["lamps"]["brightness"]
         self._night = settings["night"]
+        self._parade: list = []  # shares that all needles go through first
         self._shares: list | None = None
         self._colours: list | None = None
         self._lamps_ms = -LAMP_MS
+        self._first = 0
 
     def hear(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> bool:
         """Take in a message of the node that we show; tell whether it was a payload."""
@@ -80,19 +82,38 @@ class Show:
     def tick(self, now_ms: int) -> None:
         """Point the needles where they belong and make the moves that are due."""
         stale = self.freshness.stale(now_ms)
-        shares = [None] * 4 if stale else self._wanted()
+        if self._parade:
+            shares = [self._parade[0]] * 4
+            if shares == self._shares and not any(movement.moving() for movement in self._movements):
+                self._parade.pop(0)
+        else:
+            shares = [None] * 4 if stale else self._wanted()
         if shares != self._shares:
             self._shares = shares
             for movement, wanted in zip(self._movements, shares):
                 movement.point(wanted)
         self._move(now_ms)
         if now_ms - self._lamps_ms >= LAMP_MS:
-            self._light(lamps.colours(self.usage, now_ms, stale=stale, linked=self.linked), now_ms)
+            self._light(self._glow(now_ms, stale=stale), now_ms)
+
+    def identify(self) -> None:
+        """Show the whole scale once, with all lamps: this board is the one that was asked."""
+        self._parade = [1.0, None]
+
+    def dim(self, day: float, night: "list | None") -> None:
+        """Set the brightness of the day and of the night."""
+        self._day, self._night = day, night
+
+    def _glow(self, now_ms: int, *, stale: bool) -> list:
+        if self._parade:
+            return [lamps.WHITE] * len(lamps.LAMPS)
+        return lamps.colours(self.usage, now_ms, stale=stale, trouble=self.trouble)
 
     def _move(self, now_ms: int) -> None:
-        for movement in self._movements:
+        self._first = (self._first + 1) % len(self._movements)  # nobody is always first at a shared transmitter
+        for place in range(len(self._movements)):
             try:
-                movement.poll(now_ms)
+                self._movements[place - self._first].poll(now_ms)
             except MemoryError:  # no step is lost by it: the next tick tries again, with the heap swept
                 print("show: out of memory")
                 gc.collect()

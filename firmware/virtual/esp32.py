@@ -11,12 +11,37 @@ LONGEST_US = 300_000  # an interrupted transmission above this panics up to ESP-
 class RMT:
     """A channel that plays pulses by itself."""
 
+    _kept: "int | None" = -1  # the channel of the pixels, which nobody else may have; -1: the last one
+    _taken: "set[int]" = set()  # noqa: RUF012 - all of the chip's
+
     def __init__(self, channel: int, *, pin: Pin, clock_div: int) -> None:
         if not 0 <= channel <= 7:
             raise ValueError("invalid channel")
+        last = hardware.board.transmitters - 1
+        if channel > last:
+            raise ValueError("invalid channel")
+        kept = last if RMT._kept == -1 else RMT._kept
+        if hardware.board.version < (1, 27) and channel == kept:
+            raise ValueError("channel used by bitstream")
+        if channel in RMT._taken:
+            raise OSError("ESP_ERR_INVALID_STATE")
+        RMT._taken.add(channel)
+        hardware.board.output(pin.number)
+        self._channel = channel
         self._pin = pin.number
         self._clock_div = clock_div
         self._end_us = 0
+
+    def deinit(self) -> None:
+        """Free the channel."""
+        if self._end_us > hardware.now_us():
+            hardware.tell("fault", "a transmission was broken off")
+        RMT._taken.discard(self._channel)
+
+    @staticmethod
+    def bitstream_channel(channel: "int | None") -> None:
+        """Choose the channel that pixels are sent by, None for none."""
+        RMT._kept = channel
 
     def wait_done(self) -> bool:
         """Tell whether nothing is being played."""

@@ -1,6 +1,7 @@
 """MicroPython's `machine`, as much of it as the firmware uses, on virtual hardware."""
 
 import gc
+import os
 import sys
 
 import hardware
@@ -13,8 +14,12 @@ class Pin:
 
     def __init__(self, number: int, _mode: int = -1, *, value: "int | None" = None) -> None:
         self.number = number
-        if not (0 <= number <= 33) or number in (6, 7, 8, 9, 10, 11):
-            hardware.tell("fault", f"pin {number} is no output")
+        if number not in hardware.board.pins:
+            raise ValueError("invalid pin")
+        if _mode == self.OUT:
+            if number in hardware.board.inputs:
+                raise ValueError("pin can only be input")
+            hardware.board.output(number)
         if value is not None:
             hardware.board.set(number, value)
 
@@ -26,9 +31,14 @@ class Pin:
 class PWM:
     """A pin with a duty cycle."""
 
+    used: "set[int]" = set()  # noqa: RUF012 - all of the chip's
+
     def __init__(self, pin: Pin, *, freq: int, duty_u16: int = 0) -> None:
         self._number = pin.number
         self.freq = freq
+        self.used.add(pin.number)
+        if len(self.used) > hardware.board.duties:
+            raise ValueError("out of PWM channels")
         self.duty_u16(duty_u16)
 
     def duty_u16(self, duty: int) -> None:
@@ -36,6 +46,7 @@ class PWM:
         if not 0 <= duty <= 65535:
             hardware.tell("fault", f"duty {duty!r}")
         hardware.tell("duty", self._number, duty)
+        hardware.board.duty(self._number, duty)
 
 
 class WDT:
@@ -56,11 +67,23 @@ class WDT:
 
 
 class RTC:
-    """The real-time clock; the host's stays as it is."""
+    """The real-time clock. The host's stays as it is, but for a process under libfaketime: that one's is set."""
+
+    kept = b""
 
     def datetime(self, fields: tuple) -> None:
         """Set it: year, month, day, weekday, hour, minute, second, and a part of one."""
         hardware.tell("clock", *fields[:3] + fields[4:7])
+        file = os.getenv("FAKETIME_TIMESTAMP_FILE")
+        if file:
+            with open(file, "w") as clock:
+                clock.write("@{}-{:02d}-{:02d} {:02d}:{:02d}:{:02d}\n".format(*fields[:3] + fields[4:7]))
+
+    def memory(self, kept: "bytes | None" = None) -> bytes:
+        """Keep or return a few bytes that outlive a restart, but no power cut."""
+        if kept is not None:
+            RTC.kept = kept
+        return RTC.kept
 
 
 def freq(_hz: int) -> None:

@@ -63,6 +63,8 @@ class Cluster:
         elif kind == "step":
             self.travels[rest[0]] = Travel(now_us, int(rest[1]), int(rest[2]))
             yield Pulse(now_us, rest[0], int(rest[1]), int(rest[2]))
+        elif kind == "turn":
+            self.travels[rest[0]] = Travel(now_us, 1, int(rest[1]))
         elif kind == "lamps":
             self.lamps = tuple(rest)
         elif kind == "duty":
