@@ -15,7 +15,7 @@ import pytest
 from tests.support import ROOT
 
 from claude_gauge import HOMEPAGE
-from claude_gauge.apps.device.files import fixed, modules
+from claude_gauge.apps.device.build import fixed, modules
 
 LEFT_OUT = (".github/",)  # of use in the repository alone
 

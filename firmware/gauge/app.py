@@ -3,10 +3,10 @@
 import asyncio
 import gc
 import json
+import sys
 
 import slots
-from gauge import VERSION, board, build, chips, flash, homeassistant, lamps, ntp, ota, portal, remote
-from gauge import settings as texts
+from gauge import VERSION, board, flash, lamps, ntp, remote
 from gauge.clock import Clock
 from gauge.link import TROUBLE, Link
 from gauge.names import Names
@@ -29,6 +29,8 @@ class Device:
     """Show, link, clock, watchdog and updates of one cluster."""
 
     def __init__(self, settings: "dict[str, Any]") -> None:
+        from gauge import build
+
         board.prepare()
         settings["id"] = settings["id"] or board.identity()
         self.settings = settings
@@ -43,8 +45,12 @@ class Device:
             self.radio = board.wifi("claude-gauge-" + settings["id"][-6:])
         self.wifi = Station(settings, self.radio, self.known, self._set_up)
         self.names = Names(self.clock, board.look_up, self.feed, self.known)
-        self.link = Link(settings, self.wifi, self.names, self.clock, self.known, self.hear)
-        self.update = ota.Update(settings, self.link, board) if settings["ota_key"] else None
+        self.link = Link(settings, self.wifi, names=self.names, clock=self.clock, known=self.known, hear=self.hear)
+        self.update: Any = None
+        if settings["ota_key"]:
+            from gauge import ota
+
+            self.update = ota.Update(settings, self.link, board)
         self.remote = remote.Remote(settings, self.link, self.show, self.update, board.reset)
         self._asked_ms: int | None = None
         self._questions = 0
@@ -82,6 +88,8 @@ class Device:
         return alive
 
     async def _set_up(self, beat: "Any") -> None:
+        from gauge import portal
+
         if self.radio:
             self.radio.rest()
         if await portal.serve(self.settings, board, self.known, beat, close=True):
@@ -94,7 +102,7 @@ class Device:
         while True:
             now_ms = self.clock.ms()
             alive = self.feed()
-            self.show.trouble = self._trouble()
+            self.show.linked, self.show.missing = self.link.linked, self._missing()
             await self._tell_time(now_ms)
             try:
                 if self.link.linked:
@@ -105,12 +113,10 @@ class Device:
                 print("tend:", repr(error))
             await asyncio.sleep(0.25)
 
-    def _trouble(self) -> str:
+    def _missing(self) -> str:
         if self.wifi.setting_up:
             return "setup"
-        if not self.wifi.connected():
-            return "wifi"
-        return "" if self.link.linked else "broker"
+        return "broker" if self.wifi.connected() else "wifi"
 
     async def _tell_time(self, now_ms: int) -> None:
         utc_s = board.utc_s()
@@ -138,13 +144,19 @@ class Device:
             board.set_clock(answer)
             self._questions -= 1  # who answered is asked again
 
+    def _announce(self) -> None:
+        from gauge import homeassistant
+
+        self.link.send(*homeassistant.discovery(self.settings, self.link.root, VERSION, board.mac()))
+        unload("homeassistant")
+
     def _report(self, now_ms: int) -> None:
         # At once in every new session, as the broker may have forgotten all, then once a minute.
         if self._session == self.link.sessions and now_ms - self._reported_ms < REPORT_MS:
             return
         if self._session != self.link.sessions:
             if self.settings["discovery"]:
-                self.link.send(*homeassistant.discovery(self.settings, self.link.root, VERSION, board.mac()))
+                self._announce()
             self.remote.tell()
             if self.update:
                 self.update.tell()
@@ -167,8 +179,29 @@ class Device:
         self.show.worst_ms = 0
 
 
+def unload(*names: str) -> None:
+    """Give the memory of modules back that have done their work."""
+    package = sys.modules["gauge"]
+    for name in names:
+        sys.modules.pop("gauge." + name, None)
+        if hasattr(package, name):
+            delattr(package, name)
+    gc.collect()
+
+
 def main() -> None:
     """Run until somebody interrupts us, or there is a reason to start anew."""
+    device = assemble()
+    if device:
+        unload("build", "chips", "settings")
+        start(device)
+
+
+def assemble() -> "Device | None":
+    """Return the device that config.json describes; None once it was set up over our own page."""
+    from gauge import chips
+    from gauge import settings as texts
+
     chip = chips.name(board.machine_name())
     try:
         settings = texts.load("config.json", chip)
@@ -177,19 +210,18 @@ def main() -> None:
         broken([str(error)], settings)
     if settings is None or not settings["broker"]["host"]:
         unconfigured(settings or texts.merge({}, chip))
-        return
+        return None
     problems = chips.wrong(settings, settings["chip"]) + texts.wrong(settings)
     if problems:
         broken(problems, settings)
     for doubt in chips.doubts(settings, settings["chip"]):
         print("settings:", doubt)
     try:
-        device = Device(settings)
+        return Device(settings)
     except (ValueError, TypeError, OSError) as error:  # a pin or a part that the chip refuses
         if slots.load()["proven"]:
             broken([repr(error)], settings)
         raise
-    start(device)
 
 
 def start(device: Device) -> None:
@@ -204,12 +236,16 @@ def start(device: Device) -> None:
 
 def unconfigured(settings: "dict[str, Any]") -> None:
     """Ask for network and broker over a network of our own."""
+    from gauge import portal
+
     clock = Clock()
     asyncio.run(portal.serve(settings, board, flash.Known(), clock.ms, close=False))
 
 
 def broken(problems: "list[str]", settings: "dict[str, Any]") -> None:
     """Say for ever what is wrong with config.json: a restart would change nothing."""
+    from gauge import build
+
     try:
         pixels = build.pixels(settings)
     except (ValueError, TypeError, IndexError, OSError):

@@ -10,6 +10,10 @@ import machine
 import neopixel
 import network
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 FULL_SPEED_HZ = 240_000_000
 HEAP_SWEEP = 16_384  # bytes between sweeps: often and short, and no hole fills up with what will stay
 HIGH_US = 10  # of a step pulse; the drivers ask for half a microsecond
@@ -196,7 +200,10 @@ def mac() -> str:
 
 def look_up(host: str) -> str:
     """Return the address of a name; blocks."""
-    return socket.getaddrinfo(host, 0, 0, socket.SOCK_STREAM)[0][-1][0]
+    address: Any = socket.getaddrinfo(host, 0, socket.AF_INET, socket.SOCK_STREAM)[0][-1]
+    if isinstance(address, (bytes, bytearray)):  # MicroPython's unix port has it packed
+        return ".".join([str(byte) for byte in address[4:8]])
+    return address[0]
 
 
 def machine_name() -> str:

@@ -89,7 +89,7 @@ def wiring(chip: str, movement: str) -> "dict[str, Any]":
     if movement == "direct" and DIRECT[place]:
         pins, lamps = [list(DIRECT[place][3 * n : 3 * n + 3]) for n in range(4)], DIRECT[place][12]
     elif movement in ("voltmeter", "servo"):
-        pins, lamps = [[pin] for pin in quad[:8:2]], quad[9]
+        pins, lamps = [[quad[2 * n]] for n in range(4)], quad[9]
     else:
         pins, lamps = [list(quad[2 * n : 2 * n + 2]) for n in range(4)], quad[9]
     needles = {needle: {"pins": own} for needle, own in zip(NEEDLES, pins)}
@@ -133,7 +133,9 @@ def wrong(settings: "dict[str, Any]", chip: str, *, psram: bool = False, eight: 
 def doubts(settings: "dict[str, Any]", chip: str) -> "list[str]":
     """Say which pins may give trouble."""
     found = [(setting, pin, kind(chip, pin)) for setting, pin in used(settings)]
-    return [f"{setting}: GPIO {pin} of the {chip} {WHY[letter]}" for setting, pin, letter in found if letter in DOUBTFUL]
+    return [
+        f"{setting}: GPIO {pin} of the {chip} {WHY[letter]}" for setting, pin, letter in found if letter in DOUBTFUL
+    ]
 
 
 def _shape(settings: "dict[str, Any]", chip: str) -> "list[str]":
@@ -150,7 +152,7 @@ def _shape(settings: "dict[str, Any]", chip: str) -> "list[str]":
     problems = []
     for setting, counts in wanted.items():
         pins = given[setting]
-        if not isinstance(pins, list) or not all([type(pin) is int for pin in pins]):
+        if not isinstance(pins, list) or not all(type(pin) is int for pin in pins):
             problems.append(f"{setting}: {pins!r} is no list of GPIO numbers")
         elif len(pins) not in counts:
             text = " or ".join([str(count) for count in counts])
@@ -180,4 +182,4 @@ def _share(settings: "dict[str, Any]", chip: str, one: str, other: str, pin: int
     if len(needles) < 2:
         return False
     places = [NEEDLES.index(needle) % transmitters(chip) for needle in needles]
-    return places[0] == places[1] and all([settings["needles"][needle]["pins"][1] == pin for needle in needles])
+    return places[0] == places[1] and all(settings["needles"][needle]["pins"][1] == pin for needle in needles)

@@ -20,6 +20,15 @@ CONTROLS: "dict[str, dict[str, Any]]" = {  # by the last level of their topic be
     "night": {"p": "text", "name": "Night hours", "max": 11, "pattern": "([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})?"},
     "night_brightness": {"p": "number", "name": "Night brightness", "unit_of_meas": "%", "min": 0, "max": 100},
 }
+UPDATE = {
+    "p": "update",
+    "name": "Firmware",
+    "dev_cla": "firmware",
+    "ent_cat": "config",
+    "stat_t": "~/firmware",
+    "cmd_t": "~/set/update",
+    "pl_inst": "install",
+}
 
 
 def discovery(settings: "dict[str, Any]", root: str, version: str, mac: str) -> "tuple[str, bytes]":
@@ -27,7 +36,13 @@ def discovery(settings: "dict[str, Any]", root: str, version: str, mac: str) -> 
     identity = "claude_gauge_device_" + settings["id"]
     parts: dict[str, Any] = {}
     for name, key, unit, kind, state in FIGURES:
-        part = {"p": "sensor", "name": name, "stat_t": "~/diagnostics", "stat_cla": state, "ent_cat": "diagnostic"}
+        part: dict[str, Any] = {
+            "p": "sensor",
+            "name": name,
+            "stat_t": "~/diagnostics",
+            "stat_cla": state,
+            "ent_cat": "diagnostic",
+        }
         part["val_tpl"] = f"{{{{ value_json.{key} }}}}"
         if unit:
             part["unit_of_meas"] = unit
@@ -39,8 +54,8 @@ def discovery(settings: "dict[str, Any]", root: str, version: str, mac: str) -> 
             part["stat_t"] = "~/settings"
             part["val_tpl"] = f"{{{{ value_json.{key} }}}}"
         parts[key] = part
-    parts["firmware"] = {"p": "update", "name": "Firmware", "dev_cla": "firmware", "ent_cat": "config"}
-    parts["firmware"].update({"stat_t": "~/firmware", "cmd_t": "~/set/update", "pl_inst": "install"})
+    if settings["ota_key"]:
+        parts["firmware"] = dict(UPDATE)
     for key, part in parts.items():
         part["uniq_id"] = f"claude_gauge_{settings['id']}_{key}"
         for topic in ("stat_t", "cmd_t"):

@@ -10,14 +10,16 @@ ANY_OTHER = VIOLET  # a family that this firmware never heard of still lights up
 PULSE_MS, WAITING_MS, FLASH_MS, FLICKER_MS = 4000, 1200, 500, 125
 
 
-def colours(usage: dict, now_ms: int, *, stale: bool, trouble: str = "") -> list:
+def colours(usage: dict, now_ms: int, *, stale: bool, linked: bool, missing: str = "broker") -> list:
     """Return the five colours. STALL alone speaks of stale data, and its pattern says what is missing.
 
-    Steady: a publisher. Once a second: the broker. Four times a second: Wi-Fi. In turn with WARN: somebody at our page.
+    Steady: a publisher. Without a link, once a second: the broker; four times a second: Wi-Fi; in turn with WARN:
+    somebody at our set-up page.
     """
     if stale:
-        setup = trouble == "setup"
-        return [OFF, OFF, OFF if not setup or _flash(now_ms) else AMBER, BLUE if _stall(trouble, now_ms) else OFF, OFF]
+        lit = linked or _flash(now_ms, FLICKER_MS if missing == "wifi" else FLASH_MS)
+        page = not linked and missing == "setup" and not lit
+        return [OFF, OFF, AMBER if page else OFF, BLUE if lit else OFF, OFF]
     model = FAMILIES.get(usage["last_model"], ANY_OTHER)
     if usage["waiting"]:
         model = shade(WHITE, pulse(now_ms, WAITING_MS))
@@ -29,12 +31,6 @@ def colours(usage: dict, now_ms: int, *, stale: bool, trouble: str = "") -> list
         BLUE if usage["stall"] else OFF,
         shade(GREEN, 0.1 + 0.9 * pulse(now_ms, PULSE_MS)) if usage["idle"] else OFF,
     ]
-
-
-def _stall(trouble: str, now_ms: int) -> bool:
-    if trouble == "wifi":
-        return _flash(now_ms, FLICKER_MS)
-    return not trouble or _flash(now_ms)
 
 
 def broken(now_ms: int) -> list:

@@ -28,11 +28,11 @@ def client_id(identity: str) -> str:
 class Link:
     """Keeps one session with the broker; hands what arrives to `hear(topic, payload, retained)`.
 
-    `wifi` has `join(beat)` and `help(beat)`, `names` has `find`, `good` and `doubt`; `known` notes that set-up was right.
+    `wifi` has `join(beat)` and `help(beat)`, `names` finds the broker; `known` notes that set-up was right.
     """
 
     def __init__(  # noqa: PLR0913 - its parts
-        self, settings: "dict[str, Any]", wifi: "Any", names: "Any", clock: "Any", known: "Any", hear: "Any"
+        self, settings: "dict[str, Any]", wifi: "Any", *, names: "Any", clock: "Any", known: "Any", hear: "Any"
     ) -> None:
         self.identity = settings["id"]
         self.root = "claude-gauge/device/" + self.identity

@@ -71,4 +71,4 @@ class Names:
 
 def numeric(host: str) -> bool:
     """Tell whether a host is an address already."""
-    return ":" in host or all([part.isdigit() for part in host.split(".")])
+    return ":" in host or all(part.isdigit() for part in host.split("."))

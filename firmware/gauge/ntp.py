@@ -15,7 +15,7 @@ def seconds(answer: bytes) -> "int | None":
 
 
 async def ask(host: str, port: int = 123, patience_s: float = 3.0) -> "int | None":
-    """Return the seconds since 1970, or None where nobody answers; `host` is an address, to which nothing is looked up."""
+    """Return the seconds since 1970, or None where nobody answers; `host` should be an address: a name blocks."""
     asker = None
     try:
         address = socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM)[0][-1]

@@ -41,7 +41,8 @@ def manifest(key: bytes, payload: bytes) -> "dict | None":
         given = json.loads(text.decode())
         files = [(str(path), int(size), str(digest)) for path, size, digest in given["files"]]
         told = {"version": str(given["version"]), "serial": int(given["serial"]), "files": files}
-        told["offer"] = given.get("offer") is True
+        if given.get("offer") is True:
+            told["offer"] = True
     except (ValueError, KeyError, TypeError):
         return None
     for path, size, digest in files:
@@ -111,7 +112,7 @@ class Update:
         if payload and told is None:
             self._say("refused: not signed with this device's key")
         elif told and newer(told["serial"], slots.load()["serial"], self._board.utc_s(), self._board.at_least_s()):
-            if told["offer"]:
+            if "offer" in told:
                 self._offer = told
             else:
                 self._task = asyncio.create_task(self._install(told))
@@ -130,9 +131,13 @@ class Update:
     def tell(self, percent: "int | None" = None) -> None:
         """Publish what runs, what could, and how far it has come, as Home Assistant reads it."""
         offered = self._offer["version"] if self._offer else VERSION
-        state = {"installed_version": VERSION, "latest_version": offered, "title": "claude-gauge firmware"}
-        state["in_progress"] = percent is not None  # type: ignore[assignment]
-        state["update_percentage"] = percent  # type: ignore[assignment]
+        state: dict[str, Any] = {
+            "installed_version": VERSION,
+            "latest_version": offered,
+            "title": "claude-gauge firmware",
+        }
+        state["in_progress"] = percent is not None
+        state["update_percentage"] = percent
         self._link.publish("firmware", json.dumps(state).encode())
 
     def tend(self, now_ms: int, *, proven: bool) -> None:

@@ -57,7 +57,8 @@ def fill(settings: "dict[str, Any]", body: str) -> str:
         return "Wi-Fi network and broker are needed."
     if not settings["node"] or "/" in settings["node"] or "#" in settings["node"] or "+" in settings["node"]:
         return "The node should be a plain name."
-    wrong = texts.network(settings["wifi"], "wifi") + texts.lengths(settings["broker"])
+    entered = {"ssid": settings["wifi"]["ssid"], "password": given.get("wifi_password", "")}
+    wrong = texts.network(entered, "wifi") + texts.lengths(settings["broker"])
     if wrong:
         return wrong[0].partition(": ")[2] + "."
     if given.get("utc", "").isdigit():
@@ -204,7 +205,10 @@ class Portal:
         keep(entered, self.settings["wifi"])
         flash.write("config.json", entered)
         self.settings, self.saved = entered, True
-        return "200 OK", "<p>Saved. The gauge restarts and joins your network. If it can't, this page is back in a minute.</p>"
+        return (
+            "200 OK",
+            "<p>Saved. The gauge restarts and joins your network. If it can't, this page is back in a minute.</p>",
+        )
 
 
 def _copy(settings: "dict[str, Any]") -> "dict[str, Any]":

@@ -1,9 +1,8 @@
-"""What may be asked of the board over the broker, below its own topic `set`: restart, identify, brightness, night, update."""
+"""What may be asked of the board over the broker, below its own topic `set`: a restart, the brightness, an update."""
 
 import json
 
 from gauge import flash
-from gauge import settings as texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,15 +11,23 @@ if TYPE_CHECKING:
 NIGHT_LEVEL = 10  # per cent, where only the hours were told
 
 
+def night(hours: list) -> "list | None":
+    """Read night hours as config.json has them; that module is loaded when it is needed, which is seldom."""
+    from gauge import settings
+
+    return settings.night(hours)
+
+
 class Remote:
     """Takes orders, and tells what they led to; a retained order is none: it would come again at every start."""
 
     def __init__(self, settings: "dict[str, Any]", link: "Any", show: "Any", update: "Any", restart: "Any") -> None:
         self._link, self._show, self._update, self._restart = link, show, update, restart
         self._topic = link.root + "/set/"
-        hours = settings["lamps"]["night"] if texts.night(settings["lamps"]["night"]) else ["", "", NIGHT_LEVEL / 100]
-        self._hours = "-".join(hours[:2]) if hours[0] else ""
-        self._level = round(hours[2] * 100)
+        self._hours, self._level = "", NIGHT_LEVEL
+        if settings["night"]:  # which was found to make sense
+            start, end, level = settings["lamps"]["night"]
+            self._hours, self._level = start + "-" + end, round(level * 100)
         self._brightness = round(settings["lamps"]["brightness"] * 100)
         link.subscribe(self._topic + "+")
 
@@ -48,7 +55,7 @@ class Remote:
         elif order == "update" and self._update:
             self._update.install()
         elif order == "night":
-            if text and not texts.night(text.split("-") + [0]):
+            if text and not night(text.split("-") + [0]):
                 raise ValueError("wants 22:00-07:00")
             self._hours = text
             self._keep()
@@ -72,5 +79,5 @@ class Remote:
             lamps.update({"brightness": self._brightness / 100, "night": hours})
             given["lamps"] = lamps
             flash.write("config.json", given)
-        self._show.dim(self._brightness / 100, texts.night(hours))
+        self._show.dim(self._brightness / 100, night(hours))
         self.tell()

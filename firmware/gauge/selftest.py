@@ -48,6 +48,25 @@ async def lights(pixels: "Any") -> None:
     pixels.show([lamps.OFF] * len(lamps.LAMPS))
 
 
+def stand(name: str, place: float) -> None:
+    """Send one needle to a share of the scale as if it had no calibration, and leave it there."""
+    config = settings.load("config.json") or settings.merge({})
+    needle = dict(config["needles"][name])
+    for key in ("zero", "span", "points"):
+        needle.pop(key, None)
+    config["needles"] = dict(config["needles"])
+    config["needles"][name] = needle
+    movement = build.movements(config)[[gauge[0] for gauge in GAUGES].index(name)]
+    asyncio.run(_go(movement, place))
+    print("selftest:", name, "stands")
+
+
+async def _go(movement: "Any", place: float) -> None:
+    movement.home()
+    movement.point(place)
+    await arrive([movement], Clock())
+
+
 def run() -> None:
     """Try everything that config.json names."""
     config = settings.load("config.json") or settings.merge({})

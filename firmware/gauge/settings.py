@@ -11,9 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DEFAULTS = {
+DEFAULTS: "dict[str, Any]" = {
     "id": "",  # of this device in its topics; empty: from the chip
-    "chip": "",  # empty: MicroPython says what it runs on
+    "chip": chips.DEFAULT,  # where MicroPython does not say what it runs on
     "node": "all",  # whose usage is shown
     "wifi": {"ssid": "", "password": ""},
     "networks": [],  # more of them, each as "wifi"; tried in this order
@@ -25,8 +25,8 @@ DEFAULTS = {
     "utc_offset_min": 0,
     "tach_high": 1_250_000.0,  # tokens per minute at the end of the scale
     "movement": "quad",  # quad, direct, voltmeter, servo
-    "needles": {},  # by name: pins, zero, span, points, reverse; the chip has its own
-    "reset_pin": -1,  # of the quad driver; -1: tied to 3.3 V
+    "needles": {},  # by name: pins (each chip has its own), zero, span, points, reverse
+    "reset_pin": -1,  # of the quad driver (each chip has its own); -1: tied to 3.3 V
     "lamps": {"kind": "ws2812", "pins": [], "brightness": 0.5, "night": []},  # night: ["22:00", "07:00", 0.1]
     "sweep": True,  # show the whole scale at power-on, as a car does
     "watchdog_ms": 30_000,  # longer than the look-up of a name may block; 0: off
@@ -34,7 +34,7 @@ DEFAULTS = {
     "prove_s": 60,  # an update that was connected and alive for so long is trusted
     "portal": {"http": 80, "dns": 53, "password": ""},  # password: of the set-up network; empty: made up, and printed
 }
-LONGEST_SSID, LONGEST_HOST, LONGEST_TEXT = 32, 253, 255
+LONGEST_SSID, LONGEST_PASSWORD, LONGEST_HOST, LONGEST_TEXT = 32, 63, 253, 255
 NETWORKS = 5
 
 
@@ -49,9 +49,9 @@ def load(path: str, chip: str = "") -> "dict[str, Any] | None":
     try:
         given = json.loads(text)
     except ValueError:
-        raise ValueError(path + " is no JSON") from None
-    if not isinstance(given, dict):
-        raise ValueError(path + " is no JSON object")  # noqa: TRY004 - what a file says is a value
+        given = None
+    if not isinstance(given, dict) or text.strip()[-1:] != "}":  # MicroPython forgives an object that was cut off
+        raise ValueError(path + " is no JSON object: a bracket, a comma or a quote is missing")
     return merge(given, chip)
 
 
@@ -60,12 +60,15 @@ def merge(given: "dict[str, Any]", chip: str = "") -> "dict[str, Any]":
     given = given if isinstance(given, dict) else {}
     named = given.get("chip")
     chip = chip or (named if named in chips.NAMES else chips.DEFAULT)
-    own = chips.wiring(chip, str(given.get("movement", "quad")))
-    defaults = dict(DEFAULTS, needles=own["needles"], reset_pin=own["reset_pin"])
-    defaults["lamps"] = dict(DEFAULTS["lamps"], pins=own["lamps"]["pins"])  # type: ignore[call-overload]
-    merged = _merge(defaults, given, "")
+    merged = _merge(_defaults(chip, str(given.get("movement", "quad"))), given, "")
     merged["chip"] = chip
     return merged
+
+
+def _defaults(chip: str, movement: str) -> "dict[str, Any]":
+    own = chips.wiring(chip, movement)
+    lamps = dict(DEFAULTS["lamps"], pins=own["lamps"]["pins"])
+    return dict(DEFAULTS, needles=own["needles"], reset_pin=own["reset_pin"], lamps=lamps)
 
 
 def _merge(defaults: "dict[str, Any]", given: "dict[str, Any]", path: str) -> "dict[str, Any]":
@@ -100,7 +103,9 @@ def wrong(settings: "dict[str, Any]") -> "list[str]":
         ("watchdog_ms", settings["watchdog_ms"], 0, 3_600_000),
         ("prove_s", settings["prove_s"], 0, 86_400),
     )
-    problems = [f"{name}: {value} is not from {low} to {high}" for name, value, low, high in ranges if not low <= value <= high]
+    problems = [
+        f"{name}: {value} is not from {low} to {high}" for name, value, low, high in ranges if not low <= value <= high
+    ]
     problems += network(settings["wifi"], "wifi")
     for place, other in enumerate(settings["networks"][:NETWORKS]):
         problems += network(other, f"networks[{place}]")
@@ -110,30 +115,28 @@ def wrong(settings: "dict[str, Any]") -> "list[str]":
 
 def network(given: "Any", name: str) -> "list[str]":
     """Say what is wrong with the name and the password of a network."""
-    if not isinstance(given, dict) or not all([isinstance(given.get(key, ""), str) for key in ("ssid", "password")]):
+    if not isinstance(given, dict) or not all(isinstance(given.get(key, ""), str) for key in ("ssid", "password")):
         return [name + ': wants {"ssid": "...", "password": "..."}']
     problems = []
     password = given.get("password", "")
     if len(given.get("ssid", "").encode()) > LONGEST_SSID:
         problems.append(f"{name}.ssid: the name of a Wi-Fi network has {LONGEST_SSID} bytes at most")
-    if password and not 8 <= len(password.encode()) <= 63 and not (len(password) == 64 and _hex(password)):
-        problems.append(name + ".password: the password of a Wi-Fi network has 8 to 63 bytes")
+    if len(password.encode()) > LONGEST_PASSWORD and not (len(password) == 64 and _hex(password)):
+        problems.append(f"{name}.password: the password of a Wi-Fi network has {LONGEST_PASSWORD} bytes at most")
     return problems
 
 
 def lengths(broker: "dict[str, Any]") -> "list[str]":
     """Say which of the broker's texts are too long, or no host's name."""
     problems = []
-    if len(broker["host"]) > LONGEST_HOST or any([part in broker["host"] for part in (" ", "/", ":", "@")]):
+    if len(broker["host"]) > LONGEST_HOST or any(part in broker["host"] for part in (" ", "/", ":", "@")):
         problems.append("broker.host: the name or the address of a machine, without port and without mqtt://")
-    for key in ("user", "password"):
-        if len(broker[key].encode()) > LONGEST_TEXT:
-            problems.append(f"broker.{key}: {LONGEST_TEXT} bytes at most")
-    return problems
+    long = [key for key in ("user", "password") if len(broker[key].encode()) > LONGEST_TEXT]
+    return problems + [f"broker.{key}: {LONGEST_TEXT} bytes at most" for key in long]
 
 
 def _hex(text: str) -> bool:
-    return all([letter in "0123456789abcdefABCDEF" for letter in text])
+    return all(letter in "0123456789abcdefABCDEF" for letter in text)
 
 
 def _dial(needle: "dict[str, Any]", name: str) -> "list[str]":
@@ -147,7 +150,7 @@ def _dial(needle: "dict[str, Any]", name: str) -> "list[str]":
     points = needle.get("points", [])
     try:
         shares = [0.0] + [share for share, stands in points if 0 <= stands <= 1] + [1.0]
-        good = len(shares) == len(points) + 2 and all([one < other for one, other in zip(shares, shares[1:])])
+        good = len(shares) == len(points) + 2 and all(one < other for one, other in zip(shares, shares[1:]))
     except (TypeError, ValueError):
         good = False
     if not good:
@@ -163,3 +166,6 @@ def night(given: list) -> "list | None":
         return minutes + [min(1.0, max(0.0, level))]
     except (ValueError, TypeError, IndexError):
         return None
+
+
+DEFAULTS = _defaults(chips.DEFAULT, "quad")

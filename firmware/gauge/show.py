@@ -21,7 +21,8 @@ class Show:
     def __init__(self, settings: "dict[str, Any]", movements: list, pixels: "Any", clock: "Any") -> None:
         self.usage = dict(REST, waiting=False, limit_before_reset=False)
         self.freshness = Freshness()
-        self.trouble = ""  # what is missing on our side: wifi, broker, setup, or nothing
+        self.linked = False
+        self.missing = "wifi"  # where there is no link: wifi, broker, or somebody at the set-up page
         self.worst_ms = 0
         self.beat_ms = 0  # when the show last showed that it lives
         self.minute: int | None = None  # of the day, for the night hours
@@ -107,7 +108,7 @@ class Show:
     def _glow(self, now_ms: int, *, stale: bool) -> list:
         if self._parade:
             return [lamps.WHITE] * len(lamps.LAMPS)
-        return lamps.colours(self.usage, now_ms, stale=stale, trouble=self.trouble)
+        return lamps.colours(self.usage, now_ms, stale=stale, linked=self.linked, missing=self.missing)
 
     def _move(self, now_ms: int) -> None:
         self._first = (self._first + 1) % len(self._movements)  # nobody is always first at a shared transmitter

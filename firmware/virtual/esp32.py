@@ -12,7 +12,7 @@ class RMT:
     """A channel that plays pulses by itself."""
 
     _kept: "int | None" = -1  # the channel of the pixels, which nobody else may have; -1: the last one
-    _taken: "set[int]" = set()  # noqa: RUF012 - all of the chip's
+    _taken: "dict[int, int]" = {}  # noqa: RUF012 - the pin of each channel, of the whole chip
 
     def __init__(self, channel: int, *, pin: Pin, clock_div: int) -> None:
         if not 0 <= channel <= 7:
@@ -23,9 +23,9 @@ class RMT:
         kept = last if RMT._kept == -1 else RMT._kept
         if hardware.board.version < (1, 27) and channel == kept:
             raise ValueError("channel used by bitstream")
-        if channel in RMT._taken:
+        if RMT._taken.get(channel, pin.number) != pin.number:
             raise OSError("ESP_ERR_INVALID_STATE")
-        RMT._taken.add(channel)
+        RMT._taken[channel] = pin.number
         hardware.board.output(pin.number)
         self._channel = channel
         self._pin = pin.number
@@ -36,7 +36,7 @@ class RMT:
         """Free the channel."""
         if self._end_us > hardware.now_us():
             hardware.tell("fault", "a transmission was broken off")
-        RMT._taken.discard(self._channel)
+        RMT._taken.pop(self._channel, None)
 
     @staticmethod
     def bitstream_channel(channel: "int | None") -> None:

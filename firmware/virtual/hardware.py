@@ -102,6 +102,8 @@ class Hardware:
                 settings = json.load(file)
         except (OSError, ValueError):
             settings = {}
+        if not isinstance(settings, dict):
+            settings = {}
         virtual = settings.get("virtual", {})
         self.refusals = virtual.get("wifi_refusals", 0)
         self.why = virtual.get("wifi_why", 201)

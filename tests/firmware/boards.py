@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.parts import part
 from tests.support.payloads import at_rest as usage
 
+from claude_gauge.apps.device.build import fixed, modules
 from claude_gauge.apps.device.settings import merged
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 from claude_gauge.contract.usage import Usage, stamp, status_topic, usage_topic
@@ -37,6 +38,16 @@ def config(port: int, **changes: object) -> dict[str, Any]:
 def board(flash: Path, port: int, *, heap: str | None = None, **changes: object) -> VirtualBoard:
     """Return a virtual board under MicroPython."""
     return VirtualBoard(flash, config(port, **changes), micropython(heap))
+
+
+def installed(flash: Path) -> Path:
+    """Put the firmware's own sources into a flash, for a test that changes one of them."""
+    (flash / "gauge").mkdir(parents=True)
+    for path in modules():
+        (flash / "gauge" / path.name).write_bytes(path.read_bytes())
+    for path in fixed():
+        (flash / path.name).write_bytes(path.read_bytes())
+    return flash
 
 
 def fresh(**changes: object) -> Usage:

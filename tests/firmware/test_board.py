@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, linked, rests, shows, told
+from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, installed, linked, rests, shows, told
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
 from claude_gauge import __version__
-from claude_gauge.apps.device.files import fixed, modules
-from claude_gauge.apps.device.update import version
+from claude_gauge.apps.device.build import version
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 from claude_gauge.contract.usage import stamp, usage_topic
 
@@ -206,7 +205,18 @@ def test_device_tells_of_itself(gauge: VirtualBoard, broker: Mosquitto) -> None:
         assert figures["sessions"] == 1
 
         found = listener.wait(lambda m: m.topic == f"homeassistant/device/claude_gauge_device_{DEVICE}/config")
-        assert set(told(found.payload)["cmps"]) == {"heap", "rssi", "uptime_s", "worst_loop_ms", "sessions"}
+        parts = told(found.payload)["cmps"]
+        assert set(parts) > {
+            "heap",
+            "rssi",
+            "uptime_s",
+            "worst_loop_ms",
+            "sessions",
+            "restart",
+            "identify",
+            "brightness",
+        }
+        assert "firmware" not in parts  # a board without a key takes no updates
 
         gauge.stop()
         listener.wait(lambda m: m.topic == f"claude-gauge/device/{DEVICE}/status" and m.payload == b"offline")
@@ -220,14 +230,9 @@ def test_publishers_topic_is_ours(gauge: VirtualBoard) -> None:
 
 def test_watchdog_restarts_a_hung_link(broker: Mosquitto, tmp_path: Path) -> None:
     """A link that hangs for good takes the watchdog's food away, though the needles still live: the board restarts."""
-    flash = tmp_path / "flash"
-    (flash / "gauge").mkdir(parents=True)
-    for path in modules():
-        (flash / "gauge" / path.name).write_bytes(path.read_bytes())
-    for path in fixed():
-        (flash / path.name).write_bytes(path.read_bytes())
+    flash = installed(tmp_path / "flash")
     link = (flash / "gauge" / "link.py").read_text()
-    hung = link.replace("        await self._join()\n", "        await asyncio.sleep(3600)\n")
+    hung = link.replace("        await self._wifi.join(self._beat)\n", "        await asyncio.sleep(3600)\n")
     assert hung != link
     (flash / "gauge" / "link.py").write_text(hung)
     with board(flash, broker.port, watchdog_ms=2000) as gauge:

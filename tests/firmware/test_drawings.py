@@ -13,17 +13,20 @@ from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.faces import PLACES, RADIUS, sheet
-from claude_gauge.apps.device.wiring import plan, wires
+from claude_gauge.apps.device.wiring import plan, table, wires
 from claude_gauge.contract.scales import angle, gauges
-from gauge.settings import DEFAULTS
+from gauge import chips, settings
 
 FIRMWARE = ROOT / "firmware"
 SVG = "{http://www.w3.org/2000/svg}"
-SAFE = {4, 13, 14, 18, 19, 21, 22, 23, 25, 26, 27, 32, 33}  # outputs that are quiet at boot, on WROVER too
+
+
+CHIPS = {name: settings.merge({}, name) for name in chips.NAMES}
+PLANS = {f"wiring{name.lower().removeprefix('esp32')}.svg": plan(own) for name, own in CHIPS.items()}
 
 
 @pytest.mark.parametrize(
-    ("name", "drawn"), [("dial-faces.svg", sheet(1_000_000)), ("wiring.svg", plan(DEFAULTS))], ids=["faces", "wiring"]
+    ("name", "drawn"), [("dial-faces.svg", sheet(1_000_000)), *PLANS.items()], ids=["faces", *chips.NAMES]
 )
 def test_drawing_is_up_to_date(name: str, drawn: str) -> None:
     """The drawing beside the firmware is what its generator draws today; an old one is written anew, for review."""
@@ -59,12 +62,28 @@ def test_marks_stand_where_the_needle_goes(redline: float) -> None:
         assert found == pytest.approx([angle(gauge.share(tick.value)) for tick in gauge.majors], abs=0.01)
 
 
-def test_pins_are_safe_at_boot() -> None:
-    """The default wiring uses each pin once, and none that twitches at boot or is missing on some module."""
-    pins = [wire.pin for wire in wires(DEFAULTS)]
+@pytest.mark.parametrize("chip", chips.NAMES)
+def test_table_is_the_firmwares(chip: str) -> None:
+    """The README's table for each chip is made of the map that the firmware has; an old one is written anew."""
+    path = FIRMWARE / "README.md"
+    begin, end = f"<!-- wiring of {chip} -->\n", "<!-- end -->"
+    present = path.read_text()
+    before, _, rest = present.partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}{table(CHIPS[chip])}{end}{after}")
 
-    assert len(set(pins)) == len(pins) == 10
-    assert set(pins) <= SAFE
+    assert rest, f"no place for the {chip}"
+    assert path.read_text() == present
+
+
+@pytest.mark.parametrize("chip", chips.NAMES)
+def test_plan_has_every_pin(chip: str) -> None:
+    """Each pin of the map is drawn; a pin is drawn twice only where two needles share their direction."""
+    pins = [wire.pin for wire in wires(CHIPS[chip])]
+    own = [pin for _, pin in chips.used(CHIPS[chip])]
+
+    assert sorted(pins) == sorted(own)
+    assert len(pins) - len(set(pins)) == (2 if chip == "ESP32-C3" else 0)
 
 
 def test_faces_for_ones_own_redline(tmp_path: Path) -> None:

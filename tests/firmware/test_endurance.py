@@ -10,8 +10,7 @@ from pathlib import Path
 from tests.firmware.boards import Sender, board, fresh, linked, shows
 from tests.support.mosquitto import Mosquitto
 
-from claude_gauge.apps.device.build import firmware
-from claude_gauge.apps.device.files import fixed
+from claude_gauge.apps.device.build import firmware, fixed
 from claude_gauge.contract.usage import stamp
 
 MESSAGES = 3600  # one a second for an hour; at ten a second it would be six minutes of full throttle

@@ -18,6 +18,7 @@ from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.build import firmware
+from claude_gauge.apps.device.install import board_key
 from claude_gauge.apps.device.serial_board import CHIPS
 
 SECRET = "wifi-canary"
@@ -202,9 +203,12 @@ def test_board_with_a_name_and_a_user(board: PtyBoard, env: dict[str, str]) -> N
 
 
 def test_device_key_is_for_us_alone(board: PtyBoard, env: dict[str, str]) -> None:
-    """The key that signs updates is made once, readable by its owner alone, and given to the board."""
+    """The master key is made once and stays with its owner; the board gets one that is derived for it alone."""
     assert install(board, env).returncode == 0
     key = Path(env["CLAUDE_GAUGE_STATE_DIR"]) / "device-key"
+    master = key.read_text().strip()
 
     assert key.stat().st_mode & 0o077 == 0
-    assert json.loads((board.flash / "config.json").read_text())["ota_key"] == key.read_text().strip()
+    text = (board.flash / "config.json").read_text()
+    assert json.loads(text)["ota_key"] == board_key(master, "020000c1a0de") != board_key(master, "shelf")
+    assert master not in text

@@ -18,14 +18,16 @@ from gauge import ota
 
 FIRMWARE = ROOT / "firmware"
 FILES = sorted(path for path in FIRMWARE.rglob("*.py") if "virtual" not in path.parts)
+MICROPYTHONS = ("micropython/micropython", "micropython-newest-1.28.0.2/micropython")
 STUBS = "micropython-stubs-1.29.0.post1"
 
 
-def test_pure_parts_under_micropython() -> None:
-    """Every test of the pure parts passes under MicroPython too, in 800 kB of heap."""
+@pytest.mark.parametrize("program", MICROPYTHONS)
+def test_pure_parts_under_micropython(program: str) -> None:
+    """Every test of the pure parts passes under MicroPython too, an older and the newest, in 800 kB of heap."""
     pure = Path(__file__).parent / "pure"
     command = [
-        str(part("micropython/micropython")),
+        str(part(program)),
         "-X",
         "heapsize=800k",
         str(pure / "run.py"),

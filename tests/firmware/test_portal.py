@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from tests.firmware.boards import linked, micropython
+from tests.firmware.boards import DARK, board, installed, linked, micropython
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import answers, free_port, wait_until
 
@@ -66,6 +66,55 @@ def test_from_the_form_to_the_broker(broker: Mosquitto, tmp_path: Path, ports: d
     config = json.loads((tmp_path / "flash" / "config.json").read_text())
     assert config["wifi"] == {"ssid": "Café & Co", "password": "pass+word %"}
     assert config["id"] == "ab"
+
+
+def test_typo_opens_the_page_again(broker: Mosquitto, tmp_path: Path, ports: dict[str, int]) -> None:
+    """A password with a typing error locks nobody out: the log says why, and the page comes back."""
+    told = {"id": "ab", "portal": ports, "ntp": "", "sweep": False, "virtual": {"wifi_known": {"home": "right one"}}}
+    with VirtualBoard(tmp_path / "flash", told, micropython()) as gauge:
+        wait_until(lambda: answers(ports["http"]), "the page")
+        assert request(ports["http"], "POST", "/", form(broker, ssid="home", wifi_password="typo"))[0] == 200
+        assert gauge.wait(lambda: sum(line.startswith("portal:") for line in gauge.log) == 2, 75), gauge.log
+        assert any("home - wrong password (202)" in line for line in gauge.log)
+        wait_until(lambda: answers(ports["http"]), "the page again")
+        assert gauge.wait(lambda: gauge.lamps[2] != DARK or gauge.lamps[3] != DARK)
+        assert request(ports["http"], "POST", "/", form(broker, ssid="home", wifi_password="right one"))[0] == 200
+        linked(gauge)
+        assert (gauge.starts, gauge.faults) == (3, [])
+
+
+def test_wrong_broker_opens_the_page_again(tmp_path: Path, ports: dict[str, int]) -> None:
+    """A broker that was never reached since set-up may be a typing error: the page comes back, without a restart."""
+    flash = installed(tmp_path / "flash")
+    link = (flash / "gauge" / "link.py").read_text()
+    (flash / "gauge" / "link.py").write_text(link.replace("HELP_MS = 180_000", "HELP_MS = 3_000"))
+    told = {"wifi": {"ssid": "home", "password": ""}, "broker": {"host": "127.0.0.1", "port": free_port()}}
+    board = VirtualBoard(flash, {**told, "portal": ports, "ntp": "", "sweep": False}, micropython())
+    with board as gauge:
+        assert gauge.wait(lambda: any(line.startswith("portal:") for line in gauge.log), 60), gauge.log
+        assert gauge.starts == 1
+
+
+def test_second_network(broker: Mosquitto, tmp_path: Path) -> None:
+    """Of several networks the board takes the one that is there."""
+    virtual = {"wifi_known": {"office": "two"}}
+    networks = [{"ssid": "office", "password": "two"}]
+    with (
+        board(tmp_path / "flash", broker.port, wifi={"ssid": "home"}, networks=networks, virtual=virtual) as gauge,
+    ):
+        linked(gauge)
+
+        assert any(line.startswith("wifi: joined office") for line in gauge.log)
+
+
+def test_own_network_is_closed(tmp_path: Path, ports: dict[str, int]) -> None:
+    """The set-up network asks for the password that the log and the label tell."""
+    own = {"portal": {**ports, "password": "labelled99"}}
+    with VirtualBoard(tmp_path / "flash", own, micropython()) as gauge:
+        assert gauge.wait(lambda: any("with the password labelled99" in line for line in gauge.log)), gauge.log
+        wait_until(lambda: answers(ports["http"]), "the page")
+
+        assert gauge.faults == []
 
 
 def test_wrong_form_is_shown_again(broker: Mosquitto, tmp_path: Path, ports: dict[str, int]) -> None:

@@ -51,12 +51,12 @@ def simulated(out: Path, env: dict[str, str], *arguments: str) -> Iterator[subpr
         process.wait(10)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--micropython",)], ids=["CPython", "MicroPython"])
-def test_a_turn_moves_the_needles(
-    claude: ClaudeHome, env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("folder", ["", "micropython", "micropython-newest-1.28.0.2"])
+def test_a_turn_moves_the_needles(claude: ClaudeHome, env: dict[str, str], tmp_path: Path, folder: str) -> None:
     """What Claude Code appends is published and moves the firmware's needles; publisher gone, they rest."""
     out, trace = tmp_path / "sim.log", tmp_path / "trace.csv"
+    arguments = ("--micropython",) if folder else ()
+    env = {**env, "PATH": str(part(folder)) + os.pathsep + env["PATH"]} if folder else env
     with simulated(out, env, "--trace", str(trace), *arguments):
         wait_until(lambda: "link: connected" in out.read_text(), "the link")
         with Publishing(tmp_path / "run", env=env) as publishing:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.firmware.boards import DEVICE, Sender, board, fresh, linked, shows
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.device.build import firmware
-from claude_gauge.apps.device.update import messages, topic_of, version
+from claude_gauge.apps.device.build import firmware, version
+from claude_gauge.apps.device.install import board_key
+from claude_gauge.apps.device.update import messages, topic_of
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 KEY = "k" * 64
@@ -118,7 +120,9 @@ def test_update_that_crashes(gauge: VirtualBoard, broker: Mosquitto) -> None:
 
 def test_update_that_never_connects(broker: Mosquitto, tmp_path: Path) -> None:
     """An update that runs but never reaches the broker gives itself up, and the copy before it runs again."""
-    link = SOURCES["gauge/link.py"].replace(b"        await self._join()", b"        raise OSError('no way')")
+    link = SOURCES["gauge/link.py"].replace(
+        b"        await self._wifi.join(self._beat)", b"        raise OSError('no way')"
+    )
     assert link != SOURCES["gauge/link.py"]
     with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=0.5) as gauge:
         linked(gauge)
@@ -126,6 +130,95 @@ def test_update_that_never_connects(broker: Mosquitto, tmp_path: Path) -> None:
         said(gauge, "back to the installed copy", 100)
 
         linked(gauge, 2)
+
+
+def test_update_from_the_future(gauge: VirtualBoard, broker: Mosquitto) -> None:
+    """An update that was signed under a wrong clock is refused, and bars none that follow."""
+    publish(broker, SOURCES, serial=4_000_000_000)
+    said(gauge, "signed in the future")
+    publish(broker, SOURCES, serial=int(time.time()))
+
+    said(gauge, "ota: running 9.9.9")
+
+
+def test_board_that_took_one_from_the_future(broker: Mosquitto, tmp_path: Path) -> None:
+    """A board that noted a number from the future, once, takes updates again."""
+    flash = tmp_path / "flash"
+    gauge = board(flash, broker.port, ota_key=KEY, prove_s=1)
+    (flash / "ota.json").write_text(json.dumps({"serial": 4_000_000_000}))
+    with gauge:
+        linked(gauge)
+        publish(broker, SOURCES, serial=int(time.time()))
+
+        said(gauge, "ota: running 9.9.9")
+
+
+def slot(flash: Path, name: str, app: bytes) -> None:
+    """Put a copy of the firmware into a slot, with an app of the test's choice."""
+    (flash / name / "gauge").mkdir(parents=True)
+    for path, content in SOURCES.items():
+        (flash / name / path).write_bytes(app if path == "gauge/app.py" else content)
+
+
+def test_both_slots_bad(broker: Mosquitto, tmp_path: Path) -> None:
+    """With an update that does not load, and a copy before it that does not either, the installed one runs."""
+    flash = tmp_path / "flash"
+    gauge = board(flash, broker.port, ota_key=KEY)
+    for name in ("slot-a", "slot-b"):
+        slot(flash, name, b"def broken(:\n")
+    (flash / "ota.json").write_text(json.dumps({"slot": "slot-b", "good": "slot-a", "proven": False}))
+    with gauge:
+        linked(gauge)
+
+        assert gauge.starts == 1
+        assert (state(gauge)["slot"], state(gauge)["good"]) == ("", "")
+
+
+def test_good_copy_that_crashes(broker: Mosquitto, tmp_path: Path) -> None:
+    """A copy that was trusted, and crashes at every start since, is left for the installed one."""
+    flash = tmp_path / "flash"
+    gauge = board(flash, broker.port, ota_key=KEY)
+    slot(
+        flash, "slot-a", SOURCES["gauge/app.py"].replace(b"    chip = chips.name", b"    1 / 0\n    chip = chips.name")
+    )
+    (flash / "ota.json").write_text(json.dumps({"slot": "slot-a", "good": "slot-a", "proven": True}))
+    with gauge:
+        linked(gauge, 1, 60)
+
+        assert gauge.starts == 4
+        assert sum("ZeroDivisionError" in line and "main:" in line for line in gauge.log) == 3
+
+
+def test_all_boards_and_those_that_are_gone(broker: Mosquitto, tmp_path: Path) -> None:
+    """`--all` updates every board with the key of its own; `list` names them, `forget` takes one away."""
+    own = {"CLAUDE_GAUGE_BROKER": broker.url, "CLAUDE_GAUGE_NODE": "desk"}
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, **own)
+    key = Path(env["CLAUDE_GAUGE_STATE_DIR"]) / "device-key"
+    key.parent.mkdir(exist_ok=True)
+    key.write_text(KEY + "\n")
+    with (
+        board(tmp_path / "one", broker.port, id="shelf", ota_key=board_key(KEY, "shelf"), prove_s=1) as one,
+        board(tmp_path / "two", broker.port, id="desk", ota_key=board_key(KEY, "desk"), prove_s=1) as two,
+    ):
+        linked(one)
+        linked(two)
+        done = run("firmware", "update", "--all", env=env)
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stdout.splitlines() if "running" in line] == [
+            f"desk: running {version()}",
+            f"shelf: running {version()}",
+        ]
+        assert "shelf: fetching" in done.stdout
+        assert " 50 %" in done.stdout or " 48 %" in done.stdout
+        listed = run("firmware", "list", env=env).stdout.splitlines()
+        assert [line.split(",")[:2] for line in listed] == [["desk", " online"], ["shelf", " online"]]
+        assert f"version {version()}, ESP32" in listed[0]
+
+    assert run("firmware", "forget", "shelf", env=env).stdout == "forgot shelf\n"
+    assert run("firmware", "list", env=env).stdout.startswith("desk, offline")
+    with Listener(broker.port) as listener:
+        listener.wait(lambda heard: heard.topic == "claude-gauge/device/desk/status")
+        assert not [heard for heard in listener.messages if "shelf" in heard.topic]
 
 
 def test_power_cut_in_mid_update(broker: Mosquitto, tmp_path: Path) -> None:

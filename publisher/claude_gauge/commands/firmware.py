@@ -1,10 +1,13 @@
-"""`claude-gauge firmware …`: the device at the end of a cable."""
+"""`claude-gauge firmware …`: the device at the end of a cable, or over the air."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,84 +20,132 @@ firmware = typer.Typer(
 Port = Annotated[
     str | None, typer.Option("--port", metavar="PORT", help="The board's serial port, else the only one there is.")
 ]
-Host = Annotated[str | None, typer.Option("--host", metavar="NAME", help="The broker's name as the board reaches it.")]
-Show = Annotated[
-    str | None, typer.Option("--show", metavar="NODE", help="Node to show, or `all`; else this machine's.")
-]
-Wifi = Annotated[str | None, typer.Option("--wifi", metavar="NAME", help="Name of the Wi-Fi network.")]
-WifiFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--wifi-password-file", metavar="FILE", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked."
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", metavar="NAME", help="The device's name, and its user at a broker that knows users."),
-]
-DeviceFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--device-password-file", metavar="FILE", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."
-    ),
-]
-DEVICE = (*READER, "redline", "discovery", "state_dir")
+Sources = Annotated[bool, typer.Option("--sources", help="The sources, not bytecode.")]
+SETTINGS = (*READER, "redline", "discovery", "state_dir")
+
+
+def _flags(  # noqa: PLR0913 - each is a flag
+    *,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="NAME", help="The broker's name as the board reaches it.")
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option("--show", metavar="NODE", help="Node to show, or `all`; else this machine's.")
+    ] = None,
+    wifi: Annotated[str | None, typer.Option("--wifi", metavar="NAME", help="Name of the Wi-Fi network.")] = None,
+    wifi_password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--wifi-password-file", metavar="FILE", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="NAME", help="The device's name, and its user at a broker that knows users."),
+    ] = None,
+    device_password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--device-password-file", metavar="FILE", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."
+        ),
+    ] = None,
+    ntp: Annotated[
+        str | None,
+        typer.Option("--ntp", metavar="NAME", help="Time server, or `off`; the broker's host is asked as well."),
+    ] = None,
+) -> dict[str, Any]:
+    """Return how a board is to be told of broker, network and time."""
+    from claude_gauge.config import read_secret
+
+    network = user = None
+    if wifi is not None:
+        password = os.environ.get("CLAUDE_GAUGE_WIFI_PASSWORD")
+        if wifi_password_file is not None:
+            password = read_secret(wifi_password_file, "--wifi-password-file")
+        elif not password:
+            password = typer.prompt(f"Password of {wifi}", hide_input=True, default="", show_default=False)
+        network = {"ssid": wifi, "password": password}
+    if device is not None:
+        own = os.environ.get("CLAUDE_GAUGE_DEVICE_PASSWORD", "")
+        user = (device, read_secret(device_password_file, "--device-password-file") if device_password_file else own)
+    return {"host": host, "node": show, "wifi": network, "device": user, "ntp": ntp}
+
+
+def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all flags that say what a board is told; it gets what they make as `flags`."""
+    shared = list(inspect.signature(_flags, eval_str=True).parameters.values())
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - flags as typer parsed them
+        names = [parameter.name for parameter in shared]
+        command(flags=_flags(**{name: given.pop(name) for name in names}), **given)
+
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "flags"]
+    run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return run
 
 
 @firmware.command()
-@with_settings(*DEVICE)
+@with_settings(*SETTINGS)
+@_with_board_flags
 def install(  # noqa: PLR0913 - each is a flag
     *,
     config: Config,
+    flags: Mapping[str, Any],
     port: Port = None,
-    host: Host = None,
-    show: Show = None,
-    wifi: Wifi = None,
-    wifi_password_file: WifiFile = None,
-    device: Device = None,
-    device_password_file: DeviceFile = None,
-    sources: Annotated[bool, typer.Option("--sources", help="Copy the sources, not bytecode.")] = False,
+    sources: Sources = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the board knew of its wiring.")] = False,
+    label: Annotated[
+        Path | None,
+        typer.Option("--label", metavar="FILE", help="Write a label for the case, with the set-up password, as SVG."),
+    ] = None,
 ) -> None:
     """Put the firmware and its settings onto a board; start it."""
+    from claude_gauge.apps.device.faces import write_label
     from claude_gauge.apps.device.install import install as install_firmware
     from claude_gauge.apps.device.install import wanted_settings
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    told = wanted_settings(
-        config.settings,
-        host=host,
-        node=show,
-        wifi=_network(wifi, wifi_password_file),
-        device=_user(device, device_password_file),
-    )
-    install_firmware(SerialBoard(port), config.settings, told, typer.echo, sources=sources)
+    told = wanted_settings(config.settings, **flags)
+    own = install_firmware(SerialBoard(port), config.settings, told, typer.echo, sources=sources, fresh=fresh)
+    if label:
+        write_label(label, own.name, own.password)
+    typer.echo(f"where it finds no network it opens its own: {own.name}, password {own.password}")
 
 
 @firmware.command("config")
-@with_settings(*DEVICE)
-def configure(  # noqa: PLR0913 - as above
+@with_settings(*SETTINGS)
+@_with_board_flags
+def configure(
     *,
     config: Config,
+    flags: Mapping[str, Any],
     port: Port = None,
-    host: Host = None,
-    show: Show = None,
-    wifi: Wifi = None,
-    wifi_password_file: WifiFile = None,
-    device: Device = None,
-    device_password_file: DeviceFile = None,
+    edit: Annotated[bool, typer.Option("--edit", help="Open the board's config.json in your editor instead.")] = False,
+    add_wifi: Annotated[
+        bool, typer.Option("--add-wifi", help="Keep the networks that it knows; --wifi is one more.")
+    ] = False,
 ) -> None:
     """Write the settings alone; wiring and calibration stay."""
-    from claude_gauge.apps.device.install import wanted_settings, write_config
+    from claude_gauge.apps.device.install import edit_config, in_editor, wanted_settings, write_config
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    told = wanted_settings(
-        config.settings,
-        host=host,
-        node=show,
-        wifi=_network(wifi, wifi_password_file),
-        device=_user(device, device_password_file),
-    )
-    write_config(SerialBoard(port), told, typer.echo)
+    if edit:
+        edit_config(SerialBoard(port), config.settings, in_editor, typer.echo)
+        return
+    told = wanted_settings(config.settings, **flags)
+    write_config(SerialBoard(port), config.settings, told, typer.echo, add_wifi=add_wifi)
+
+
+@firmware.command()
+def flash(
+    image: Annotated[Path, typer.Argument(help="MicroPython's image for the chip, a .bin file.")], port: Port = None
+) -> None:
+    """Put MicroPython onto a board; `install` comes after."""
+    from claude_gauge.apps.device.serial_board import flash as flash_board
+    from claude_gauge.apps.device.serial_board import only_port
+
+    flash_board(port or only_port(), image, typer.echo)
 
 
 @firmware.command()
@@ -105,29 +156,56 @@ def update(
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="Which one, else the only one online.")
     ] = None,
-    sources: Annotated[bool, typer.Option("--sources", help="Send the sources, not bytecode.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All boards that the broker knows, one after the other.")
+    ] = False,
+    offer: Annotated[
+        bool, typer.Option("--offer", help="Only offer it: Home Assistant's update button installs it.")
+    ] = False,
+    sources: Sources = False,
 ) -> None:
-    """Update a device over the air.
+    """Update boards over the air.
 
     One that is switched off updates itself when it is back.
     """
-    from claude_gauge.apps.device.build import BYTECODE
-    from claude_gauge.apps.device.build import firmware as built
-    from claude_gauge.apps.device.install import device_key
-    from claude_gauge.apps.device.update import Updating, messages, serial, version
+    from claude_gauge.apps.device.install import master_key
+    from claude_gauge.apps.device.update import Boards
+    from claude_gauge.errors import GaugeError
+    from claude_gauge.mqtt.retained import Retained
+
+    master = master_key(config.settings.state_dir)
+    failed: list[str] = []
+    with Retained(config.settings) as retained:
+        boards = Boards(retained, typer.echo, device)
+        boards.many = every
+        chosen = sorted(boards.found.values(), key=lambda board: board.name) if every else [boards.choose(device)]
+        for board in chosen:
+            try:
+                boards.update(board, master, sources=sources, offer=offer)
+            except GaugeError as error:
+                if not every:
+                    raise
+                failed.append(str(error))
+                typer.echo(str(error), err=True)
+        if not chosen:
+            raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
+    if failed:
+        raise GaugeError(f"{len(failed)} of {len(chosen)} boards were not updated; the reasons stand above")
+
+
+@firmware.command("list")
+@with_settings(*READER)
+def list_boards(*, config: Config) -> None:
+    """List the boards that the broker knows, with their state."""
+    from claude_gauge.apps.device.update import Boards
     from claude_gauge.mqtt.retained import Retained
 
     with Retained(config.settings) as retained:
-        updating = Updating(retained, device, typer.echo)
-        files = built(None if sources else BYTECODE)
-        key = device_key(config.settings.state_dir)
-        told = messages(updating.device, key, files, version=version(), serial=serial())
-        updating.publish(told)
-        if not updating.present:
-            typer.echo(f"device {updating.device} is away; the update waits for it on the broker")
-            return
-        updating.wait()
-        updating.publish(dict.fromkeys(told, b""))  # nothing is left on the broker
+        boards = Boards(retained, typer.echo)
+        for _, board in sorted(boards.found.items()):
+            typer.echo(board.line())
+        if not boards.found:
+            typer.echo("no board here", err=True)
 
 
 @firmware.command()
@@ -140,6 +218,26 @@ def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, co
     typer.echo(f"forgot {device}")
     if online:
         typer.echo("it is on, and will announce itself again: switch it off first", err=True)
+
+
+@firmware.command()
+@with_settings("broker_ca", "redline")
+def calibrate(
+    *,
+    config: Config,
+    needle: Annotated[str, typer.Argument(help="fuel, tach, temperature or boost")],
+    port: Port = None,
+) -> None:
+    """Measure one needle against its printed face.
+
+    It goes to five places, you type what it shows; zero, span and points are written.
+    """
+    from claude_gauge.apps.device.calibration import calibrate as calibrate_needle
+    from claude_gauge.apps.device.serial_board import SerialBoard
+
+    calibrate_needle(
+        SerialBoard(port), config.settings, needle, lambda question: str(typer.prompt(question)), typer.echo
+    )
 
 
 @firmware.command()
@@ -175,27 +273,3 @@ def selftest(*, port: Port = None) -> None:
     for line in cable.follow("from gauge import selftest; selftest.run()"):
         typer.echo(line)
     cable.reset()
-
-
-def _user(name: str | None, password_file: Path | None) -> tuple[str, str] | None:
-    from claude_gauge.config import read_secret
-
-    if name is None:
-        return None
-    if password_file is not None:
-        return name, read_secret(password_file, "--device-password-file")
-    return name, os.environ.get("CLAUDE_GAUGE_DEVICE_PASSWORD", "")
-
-
-def _network(name: str | None, password_file: Path | None) -> dict[str, str] | None:
-    from claude_gauge.config import read_secret
-
-    if name is None:
-        return None
-    if password_file is not None:
-        password = read_secret(password_file, "--wifi-password-file")
-    else:
-        password = os.environ.get("CLAUDE_GAUGE_WIFI_PASSWORD") or typer.prompt(
-            f"Password of {name}", hide_input=True, default="", show_default=False
-        )
-    return {"ssid": name, "password": password}

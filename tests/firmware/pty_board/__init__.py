@@ -16,19 +16,23 @@ from typing import Any, Self
 
 from tests.support.parts import part
 
-from claude_gauge.apps.device.files import folder
+from claude_gauge.apps.device.build import folder
 
 REPL = Path(__file__).parent / "repl.py"
 RESET = 3
 
 
 class PtyBoard:
-    """A serial port at `port`; `flash` is its file system."""
+    """A serial port at `port`; `flash` is its file system. With a chip it says so, and has that one's pins."""
 
-    def __init__(self, flash: Path) -> None:
+    def __init__(self, flash: Path, chip: str = "", *, machine: str = "") -> None:
         flash.mkdir(parents=True, exist_ok=True)
         self.flash = flash
         shutil.copytree(folder() / "virtual", flash / "hw", dirs_exist_ok=True)
+        if chip:
+            (flash / "hw" / "chip.txt").write_text(chip)
+        if chip or machine:
+            (flash / "hw" / "machine.txt").write_text(machine or f"Generic {chip} module with {chip.replace('-', '')}")
         self.resets = 0
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)

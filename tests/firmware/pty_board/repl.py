@@ -25,12 +25,38 @@ def say(text: str) -> None:
     sys.stdout.write(text)
 
 
+class Implementation:
+    """What `sys.implementation` says on a board with the chip that the test chose."""
+
+    def __init__(self, machine: str) -> None:
+        self._machine = machine
+        self._mpy = sys.implementation._mpy
+
+    def __getitem__(self, place: int) -> object:
+        """Return name or version."""
+        return sys.implementation[place]
+
+
+def fresh() -> dict:
+    """Return the names of a session that begins: a soft reboot has forgotten all modules."""
+    for name in list(sys.modules):
+        if name != "__main__":
+            del sys.modules[name]
+    names: dict = {"__name__": "__main__"}
+    try:
+        with open("/hw/machine.txt") as file:
+            names["implementation"] = Implementation(file.read())
+    except OSError:
+        names["implementation"] = sys.implementation
+    return names
+
+
 def execute(code: str, names: dict) -> None:
     """Run what was sent among the names of this session, and tell as the raw REPL does: output, errors, prompt."""
     say("OK")
     error = None
     try:
-        exec(code, names)  # noqa: S102 - it is what a REPL is for
+        exec(code.replace("sys.implementation", "implementation"), names)  # noqa: S102 - it is what a REPL is for
     except SystemExit:
         raise
     except BaseException as caught:  # noqa: BLE001 - whatever it was is the other side's
@@ -43,7 +69,7 @@ def execute(code: str, names: dict) -> None:
 
 def serve() -> None:
     """Be a board's console for ever."""
-    raw, code, names = False, "", {"__name__": "__main__"}
+    raw, code, names = False, "", fresh()
     say(">>> ")
     while True:
         got = read()
@@ -54,7 +80,7 @@ def serve() -> None:
             raw = False
             say("\r\n>>> ")
         elif got == "\x04" and not (raw and code):
-            names = {"__name__": "__main__"}
+            names = fresh()
             say(("OK" if raw else "") + "\r\nMPY: soft reboot\r\n" + (BANNER if raw else ">>> "))
         elif got == "\x04":
             execute(code, names)

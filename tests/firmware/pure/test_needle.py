@@ -109,6 +109,20 @@ def test_homing_ignores_targets_until_done() -> None:
     assert sum([len(waits) for way, waits in segments if way > 0]) == 1000
 
 
+def test_homing_is_gentle() -> None:
+    """No step of the way to the stop is quicker than one that may start and stop dead: the needle may stand there."""
+    needle = Needle(Ramp(4))
+    needle.home()
+    needle.point(2000)
+    segments = play(needle)
+    slow_us = KNOWN_GOOD[0][1] // 4
+    down = [wait for way, waits in segments if way < 0 for wait in waits]
+
+    assert min(down) >= slow_us * 0.99
+    assert sum(down) < 4_000_000
+    assert min([wait for way, waits in segments if way > 0 for wait in waits]) < slow_us * 0.7
+
+
 def test_direct_drive_keeps_one_safe_speed() -> None:
     """One step at a time, at a speed that may start and stop dead, and no overshoot when turned round."""
     needle = Needle(Ramp(1, 3000))

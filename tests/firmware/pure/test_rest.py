@@ -60,6 +60,7 @@ def sign(text: bytes, key: bytes = b"key") -> bytes:
     return ota.signature(key, text).hex().encode() + b"\n" + text
 
 
+NOW_S = 1_795_435_200
 MANIFEST = b'{"version": "9", "serial": 5, "files": [["gauge/app.mpy", 10, "%s"]]}' % (b"0" * 64)
 
 
@@ -72,6 +73,18 @@ def test_manifest_signed_by_us() -> None:
     assert ota.manifest(b"key", sign(MANIFEST).replace(b'"9"', b'"8"')) is None
     for bad in (b"", b"\n", MANIFEST, sign(b""), sign(b"[]"), sign(b"{}"), sign(b"null")):
         assert ota.manifest(b"key", bad) is None, bad
+
+
+def test_serial_from_the_future_bars_nothing() -> None:
+    """A manifest is newer by its time of signature; neither one from the future nor a stored one counts."""
+    now = NOW_S
+    assert ota.newer(now, now - 5, now, now)
+    assert not ota.newer(now - 5, now - 5, now, now)
+    assert not ota.newer(now + 90_000, 0, now, now)
+    assert ota.newer(now, 4_000_000_000, now, now)
+    assert ota.newer(now + 3600, now, now, now)  # two clocks need not agree to the second
+    assert ota.newer(now + 400 * 86_400, now, None, now)  # nobody told us the time: a year may have passed
+    assert not ota.newer(4_000_000_000, now, None, now)
 
 
 def test_manifest_stays_in_its_folder() -> None:
@@ -98,6 +111,65 @@ def test_form_refuses_nonsense() -> None:
     for bad in ("", "x", good + "&port=0", good + "&port=x", good + "&host=", good + "&ssid=%ff", good + "&node=a/b"):
         assert portal.fill(settings.merge({}), bad), bad
     assert not portal.fill(settings.merge({}), good)
+
+
+def test_form_checks_lengths() -> None:
+    """Names and passwords that no network or broker can have are refused by the page."""
+    good = {"ssid": "s" * 32, "host": "h", "port": "1", "node": "n", "wifi_password": "p" * 63}
+
+    def said(**changes: str) -> str:
+        fields = dict(good)
+        fields.update(changes)
+        return portal.fill(settings.merge({}), "&".join([name + "=" + text for name, text in fields.items()]))
+
+    assert said() == ""
+    assert said(wifi_password="a" * 64) == ""  # a key in hexadecimal digits
+    for changes, text in (
+        ({"ssid": "s" * 33}, "32 bytes"),
+        ({"wifi_password": "p" * 64}, "63 bytes"),
+        ({"wifi_password": "p" * 65}, "63 bytes"),
+        ({"host": "h" * 254}, "name or the address"),
+        ({"host": "mqtt://h"}, "name or the address"),
+        ({"password": "p" * 256}, "255 bytes"),
+    ):
+        assert text in said(**changes), changes
+
+
+def test_page_tells_the_time() -> None:
+    """The phone's clock is a floor for the board's; one that can't be is not taken."""
+    for sent, kept in (("1795435200", 1_795_435_200), ("", 5), ("x", 5), ("9" * 20, 4_000_000_000), ("3", 5)):
+        config = settings.merge({"utc_floor": 5})
+        assert portal.fill(config, "ssid=a&host=b&port=1&node=c&utc=" + sent) == ""
+        assert config["utc_floor"] == kept, sent
+
+
+def test_former_network_stays_known() -> None:
+    """The network before the new one stays known, once, and not for ever."""
+    config = settings.merge({"wifi": {"ssid": "new"}, "networks": [{"ssid": str(n)} for n in range(9)]})
+    portal.keep(config, {"ssid": "3", "password": "x"})
+
+    assert config["networks"] == [{"ssid": "3", "password": "x"}] + [{"ssid": text} for text in "012"]
+
+
+def test_own_network_has_a_password() -> None:
+    """The set-up network's password is the label's, else one that was made up once; never a short one."""
+
+    class Known:
+        def __init__(self) -> None:
+            self.values: dict = {}
+
+        def get(self, name: str, default: str) -> str:
+            return str(self.values.get(name, default))
+
+        def keep(self, name: str, value: str) -> None:
+            self.values[name] = value
+
+    known = Known()
+    assert portal.password("on-the-label", known) == "on-the-label"
+    made = portal.password("", known)
+    assert len(made) == 10
+    assert portal.password("short", known) == made
+    assert made == known.values["portal"]
 
 
 def test_page_shows_no_secret_and_no_markup() -> None:

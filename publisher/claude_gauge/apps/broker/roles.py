@@ -85,7 +85,7 @@ def rules(user: User, discovery: str) -> list[str]:
         case Role.UPDATER:
             return [f"topic read {ROOT}/device/#", f"topic write {ROOT}/device/+/update/#"]
         case Role.HOMEASSISTANT:
-            return [f"topic read {ROOT}/#", f"topic readwrite {discovery}/#"]
+            return [f"topic read {ROOT}/#", f"topic write {ROOT}/device/+/set/#", f"topic readwrite {discovery}/#"]
     return [f"topic read {ROOT}/#"]
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from html import escape
+from pathlib import Path
 
 from claude_gauge.contract.scales import COLOURS, Gauge, angle, gauges
+from claude_gauge.errors import GaugeError
 
 PAPER = (210, 297)
 RADIUS = 40.0  # of a face, mm
@@ -26,6 +28,25 @@ def sheet(redline: float, cache_floor: float | None = None) -> str:
         f"<title>claude-gauge: dial faces for a redline of {redline:,.0f} tokens/min</title>\n"
         f'<rect width="{width}" height="{height}" fill="{PAPER_COLOUR}"/>\n{body}\n</svg>\n'
     )
+
+
+def label(network: str, password: str) -> str:
+    """Return a label for the case, 60 by 20 mm: the set-up network and its password."""
+    rows = [("claude-gauge: set-up network", 6.0), (network, 11.5), (f"password: {password}", 17.0)]
+    texts = "\n".join(_text((30, y), text, 4.0 if y > 6 else 3.0, weight="bold") for text, y in rows)  # noqa: PLR2004 - the first is a heading
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="60mm" height="20mm" viewBox="0 0 60 20">\n'
+        f'<rect width="60" height="20" fill="{PAPER_COLOUR}" stroke="{INK}" stroke-width="0.2"/>\n{texts}\n</svg>\n'
+    )
+
+
+def write_label(path: Path, network: str, password: str) -> None:
+    """Write the label to a file that only its owner can read."""
+    try:
+        path.touch(mode=0o600)
+        path.write_text(label(network, password), "utf-8")
+    except OSError as error:
+        raise GaugeError(f"--label {path}: {error.strerror}; name a file that can be written") from None
 
 
 def _face(gauge: Gauge, centre: tuple[float, float]) -> str:

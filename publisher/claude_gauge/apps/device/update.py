@@ -1,16 +1,18 @@
-"""`claude-gauge firmware update`: a signed update over the air, as retained messages on the device's own topics."""
+"""Boards over the air: who is there, and signed updates as retained messages on each board's own topics."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-from claude_gauge.apps.device.files import folder
+from claude_gauge.apps.device.build import BYTECODE, firmware, version
+from claude_gauge.apps.device.install import board_key
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ONLINE
 from claude_gauge.errors import GaugeError
@@ -18,17 +20,10 @@ from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
 
 LOOK_S = 1.5  # a broker sends what is retained at once
-PATIENCE_S = 240.0
+PATIENCE_S = 240.0  # without a word from the board
 ROOT = "claude-gauge/device"
 MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
-
-
-def version() -> str:
-    """Return the version of the firmware that comes with this package."""
-    found = re.search(r'VERSION = "(.+)"', (folder() / "gauge" / "__init__.py").read_text("utf-8"))
-    if found is None:
-        raise GaugeError("the firmware's version is missing from gauge/__init__.py; install claude-gauge again")
-    return found[1]
+UNSIGNED = "refused: not signed"
 
 
 def topic_of(device: str) -> str:
@@ -36,75 +31,132 @@ def topic_of(device: str) -> str:
     return f"{ROOT}/{device}/update"
 
 
-def signed(key: str, files: Mapping[str, bytes], *, version: str, serial: int) -> bytes:
-    """Return the manifest: its HMAC-SHA256, a newline, and JSON that names every file by its hash."""
+def signed(key: str, files: Mapping[str, bytes], *, version: str, serial: int, offer: bool = False) -> bytes:
+    """Return the manifest: its HMAC-SHA256, a newline, and JSON that names every file by its hash.
+
+    An offer is not installed before somebody asks the board to: Home Assistant's button does.
+    """
     listed = [[path, len(content), hashlib.sha256(content).hexdigest()] for path, content in files.items()]
-    text = json.dumps({"version": version, "serial": serial, "files": listed}, separators=(",", ":")).encode()
+    told = {"version": version, "serial": serial, "files": listed, **({"offer": True} if offer else {})}
+    text = json.dumps(told, separators=(",", ":")).encode()
     return hmac.digest(key.encode(), text, "sha256").hex().encode() + b"\n" + text
 
 
-def messages(device: str, key: str, files: Mapping[str, bytes], *, version: str, serial: int) -> dict[str, bytes]:
+def messages(  # noqa: PLR0913 - what a manifest says
+    device: str, key: str, files: Mapping[str, bytes], *, version: str, serial: int, offer: bool = False
+) -> dict[str, bytes]:
     """Return all that is published, the manifest last: whoever sees it finds the files."""
     topic = topic_of(device)
     parts = {f"{topic}/{hashlib.sha256(content).hexdigest()[:16]}": content for content in files.values()}
-    return {**parts, topic: signed(key, files, version=version, serial=serial)}
+    return {**parts, topic: signed(key, files, version=version, serial=serial, offer=offer)}
 
 
-class Updating:
-    """One update of one device, watched to its end."""
+@dataclass
+class Board:
+    """A board as the broker knows it; `figures` are its diagnostics."""
 
-    def __init__(self, retained: Retained, device: str | None, say: Callable[[str], None]) -> None:
+    name: str
+    online: bool = False
+    figures: dict[str, Any] = field(default_factory=dict)
+    ended: str = ""
+    spoke: float = 0.0
+
+    def line(self) -> str:
+        """Put it into one line."""
+        told = self.figures
+        parts = [self.name, "online" if self.online else "offline"]
+        parts += [f"version {told['version']}"] if "version" in told else []
+        parts += [str(told[key]) for key in ("chip", "address") if told.get(key)]
+        parts += [f"shows {told['node']}"] if told.get("node") else []
+        parts += [f"signal {told['rssi']} dBm"] if told.get("rssi") is not None else []
+        return ", ".join(parts)
+
+
+class Boards:
+    """All boards that the broker knows, or the one that was named, and what is done to them."""
+
+    def __init__(self, retained: Retained, say: Callable[[str], None], device: str | None = None) -> None:
         self._retained, self._say = retained, say
-        self._online: set[str] = set()
-        self._state = threading.Condition()
-        self._ended = ""
-        # The named device's own topic: some brokers send nothing retained to a filter with wildcards.
-        retained.link.listen(f"{ROOT}/{device or '+'}/status", self._status)
+        self.found: dict[str, Board] = {}
+        self.many = False  # whether what a board says needs its name before it
+        self._news = threading.Condition()
+        # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
+        if device:
+            retained.link.listen(f"{ROOT}/{device}/status", self._hear)
+        retained.link.listen(f"{ROOT}/{device or '+'}/#", self._hear)
+        retained.also(f"{ROOT}/{device or '+'}/update/#")
         retained.connect()
-        with self._state:
-            self._state.wait_for(lambda: device in self._online, LOOK_S)
-        self.device = device or self._only()
-        self.present = self.device in self._online
-        retained.link.listen(topic_of(self.device) + "/state", self._told)
-        retained.also(topic_of(self.device) + "/#")
+        with self._news:
+            self._news.wait_for(lambda: bool(device) and device in self.found and self.found[device].online, LOOK_S)
 
-    def publish(self, told: Mapping[str, bytes]) -> None:
-        """Publish the messages, retained; empty ones take them away again."""
-        self._retained.write(told)
+    def choose(self, device: str | None) -> Board:
+        """Return the board of that name, or the only one that is online."""
+        if device:
+            return self.found.setdefault(device, Board(device))
+        online = [board for board in self.found.values() if board.online]
+        if len(online) == 1:
+            return online[0]
+        names = ", ".join(sorted(board.name for board in online)) or "none"
+        raise GaugeError(f"name the device with --device, or take --all; online: {names}")
 
-    def wait(self) -> None:
-        """Wait until the device runs the new version for good; raises GaugeError with the reason where it does not."""
-        with self._state:
-            if not self._state.wait_for(lambda: self._ended, PATIENCE_S):
-                raise GaugeError(f"device {self.device} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs`")
-            if not self._ended.startswith("running"):
-                raise GaugeError(f"device {self.device}: {self._ended}")
+    def update(self, board: Board, master: str, *, sources: bool, offer: bool = False) -> None:
+        """Send a board its firmware, and watch it start; raises GaugeError with the reason where it does not."""
+        bytecode = None if sources else int(board.figures.get("mpy") or BYTECODE)
+        files = firmware(bytecode)
+        for key in (board_key(master, board.name), master):
+            told = messages(board.name, key, files, version=version(), serial=int(time.time()), offer=offer)
+            board.ended = ""
+            self._retained.write(told)
+            if offer:
+                self._say(f"{board.name}: version {version()} waits; Home Assistant's update button installs it")
+                return
+            if not board.online:
+                self._say(f"{board.name} is away; the update waits for it on the broker")
+                return
+            self._wait(board)
+            self._retained.write(dict.fromkeys(told, b""))  # nothing is left on the broker
+            if not board.ended.startswith(UNSIGNED):
+                break  # else: it was installed when all boards had one key; it gets its own with the next installation
+        if not board.ended.startswith("running"):
+            raise GaugeError(f"device {board.name}: {board.ended}")
 
-    def _only(self) -> str:
-        if len(self._online) == 1:
-            return next(iter(self._online))
-        raise GaugeError(f"name the device with --device; online: {', '.join(sorted(self._online)) or 'none'}")
+    def _wait(self, board: Board) -> None:
+        with self._news:
+            board.spoke = time.monotonic()
+            while not board.ended:
+                left = board.spoke + PATIENCE_S - time.monotonic()
+                if left < 0:
+                    raise GaugeError(
+                        f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs`"
+                    )
+                self._news.wait(left)
 
-    def _status(self, message: Message) -> None:
-        device = message.topic.split("/")[2]
-        with self._state:
-            (self._online.add if message.payload == ONLINE.encode() else self._online.discard)(device)
-            self._state.notify_all()
+    def _hear(self, message: Message) -> None:
+        name, _, leaf = message.topic.removeprefix(ROOT + "/").partition("/")
+        with self._news:
+            board = self.found.setdefault(name, Board(name))
+            if leaf == "status":
+                board.online = message.payload == ONLINE.encode()
+            elif leaf == "diagnostics":
+                board.figures = _figures(message.payload)
+            elif leaf == "update/state" and not message.retain:
+                self._state(board, message.payload.decode("utf-8", "replace"))
+            self._news.notify_all()
 
-    def _told(self, message: Message) -> None:
-        if message.retain:
-            return  # said at an earlier time
-        text = message.payload.decode("utf-8", "replace")
-        self._say(text)
-        with self._state:
-            if text.split(" ")[0] in {"running", "failed:", "refused:"}:
-                self._ended = text
-            self._state.notify_all()
+    def _state(self, board: Board, text: str) -> None:
+        board.spoke = time.monotonic()
+        if text.startswith(("running ", "failed: ", "refused: ")):
+            board.ended = text
+        if not text.startswith(UNSIGNED):
+            self._say(f"{board.name}: {text}" if self.many else text)
 
 
-def serial() -> int:
-    """Return a number that grows with every update: a device takes none that is not above its last."""
-    return int(time.time())
+def _figures(payload: bytes) -> dict[str, Any]:
+    try:
+        told = json.loads(payload)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def forget(settings: Settings, device: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from claude_gauge.apps.device.files import folder
+from claude_gauge.apps.device.build import folder
 from claude_gauge.apps.device.trace import Cluster, Pulse
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.child import without_secrets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -33,13 +34,28 @@ def wires(settings: Mapping[str, Any]) -> list[Wire]:
     return [*found, Wire(settings["reset_pin"], "RESET"), Wire(settings["lamps"]["pins"][0], "lamps DIN")]
 
 
+def table(settings: Mapping[str, Any]) -> str:
+    """Return the wiring as a table in Markdown."""
+    labels = {gauge.name: gauge.label for gauge in gauges(1_000_000)}
+    rows = ["| GPIO | goes to | GPIO | goes to |", "|---|---|---|---|"]
+    shared = Counter(needle["pins"][1] for needle in settings["needles"].values())
+    for name, needle in settings["needles"].items():
+        step, way = needle["pins"]
+        both = " (shared)" if shared[way] > 1 else ""
+        rows.append(f"| {step} | step, {labels[name]} | {way} | direction, {labels[name]}{both} |")
+    rows.append(
+        f"| {settings['reset_pin']} | RESET of the driver | {settings['lamps']['pins'][0]} | data of the lamps |"
+    )
+    return "\n".join(rows) + "\n"
+
+
 def plan(settings: Mapping[str, Any]) -> str:
     """Return the plan: board, level shifters, quad driver, movements, lamps, supply."""
     rows = wires(settings)
     height = TOP + ROW * len(rows) + 190
     bottom = TOP + ROW * len(rows) + 10
     parts = [
-        _box(BOARD_X, TOP - 40, 150, bottom - TOP + 40, ["ESP32", "WROOM or WROVER"]),
+        _box(BOARD_X, TOP - 40, 150, bottom - TOP + 40, [str(settings["chip"]), "module or board"]),
         _box(BUFFER_X, TOP - 40, 120, bottom - TOP + 40, ["2 x 74AHCT541", "3.3 V in, 5 V out"]),
         _box(DRIVER_X, TOP - 40, 170, ROW * 9 + 44, ["AX1201728SG / X12.017", "or VID6606"]),
     ]
@@ -57,9 +73,13 @@ def plan(settings: Mapping[str, Any]) -> str:
     parts += _supply(bottom + 50)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1090 {height}" width="1090" height="{height}">\n'
-        f'<title>claude-gauge: wiring</title>\n<rect width="1090" height="{height}" fill="#fff"/>\n'
+        f"<title>claude-gauge: wiring of an {settings['chip']}</title>\n"
+        f'<rect width="1090" height="{height}" fill="#fff"/>\n'
         + _text(
-            BOARD_X, 40, "claude-gauge: wiring with a quad driver (needles are stepped, lamps are chained)", size=18
+            BOARD_X,
+            40,
+            f"claude-gauge: {settings['chip']} with a quad driver (needles stepped, lamps chained)",
+            size=18,
         )
         + "\n"
         + "\n".join(parts)
@@ -69,9 +89,9 @@ def plan(settings: Mapping[str, Any]) -> str:
 
 def _supply(y: float) -> list[str]:
     texts = [
-        "5 V, 1 A supply: to the ESP32's 5V/VIN, the buffers' VCC, the driver's VDD, the lamps' 5 V; common ground.",
+        "5 V, 1 A supply: to the board's 5V/VIN, the buffers' VCC, the driver's VDD, the lamps' 5 V; common ground.",
         "100 nF at every chip, 470 uF at the lamps, 330 ohm in their data line; the buffers' output enables to ground.",
-        "RESET has 10 kohm to ground: the driver stays quiet while the ESP32 boots.",
+        "RESET has 10 kohm to ground: the driver stays quiet while the board starts.",
     ]
     return [
         _box(BOARD_X, y, 1010, 80, []),
