@@ -84,7 +84,7 @@ class Boards:
         if device:
             retained.link.listen(f"{ROOT}/{device}/status", self._hear)
         retained.link.listen(f"{ROOT}/{device or '+'}/#", self._hear)
-        retained.also(f"{ROOT}/{device or '+'}/update/#")
+        retained.also(f"{ROOT}/{device or '+'}/#")  # the same filter: overlapping ones would bring each message twice
         retained.connect()
         with self._news:
             self._news.wait_for(lambda: bool(device) and device in self.found and self.found[device].online, LOOK_S)
