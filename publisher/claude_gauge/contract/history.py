@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Slice:
     """One slice of time: its number since the epoch, the highest rate in it and the last share of the window.
 
-    The share is None for a time that was not published but remembered by a source.
+    The share is None where it was not known: a payload that only kept it, or a time that a source remembers.
     """
 
     number: int
@@ -27,7 +27,7 @@ class History:
         self.slice_s = slice_s
         self._kept: deque[Slice] = deque(maxlen=slices)
 
-    def add(self, at: float, rate: float, share: float) -> None:
+    def add(self, at: float, rate: float, share: float | None) -> None:
         """Take one payload's figures, published at `at`; a clock that jumped back starts the strip anew."""
         number = int(at // self.slice_s)
         if self._kept and number < self._kept[-1].number:

@@ -102,7 +102,7 @@ class Usage(BaseModel):
     fuel_source: Literal["plan", "ceiling"] | None = Field(
         default=None,
         title="Fuel source",
-        description="Whether the 5-hour share is the plan's own figure or tokens / ceiling",
+        description="The 5-hour share is the plan's own figure, or tokens / ceiling; null while it is not known",
     )
     limit_name: str | None = Field(
         default=None,

@@ -266,6 +266,7 @@ def test_any_nodes_make_a_payload(members: list[Member]) -> None:
 
     assert Usage.model_validate_json(found.to_json()) == found
     assert found.rate_1m >= max((m.usage.rate_1m for m in members if m.live), default=0) - 1e-3
+    assert found.window_7d_tokens is None or found.window_7d_tokens >= found.window_5h_tokens
 
 
 def test_largest_payload() -> None:

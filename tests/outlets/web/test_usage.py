@@ -200,14 +200,18 @@ def test_healthz_survives_a_failing_health(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_history(shim: Shim) -> None:
-    """`/history` has five hours of minutes; the newest is the last."""
-    shim.push(PAYLOAD)
-    shown(shim.port, PAYLOAD)
-    strip = get(shim.port, "/history").json()
+    """`/history` has five hours of minutes; the newest is the last, its share null where that is merely kept."""
+    strips = []
+    for source in ("plan", None):
+        payload = usage(fuel_source=source).to_json()
+        shim.push(payload)
+        shown(shim.port, payload)
+        strips.append(get(shim.port, "/history").json())
 
-    assert len(strip["slices"]) * strip["slice_s"] == 5 * 3600
-    assert [500_000, 0.42] in strip["slices"][-2:]
-    assert strip["slices"][0] is None
+    assert len(strips[0]["slices"]) * strips[0]["slice_s"] == 5 * 3600
+    assert [500_000, 0.42] in strips[0]["slices"][-2:]
+    assert [500_000, None] in strips[1]["slices"][-2:]
+    assert strips[0]["slices"][0] is None
 
 
 def test_scales(shim: Shim) -> None:

@@ -102,10 +102,11 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
     accounts = [account(each, now) for each in by_account(member for member in members if member.counts(now))]
     fuel = max(accounts, key=lambda each: each.share, default=None)
     weeks = [m.usage.window_7d_tokens for m in members if m.counts(now) and m.usage.window_7d_tokens is not None]
+    tokens = min(MAX_COUNT, sum(member.usage.window_5h_tokens for member in in_window))
     waits = [member.usage.waiting for member in live if member.usage.waiting is not None]
     return Usage(
         rate_1m=round(rate, 3),
-        window_5h_tokens=min(MAX_COUNT, sum(member.usage.window_5h_tokens for member in in_window)),
+        window_5h_tokens=tokens,
         window_5h_pct=fuel.share if fuel else 0.0,
         thinking_ratio=_weighted(live, "thinking_ratio"),
         cache_hit_rate=_weighted(live, "cache_hit_rate"),
@@ -118,7 +119,7 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         window_5h_resets_at=fuel.resets_at if fuel else None,
         window_7d_pct=fuel.week_share if fuel else None,
         window_7d_resets_at=fuel.week_resets_at if fuel else None,
-        window_7d_tokens=min(MAX_COUNT, sum(weeks)) if weeks else None,
+        window_7d_tokens=max(tokens, min(MAX_COUNT, sum(weeks))) if weeks else None,
         minutes_to_limit=fuel.minutes if fuel else None,
         limit_before_reset=fuel.runs_dry if fuel else None,
         waiting=any(waits) if waits else None,

@@ -116,7 +116,7 @@ async function offerNodes() {
 
 // Put what was just heard onto the strip.
 function note() {
-  if (!heard.stale(seconds())) strip.add(heard.usage.rate_1m, heard.usage.window_5h_pct, seconds());
+  if (!heard.stale(seconds())) strip.add(heard.usage.rate_1m, heard.usage.fuel_source ? heard.usage.window_5h_pct : null, seconds());
 }
 
 function makeLamp(lamp) {
