@@ -6,9 +6,9 @@ Times are epoch seconds, tokens are counts, shares are 0..1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 
@@ -102,27 +102,3 @@ class Reading:
     limit: PlanLimit | None = None
     waiting: bool | None = None
     sources: Mapping[str, Health] = field(default_factory=dict)
-
-
-class Source(Protocol):
-    """Something that knows usage: it works in threads of its own and answers at once with what it knows last."""
-
-    def start(self, changed: Callable[[], None]) -> None:
-        """Begin; call `changed` (from any thread) whenever `read` would answer differently."""
-
-    def read(self, now: float) -> Reading:
-        """Tell what is known at `now`; never blocks, never raises for a source that is away."""
-
-    def due(self, now: float) -> float | None:
-        """Tell when the reading will next change by the passing of time alone, if it will."""
-
-    def stop(self) -> None:
-        """End all threads and children; safe to call twice."""
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """A source that knows what was used before the publisher began."""
-
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute (numbered from the epoch) of the last five hours; None until it knows."""

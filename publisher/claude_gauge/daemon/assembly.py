@@ -10,7 +10,6 @@ from typing import Any, Protocol
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
 from claude_gauge.counting.derive import Limits
-from claude_gauge.counting.reading import Remembers, Source
 from claude_gauge.daemon.kept_window import KeptWindow
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.daemon.systemd import Watchdog, notify
@@ -19,6 +18,7 @@ from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
 from claude_gauge.outlets.web.shim import Shim, serve
 from claude_gauge.sources.select import choose
+from claude_gauge.sources.source import Remembers, Source
 from claude_gauge.system.http.server import Server
 
 

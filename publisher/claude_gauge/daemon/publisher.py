@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from claude_gauge.contract.pace import LEAST_GAP_S, Pace
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.derive import Limits, derive
-from claude_gauge.counting.reading import Reading, Source
+from claude_gauge.counting.reading import Reading
+from claude_gauge.sources.source import Source
 
 _log = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TypeVar
 
-from claude_gauge.counting.reading import READING, Health, Reading, Remembers, Source
+from claude_gauge.counting.reading import READING, Health, Reading
 from claude_gauge.errors import GaugeError
+from claude_gauge.sources.source import Loads, Remembers, Source
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -26,14 +27,6 @@ LOOK_S = 5.0
 FAILED = "could not be started"
 NO_USE_SEEN = "no use seen yet"
 PARTS = ("tach", "fuel")
-
-
-@runtime_checkable
-class Loads(Protocol):
-    """A source that can read what is there without following it."""
-
-    def load(self) -> None:
-        """Read what is there now."""
 
 
 @dataclass(slots=True)

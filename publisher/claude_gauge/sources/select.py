@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from claude_gauge.claude_code.folders import transcript_roots
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Source
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.failover import Failover
+from claude_gauge.sources.source import Source
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.http.server import Server

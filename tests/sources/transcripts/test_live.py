@@ -14,7 +14,8 @@ from tests.support.net import wait_until
 from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant, encoded
 
-from claude_gauge.counting.reading import Reading, Source
+from claude_gauge.counting.reading import Reading
+from claude_gauge.sources.source import Source
 from claude_gauge.sources.transcripts.source import Transcripts
 
 WHOLE = 1160  # tokens of one line as the support makes it

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
@@ -27,6 +28,7 @@ from claude_gauge.sources.otlp.reconcile import Fill
 SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
 _HOUR_S, _DAY_S = 3600.0, 86400.0
+_MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
 
 
@@ -219,6 +221,9 @@ class OtlpCounter(Counter):
         for day in [day for day in self._days if (day + 1) * _DAY_S < oldest]:
             for name in self._days.pop(day):
                 self._firsts.pop(name, None)
+        for found in (self._partners, self._taken):
+            for key in list(islice(found, max(0, len(found) - _MOST_PAIRS))):
+                del found[key]
 
 
 def _turn(request: Request, at: float) -> Turn:

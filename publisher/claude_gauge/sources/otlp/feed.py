@@ -132,6 +132,8 @@ class OtlpFeed:
         if abs(now - self._forgot_at) > _FORGET_S:
             self._forgot_at = now
             self._reconciler.forget(now)
+            kept = self._reconciler.fill_keys()
+            self._entered = {key: tokens for key, tokens in self._entered.items() if key in kept}
         return stored
 
     def _enter(self, fills: Iterable[Fill], now: float) -> None:

@@ -182,8 +182,14 @@ class Journal:
         """Write the file anew without what is obsolete; what is appended meanwhile is copied at the end."""
         with self._swap:
             end = self._path.stat().st_size
-        sums = Sums()
         beside = self._path.with_name(self._path.name + ".new")
+        try:
+            self._copy(end, beside, now)
+        finally:
+            beside.unlink(missing_ok=True)  # it is in its place, or what is left of it only fills the disk
+
+    def _copy(self, end: int, beside: Path, now: float) -> None:
+        sums = Sums()
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as fresh:
             for line in self._lines(end):

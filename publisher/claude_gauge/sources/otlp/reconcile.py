@@ -223,6 +223,10 @@ class Reconciler:
             unit.fills[index] = replace(fill, tokens=left)
             yield unit.fills[index]
 
+    def fill_keys(self) -> set[str]:
+        """Return the keys of the fills that may still change."""
+        return {fill.key for unit in self._units.values() for fill in unit.fills}
+
     def forget(self, now: float) -> None:
         """Drop what no comparison needs any more; the sums stay as long as their session may come back."""
         for day in [day for day in self._requests if (day + 1) * _DAY_S < now - KEEP_S]:
