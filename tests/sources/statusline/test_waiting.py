@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,13 +166,23 @@ def test_one_of_two_rejected() -> None:
 @pytest.mark.parametrize("kind", [*DIALOGS, "agent_needs_input"])
 def test_notification_without_a_request(kind: str) -> None:
     """A notification that no request explains begins a wait; the session's work elsewhere does not end it."""
-    notified = Event(AT, "Notification", kind=kind)
+    before = (Event(AT - 60, "PermissionRequest"), Event(AT - 50, "PostToolBatch"))
+    notified = (*before, Event(AT, "Notification", kind=kind))
 
-    assert waits(after(notified), 60)
-    assert waits(after(notified, Event(AT + 1, "PostToolUse", question="q"), Event(AT + 2, "SubagentStop", "a1")), 2)
+    assert waits(after(*notified), 60)
+    assert waits(after(*notified, Event(AT + 1, "PostToolUse", question="q"), Event(AT + 2, "SubagentStop", "a1")), 2)
     for end in ("UserPromptSubmit", "Stop", "SessionEnd", STATUSLINE):
-        assert not waits(after(notified, Event(AT + 3, end)), 3)
-    assert waits(after(notified, Event(AT + 3, "Stop", background=True)), 3)
+        assert not waits(after(*notified, Event(AT + 3, end)), 3)
+    assert waits(after(*notified, Event(AT + 3, "Stop", background=True)), 3)
+
+
+@pytest.mark.parametrize("name", ["PostToolUse", "PostToolUseFailure", "PostToolBatch"])
+def test_client_without_requests(name: str) -> None:
+    """An older client fires no request, only the notification: there the main agent's next tool ends the wait."""
+    notified = Event(AT, "Notification", kind="permission_prompt")
+
+    assert not waits(after(notified, Event(AT + 1, name, question="q")), 1)
+    assert waits(after(notified, Event(AT + 1, name, agent="a1", question="q")), 1)
 
 
 def test_notification_repeats_what_is_known() -> None:
@@ -202,6 +213,7 @@ def test_outside_a_terminal() -> None:
     assert not waits(after(asked), 30)
     assert waits(after(asked, NOTIFIED), 6)
     assert not waits(after(asked, NOTIFIED, Event(AT + 9, "PostToolUse", question="q")), 9)
+    assert waits(after(asked, replace(NOTIFIED, at=AT + 0.1), Event(AT + 1, STATUSLINE)), 8)
 
 
 def test_idle_prompt() -> None:

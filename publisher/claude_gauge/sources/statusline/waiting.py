@@ -43,7 +43,7 @@ STATUSLINE, DENIAL = "statusline", "denial"  # events of ours, beside those of t
 MAIN, ANYONE = "main", "anyone"
 ON_ITS_WAY_S = 2.0  # how long after a request a statusline may come that was started before it
 NOTIFIED_BY_S = 7.0  # a question that is open so long was followed by a Notification
-NOTIFIED_FROM_S, NOTIFIED_TO_S = 4.0, 15.0  # the age of a question that a Notification can be about
+NOTIFIED_TO_S = 15.0  # how old a question may be that a Notification is about
 LATE_S = 10.0  # how much later than it was told an event may be read
 CLOCK_SLACK_S = 60.0
 
@@ -76,12 +76,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Something that Claude Code asked at `at`, and may still wait for."""
+    """Something that Claude Code asked at `at`, and may still wait for.
+
+    `loose`: told by a Notification of a client that fires no PermissionRequest; any end of a tool may be its end.
+    """
 
     at: float
     agent: str
     fingerprint: str = ""
     idle: bool = False
+    loose: bool = False
     outside: bool = False
     notified_at: float | None = None
     process: Process | None = None
@@ -94,11 +98,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is known of one session: its questions that did not end, its newest statusline, tasks in the background."""
+    """What is known of one session.
+
+    Its questions that did not end, its newest statusline, whether tasks run in the background, and whether its client
+    fires PermissionRequest at all.
+    """
 
     questions: tuple[Question, ...] = ()
     statusline_at: float = 0.0
     background: bool = False
+    requests: bool = False
 
     @property
     def processes(self) -> set[Process]:
@@ -129,7 +138,8 @@ def step(session: Session, event: Event) -> Session:
         case "PermissionRequest" | "Elicitation":
             agent = ANYONE if event.name == "Elicitation" else event.agent  # an Elicitation does not say whose it is
             asked = Question(event.at, agent, event.question, outside=event.outside, process=event.process)
-            return replace(session, questions=(*_without_idle(session), asked))
+            requests = session.requests or event.name == "PermissionRequest"
+            return replace(session, questions=(*_without_idle(session), asked), requests=requests)
         case "Notification":
             return replace(session, questions=_notified(session, event))
         case _ if event.name == STATUSLINE:
@@ -155,11 +165,12 @@ def _ends(question: Question, event: Event) -> bool:
     whose, nobodys = question.agent == event.agent, question.agent == ANYONE
     if question.idle:
         return event.name not in {DENIAL, "SubagentStop"} and event.agent == MAIN  # the main agent goes on
+    loose = question.loose and event.agent == MAIN
     ends = {
-        "PostToolUse": whose and question.fingerprint == event.question,
+        "PostToolUse": loose or (whose and question.fingerprint == event.question),
         "PermissionDenied": whose and question.fingerprint == event.question,
         "ElicitationResult": nobodys and question.fingerprint == event.question,
-        "PostToolBatch": whose,
+        "PostToolBatch": whose or loose,
         "SubagentStop": whose,
         "Stop": whose or (nobodys and event.agent == MAIN and not event.background),
         "UserPromptSubmit": (whose or nobodys) and not event.client,
@@ -178,9 +189,7 @@ def _notified(session: Session, event: Event) -> tuple[Question, ...]:
         return (*_without_idle(session), *asked)
     if event.kind in DIALOGS:
         confirmed = tuple(
-            replace(each, notified_at=event.at)
-            if not each.idle and NOTIFIED_FROM_S <= event.at - each.at <= NOTIFIED_TO_S
-            else each
+            replace(each, notified_at=event.at) if not each.idle and event.at - each.at <= NOTIFIED_TO_S else each
             for each in session.questions
         )
         if confirmed != session.questions:
@@ -189,7 +198,8 @@ def _notified(session: Session, event: Event) -> tuple[Question, ...]:
         return session.questions
     if any(not each.idle and _open(each, session.statusline_at, event.at) for each in session.questions):
         return session.questions  # it only repeats what is known
-    return (*session.questions, Question(event.at, ANYONE, notified_at=event.at))
+    loose = event.kind == "permission_prompt" and not session.requests
+    return (*session.questions, Question(event.at, ANYONE, loose=loose, notified_at=event.at))
 
 
 def _without_idle(session: Session) -> tuple[Question, ...]:
@@ -201,7 +211,7 @@ def _open(question: Question, statusline_at: float, now: float) -> bool:
     if question.idle:
         return True
     if question.notified_at is not None:
-        return statusline_at <= question.notified_at
+        return statusline_at <= max(question.notified_at, question.at + ON_ITS_WAY_S)
     if question.outside or statusline_at > question.at + ON_ITS_WAY_S:
         return False
     return statusline_at <= question.at or now < question.at + NOTIFIED_BY_S
