@@ -145,3 +145,15 @@ def test_burst_of_calls_is_few_looks() -> None:
 
     assert not runner.is_alive()
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(looks))
+
+
+def test_two_machines_with_one_node_name() -> None:
+    """While another publisher writes to this node's topics, `sources` says so, and STALL stays dark for it."""
+    rival = [True]
+    source = Scripted(lambda _: Reading(sources={"tach": Health("transcripts")}), lambda _: None)
+    publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW, rival=lambda: rival[0])
+    told = publisher.compute()
+    rival[0] = False
+
+    assert (told.sources["node"].ok, told.sources["node"].why) == (False, "another publisher has it")
+    assert "node" not in publisher.compute().sources

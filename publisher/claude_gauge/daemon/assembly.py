@@ -78,6 +78,7 @@ class Assembly:
             account=settings.account,
             clock=clock,
             watchdog=Watchdog(),
+            rival=lambda: self.link.rival,
         )
 
     def start(self) -> None:

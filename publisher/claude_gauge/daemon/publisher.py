@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import threading
@@ -11,19 +12,21 @@ from collections.abc import Callable, Sequence
 from claude_gauge.contract.pace import LEAST_GAP_S, Pace
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.derive import Limits, derive
-from claude_gauge.counting.reading import Reading
+from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.sources.source import Source
 
 _log = logging.getLogger(__name__)
 
 Outlet = Callable[[Usage, bytes], None]
+_RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 
 
 class Publisher:
     """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
 
-    `watchdog` is called at each pass and says within how many seconds it wants to be called again. Each decision looks
-    at the clock once: what is due between two looks would be missed by both.
+    `watchdog` is called at each pass and says within how many seconds it wants to be called again; `rival` tells whether
+    another publisher writes to this node's topics. Each decision looks at the clock once: what is due between two looks
+    would be missed by both.
     """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
@@ -36,12 +39,13 @@ class Publisher:
         account: str | None = None,
         clock: Callable[[], float] = time.time,
         watchdog: Callable[[], float] = lambda: math.inf,
+        rival: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._limits = limits
         self._outlets = list(outlets)
         self._node, self._account = node, account
-        self._clock, self._watchdog = clock, watchdog
+        self._clock, self._watchdog, self._rival = clock, watchdog, rival
         self._pace = Pace()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -76,6 +80,8 @@ class Publisher:
         self._looked_at = time.monotonic()
         now = self._clock()
         reading = self._source.read(now)
+        if self._rival():
+            reading = dataclasses.replace(reading, sources={"node": _RIVAL, **reading.sources})
         previous = self.latest or self.kept
         usage = derive(reading, self._limits, now, node=self._node, account=self._account, previous=previous)
         return usage, self._until_change(reading, now)
