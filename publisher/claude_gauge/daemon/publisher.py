@@ -24,9 +24,9 @@ _RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 class Publisher:
     """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
 
-    `watchdog` is called at each pass and says within how many seconds it wants to be called again; `rival` tells whether
-    another publisher writes to this node's topics. Each decision looks at the clock once: what is due between two looks
-    would be missed by both.
+    `watchdog` is called at each pass and says within how many seconds it wants to be called again. `rival` tells whether
+    another publisher writes to this node's topics. Each decision looks at the clock once: what is due between two
+    looks would be missed by both.
     """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
