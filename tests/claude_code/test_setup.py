@@ -531,6 +531,19 @@ def test_setup_and_undo_is_nothing(
     assert path.read_bytes() == before
 
 
+def test_other_edits_in_between(tmp_path: Path) -> None:
+    """What the person changed since stays; all else, in its own layout and with its empty events, is as before."""
+    path = tmp_path / "settings.json"
+    path.write_text('{"hooks":  {"Stop": [],\n "Other":[] },  "statusLine":null, "model": "opus","env":{"A" :"1"}}\n')
+    write(entries_in([path]), 0)
+    path.write_text(path.read_text().replace('"opus"', '"sonnet"'))
+    write(take_out_of([path]), 1)
+
+    assert path.read_text() == (
+        '{"hooks":  {"Stop": [],\n "Other":[] },  "statusLine":null, "model": "sonnet","env":{"A" :"1"}}\n'
+    )
+
+
 def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
     environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}

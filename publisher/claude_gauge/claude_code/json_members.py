@@ -37,8 +37,16 @@ def parse(text: str) -> dict[str, Any]:
     return content
 
 
-def rewrite(text: str, content: Mapping[str, Any]) -> str:
-    """Return the object `text` changed so that it says `content`, laid out as it was."""
+def values(text: str) -> dict[str, str]:
+    """Return the text of each member's value of an object; of a key given twice the last one's."""
+    return {member.key: member.value for member in _members(text)[0]} if parse(text) else {}
+
+
+def rewrite(text: str, content: Mapping[str, Any], written: Mapping[str, str] | None = None) -> str:
+    """Return the object `text` changed so that it says `content`, laid out as it was.
+
+    `written` has the text for values that were laid out before; it must say what `content` says.
+    """
     old = parse(text)
     members, tail = _members(text) if old else ([], "\n")
     lead = members[-1].lead if members else "\n  "
@@ -51,7 +59,7 @@ def rewrite(text: str, content: Mapping[str, Any]) -> str:
             parts.append(member.lead + member.name + member.value + member.trail)
         elif member is None or member is _last(members, key):  # of a key given twice the last one counts
             place = member or _Member(key, lead, json.dumps(key) + ": ", "")
-            parts.append(place.lead + place.name + layout.dump(value) + place.trail)
+            parts.append(place.lead + place.name + ((written or {}).get(key) or layout.dump(value)) + place.trail)
     if not text.strip():
         return "{" + ",".join(parts) + (tail if parts else "") + "}\n"
     return text[: text.index("{") + 1] + ",".join(parts) + (tail if parts else "") + text[text.rindex("}") :]

@@ -21,12 +21,12 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claude_gauge.claude_code.json_members import parse, rewrite
+from claude_gauge.claude_code.json_members import parse, rewrite, values
 from claude_gauge.errors import GaugeError
 from claude_gauge.system import atomic_file
 
@@ -128,7 +128,7 @@ def _take_back(change: Change, backup: Path | None) -> None:
         backup.unlink()  # nothing was changed, so there is nothing to go back from
 
 
-def plan(path: Path, edit: Edit) -> Change:
+def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Change:
     """Work out what `edit` would make of a settings file; raises GaugeError where it can't be read safely."""
     before = _bytes(path)
     text = _decoded(path, before or b"")
@@ -139,7 +139,7 @@ def plan(path: Path, edit: Edit) -> Change:
         wanted = edit(copy.deepcopy(content))
         if json.dumps(wanted) == json.dumps(content):  # unlike ==, this tells 1 from True, and sees the order
             return Change(path, before, before)
-        return Change(path, before, (bom + rewrite(text, wanted)).encode())
+        return Change(path, before, (bom + rewrite(text, wanted, written)).encode())
     except RecursionError:
         raise GaugeError(f"{path} is nested too deeply; left alone") from None
     except GaugeError as error:
@@ -154,21 +154,46 @@ def given_back(change: Change, edit: Edit, plain: Edit) -> Change:
     """
     if not change.needed:
         return change
-    wanted = edit(read(change.path))
-    for backup in backups(change.path):
-        try:
-            content = read(backup)
-            holds_ours = not _same(plain(edit(copy.deepcopy(content))), plain(content))
-            if not holds_ours and _same(plain(content), plain(wanted)):
-                return dataclasses.replace(change, after=backup.read_bytes())
-        except (GaugeError, OSError, RecursionError, AttributeError):
-            continue  # somebody's edit of a backup is no concern of ours
+    present = read(change.path)
+    wanted = edit(copy.deepcopy(present))
+    clean = [(path, content) for path, content in _readable(backups(change.path)) if _without(content, edit, plain)]
+    for path, content in clean:
+        if _same(plain(content), plain(wanted)):
+            return dataclasses.replace(change, after=path.read_bytes())
+    if clean:  # something else was changed since: the members that were not come back as they stood
+        path, content = clean[0]
+        back = {name: value for name, value in content.items() if _unchanged(name, content, wanted, plain)}
+        written = {name: text for name, text in values(_text(path)).items() if name in back}
+        merged = {**wanted, **back}
+        return plan(
+            change.path, lambda _: {name: merged[name] for name in (*present, *merged) if name in merged}, written
+        )
     return change if wanted else dataclasses.replace(change, after=None)
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in paths:
+        try:
+            yield path, read(path)
+        except GaugeError:
+            continue  # somebody's edit of a backup is no concern of ours
+
+
+def _without(content: dict[str, Any], edit: Edit, plain: Edit) -> bool:
+    """Tell whether nothing of ours is in there."""
+    try:
+        return _same(plain(edit(copy.deepcopy(content))), plain(content))
+    except (GaugeError, RecursionError, AttributeError):
+        return False  # nor is this
+
+
+def _unchanged(name: str, old: dict[str, Any], new: dict[str, Any], plain: Edit) -> bool:
+    return _same(plain({name: old[name]}), plain({name: new[name]} if name in new else {}))
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return what a settings file says, {} where there is none; raises GaugeError for a broken one."""
-    return _parsed(path, _decoded(path, _bytes(path) or b"").removeprefix(_BOM))
+    return _parsed(path, _text(path))
 
 
 def backups(path: Path) -> list[Path]:
@@ -183,6 +208,10 @@ def _bytes(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise GaugeError(f"cannot read {path}: {error.strerror}; check the path and who may read it") from None
+
+
+def _text(path: Path) -> str:
+    return _decoded(path, _bytes(path) or b"").removeprefix(_BOM)
 
 
 def _decoded(path: Path, raw: bytes) -> str:
