@@ -447,6 +447,18 @@ def test_old_files_are_swept(desk: Desk) -> None:
     assert sorted(path.name for path in Path(desk.folder).iterdir()) == ["hooks", "new.status"]
 
 
+def test_quiet_sessions_are_swept(desk: Desk) -> None:
+    """After a day a session's events go, unless it still asks; they would pile up with every headless run."""
+    note(event("Stop", "quiet"), desk.folder, NOON)
+    note(event("PermissionRequest", "asks"), desk.folder, NOON)
+    note(event("Stop", "new"), desk.folder, NOON)
+    for name in ("quiet", "asks"):
+        os.utime(Path(desk.folder) / f"{name}.events", (NOON - 2 * 86400,) * 2)
+    desk.read()
+
+    assert sorted(path.name for path in Path(desk.folder).glob("*.events")) == ["asks.events", "new.events"]
+
+
 def test_folder_that_can_only_be_read(desk: Desk) -> None:
     """A state folder that nobody can write to is read, but says that its figures are old: `waiting` is unknown."""
     store(status(five_hour=(5, NOON + HOUR)), desk.folder, NOON)

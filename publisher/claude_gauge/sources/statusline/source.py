@@ -39,8 +39,10 @@ log = logging.getLogger(__name__)
 FILE, OLDER_FILE = "plan-figures.json", "plan-seen.json"
 HALF_WRITTEN_S = 600.0
 RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth
+REST, LONGEST_REST_S = 4, 0.1  # after a look, so many times as long as it took
 KEPT_S = SEVEN_DAYS_S + 86400.0
-TAIL_BYTES = 1 << 20  # of a session's events: thousands of tool calls, far more than a question stays open for
+TAIL_BYTES = 1 << 19  # of a session's events: thousands of tool calls, far more than a question stays open for
+QUIET_S = 86400.0  # a session's events are removed when it said nothing for so long and asks nothing
 BEGINNING_BYTES = 256
 KEPT_DENIALS, DENIALS_S = 200, 86400.0
 
@@ -64,6 +66,10 @@ class SessionLog:
         self._beginning = b""
         self._offset = 0
 
+    def quiet(self, now: float) -> bool:
+        """Tell whether the session has told nothing for a day and asks nothing."""
+        return self.stamp is not None and now - self.stamp[2] / 1e9 > QUIET_S and not self.story.session.questions
+
     def read(self, path: str) -> tuple[list[Event], bool]:
         """Return the events that are new, and whether it was another file before. Raises OSError."""
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
@@ -74,7 +80,7 @@ class SessionLog:
             file.seek(self._offset)
             whole, newline, _ = (file.read(max(0, size - self._offset)) or b"").rpartition(b"\n")
         self._offset += len(whole) + len(newline)
-        events = [event for line in whole.splitlines() if (event := _event(line)) is not None]
+        events = [event for line in whole.splitlines() if line and (event := _event(line)) is not None]
         return events if ours else [replace(event, process=None) for event in events], anew  # others' may be hidden
 
 
@@ -82,7 +88,7 @@ def _event(line: bytes) -> Event | None:
     try:
         record = quick_json.loads(line)
     except (ValueError, RecursionError):
-        return None  # an empty line, or one that a full disk cut off
+        return None  # a full disk cut it off
     event = read_event(record) if isinstance(record, dict) else None
     if event is not None and event.process is not None and event.process[2] != _namespace():
         return replace(event, process=None)  # in a container, say: its number means another process here
@@ -203,6 +209,7 @@ class Plan:
     def _follow(self, changed: Callable[[], None]) -> None:
         hints = FolderHints(self._folder, self._wake.set)
         while not self._stopped:
+            began = time.monotonic()
             try:
                 hints.tend()
                 self._look()
@@ -212,6 +219,7 @@ class Plan:
                 self._save()  # last: the disk may take its time, a lamp not
             except Exception:  # nothing may end the watch: told in full, then it goes on
                 log.exception("following %s failed; going on", self._folder)
+            time.sleep(min(LONGEST_REST_S, REST * (time.monotonic() - began)))  # hooks may come by the dozen a second
             self._wake.wait(self._look_every_s)
             self._wake.clear()
         hints.stop()
@@ -252,6 +260,10 @@ class Plan:
                 logs[session].story.tell([Event(now, "SessionEnd")])
             for session in logs.keys() & self._spoke.keys():
                 logs[session].story.tell_statusline(self._spoke[session])
+            quiet = [session for session, each in logs.items() if each.quiet(now)]
+        for session in quiet:
+            with contextlib.suppress(OSError):
+                spool.remove(f"{self._folder}/{session}{EVENTS_FILE}")
 
     def _status(self, name: str) -> dict[str, object]:
         return spool.load(f"{self._folder}/{name}")

@@ -146,6 +146,8 @@ def step(session: Session, event: Event) -> Session:
             return replace(session, statusline_at=max(session.statusline_at, event.at))
         case _:
             turns = event.name in {"Stop", "SessionStart", "SessionEnd"} and event.agent == MAIN
+            if not turns and not session.questions:
+                return session
             background = event.background if turns else session.background
             return replace(session, questions=_remaining(session, event), background=background)
 
