@@ -160,12 +160,13 @@ def check(
     from claude_gauge.apps.broker import locations
     from claude_gauge.apps.broker.check import Inspection
     from claude_gauge.apps.broker.folder import today
+    from claude_gauge.system.plain_text import harmless
 
     findings = []
     for finding in Inspection(locations.present(folder, config.settings), host).run(today()):
         findings.append(finding)
         if not as_json:
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
+            typer.echo(harmless(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}"))
     if as_json:
         typer.echo(json.dumps([{"ok": finding.ok, "text": finding.text} for finding in findings], indent=2))
     if not all(finding.ok for finding in findings):

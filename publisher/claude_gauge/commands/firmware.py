@@ -107,7 +107,7 @@ def install(  # noqa: PLR0913 - each is a flag
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     told = wanted_settings(config.settings, **flags)
-    own = install_firmware(SerialBoard(port), config.settings, told, typer.echo, sources=sources, fresh=fresh)
+    own = install_firmware(SerialBoard(port), config.settings, told, _say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
     typer.echo(f"where it finds no network it opens its own: {own.name}, password {own.password}")
@@ -131,10 +131,10 @@ def configure(
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     if edit:
-        edit_config(SerialBoard(port), config.settings, in_editor, typer.echo)
+        edit_config(SerialBoard(port), config.settings, in_editor, _say)
         return
     told = wanted_settings(config.settings, **flags)
-    write_config(SerialBoard(port), config.settings, told, typer.echo, add_wifi=add_wifi)
+    write_config(SerialBoard(port), config.settings, told, _say, add_wifi=add_wifi)
 
 
 @firmware.command()
@@ -145,7 +145,7 @@ def flash(
     from claude_gauge.apps.device.serial_board import flash as flash_board
     from claude_gauge.apps.device.serial_board import only_port
 
-    flash_board(port or only_port(), image, typer.echo)
+    flash_board(port or only_port(), image, _say)
 
 
 @firmware.command()
@@ -215,7 +215,7 @@ def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, co
     from claude_gauge.apps.device.update import forget as take_away
 
     online = take_away(config.settings, device)
-    typer.echo(f"forgot {device}")
+    _say(f"forgot {device}")
     if online:
         typer.echo("it is on, and will announce itself again: switch it off first", err=True)
 
@@ -258,7 +258,7 @@ def logs(*, port: Port = None) -> None:
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     for line in SerialBoard(port).listen():
-        typer.echo(line)
+        _say(line)
 
 
 @firmware.command()
@@ -271,5 +271,5 @@ def selftest(*, port: Port = None) -> None:
 
     cable = SerialBoard(port)
     for line in cable.follow("from gauge import selftest; selftest.run()"):
-        typer.echo(line)
+        _say(line)
     cable.reset()

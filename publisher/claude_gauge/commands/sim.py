@@ -28,13 +28,14 @@ def sim(
     from claude_gauge.apps.device.sim import interpreter, sim_lines, sim_picture
     from claude_gauge.apps.terminal.app import look_of
     from claude_gauge.commands import logs
+    from claude_gauge.system.plain_text import harmless
     from claude_gauge.system.signals import ended_in_order
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     command = interpreter(micropython=micropython)
     with ended_in_order():
         if lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            sim_lines(config.settings, command, trace, typer.echo)
+            sim_lines(config.settings, command, trace, lambda line: typer.echo(harmless(line)))
         else:
             utf8 = "utf" in (sys.stdout.encoding or "").lower()
             look = look_of(config.settings, os.environ, ascii_only=ascii_only, tty=True, utf8=utf8)

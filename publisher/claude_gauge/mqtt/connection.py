@@ -38,7 +38,6 @@ FAILED = 0x80  # reason codes from here on are refusals
 NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
 LARGEST_PACKET = 128 * 1024  # what we take: six times Home Assistant's discovery, the largest thing that we read
 LOST = ("reason", "connection lost")  # the will's user property: a goodbye has none
-PINGRESP = 0xD0
 
 Answered = Callable[[int, str | None], None]  # a request's id, and why the broker refused it, if it did
 
@@ -67,6 +66,25 @@ class Abilities:
         if reason == "QoS not supported":
             return Abilities(0, self.retain)
         return Abilities(self.qos, retain=False) if reason == "Retain not supported" else self
+
+
+class BoundedClient(mqtt.Client):
+    """Lets what is too long of a packet run by without keeping it.
+
+    MQTT 5 brokers know our limit and send no such packet; 3.1.1 has no word for it, and paho would keep all of it.
+    The head is kept, so that the message is acknowledged: it would else hold up those behind it.
+    """
+
+    cut = False  # the packet that is being read, or was read last, is not whole
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        """Read what is there, at most so many bytes."""
+        packet = self._in_packet
+        self.cut = packet["to_process"] + len(packet["packet"]) > LARGEST_PACKET or (
+            self.cut and packet["command"] != 0
+        )
+        del packet["packet"][LARGEST_PACKET:]
+        return super()._sock_recv(min(bufsize, LARGEST_PACKET))
 
 
 class Connection:
@@ -100,10 +118,10 @@ class Connection:
         self._watched = 0
         self._client = self._make(identity)
 
-    def _make(self, identity: Identity) -> mqtt.Client:
+    def _make(self, identity: Identity) -> BoundedClient:
         """Make a client that never connects again by itself."""
         path = self._endpoint.websocket_path
-        client = mqtt.Client(
+        client = BoundedClient(
             CallbackAPIVersion.VERSION2,
             client_id=identity.client_id,
             protocol=self.version,
@@ -171,17 +189,6 @@ class Connection:
         self._client.loop_read()
         while self._client.socket() is not None and hasattr(sock, "pending") and sock.pending():
             self._client.loop_read()
-        self._skip_large()
-
-    def _skip_large(self) -> None:
-        """Let the rest of a packet that is too large run by without keeping it.
-
-        MQTT 5 brokers know our limit and send none; 3.1.1 has no such word. paho would keep all of it, so
-        what is half read is made an answer to a ping, which has no content.
-        """
-        packet = self._client._in_packet  # noqa: SLF001 - paho has no limit of its own
-        if packet["to_process"] + len(packet["packet"]) > LARGEST_PACKET:
-            packet["command"], packet["remaining_length"], packet["packet"] = PINGRESP, 0, bytearray()
 
     def _watch(self, selector: selectors.BaseSelector, sock: Any) -> None:  # noqa: ANN401 - as above
         """Ask the kernel about writing only while there is something to write."""
@@ -271,6 +278,8 @@ class Connection:
         try:
             topic = message.topic
         except UnicodeDecodeError:
+            return
+        if self._client.cut:
             return
         lost = LOST in getattr(message.properties, "UserProperty", ())
         self._heard(Message(topic, bytes(message.payload), message.qos, message.retain, lost=lost))

@@ -1,0 +1,58 @@
+"""Messages of any size that others write cost us no memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from tests.support.mosquitto import Listener, Mosquitto
+
+LARGE = 30 * 1024 * 1024
+LEAST = 12 * 1024 * 1024  # what may come and go for other reasons
+
+# Listens for a while to a topic with a large retained message, and says what came and how much memory that took.
+READER = """
+import resource, sys, threading
+from claude_gauge.config import Settings
+from claude_gauge.mqtt.link import Link
+from claude_gauge.mqtt.versions import FIVE, SURE, THREE, Versions
+link, came, heard = Link(Settings(broker=sys.argv[1]), status=None), threading.Event(), []
+if sys.argv[2] == "3":
+    link._versions = Versions(doubts=SURE, next=THREE)
+def take(message):
+    heard.append(len(message.payload))
+    if message.topic == "t/end":
+        came.set()
+link.start()
+assert link.wait_connected(10)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+link.listen("t/large", take)
+link.listen("t/end", take)
+assert came.wait(30), (link.trouble, heard)
+print(link.version, heard, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+link.stop()
+"""
+
+
+@pytest.mark.parametrize("version", ["5", "3"], ids=["mqtt5", "mqtt311"])
+def test_large_retained_message(
+    broker: Mosquitto, version: str, record_property: Callable[[str, object], None]
+) -> None:
+    """A retained message of 30 MB on a topic that we read is not kept, what comes after it is, and the link stays."""
+    with Listener(broker.port, "none") as other:
+        other.client.publish("t/large", bytes(LARGE), qos=1, retain=True).wait_for_publish(30)
+        other.client.publish("t/end", b"x", qos=1, retain=True).wait_for_publish(30)
+    command = [sys.executable, "-c", READER, broker.url, version]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    spoken, heard, grown = (
+        done.stdout.split("[")[0].strip(),
+        done.stdout.split("[")[1].split("]")[0],
+        done.stdout.split()[-1],
+    )
+    record_property("figure", f"a retained message of {LARGE >> 20} MB, {spoken}: {int(grown) >> 20} MB more memory")
+
+    assert heard == "1"
+    assert int(grown) < LEAST
