@@ -85,6 +85,13 @@ def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _say(text: str, *, err: bool = False) -> None:
+    """Print what a board said, without what could move the cursor."""
+    from claude_gauge.system.plain_text import harmless
+
+    typer.echo(harmless(text), err=err)
+
+
 @firmware.command()
 @with_settings(*SETTINGS)
 @_with_board_flags
@@ -176,7 +183,7 @@ def update(
     master = master_key(config.settings.state_dir)
     failed: list[str] = []
     with Retained(config.settings) as retained:
-        boards = Boards(retained, typer.echo, device)
+        boards = Boards(retained, _say, device)
         boards.many = every
         chosen = sorted(boards.found.values(), key=lambda board: board.name) if every else [boards.choose(device)]
         for board in chosen:
@@ -186,7 +193,7 @@ def update(
                 if not every:
                     raise
                 failed.append(str(error))
-                typer.echo(str(error), err=True)
+                _say(str(error), err=True)
         if not chosen:
             raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
     if failed:
@@ -201,9 +208,9 @@ def list_boards(*, config: Config) -> None:
     from claude_gauge.mqtt.retained import Retained
 
     with Retained(config.settings) as retained:
-        boards = Boards(retained, typer.echo)
+        boards = Boards(retained, _say)
         for _, board in sorted(boards.found.items()):
-            typer.echo(board.line())
+            _say(board.line())
         if not boards.found:
             typer.echo("no board here", err=True)
 
@@ -235,9 +242,7 @@ def calibrate(
     from claude_gauge.apps.device.calibration import calibrate as calibrate_needle
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    calibrate_needle(
-        SerialBoard(port), config.settings, needle, lambda question: str(typer.prompt(question)), typer.echo
-    )
+    calibrate_needle(SerialBoard(port), config.settings, needle, lambda question: str(typer.prompt(question)), _say)
 
 
 @firmware.command()
