@@ -13,7 +13,7 @@ import subprocess
 import termios
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -50,10 +50,13 @@ Script = Callable[[dict[str, Any]], list[dict[str, Any]]]  # a request's body ->
 class Api:
     """Answers as Anthropic's API does: first with these calls of Bash, which need permission, then with a word.
 
-    A `script` says it otherwise. Requests without tools (a session's title, a summary) get a word.
+    A `script` says it otherwise; `headers` are asked for at each answer. Requests without tools (a session's title, a
+    summary) get a word.
     """
 
-    def __init__(self, *commands: str, script: Script | None = None) -> None:
+    def __init__(
+        self, *commands: str, script: Script | None = None, headers: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
         def asks_once(body: dict[str, Any]) -> list[dict[str, Any]]:
             return [text("all done")] if answered(body) else [bash(command) for command in commands]
 
@@ -67,6 +70,8 @@ class Api:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream" if given.get("stream") else "application/json")
                 self.send_header("content-length", str(len(body)))
+                for name, value in headers().items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -129,8 +134,20 @@ def _whole(blocks: list[dict[str, Any]]) -> bytes:
     return json.dumps({**_message(blocks), "stop_reason": "end_turn"}).encode()
 
 
+def subscriber(used: float, resets_at: float) -> dict[str, str]:
+    """Return the headers by which the API tells a subscriber's client how much of the plan is used (a share)."""
+    prefix = "anthropic-ratelimit-unified-"
+    five = {f"{prefix}5h-utilization": str(used), f"{prefix}5h-reset": str(int(resets_at))}
+    week = {f"{prefix}7d-utilization": "0.3", f"{prefix}7d-reset": str(int(resets_at) + 86400)}
+    return {f"{prefix}status": "allowed", **five, **week}
+
+
+# With these in its environment a client takes itself for a subscriber's.
+SUBSCRIBER = {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-made-up-for-tests", "ANTHROPIC_API_KEY": ""}
+
+
 class ClaudeCode:
-    """One interactive session; what it shows is in `screen`."""
+    """One interactive session; what it shows is in `screen`. `more` goes into its environment, "" takes a name out."""
 
     def __init__(self, home: Path, api: Api, *arguments: str, **more: str) -> None:
         self._arguments = arguments
@@ -162,6 +179,7 @@ class ClaudeCode:
             **nowhere,
             **more,
         }
+        self._env = {name: value for name, value in self._env.items() if value}
         self._shown = b""
         self._terminal = -1
         self._process: subprocess.Popen[bytes] | None = None

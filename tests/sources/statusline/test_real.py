@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.claude_code import Api, ClaudeCode, answered, bash, text, tool
+from tests.support.claude_code import SUBSCRIBER, Api, ClaudeCode, answered, bash, subscriber, text, tool
 from tests.support.claude_events import run
 from tests.support.net import wait_until
 
@@ -140,6 +140,29 @@ def test_killed(desk: Desk) -> None:
         claude.kill()
         wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
     desk.record("figure", f"real Claude Code, kill -9: lamp out {time.time() - killed:.2f} s after it")
+
+
+def test_plan_figures(desk: Desk) -> None:
+    """A subscriber's client tells the plan's figures after each answer: they rise, and fall when the plan says so."""
+    used, resets_at = [0.85], time.time() + 3600
+
+    def shown() -> float | None:
+        window = desk.plan.read(time.time()).plan_5h
+        return window.share if window else None
+
+    api = Api(script=lambda _: [text("a word")], headers=lambda: subscriber(used[0], resets_at))
+    with api, ClaudeCode(desk.home, api, **SUBSCRIBER) as claude:
+        desk.begin(claude)
+        wait_until(lambda: shown() == 0.85, "the first figure", PATIENCE_S)
+        used[0] = 0.17
+        claude.type("again")
+        wait_until(lambda: "again" in claude.screen, "the second prompt", PATIENCE_S)
+        claude.type("\r")
+        wait_until(lambda: shown() == 0.17, "the figure to fall", PATIENCE_S)
+        limit = desk.plan.read(time.time()).limit
+
+    assert limit is not None
+    assert (limit.name, limit.share) == ("seven_day", 0.3)
 
 
 def agents(body: dict[str, Any]) -> list[dict[str, Any]]:
