@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,26 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         NodeLock(tmp_path, "n")
 
     assert caught.value.exit_code == 1
+
+
+def test_emptied_state_folder_lets_nobody_else_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the lock's file, or its whole folder, was removed under a publisher, it is held again, which is told."""
+    with NodeLock(tmp_path / "state", "n") as lock:
+        shutil.rmtree(tmp_path / "state")
+        lock.keep()
+        lock.keep()
+
+        with pytest.raises(AlreadyPublishingError):
+            NodeLock(tmp_path / "state", "n")
+    assert sum("was removed" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_lock_that_another_took_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A second publisher that came in after the file was removed is told of once, and nothing is taken from it."""
+    with NodeLock(tmp_path / "state", "n") as lock:
+        shutil.rmtree(tmp_path / "state")
+        with NodeLock(tmp_path / "state", "n"):
+            lock.keep()
+            lock.keep()
+
+    assert sum("could not be locked again" in record.getMessage() for record in caplog.records) == 1

@@ -23,8 +23,8 @@ def publish(
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
-    with NodeLock(settings.state_dir, settings.node):
+    with NodeLock(settings.state_dir, settings.node) as lock:
         if once:
             typer.echo(publish_once(settings))
         else:
-            run_until_signal(settings)
+            run_until_signal(settings, lock)

@@ -11,6 +11,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
 from claude_gauge.counting.derive import Limits
 from claude_gauge.daemon.kept_window import KeptWindow
+from claude_gauge.daemon.node_lock import NodeLock
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.daemon.systemd import Watchdog, notify
 from claude_gauge.mqtt.link import Link
@@ -49,7 +50,7 @@ class Outlet(Protocol):
 class Assembly:
     """A publisher with all its outlets; `run` until `stop`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a publisher is put together from, by name
         self,
         settings: Settings,
         *,
@@ -57,6 +58,7 @@ class Assembly:
         source: Source | None = None,
         clock: Callable[[], float] = time.time,
         leaves_nothing: bool = False,
+        lock: NodeLock | None = None,
     ) -> None:
         server = Server()  # one for all addresses
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
@@ -69,6 +71,8 @@ class Assembly:
             self._window,
             _Systemd(),
         ]
+        if lock is not None:
+            self._outlets.append(_Lock(lock))
         self._started: ExitStack | None = None
         self.publisher = Publisher(
             source,
@@ -168,3 +172,19 @@ class _Systemd:
 
     def stop(self) -> None:
         pass  # its end is told by the process's
+
+
+class _Lock:
+    """Holds the node's lock also where somebody removes its file."""
+
+    def __init__(self, lock: NodeLock) -> None:
+        self._lock = lock
+
+    def start(self) -> None:
+        pass  # it is held already
+
+    def __call__(self, _usage: Usage, _payload: bytes) -> None:
+        self._lock.keep()
+
+    def stop(self) -> None:
+        pass  # whoever made it lets it go

@@ -26,30 +26,58 @@ class NodeLock:
     def __init__(self, state_dir: Path, node: str) -> None:
         self._node = node
         self._path = state_dir.expanduser() / f"{node}.lock"
+        self._lost = False
+        self._file = self._taken()
+
+    def _taken(self) -> int:
+        """Make the file and lock it; return its descriptor, -1 where the disk takes none."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             if error.errno in _NO_ROOM:
                 why = error.strerror
                 log.warning("state_dir: cannot write %s: %s; a second publisher would go unnoticed", self._path, why)
-                self._file = -1
-                return
+                return -1
             raise GaugeError(f"state_dir: cannot write {self._path}: {error.strerror}; name another folder") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyPublishingError(self._told()) from None
+            raise AlreadyPublishingError(self._told(file)) from None
         except OSError as error:  # some network file systems have no locks
-            os.close(self._file)
+            os.close(file)
             raise GaugeError(f"state_dir: cannot lock {self._path}: {error.strerror}; name another folder") from None
         with contextlib.suppress(OSError):  # on a full disk the lock holds without telling whose it is
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        return file
 
-    def _told(self) -> str:
-        holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
-        os.close(self._file)
+    def keep(self) -> None:
+        """Lock the file anew where somebody removed it, as when a state folder is emptied; call it now and then."""
+        if self._file < 0 or self._stands():
+            return
+        try:
+            fresh = self._taken()
+        except GaugeError as error:
+            if not self._lost:
+                log.warning("%s was removed, and could not be locked again: %s", self._path, error)
+            self._lost = True
+            return
+        if fresh >= 0:
+            log.warning("%s was removed while node %s is published; it is there again", self._path, self._node)
+            os.close(self._file)
+            self._file, self._lost = fresh, False
+
+    def _stands(self) -> bool:
+        """Tell whether the file that is locked is the one that the next publisher would find."""
+        try:
+            return os.path.samestat(os.fstat(self._file), self._path.stat())
+        except OSError:
+            return False
+
+    def _told(self, file: int) -> str:
+        holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+        os.close(file)
         who = f"process {holder}" if holder else "another process"
         return f"{who} publishes node {self._node} already; stop it, or give this one another --node"
 

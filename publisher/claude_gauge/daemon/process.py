@@ -10,6 +10,7 @@ from claude_gauge.contract.usage import EXPIRY_S, Usage, usage_topic
 from claude_gauge.counting.derive import derive
 from claude_gauge.daemon.assembly import Assembly, limits_of
 from claude_gauge.daemon.broker.resolve import resolve
+from claude_gauge.daemon.node_lock import NodeLock
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.sources.select import choose
@@ -18,12 +19,12 @@ from claude_gauge.system.signals import until_signal
 _log = logging.getLogger(__name__)
 
 
-def run_until_signal(settings: Settings) -> None:
+def run_until_signal(settings: Settings, lock: NodeLock) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
     url, embedded, told = resolve(settings)
     _log.info("%s", told)
     try:
-        until_signal(Assembly(settings, url=url))
+        until_signal(Assembly(settings, url=url, lock=lock))
     finally:
         if embedded:
             embedded.stop()
