@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tests.support.prometheus import NEW, OLD, Server
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.derive import Limits, derive
+from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.prometheus.dashboard import text
 from claude_gauge.sources.prometheus.metrics import figures
 from claude_gauge.sources.prometheus.rules import text as rules
@@ -133,10 +134,9 @@ def test_each_panel(tmp_path: Path, kind: str) -> None:
         exporter.set(a_output_opus=100, b_output_haiku=7000)
         counted(server, 180_700)
         settings = Settings(prometheus=server.url)
-        source, now = Prometheus(settings), time.time()
-        with closing(source._engine):
-            source.load()
-        reading = source.read(now)
+        reading = wait_until(lambda: read(settings, 180_700), "the publisher to read the newest second", 30)
+        assert reading is not None
+        now = time.time()
         usage = derive(reading, Limits(ceiling_5h=CEILING, redline=REDLINE), now)
         wanted = {(each.metric.name, *each.labels): each.week for each in figures(settings, now)}
         shown = {title: answers(server, title) for title in PANELS}
@@ -180,6 +180,14 @@ def test_each_panel(tmp_path: Path, kind: str) -> None:
     }
     assert total("cost") == {("claude-opus-5-5",): 2.5}
     assert (total("active_time"), total("commits")) == ({("cli",): 120}, {(): 5})
+
+
+def read(settings: Settings, tokens: int) -> Reading | None:
+    """Ask once; None until the newest tokens are there."""
+    source = Prometheus(settings)
+    source.load()
+    reading = source.read(time.time())
+    return reading if reading.week_tokens == tokens else None
 
 
 def by_kind(*values: float) -> Values:

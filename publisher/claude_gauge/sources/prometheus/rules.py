@@ -18,6 +18,7 @@ _HEAD = """\
 #                                   calls them
 #   claude_gauge:<metric>:added     what came in since the evaluation before: the rise; or, where a series is new or has
 #                                   started again from 0, all that it holds
+#   claude_gauge:<metric>:counted   what the counter held then: an engine may show what it recorded a moment later
 #   claude_gauge:<metric>:added5h   the sum of `added` over 5 hours; `added7d` over 7 days
 #
 # For any other window use sum_over_time(claude_gauge:<metric>:added[1d]): increase() loses each session's beginning.
@@ -93,7 +94,7 @@ def _by(metric: Metric) -> str:
 
 
 def _added(metric: Metric) -> str:
-    counter = f"claude_gauge:{metric.name}:counter"
+    counter, counted = f"claude_gauge:{metric.name}:counter", f"claude_gauge:{metric.name}:counted"
     return f"""\
 - record: {counter}
   expr: |
@@ -109,10 +110,12 @@ def _added(metric: Metric) -> str:
     {_by(metric)} (
       {counter}
       -
-      (last_over_time({counter}[8d] offset 1s) <= {counter})
+      (last_over_time({counted}[8d] offset 1s) <= {counter})
       or
       {counter}
     )
+- record: {counted}
+  expr: {counter}
 """
 
 
