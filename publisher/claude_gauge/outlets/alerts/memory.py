@@ -41,7 +41,8 @@ class Memory:
         """Return the threshold that was told last of each of the plan's other limits."""
         try:
             found = json.loads(self._limits_path.read_bytes())
-            return {str(name): float(threshold) for name, threshold in found.items()}
+            told = {str(name): float(threshold) for name, threshold in found.items()}
+            return {name: threshold for name, threshold in told.items() if 0 < threshold <= 1}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
