@@ -70,3 +70,14 @@ def test_window_of_a_wrong_clock_is_not_believed(tmp_path: Path) -> None:
     KeptWindow(tmp_path, "n", None)(_busy(window_5h_resets_at=stamp(NOW + 6 * 3600)), b"")
 
     assert KeptWindow(tmp_path, "n", None).load(NOW) is None
+
+
+def test_disk_that_fails_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder that can't be written costs one warning, not one a minute, and stops nothing."""
+    (tmp_path / "file").write_text("")
+    times = iter(range(0, 1000, 100))
+    kept = KeptWindow(tmp_path / "file" / "state", "n", None, steady=lambda: float(next(times)))
+    for tokens in (1, 2, 3):
+        kept(_busy(window_5h_tokens=tokens), b"")
+
+    assert caplog.text.count("cannot write") == 1

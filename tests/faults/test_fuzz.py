@@ -14,7 +14,7 @@ TARGET = """
 import sys
 import atheris
 with atheris.instrument_imports(include=["claude_gauge.sources.transcripts.follower", "claude_gauge.counting.turn"]):
-    from claude_gauge.sources.transcripts.lines import Lines
+    from claude_gauge.sources.transcripts.follower import Lines
     from claude_gauge.counting.turn import parse
 
 def feed(data):

@@ -49,6 +49,7 @@ class KeptWindow:
         self._latest: dict[str, object] = {}
         self._written: dict[str, object] = {}
         self._written_at: float | None = None
+        self._trouble = ""  # of the last write
 
     def start(self) -> None:
         """Read what was kept."""
@@ -86,5 +87,8 @@ class KeptWindow:
         self._written_at, self._written = self._steady(), self._latest
         try:
             atomic_file.replace(self._path, json.dumps(self._latest).encode())
+            self._trouble = ""
         except OSError as error:
-            _log.warning("cannot write %s (%s): a restart shows no fuel at first", self._path, error.strerror)
+            trouble, self._trouble = self._trouble, error.strerror or type(error).__name__
+            if self._trouble != trouble:
+                _log.warning("cannot write %s (%s): a restart shows no fuel at first", self._path, self._trouble)
