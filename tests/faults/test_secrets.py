@@ -76,7 +76,7 @@ def test_refused_password_is_told_without_it(claude: ClaudeHome, tmp_path: Path)
     with Mosquitto(tmp_path / "broker", *lines, anonymous=False) as broker:
         env = {**_environment(claude, tmp_path, broker.url, password_file=True), "CLAUDE_GAUGE_HTTP": "off"}
         with Publishing(tmp_path / "run", "--verbose", env=env) as publishing:
-            wait_until(lambda: "does not let this user in" in publishing.log, "the refusal to be told")
+            wait_until(lambda: "with this password" in publishing.log, "the refusal to be told")
             log = publishing.log
 
     assert CANARY not in log
