@@ -48,6 +48,7 @@ def _print_more(config: Config, *, as_json: bool) -> None:
 
     from claude_gauge.errors import GaugeError
     from claude_gauge.sources.prometheus.metrics import figures, lines
+    from claude_gauge.system.plain_text import harmless
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":
@@ -58,4 +59,4 @@ def _print_more(config: Config, *, as_json: bool) -> None:
         return
     typer.echo()
     for line in lines(found):
-        typer.echo(line)
+        typer.echo(harmless(line))
