@@ -6,7 +6,7 @@ import json
 import sys
 
 import slots
-from gauge import VERSION, board, flash, lamps, ntp, remote
+from gauge import VERSION, board, flash, lamps, ntp, remote, words
 from gauge.clock import Clock
 from gauge.link import TROUBLE, Link
 from gauge.names import Names
@@ -138,7 +138,7 @@ class Device:
         try:
             answer = await ntp.ask(await self.names.find(host))
         except OSError as error:
-            print("ntp:", host, repr(error))
+            print("ntp:", host, words.cause(error))
             return
         if answer is not None:
             board.set_clock(answer)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import Sender, board, fresh, linked, shows
+from tests.firmware.boards import DARK, Sender, board, fresh, linked, shows
 from tests.support.mosquitto import Mosquitto
+
+from claude_gauge.apps.device.virtual_board import VirtualBoard
 
 NAMES = ("fuel", "tach", "temperature", "boost")
 HALF = {"window_5h_pct": 0.5, "rate_1m": 625_000, "thinking_ratio": 0.5, "cache_hit_rate": 0.5}
@@ -32,6 +35,47 @@ def test_direct_drive(broker: Mosquitto, tmp_path: Path, pins: tuple[list[int], 
             times = [pulse.time_us for pulse in gauge.pulses if pulse.needle == name]
             assert min(after - before for before, after in pairwise(times)) > 2900
         assert gauge.faults == []
+
+
+KINDS = {
+    "quad": ([18, 23], [19, 25], [21, 26], [22, 27]),
+    "direct": THREE,
+    "voltmeter": ([18], [19], [21], [22]),
+    "servo": ([18], [19], [21], [22]),
+}
+
+
+@pytest.fixture(params=KINDS)
+def moved(request: pytest.FixtureRequest, broker: Mosquitto, tmp_path: Path) -> Iterator[VirtualBoard]:
+    """A connected board with each kind of movement in turn."""
+    kind = request.param
+    needles = {name: {"pins": own} for name, own in zip(NAMES, KINDS[kind], strict=True)}
+    with board(tmp_path / "flash", broker.port, movement=kind, needles=needles, lamps={"pins": [4]}) as gauge:
+        linked(gauge)
+        yield gauge
+        assert gauge.faults == []
+
+
+def test_each_kind_shows_what_is_published(moved: VirtualBoard, broker: Mosquitto) -> None:
+    """Every kind of movement stands where the payload says, also after ten targets in a row, and at the ends."""
+    with Sender(broker.port) as sender:
+        sender.send(fresh(**{**HALF, "window_5h_pct": 0.2}))
+        shows(moved, 0.2, 0.5, 0.5, 0.5)
+        for share in (0.9, 0.1, 0.8, 0.2, 0.7, 0.3, 0.6, 0.6, 0.95, 0.4):
+            sender.send(fresh(**{**HALF, "window_5h_pct": share}))
+        shows(moved, 0.4, 0.5, 0.5, 0.5)
+        sender.send(fresh(window_5h_pct=1, rate_1m=9e9, thinking_ratio=0, cache_hit_rate=1))
+        shows(moved, 1, 1, 0, 1)
+
+
+def test_each_kind_rests_when_the_publisher_goes(moved: VirtualBoard, broker: Mosquitto) -> None:
+    """Every kind of movement goes to its rest, and STALL shines, when the publisher says that it is gone."""
+    with Sender(broker.port) as sender:
+        sender.send(fresh(**HALF))
+        shows(moved, 0.5, 0.5, 0.5, 0.5)
+        sender.status(b"offline")
+
+        assert moved.wait(lambda: max(moved.shares()) < 0.001 and moved.lamps[3] != DARK), moved.shares()
 
 
 def test_voltmeters(broker: Mosquitto, tmp_path: Path) -> None:
