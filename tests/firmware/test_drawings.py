@@ -12,7 +12,7 @@ from tests.support import ROOT
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.device.faces import PLACES, RADIUS, sheet
+from claude_gauge.apps.device.faces import PLACES, RADIUS, face, sheet
 from claude_gauge.apps.device.wiring import plan, table, wires
 from claude_gauge.contract.scales import angle, gauges
 from gauge import chips, settings
@@ -60,6 +60,14 @@ def test_marks_stand_where_the_needle_goes(redline: float) -> None:
             found.append(math.degrees(math.atan2(outer[0] - x, y - outer[1])))
 
         assert found == pytest.approx([angle(gauge.share(tick.value)) for tick in gauge.majors], abs=0.01)
+
+
+def test_animation_has_todays_faces() -> None:
+    """The moving picture has the faces that are printed today; `scripts/dials.py` records it anew."""
+    text = (FIRMWARE / "dials.svg").read_text()
+
+    assert all(face(gauge, (50 + 92 * place, 48)) in text for place, gauge in enumerate(gauges(1_000_000)))
+    assert text.count("<animateTransform") == 4
 
 
 @pytest.mark.parametrize("chip", chips.NAMES)

@@ -20,7 +20,7 @@ FONT = "font-family='Helvetica,Arial,sans-serif'"
 def sheet(redline: float, cache_floor: float | None = None) -> str:
     """Return the sheet as SVG; print it at 100 %, and measure the ruler to be sure."""
     width, height = PAPER
-    faces = [_face(gauge, place) for gauge, place in zip(gauges(redline, cache_floor), PLACES, strict=True)]
+    faces = [face(gauge, place) for gauge, place in zip(gauges(redline, cache_floor), PLACES, strict=True)]
     body = "\n".join([*faces, _ruler(55.0, 240.0)])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}mm" height="{height}mm" '
@@ -49,7 +49,8 @@ def write_label(path: Path, network: str, password: str) -> None:
         raise GaugeError(f"--label {path}: {error.strerror}; name a file that can be written") from None
 
 
-def _face(gauge: Gauge, centre: tuple[float, float]) -> str:
+def face(gauge: Gauge, centre: tuple[float, float]) -> str:
+    """Return one dial around its centre, as a group of SVG."""
     x, y = centre
     parts = [f'<circle cx="{x}" cy="{y}" r="{RADIUS}" fill="none" stroke="{INK}" stroke-width="0.15"/>']
     parts += [_arc(centre, gauge.share(z.start), gauge.share(z.end), COLOURS[z.role]) for z in gauge.zones]
