@@ -9,6 +9,7 @@ from pathlib import Path
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import Endpoint
+from claude_gauge.system.net import trusting
 
 LOOK_S = 2.0
 
@@ -32,7 +33,7 @@ class Trust:
 
     def _make(self) -> ssl.SSLContext:
         try:
-            context = ssl.create_default_context(cafile=self._ca)
+            context = trusting(self._ca)
         except OSError as error:
             raise GaugeError(f"broker_ca: {self._ca} is no readable CA certificate ({_why(error)})") from None
         if (

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from collections.abc import Iterable
+from pathlib import Path
 
 WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not listened on
+
+
+def trusting(ca: Path | None) -> ssl.SSLContext:
+    """Return a TLS context that trusts the CA that a person named, or else the system's; raises OSError.
+
+    From Python 3.13 on OpenSSL is strict by default and refuses a home-made CA without keyUsage, as mosquitto-tls(7)
+    shows how to make one. It was named by the person: it is taken as it is.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    if ca is not None:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def answers(host: str, port: int, seconds: float = 0.5) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.net import is_loopback
+from claude_gauge.system.net import is_loopback, trusting
 
 if TYPE_CHECKING:
     import httpx
@@ -171,7 +171,7 @@ class PrometheusClient:
             verify: ssl.SSLContext | bool = True
             if given.prometheus_ca is not None:
                 try:
-                    verify = ssl.create_default_context(cafile=given.prometheus_ca.expanduser())
+                    verify = trusting(given.prometheus_ca.expanduser())
                 except (OSError, ssl.SSLError):
                     raise TroubleError("prometheus_ca: unreadable") from None
             self._client = httpx.Client(
