@@ -31,6 +31,7 @@ from claude_gauge.system.child import without_secrets
 _log = logging.getLogger(__name__)
 CHILDREN = min(2, os.cpu_count() or 1)
 TASK_BYTES = 4 << 20
+_READY = b"."
 _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 
 
@@ -103,31 +104,40 @@ class Readers:
             thread.join(5)
 
     def _run(self) -> None:
-        child = None
+        child: subprocess.Popen[bytes] | None = None
+        try:
+            child = self._begin()
+        except (OSError, EOFError) as error:
+            self._give_up(error)
         while (task := self._tasks.get()) is not None:
+            answer = Answer(task, [], unread=task)
             try:
-                child = child or self._begin()
-                answer = _ask(child, task, self._files_before)
+                if child is not None and not self.failed:
+                    answer = _ask(child, task, self._files_before)
             except (OSError, ValueError, EOFError) as error:
-                if not self.failed:
-                    _log.warning("reading history in a child process failed (%s): reading it here", error)
-                self.failed = True
-                answer = Answer(task, [], unread=task)
+                self._give_up(error)
             self.answers.put(answer)
             self._done()
         if child is not None:
             _end(child)
 
+    def _give_up(self, error: Exception) -> None:
+        if not self.failed:
+            _log.warning("reading history in a child process failed (%s): reading it here", error)
+        self.failed = True
+
     def _begin(self) -> subprocess.Popen[bytes]:
+        """Start a child; return when it can read, so that no task waits for a start while others are at work."""
         child = subprocess.Popen(  # noqa: S603 - this very module
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a failure is told by the parent
-            start_new_session=True,  # Ctrl-C is for the parent alone
             env=without_secrets(os.environ),
+            start_new_session=True,  # Ctrl-C is for the parent alone
         )
         self._children.append(child)
+        _exactly(cast("IO[bytes]", child.stdout), len(_READY))
         return child
 
 
@@ -169,6 +179,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
     """Read what is asked for until there are no more tasks."""
+    answers.write(_READY)
+    answers.flush()
     gc.disable()  # records have no cycles, and looking for some takes a tenth of the time
     for line in tasks:
         pieces, files_before = json.loads(line)
