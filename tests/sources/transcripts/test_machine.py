@@ -22,6 +22,12 @@ _cuts = st.floats(0, 1)
 _junk = st.sampled_from([b"\n", b"\0" * 4100, b"\0" * 70 + b"\n", b"{\n", b'{"type":"user"}\n', b"\xff\n"])
 
 
+class SmallSteps(Tail):
+    """Reads small files as it reads large ones: from the end, in pieces."""
+
+    leap_bytes, recent_bytes, step_bytes = 900, 300, 700
+
+
 class Files(RuleBasedStateMachine):
     """The truth: a response counts from the moment that a look finds a whole line of it on the disk."""
 
@@ -36,7 +42,7 @@ class Files(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The publisher starts anew: it knows what is on the disk, no more."""
-        self.tail, self.tally = Tail([self.root]), Counter()
+        self.tail, self.tally = SmallSteps([self.root]), Counter()
         self.truth: dict[int, int] = {}
         self.looked = True
 
@@ -66,12 +72,12 @@ class Files(RuleBasedStateMachine):
         """A line of a response that is known already, larger or smaller, perhaps in another file."""
         self._put(name, self._record(max(0, self.newest - back), output))
 
-    @rule(name=_names, cut=_cuts, output=_outputs)
-    def append_half(self, name: str, cut: float, output: int) -> None:
-        """The beginning of a line; the rest comes later, or never."""
+    @rule(name=_names, cut=_cuts, output=_outputs, but_for_newline=st.booleans())
+    def append_half(self, name: str, cut: float, output: int, *, but_for_newline: bool) -> None:
+        """The beginning of a line, or all but its newline; the rest comes later, or never."""
         self.newest += 1
         record = self._record(self.newest, output)
-        at = int(cut * len(record))
+        at = len(record) - 1 if but_for_newline else int(cut * len(record))
         self._put(name, record[:at])
         self.half = (name, record[:at], record[at:])
 
@@ -158,7 +164,10 @@ class Files(RuleBasedStateMachine):
     def _see(self, paths) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
         for path in paths:
             if path.is_file():
-                for line in path.read_bytes().replace(b"\0", b"").split(b"\n")[:-1]:
+                data = path.read_bytes()
+                lines = data.replace(b"\0", b"").split(b"\n")
+                # A last record without its newline counts, too.
+                for line in lines if data.endswith(b"}") else lines[:-1]:
                     for record, (response, total) in self.records.items():
                         if record in line:
                             self.truth[response] = max(self.truth.get(response, 0), total)

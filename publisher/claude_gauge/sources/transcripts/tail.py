@@ -24,6 +24,7 @@ from typing import NamedTuple, TypeVar
 from claude_gauge.sources.transcripts.follower import (
     CHUNK,
     CONTENT,
+    LEAP,
     Follower,
     Lines,
     last_time,
@@ -35,8 +36,6 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _touched = attrgetter("touched")
-_RECENT_BYTES = 1 << 16
-_STEP_BYTES = 1 << 19
 _PIECE_BYTES = 8 << 20
 _WHOLE = -1
 _PEEKS = 50
@@ -67,6 +66,10 @@ def _piece(touched: int, path: str, start: int, stop: int) -> Piece:
 
 class Tail:
     """Follows every `*.jsonl` below the roots; files untouched since `oldest` (epoch seconds) wait unread."""
+
+    leap_bytes = LEAP  # more than this at once is read from its end
+    recent_bytes = 1 << 16
+    step_bytes = 1 << 19
 
     def __init__(self, roots: Sequence[Path], oldest: float = 0.0) -> None:
         self._roots = [str(root) for root in roots]
@@ -183,7 +186,7 @@ class Tail:
         """Read one chunk, what just happened first; return its whole lines."""
         if self._urgent:
             return self._read_new()
-        piece = self._last_part(_RECENT_BYTES if self._recent else _STEP_BYTES)
+        piece = self._last_part(self.recent_bytes if self._recent else self.step_bytes)
         return self._read_piece(piece) if piece else []
 
     def enough(self) -> None:
@@ -297,7 +300,7 @@ class Tail:
         return follower
 
     def _read(self, follower: Follower) -> tuple[list[bytes], bool]:
-        return self._tried(follower.path, follower.read) or ([], False)
+        return self._tried(follower.path, partial(follower.read, self.leap_bytes)) or ([], False)
 
     def _tried(self, path: str, read: Callable[[], T]) -> T | None:
         """Do something with a file; one that is gone is forgotten, one that can't be read is told of, once."""
