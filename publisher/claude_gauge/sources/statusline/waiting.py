@@ -16,10 +16,12 @@ No event tells that a dialog opened or closed; it follows from these, all as the
 
 So each question is kept by itself, known by its agent and a fingerprint of its tool and input:
 
-    asked ──────────────► open ──(end of that call, agent or session; denial)──► gone
-      │ not in a terminal  │ ▲
-      └──► unconfirmed ◄───┘ │ a statusline after 2 s; or one before, and 7 s without a Notification
-                └────────────┘ a Notification while it may be its own
+    asked in a terminal ──► open ──(the end of its call, agent or session; a denial)──► gone
+                             │ ▲
+         a statusline after  │ │  a Notification while it may be its own
+         2 s, or before and  │ │
+         7 s without a word  ▼ │
+    asked elsewhere ──► unconfirmed ──(the same ends)──► gone
 
 A client that is killed tells nothing. Where its process is known, the question lasts as long as that runs.
 
