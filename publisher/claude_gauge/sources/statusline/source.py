@@ -140,7 +140,7 @@ class Plan:
         self._why = ""
         self._last: Reading | None = None
         self._wake = threading.Event()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -200,7 +200,7 @@ class Plan:
 
     def stop(self) -> None:
         """End the watching."""
-        self._stopped = True
+        self._stopped.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(10)
@@ -208,7 +208,7 @@ class Plan:
 
     def _follow(self, changed: Callable[[], None]) -> None:
         hints = FolderHints(self._folder, self._wake.set)
-        while not self._stopped:
+        while not self._stopped.is_set():
             began = time.monotonic()
             try:
                 hints.tend()
@@ -219,7 +219,8 @@ class Plan:
                 self._save()  # last: the disk may take its time, a lamp not
             except Exception:  # nothing may end the watch: told in full, then it goes on
                 log.exception("following %s failed; going on", self._folder)
-            time.sleep(min(LONGEST_REST_S, REST * (time.monotonic() - began)))  # hooks may come by the dozen a second
+            # Hooks may come by the dozen a second.
+            self._stopped.wait(min(LONGEST_REST_S, REST * (time.monotonic() - began)))
             self._wake.wait(self._look_every_s)
             self._wake.clear()
         hints.stop()
