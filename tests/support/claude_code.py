@@ -193,6 +193,14 @@ class ClaudeCode:
         """Press keys."""
         os.write(self._terminal, keys.encode())
 
+    def headless(self, prompt: str) -> int:
+        """Run it without a terminal, as a script does, to its end; return its exit code."""
+        command = [program(), "-p", prompt, *self._arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, check=False, timeout=120
+        )
+        return done.returncode
+
     def kill(self) -> None:
         """End it without a chance to say anything."""
         assert self._process is not None

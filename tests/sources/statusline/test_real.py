@@ -41,7 +41,8 @@ class Desk:
         )
         assert done.returncode == 0, done.stderr
         self.plan = Plan(Settings(state_dir=self.state))
-        self.plan.start(lambda: None)
+        self.lamp: list[bool | None] = []
+        self.plan.start(lambda: self.lamp.append(self.waiting))
         self.transcripts = Transcripts([home / ".claude" / "projects"], denied=self.plan.denied)
         self.transcripts.start(lambda: None)
 
@@ -140,6 +141,17 @@ def test_killed(desk: Desk) -> None:
         claude.kill()
         wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
     desk.record("figure", f"real Claude Code, kill -9: lamp out {time.time() - killed:.2f} s after it")
+
+
+def test_headless_run(desk: Desk) -> None:
+    """A headless run is denied by itself what it asks for: nobody is waited for, though its hooks say that it asked."""
+    with Api("touch never") as api:
+        code = ClaudeCode(desk.home, api).headless("please")
+    wait_until(lambda: desk.waiting is False, "the hooks' word")
+
+    assert code == 0
+    assert True not in desk.lamp
+    assert not (desk.home / "work" / "never").exists()
 
 
 def test_plan_figures(desk: Desk) -> None:
