@@ -195,7 +195,7 @@ class ClaudeCode:
 
     def headless(self, prompt: str) -> int:
         """Run it without a terminal, as a script does, to its end; return its exit code."""
-        command = [program(), "-p", prompt, *self._arguments]
+        command = [str(program()), "-p", prompt, *self._arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, check=False, timeout=120
         )
