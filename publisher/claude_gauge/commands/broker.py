@@ -42,7 +42,7 @@ def init(
     from claude_gauge.apps.broker import locations
     from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import Register, today
-    from claude_gauge.apps.broker.instructions import next_steps, told
+    from claude_gauge.apps.broker.instructions import client_setup, next_steps
     from claude_gauge.apps.broker.roles import User
     from claude_gauge.errors import GaugeError
 
@@ -62,7 +62,7 @@ def init(
     register = house.register()
     typer.echo(f"Made {house.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():
-        typer.echo("\n".join(told(house, register, user)))
+        typer.echo("\n".join(client_setup(house, register, user)))
     typer.echo("\n" + "\n".join(next_steps(house)))
 
 
@@ -83,7 +83,7 @@ def add(  # noqa: PLR0913 - a command's options
     from pydantic import ValidationError
 
     from claude_gauge.apps.broker import locations
-    from claude_gauge.apps.broker.instructions import RELOAD, told
+    from claude_gauge.apps.broker.instructions import RELOAD, client_setup
     from claude_gauge.apps.broker.roles import User
     from claude_gauge.errors import GaugeError
 
@@ -91,12 +91,12 @@ def add(  # noqa: PLR0913 - a command's options
     try:
         user = User(name=name, role=role, node=only, announces=announces)
     except ValidationError as error:
-        told_by_us = [
+        reasons = [
             each["msg"].removeprefix("Value error, ") for each in error.errors() if each["type"] == "value_error"
         ]
-        raise GaugeError("".join(told_by_us[:1]) or "a name has letters, digits, _ and - only, 40 at most") from None
+        raise GaugeError("".join(reasons[:1]) or "a name has letters, digits, _ and - only, 40 at most") from None
     house.add(user)
-    typer.echo("\n".join([*told(house, house.register(), user), RELOAD]))
+    typer.echo("\n".join([*client_setup(house, house.register(), user), RELOAD]))
 
 
 @broker.command()

@@ -21,7 +21,7 @@ from claude_gauge.apps.broker.certificates import ascii_host
 from claude_gauge.apps.broker.check import may
 from claude_gauge.apps.broker.files import refuse_foreign
 from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
-from claude_gauge.apps.broker.instructions import collisions, told
+from claude_gauge.apps.broker.instructions import client_setup, collisions
 from claude_gauge.apps.broker.roles import Role, User, rules
 from claude_gauge.config import Settings, default_node
 from claude_gauge.errors import GaugeError
@@ -322,7 +322,7 @@ def test_rules_are_what_roles_mean(role: Role, topic: str, access: str) -> None:
 def test_instructions_name_no_password(house: BrokerFolder) -> None:
     """What a client is told names the file of its password, never the password."""
     house.add(User(name="desk", role=Role.PUBLISHER))
-    lines = "\n".join(told(house, house.register(), house.register().users["desk"]))
+    lines = "\n".join(client_setup(house, house.register(), house.register().users["desk"]))
 
     assert str(house.password_file("desk")) in lines
     assert house.password_file("desk").read_text().strip() not in lines

@@ -45,21 +45,21 @@ class Inspection:
         yield Finding(days > SOON_DAYS, f"certificate is good for {days} more days")
         for endpoint in self._endpoints():
             yield from self._door(endpoint)
-        visitors = {user: self._visitor(user) for user in self._known()}
+        probes = {user: self._probe(user) for user in self._known()}
         try:
-            missing = [user.name for user, visitor in visitors.items() if not visitor.inside]
+            missing = [user.name for user, probe in probes.items() if not probe.inside]
             if missing:
                 advice = "has the broker read its files again?"
                 yield Finding(ok=False, text=f"not let in with their own password: {', '.join(missing)}; {advice}")
                 return
-            untried = [user.name for user in self._register.users.values() if user not in visitors]
+            untried = [user.name for user in self._register.users.values() if user not in probes]
             if untried:
                 yield Finding(ok=True, text=f"not tried, their passwords are no longer here: {', '.join(untried)}")
-            yield from self._deliveries(visitors)
-            yield from self._oversize(visitors)
+            yield from self._deliveries(probes)
+            yield from self._oversize(probes)
         finally:
-            for visitor in visitors.values():
-                visitor.leave()
+            for probe in probes.values():
+                probe.leave()
 
     def _endpoints(self) -> list[Endpoint]:
         plain, tls, websockets = self._register.ports
@@ -72,10 +72,10 @@ class Inspection:
     def _known(self) -> list[User]:
         return [user for user in self._register.users.values() if self._house.password_file(user.name).exists()]
 
-    def _visitor(self, user: User) -> Probe:
-        visitor = Probe(replace(self._endpoints()[0], user=user.name), self._context)
-        visitor.enter(self._house.password_file(user.name).read_text("utf-8").strip())
-        return visitor
+    def _probe(self, user: User) -> Probe:
+        probe = Probe(replace(self._endpoints()[0], user=user.name), self._context)
+        probe.enter(self._house.password_file(user.name).read_text("utf-8").strip())
+        return probe
 
     def _door(self, endpoint: Endpoint) -> Iterator[Finding]:
         """Try to get in without a name, and with a wrong password."""
@@ -85,14 +85,14 @@ class Inspection:
         if users:
             tries.append(("with a wrong password", users[0].name, secrets.token_hex(8)))
         for what, name, password in tries:
-            visitor = Probe(replace(endpoint, user=name), self._context if endpoint.tls else None)
-            why = visitor.enter(password)
-            visitor.leave()
+            probe = Probe(replace(endpoint, user=name), self._context if endpoint.tls else None)
+            why = probe.enter(password)
+            probe.leave()
             if why.what.startswith("refuses the connection"):
                 closed = kind == "no TLS" and self._host != "localhost"
                 yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there")
                 return
-            refused = visitor.refused
+            refused = probe.refused
             how = "refused" if refused else str(why) or "let in"
             yield Finding(refused, f"{endpoint.place} ({kind}): {what} {how}")
 
@@ -109,26 +109,26 @@ class Inspection:
             f"{self._mark}/x",
         ]
 
-    def _deliveries(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
+    def _deliveries(self, probes: dict[User, Probe]) -> Iterator[Finding]:
         """Let everyone write everywhere and listen to everything, and compare with what the roles allow."""
         discovery, samples = self._register.discovery, self._samples()
-        for visitor in visitors.values():
-            visitor.subscribe("#", f"{ROOT}/#", f"{discovery}/#", *samples)
-        expected: dict[User, set[tuple[str, bytes]]] = {user: set() for user in visitors}
-        for writer, visitor in visitors.items():
+        for probe in probes.values():
+            probe.subscribe("#", f"{ROOT}/#", f"{discovery}/#", *samples)
+        expected: dict[User, set[tuple[str, bytes]]] = {user: set() for user in probes}
+        for writer, probe in probes.items():
             for topic in samples:
-                visitor.write(topic, writer.name.encode())
+                probe.write(topic, writer.name.encode())
                 if may(writer, "write", topic, discovery):
-                    for reader in visitors:
+                    for reader in probes:
                         if may(reader, "read", topic, discovery):
                             expected[reader].add((topic, writer.name.encode()))
-        heard = {user: visitor.heard for user, visitor in visitors.items()}
-        until(visitors.values(), lambda: all(expected[user] <= set(heard[user]) for user in visitors))
+        heard = {user: probe.heard for user, probe in probes.items()}
+        until(probes.values(), lambda: all(expected[user] <= set(heard[user]) for user in probes))
         for reader, messages in heard.items():
             yield self._compared(reader, {each for each in messages if self._mark in each[0]}, expected[reader])
-        for writer in visitors:
+        for writer in probes:
             yield self._written(writer, heard, samples)
-        yield from self._unproven(visitors)
+        yield from self._unproven(probes)
 
     def _compared(self, reader: User, heard: set[tuple[str, bytes]], expected: set[tuple[str, bytes]]) -> Finding:
         wrong, missing = heard - expected, expected - heard
@@ -149,16 +149,16 @@ class Inspection:
             ok=True, text=f"{writer.name} ({writer.role}) could write none of {len(forbidden)} topics of others"
         )
 
-    def _unproven(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
-        if not any(user.role is Role.HOMEASSISTANT for user in visitors):
+    def _unproven(self, probes: dict[User, Probe]) -> Iterator[Finding]:
+        if not any(user.role is Role.HOMEASSISTANT for user in probes):
             yield Finding(ok=True, text="nobody here reads discovery topics: writes to them were not proved")
 
-    def _oversize(self, visitors: dict[User, Probe]) -> Iterator[Finding]:
-        writer = next((user for user in visitors if user.own), None)
+    def _oversize(self, probes: dict[User, Probe]) -> Iterator[Finding]:
+        writer = next((user for user in probes if user.own), None)
         if writer is None:
             return
-        visitors[writer].write(f"{writer.own}/{self._mark}", bytes(TOO_LARGE))
-        refused = not visitors[writer].inside
+        probes[writer].write(f"{writer.own}/{self._mark}", bytes(TOO_LARGE))
+        refused = not probes[writer].inside
         yield Finding(refused, f"a message of {TOO_LARGE:,} bytes is {'refused' if refused else 'taken'}")
 
 

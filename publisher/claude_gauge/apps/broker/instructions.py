@@ -16,7 +16,7 @@ RELOAD = (
 )
 
 
-def told(house: BrokerFolder, register: Register, user: User) -> list[str]:
+def client_setup(house: BrokerFolder, register: Register, user: User) -> list[str]:
     """List the lines that set up one client."""
     port, secret = register.ports[1], house.password_file(user.name)
     host = f"[{register.hosts[0]}]" if ":" in register.hosts[0] else register.hosts[0]

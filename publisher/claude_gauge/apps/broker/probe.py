@@ -71,13 +71,13 @@ class Probe:
         self.heard.append((message.topic, message.payload))
 
 
-def until(visitors: Iterable[Probe], done: Callable[[], bool], seconds: float = STEP_S) -> bool:
-    """Let visitors listen until something is so; False when it never was."""
-    listening = list(visitors)
+def until(probes: Iterable[Probe], done: Callable[[], bool], seconds: float = STEP_S) -> bool:
+    """Let probes listen until something is so; False when it never was."""
+    listening = list(probes)
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:
             return False
-        for visitor in listening:
-            visitor.turn()
+        for probe in listening:
+            probe.turn()
     return True
