@@ -174,7 +174,7 @@ def test_forgotten_while_running(desk: Desk) -> None:
     wait_until(lambda: source.read(NOON).plan_5h == PlanWindow(0.06, NOON + HOUR), "news")
 
 
-def test_files_of_an_older_version(desk: Desk) -> None:
+def test_files_of_an_older_version(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """An older version's present figures may be untrue and are not shown; its past windows stay for `calibrate`."""
     Path(desk.folder).mkdir(parents=True)
     old = {"at": NOON, "session": "s", "model": None, "five_hour": [93, NOON + HOUR, NOON]}
@@ -182,11 +182,13 @@ def test_files_of_an_older_version(desk: Desk) -> None:
     (Path(desk.folder) / "s.main.wait").write_text(json.dumps({"at": NOON, "kind": "permission"}))
     book = {"five_hour": [[NOON - HOUR, 0.5, NOON - 2 * HOUR], [NOON + HOUR, 1.0, NOON]], "seven_day": []}
     (desk.state_dir / "plan-seen.json").write_text(json.dumps(book))
+    caplog.set_level("INFO")
     source = desk.plan()
 
     assert source.read(NOON).plan_5h is None
     assert source.read(NOON).waiting is None
     assert [window.share for window in source.windows()] == [0.5]
+    assert caplog.text.count("older version") == 2
 
 
 def test_new_window_begins_low(desk: Desk) -> None:

@@ -267,7 +267,10 @@ class Plan:
                 spool.remove(f"{self._folder}/{session}{EVENTS_FILE}")
 
     def _status(self, name: str) -> dict[str, object]:
-        return spool.load(f"{self._folder}/{name}")
+        content = spool.load(f"{self._folder}/{name}")
+        if "at" in content and "limits" not in content:
+            log.info("%s: an older version's figures are left aside until that session tells them anew", name)
+        return content
 
     def _events(self, session: str, held: SessionLog) -> tuple[list[Event], bool]:
         try:
