@@ -224,8 +224,10 @@ def assemble() -> "Device | None":
         raise
 
 
-def start(device: Device) -> None:
-    """Run until somebody interrupts us."""
+def start(device: "Device | dict[str, Any]") -> None:
+    """Run until somebody interrupts us; a main.py from before takes an update over the air with its settings alone."""
+    if isinstance(device, dict):
+        device = Device(device)
     try:
         asyncio.run(device.run())
     except KeyboardInterrupt:

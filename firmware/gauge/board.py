@@ -247,13 +247,13 @@ def begin_clock(floor_s: int) -> None:
 
 def utc_s() -> "int | None":
     """Return the seconds since 1970, or None while nobody has told the time."""
-    now = time.time() + _EPOCH_S
+    now = int(time.time()) + _EPOCH_S
     return now if now > BUILT_S and bytes(machine.RTC().memory()) != _FLOOR else None
 
 
 def at_least_s() -> int:
     """Return a time in seconds since 1970 that has passed for sure."""
-    return max(BUILT_S, time.time() + _EPOCH_S)
+    return max(BUILT_S, int(time.time()) + _EPOCH_S)
 
 
 _EPOCH_S = 946_684_800 if time.gmtime(0)[0] == 2000 else 0  # ESP32 counts from 2000

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import DEVICE, Sender, board, fresh, linked, shows
+from tests.firmware.boards import DEVICE, Sender, board, fresh, installed, linked, shows
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
@@ -158,6 +158,16 @@ def slot(flash: Path, name: str, app: bytes) -> None:
     (flash / name / "gauge").mkdir(parents=True)
     for path, content in SOURCES.items():
         (flash / name / path).write_bytes(app if path == "gauge/app.py" else content)
+
+
+def test_main_from_before(broker: Mosquitto, tmp_path: Path) -> None:
+    """A main.py of an earlier installation, which no update replaces, starts this firmware, too."""
+    flash = installed(tmp_path / "flash")
+    start = 'def main() -> None:\n    app.start(settings.load("config.json"))\n'
+    code = "from gauge import app, board, portal, settings\n\n\n" + start
+    (flash / "main.py").write_text(code)
+    with board(flash, broker.port) as gauge:
+        linked(gauge)
 
 
 def test_both_slots_bad(broker: Mosquitto, tmp_path: Path) -> None:

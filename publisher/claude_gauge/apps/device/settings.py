@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -14,6 +13,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.scales import gauges
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import parse, url_of
+from claude_gauge.system.net import is_loopback
 
 CA_FILE = "broker-ca.der"
 
@@ -44,7 +44,7 @@ def device_settings(settings: Settings, *, host: str | None = None, node: str | 
 
 def seen_from_the_network(host: str) -> str:
     """Return a name for the broker that works on a board too: this machine's address in place of its loopback."""
-    if not _loopback(host):
+    if not is_loopback(host):
         return host
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
@@ -52,7 +52,7 @@ def seen_from_the_network(host: str) -> str:
             found = str(probe.getsockname()[0])
         except OSError:
             found = host
-    if _loopback(found):
+    if is_loopback(found):
         raise GaugeError(f"broker {host} is this machine alone, and it has no network; name the broker by --host")
     return found
 
@@ -63,13 +63,6 @@ def ca_as_der(path: Path) -> bytes:
         return ssl.PEM_cert_to_DER_cert(path.expanduser().read_text("ascii").strip())
     except (OSError, ValueError) as error:
         raise GaugeError(f"broker_ca: {path} is no readable PEM certificate ({error.__class__.__name__})") from None
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
