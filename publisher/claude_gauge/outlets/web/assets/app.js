@@ -93,7 +93,7 @@ async function remember() {
 }
 
 // Offer the machines that the server hears of, where there is more than one.
-async function offerNodes() {
+async function offerNodes(waits = [2_000, 5_000, 20_000]) {
   try {
     const heardOf = (await (await fetch("nodes")).json()).nodes.map((each) => each.node);
     const names = [...new Set([node, ...heardOf])].filter((name) => name && name !== ALL).sort();
@@ -111,7 +111,7 @@ async function offerNodes() {
   } catch {
     // it is asked for again
   }
-  setTimeout(offerNodes, document.hidden ? 60_000 : 5_000);
+  setTimeout(offerNodes, waits[0] ?? 60_000, waits.slice(1)); // soon at first: what a broker keeps comes in a moment
 }
 
 // Put what was just heard onto the strip.

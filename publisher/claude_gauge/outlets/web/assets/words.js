@@ -20,7 +20,7 @@ export function span(minutes) {
   const whole = Math.max(1, Math.round(minutes));
   if (whole < 60) return `${whole} min`;
   const hours = Math.floor(whole / 60);
-  return hours < 48 ? `${hours} h ${whole % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  return hours < 48 ? `${hours} h ${String(whole % 60).padStart(2, "0")} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 export const clock = (stamp) => new Date(stamp).toLocaleTimeString([], { hour12: false });
