@@ -101,7 +101,7 @@ class _Kept:
     thinking_ratio: float = 0.0
     cache_hit_rate: float = 0.0
     model: str = ""
-    idle: bool = False
+    idle: bool = True  # no tokens were seen
     tokens: int = 0
     share: float = 0.0
     resets_at: str | None = None

@@ -26,7 +26,7 @@ _AT_REST = {
     "hot": False,
     "warn": False,
     "stall": True,
-    "idle": False,
+    "idle": True,
 }
 
 
