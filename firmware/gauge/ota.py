@@ -40,15 +40,15 @@ def manifest(key: bytes, payload: bytes) -> "dict | None":
     try:
         given = json.loads(text.decode())
         files = [(str(path), int(size), str(digest)) for path, size, digest in given["files"]]
-        told = {"version": str(given["version"]), "serial": int(given["serial"]), "files": files}
+        wanted = {"version": str(given["version"]), "serial": int(given["serial"]), "files": files}
         if given.get("offer") is True:
-            told["offer"] = True
+            wanted["offer"] = True
     except (ValueError, KeyError, TypeError):
         return None
     for path, size, digest in files:
         if not (plain(path) and 0 <= size <= FILE_LIMIT and len(digest) == 64):
             return None
-    return told
+    return wanted
 
 
 def newer(serial: int, stored: int, utc_s: "int | None", at_least_s: int) -> bool:
@@ -106,17 +106,17 @@ class Update:
             self._came = payload
 
     def _consider(self, payload: bytes) -> None:
-        told = manifest(self._key, payload) if payload else None
+        wanted = manifest(self._key, payload) if payload else None
         offered = self._offer
         self._offer = None
-        if payload and told is None:
+        if payload and wanted is None:
             self._say("refused: not signed with this device's key")
-        elif told and newer(told["serial"], slots.load()["serial"], self._board.utc_s(), self._board.at_least_s()):
-            if "offer" in told:
-                self._offer = told
+        elif wanted and newer(wanted["serial"], slots.load()["serial"], self._board.utc_s(), self._board.at_least_s()):
+            if "offer" in wanted:
+                self._offer = wanted
             else:
-                self._task = asyncio.create_task(self._install(told))
-        elif told and told["serial"] > self._board.at_least_s() + AHEAD_S:
+                self._task = asyncio.create_task(self._install(wanted))
+        elif wanted and wanted["serial"] > self._board.at_least_s() + AHEAD_S:
             self._say("refused: signed in the future; is the sender's clock right?")
         if (self._offer or offered) and not self._task:
             self.tell()
@@ -163,27 +163,27 @@ class Update:
         print("ota:", text)
         self._link.publish("update/state", text.encode())
 
-    async def _install(self, told: dict) -> None:
-        self._say("fetching " + told["version"])
+    async def _install(self, wanted: dict) -> None:
+        self._say("fetching " + wanted["version"])
         try:
             slot = slots.spare()
             clear(slot)
-            for place, (path, size, digest) in enumerate(told["files"]):
-                percent = 100 * place // len(told["files"])
-                self._say(f"fetching {told['version']}: {percent} %")
+            for place, (path, size, digest) in enumerate(wanted["files"]):
+                percent = 100 * place // len(wanted["files"])
+                self._say(f"fetching {wanted['version']}: {percent} %")
                 self.tell(percent)
                 content = await self._fetch(digest)
                 check(path, content, size, digest)
                 with open(slot + "/" + path, "wb") as file:
                     file.write(content)
-            slots.adopt(slot, told["serial"])
+            slots.adopt(slot, wanted["serial"])
         except (OSError, ValueError, MemoryError) as error:
             self._say("failed: " + str(error))
             await asyncio.sleep(PATIENCE_S)
             self.tell()
             self._task = None  # the same manifest is tried again when it comes again, at the next session
             return
-        self._say("starting " + told["version"])
+        self._say("starting " + wanted["version"])
         await asyncio.sleep(1)
         self._board.reset()
 

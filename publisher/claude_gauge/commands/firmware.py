@@ -113,8 +113,8 @@ def install(  # noqa: PLR0913 - each is a flag
     from claude_gauge.apps.device.install import wanted_settings
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    told = wanted_settings(config.settings, **flags)
-    own = install_firmware(SerialBoard(port), config.settings, told, _say, sources=sources, fresh=fresh)
+    wanted = wanted_settings(config.settings, **flags)
+    own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
     typer.echo(f"where it finds no network it opens its own: {own.name}, password {own.password}")
@@ -140,8 +140,8 @@ def configure(
     if edit:
         edit_config(SerialBoard(port), config.settings, in_editor, _say)
         return
-    told = wanted_settings(config.settings, **flags)
-    write_config(SerialBoard(port), config.settings, told, _say, add_wifi=add_wifi)
+    wanted = wanted_settings(config.settings, **flags)
+    write_config(SerialBoard(port), config.settings, wanted, _say, add_wifi=add_wifi)
 
 
 @firmware.command()

@@ -44,20 +44,20 @@ def wanted_settings(  # noqa: PLR0913 - each is a flag
 
     `device` is the board's name and password: with a password they are its user at the broker, in place of ours.
     """
-    told = device_settings(settings, host=host or seen_from_the_network(parse(url_of(settings)).host), node=node)
-    told["utc_floor"] = int(time.time())
+    wanted = device_settings(settings, host=host or seen_from_the_network(parse(url_of(settings)).host), node=node)
+    wanted["utc_floor"] = int(time.time())
     if ntp is not None:
-        told["ntp"] = "" if ntp == "off" else ntp
+        wanted["ntp"] = "" if ntp == "off" else ntp
     if wifi:
-        told["wifi"] = dict(wifi)
+        wanted["wifi"] = dict(wifi)
     if device:
         name, password = device
         if not re.fullmatch(NODE_PATTERN, name):
             raise GaugeError(f"--device {name!r}: letters, digits, _ and - only, 40 at most")
-        told["id"] = name
+        wanted["id"] = name
         if password:
-            told["broker"] |= {"user": name, "password": password}
-    return told
+            wanted["broker"] |= {"user": name, "password": password}
+    return wanted
 
 
 def master_key(state_dir: Path) -> str:
@@ -89,7 +89,7 @@ class SetUpNetwork:
 def install(  # noqa: PLR0913 - each is a flag
     cable: SerialBoard,
     settings: Settings,
-    told: Mapping[str, Any],
+    wanted: Mapping[str, Any],
     say: Callable[[str], None],
     *,
     sources: bool = False,
@@ -100,7 +100,7 @@ def install(  # noqa: PLR0913 - each is a flag
     if fresh:
         about = replace(about, text="{}")
     bytecode = None if sources or about.bytecode != BYTECODE else about.bytecode
-    config = _settings(cable, settings, about, told, say, form="bytecode" if bytecode else "sources")
+    config = _settings(cable, settings, about, wanted, say, form="bytecode" if bytecode else "sources")
     if not config.get("wifi", {}).get("ssid"):
         say("no Wi-Fi network named: it will ask for one over its own, `claude-gauge-…`")
         config["broker"] = {**config["broker"], "host": ""}
@@ -118,17 +118,17 @@ def install(  # noqa: PLR0913 - each is a flag
 def write_config(
     cable: SerialBoard,
     settings: Settings,
-    told: Mapping[str, Any],
+    wanted: Mapping[str, Any],
     say: Callable[[str], None],
     *,
     add_wifi: bool = False,
 ) -> None:
     """Change the settings alone; with `add_wifi` the network is one more, after those that the board knows."""
     about = cable.about()
-    if add_wifi and told.get("wifi") and about.config.get("wifi", {}).get("ssid"):
-        others = [each for each in about.config.get("networks", []) if each.get("ssid") != told["wifi"]["ssid"]]
-        told = {**told, "networks": [*others, told["wifi"]], "wifi": about.config["wifi"]}
-    put_config(cable, settings, _settings(cable, settings, about, told, say), say)
+    if add_wifi and wanted.get("wifi") and about.config.get("wifi", {}).get("ssid"):
+        others = [each for each in about.config.get("networks", []) if each.get("ssid") != wanted["wifi"]["ssid"]]
+        wanted = {**wanted, "networks": [*others, wanted["wifi"]], "wifi": about.config["wifi"]}
+    put_config(cable, settings, _settings(cable, settings, about, wanted, say), say)
 
 
 def edit_config(cable: SerialBoard, settings: Settings, edit: Callable[[str], str], say: Callable[[str], None]) -> None:
@@ -182,7 +182,7 @@ def _settings(  # noqa: PLR0913 - what the board says, what it is told, and who 
     cable: SerialBoard,
     settings: Settings,
     about: About,
-    told: Mapping[str, Any],
+    wanted: Mapping[str, Any],
     say: Callable[[str], None],
     *,
     form: str = "",
@@ -199,7 +199,7 @@ def _settings(  # noqa: PLR0913 - what the board says, what it is told, and who 
         *([form] if form else []),
     ]
     say(", ".join(parts))
-    config = wired(merged(about.config, told), chip)
+    config = wired(merged(about.config, wanted), chip)
     config["ota_key"] = board_key(master_key(settings.state_dir), config.get("id") or about.identity)
     portal = config.get("portal", {})
     if not portal.get("password"):

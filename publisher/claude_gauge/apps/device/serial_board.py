@@ -40,10 +40,10 @@ def psram():
 def identity():
     import machine
     return machine.unique_id().hex()
-told = sys.implementation
+answer = sys.implementation
 print("@@" + json.dumps({
-    "name": told[0], "version": list(told[1])[:3], "bytecode": getattr(told, "_mpy", 0) & 0xFF,
-    "machine": getattr(told, "_machine", ""), "platform": sys.platform,
+    "name": answer[0], "version": list(answer[1])[:3], "bytecode": getattr(answer, "_mpy", 0) & 0xFF,
+    "machine": getattr(answer, "_machine", ""), "platform": sys.platform,
     "pins": attempt(pins) or [], "flash": attempt(flash) or 0, "psram": bool(attempt(psram)),
     "identity": attempt(identity) or "", "config": attempt(lambda: read("config.json")) or "{}",
     "state": attempt(lambda: read("ota.json")) or "{}"}))
@@ -117,9 +117,9 @@ class SerialBoard:
         said = self._mpremote("exec", ASK, patience_s=ANSWER_S)
         line = next((line for line in said.splitlines() if line.startswith("@@")), "@@[]")
         try:
-            told = dict(json.loads(line[2:]))
-            name, text, state = told.pop("name"), told.pop("config"), told.pop("state")
-            about = About(**{**told, "version": tuple(told["version"]), "pins": tuple(told["pins"])})
+            answer = dict(json.loads(line[2:]))
+            name, text, state = answer.pop("name"), answer.pop("config"), answer.pop("state")
+            about = About(**{**answer, "version": tuple(answer["version"]), "pins": tuple(answer["pins"])})
         except (ValueError, TypeError, KeyError):
             raise GaugeError(f"port {self.port}: the board's answer makes no sense: {said.strip()[:80]!r}") from None
         if name != "micropython":

@@ -79,15 +79,15 @@ def _clear(settings: Settings, identity: str) -> None:
 def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: Callable[[str], None]) -> None:
     """Tell in lines what the firmware says and what the cluster shows, until interrupted."""
     with virtual_board(settings, command, trace, say) as board:
-        told: tuple[object, ...] = ()
+        described: tuple[object, ...] = ()
         seen: tuple[object, ...] = ()
         since = time.monotonic()
         while board.running:
             shown = (tuple(board.shares()), board.lamps if board.lamps[4] == DARK else board.lamps[:4])
             if shown != seen:
                 seen, since = shown, time.monotonic()
-            elif seen != told and time.monotonic() - since > SETTLED_S:
-                told = seen
+            elif seen != described and time.monotonic() - since > SETTLED_S:
+                described = seen
                 say(describe(board.shares(), board.lamps))
             time.sleep(FRAME_S)
     raise GaugeError("the firmware ended; what it said stands above")

@@ -37,8 +37,8 @@ def signed(key: str, files: Mapping[str, bytes], *, version: str, serial: int, o
     An offer is not installed before somebody asks the board to: Home Assistant's button does.
     """
     listed = [[path, len(content), hashlib.sha256(content).hexdigest()] for path, content in files.items()]
-    told = {"version": version, "serial": serial, "files": listed, **({"offer": True} if offer else {})}
-    text = json.dumps(told, separators=(",", ":")).encode()
+    manifest = {"version": version, "serial": serial, "files": listed, **({"offer": True} if offer else {})}
+    text = json.dumps(manifest, separators=(",", ":")).encode()
     return hmac.digest(key.encode(), text, "sha256").hex().encode() + b"\n" + text
 
 
@@ -63,12 +63,12 @@ class Board:
 
     def line(self) -> str:
         """Put it into one line."""
-        told = self.figures
+        figures = self.figures
         parts = [self.name, "online" if self.online else "offline"]
-        parts += [f"version {told['version']}"] if "version" in told else []
-        parts += [str(told[key]) for key in ("chip", "address") if told.get(key)]
-        parts += [f"shows {told['node']}"] if told.get("node") else []
-        parts += [f"signal {told['rssi']} dBm"] if told.get("rssi") is not None else []
+        parts += [f"version {figures['version']}"] if "version" in figures else []
+        parts += [str(figures[key]) for key in ("chip", "address") if figures.get(key)]
+        parts += [f"shows {figures['node']}"] if figures.get("node") else []
+        parts += [f"signal {figures['rssi']} dBm"] if figures.get("rssi") is not None else []
         return ", ".join(parts)
 
 
@@ -104,9 +104,9 @@ class Boards:
         bytecode = None if sources else int(board.figures.get("mpy") or BYTECODE)
         files = firmware(bytecode)
         for key in (board_key(master, board.name), master):
-            told = messages(board.name, key, files, version=version(), serial=int(time.time()), offer=offer)
+            update = messages(board.name, key, files, version=version(), serial=int(time.time()), offer=offer)
             board.ended = ""
-            self._retained.write(told)
+            self._retained.write(update)
             if offer:
                 self._say(f"{board.name}: version {version()} waits; Home Assistant's update button installs it")
                 return
@@ -114,7 +114,7 @@ class Boards:
                 self._say(f"{board.name} is away; the update waits for it on the broker")
                 return
             self._wait(board)
-            self._retained.write(dict.fromkeys(told, b""))  # nothing is left on the broker
+            self._retained.write(dict.fromkeys(update, b""))  # nothing is left on the broker
             if not board.ended.startswith(UNSIGNED):
                 break  # else: it was installed when all boards had one key; it gets its own with the next installation
         if not board.ended.startswith("running"):
@@ -153,10 +153,10 @@ class Boards:
 
 def _figures(payload: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(payload)
+        figures = json.loads(payload)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return figures if isinstance(figures, dict) else {}
 
 
 def forget(settings: Settings, device: str) -> bool:
