@@ -2,7 +2,7 @@
 
 python -m benchmarks.history [GIGABYTES...]; all sizes are measured in one run, which writes its table into RESULTS.md.
 A start is the time from the process's first moment on. Equal figures are compared: the tach is exact when it shows
-the responses of the last minute, block and week when they equal the truth about the tree, and ccusage's block.
+the responses of the last minute, block and week when they equal ccusage's, and what was written since.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def _row(size: float) -> str:
         begun = time.monotonic()
         subprocess.run(["cat", *paths], stdout=subprocess.DEVNULL, check=True)
         cat = time.monotonic() - begun
-        now = time.time()
-        scene.claude.append(*(assistant(now - n / 10, 10**6 + n, tokens=(0, 500, 0, 0)) for n in range(LIVE)))
         theirs, their_cpu, block = _ccusage(scene)
         week = _ccusage_week(scene)
-        ours = _start(scene, block, week)
+        now = time.time()  # what is written last must still be in the last minute when it is shown
+        scene.claude.append(*(assistant(now - n / 10, 10**6 + n, tokens=(0, 500, 0, 0)) for n in range(LIVE)))
+        ours = _start(scene, block + LIVE * 500, week + LIVE * 500)
         shutil.rmtree(projects)
     return (
         f"| {written / 1e9:.1f} GB, {files * PER_FILE:,} responses in {files:,} files | {cat:.2f} s "
@@ -174,7 +174,8 @@ def _write(table: str) -> None:
     head, _, rest = RESULTS.read_text().partition(end)
     head = head.partition(begin)[0]
     text = (
-        f"{begin}\nMeasured by `python -m benchmarks.history` on {machine()}, all in one run: from a start of the "
+        f"{begin}\nMeasured by `python -m benchmarks.history` on {machine()}, all in one run, at a load average of "
+        f"{os.getloadavg()[1]:.0f}: from a start of the "
         f"publisher until a subscriber sees the exact figure, which is ccusage's.\n\n{table}\n\n"
     )
     RESULTS.write_text(f"{head}{text}{end}{rest}")
