@@ -46,6 +46,7 @@ LARGEST = Usage(
     cache_hit_rate=1 / 3, last_model="x" * 24, hot=False, warn=False, stall=False, idle=False,
     updated_at=stamp(1.8e9), window_5h_resets_at=stamp(1.8e9), window_7d_pct=1 / 3,
     window_7d_resets_at=stamp(1.8e9), window_7d_tokens=MAX_COUNT, minutes_to_limit=999999.123456789,
+    tokens_total=MAX_COUNT,
     limit_before_reset=False, waiting=False, fuel_source="ceiling", account="a" * 16, node="n" * 40,
     hot_node="h" * 40, limit_name="l" * 24, limit_pct=1 / 3,
     sources={name * 8: Part(source="s" * 16, ok=name == "b", why="w" * 28) for name in "abcd"},
@@ -53,11 +54,12 @@ LARGEST = Usage(
 
 
 def test_largest_payload_fits_a_microcontroller() -> None:
-    """The longest payload that the contract allows stays under its limit: the reasons give way."""
+    """The longest payload that the contract allows stays under its limit: the lifetime sum and the reasons give way."""
     payload = LARGEST.to_json()
     reasons = {name: part["why"] for name, part in json.loads(payload)["sources"].items()}
 
     assert len(payload) < MAX_BYTES
+    assert "tokens_total" not in json.loads(payload)
     assert reasons == {"a" * 8: None, "b" * 8: None, "c" * 8: None, "d" * 8: None}
 
 

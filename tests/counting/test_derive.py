@@ -256,7 +256,7 @@ def test_largest_payload_fits() -> None:
         waiting=False,
         sources={f"{n}-longname": part for n in range(6)},
     )
-    usage = derive(reading, Limits(redline=1), NOW, node="n" * 40, account="\u20ac" * 16)
+    usage = derive(reading, Limits(redline=1), NOW, node="n" * 40, account="\u20ac" * 16, tokens_total=10**15)
     usage = usage.model_copy(update={"minutes_to_limit": 999_999.9, "limit_before_reset": False})
     merged = usage.model_copy(update={"node": "all", "hot_node": "n" * 40})
 

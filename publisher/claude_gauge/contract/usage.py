@@ -86,6 +86,9 @@ class Usage(BaseModel):
         default=None, title="7-day window resets", description="When the plan's 7-day window resets"
     )
     window_7d_tokens: Count | None = Field(default=None, title="7-day tokens", description="Tokens in the last 7 days")
+    tokens_total: Count | None = Field(
+        default=None, title="Tokens so far", description="All tokens that this node ever counted; it only grows"
+    )
     minutes_to_limit: float | None = Field(
         default=None,
         gt=0,
@@ -140,17 +143,18 @@ class Usage(BaseModel):
     def to_json(self) -> bytes:
         """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES.
 
-        Where all is at its longest, the reasons in `sources` are dropped: those of healthy parts first, then from
-        the last part to the first.
+        Where all is at its longest, `tokens_total` is left out first, then the reasons in `sources`: those of healthy
+        parts, then from the last part to the first.
         """
         payload = self.model_dump_json().encode()
-        parts = dict(self.sources)
-        last_first = list(parts)[::-1]
-        for name in sorted(last_first, key=lambda name: not parts[name].ok):
+        parts, last_first = dict(self.sources), list(self.sources)[::-1]
+        for name in ["", *sorted(last_first, key=lambda name: not parts[name].ok)]:
             if len(payload) < MAX_BYTES:
                 break
-            parts[name] = parts[name].model_copy(update={"why": None})
-            payload = self.model_copy(update={"sources": parts}).model_dump_json().encode()
+            if name:
+                parts[name] = parts[name].model_copy(update={"why": None})
+            shorter = self.model_copy(update={"sources": dict(parts)})
+            payload = shorter.model_dump_json(exclude={"tokens_total"}).encode()
         return payload
 
 

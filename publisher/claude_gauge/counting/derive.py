@@ -49,11 +49,12 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     node: str | None = None,
     account: str | None = None,
     previous: Usage | None = None,
+    tokens_total: int | None = None,
 ) -> Usage:
     """Compute the payload of one moment.
 
     `now` is epoch seconds; `previous` is the payload before, or what was kept of one over a restart. Without one,
-    what is not known is at rest.
+    what is not known is at rest. `tokens_total` is handed on.
     """
     traffic = reading.traffic if _answers(reading, "tach") else None
     block = reading.block if _answers(reading, "fuel") else None
@@ -81,6 +82,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         window_7d_pct=_share(plan_7d.share) if plan_7d else None,
         window_7d_resets_at=_stamp(plan_7d.resets_at if plan_7d else None),
         window_7d_tokens=_week(reading, block, tokens),
+        tokens_total=tokens_total,
         minutes_to_limit=minutes,
         limit_before_reset=_limit_before_reset(fuel, traffic, minutes, now),
         waiting=reading.waiting,

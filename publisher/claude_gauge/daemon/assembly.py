@@ -9,8 +9,10 @@ from typing import Any, Protocol
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
+from claude_gauge.counting.blocks import FIVE_HOURS_S
 from claude_gauge.counting.derive import Limits
 from claude_gauge.daemon.kept_window import KeptWindow
+from claude_gauge.daemon.lifetime import Lifetime
 from claude_gauge.daemon.node_lock import NodeLock
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.daemon.systemd import Watchdog, notify
@@ -64,11 +66,13 @@ class Assembly:
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         source = source or choose(settings, clock=clock, server=server)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
+        lifetime = Lifetime(settings.state_dir, settings.node, source)
         self._outlets: list[Outlet] = [
             _Http(settings, self, server, source, clock),  # first: a port that can't be had ends the start
             _Broker(self.link, settings),
             Alerts(settings, self.link, clock=clock),
             self._window,
+            lifetime,
             _Systemd(),
         ]
         if lock is not None:
@@ -83,6 +87,7 @@ class Assembly:
             clock=clock,
             watchdog=Watchdog(),
             rival=lambda: self.link.rival,
+            lifetime=lifetime.total,
         )
 
     def start(self) -> None:
@@ -151,7 +156,8 @@ class _Http:
             return
         self._shim.push(payload)
         if self._recalls and isinstance(self._source, Remembers):
-            past = self._source.past(self._clock())
+            now = self._clock()
+            past = self._source.past(now - FIVE_HOURS_S, now)
             if past is not None:
                 self._shim.remember(past)
                 self._recalls = False

@@ -25,8 +25,8 @@ class Publisher:
     """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
 
     `watchdog` is called at each pass and says within how many seconds it wants to be called again. `rival` tells if
-    another publisher writes to this node's topics. Each decision looks at the clock once: what is due between two
-    looks would be missed by both.
+    another publisher writes to this node's topics, `lifetime` the sum of all tokens ever. Each decision looks at the
+    clock once: what is due between two looks would be missed by both.
     """
 
     def __init__(  # noqa: PLR0913 - what a payload needs to be, by name
@@ -40,12 +40,14 @@ class Publisher:
         clock: Callable[[], float] = time.time,
         watchdog: Callable[[], float] = lambda: math.inf,
         rival: Callable[[], bool] = lambda: False,
+        lifetime: Callable[[float], int | None] = lambda _now: None,
     ) -> None:
         self._source = source
         self._limits = limits
         self._outlets = list(outlets)
         self._node, self._account = node, account
         self._clock, self._watchdog, self._rival = clock, watchdog, rival
+        self._lifetime = lifetime
         self._pace = Pace()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -83,7 +85,15 @@ class Publisher:
         if self._rival():
             reading = dataclasses.replace(reading, sources={"node": _RIVAL, **reading.sources})
         previous = self.latest or self.kept
-        usage = derive(reading, self._limits, now, node=self._node, account=self._account, previous=previous)
+        usage = derive(
+            reading,
+            self._limits,
+            now,
+            node=self._node,
+            account=self._account,
+            previous=previous,
+            tokens_total=self._lifetime(now),
+        )
         return usage, self._until_change(reading, now)
 
     def turn(self) -> float:

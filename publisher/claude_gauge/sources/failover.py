@@ -172,10 +172,10 @@ class Failover:
                 _log.warning("%s; going on without", error)
                 self._away[name] = FAILED
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell what the tach's source remembers of the last five hours, None where it can't."""
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell what the tach's source remembers, None where it can't."""
         source = self._sources.get(self._choices["tach"].name or "")
-        return source.past(now) if isinstance(source, Remembers) else None
+        return source.past(since, now) if isinstance(source, Remembers) else None
 
     def read(self, now: float) -> Reading:
         """Tell each part as its chosen source does."""

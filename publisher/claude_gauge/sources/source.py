@@ -28,8 +28,8 @@ class Source(Protocol):
 class Remembers(Protocol):
     """A source that knows what was used before the publisher began."""
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute (numbered from the epoch) of the last five hours; None until it knows."""
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute (numbered from the epoch) after `since`; None until it knows."""
 
 
 @runtime_checkable

@@ -107,9 +107,9 @@ class TranscriptsOtlp:
         sources = {part: self._health(health, seen=seen) for part, health in reading.sources.items()}
         return replace(reading, sources=sources)
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell each minute's tokens of the last five hours, None until all of them are read."""
-        return self._transcripts.past(now)
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell each minute's tokens, None until all of them are read."""
+        return self._transcripts.past(since, now)
 
     def due(self, now: float) -> float | None:
         """Tell when a sum changes by the passing of time."""

@@ -33,6 +33,7 @@ BUSY = Usage(
     window_7d_pct=0.2,
     window_7d_resets_at="2026-11-27T09:00:00.000Z",
     window_7d_tokens=99_000_000,
+    tokens_total=5_000_000_000,
     minutes_to_limit=42.5,
     limit_before_reset=True,
     waiting=True,

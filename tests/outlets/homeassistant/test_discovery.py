@@ -68,6 +68,7 @@ def test_units_follow_from_the_types() -> None:
         "cache_hit_rate": "%",
         "window_7d_pct": "%",
         "window_7d_tokens": "tokens",
+        "tokens_total": "tokens",
         "minutes_to_limit": "min",
         "limit_pct": "%",
     }

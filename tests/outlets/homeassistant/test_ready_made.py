@@ -183,7 +183,7 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
         counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
         missing = page.locator("hui-warning").count() + page.get_by_text("Entity not found").count()
 
-    assert counted == {"hui-gauge-card": 4, "hui-tile-card": 14, "hui-error-card": 0}
+    assert counted == {"hui-gauge-card": 4, "hui-tile-card": 15, "hui-error-card": 0}
     assert missing == 0
 
 

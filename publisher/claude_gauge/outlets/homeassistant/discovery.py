@@ -41,6 +41,7 @@ ICONS = {
     "idle": "mdi:sleep",
     "window_7d_pct": "mdi:calendar-week",
     "window_7d_tokens": "mdi:counter",
+    "tokens_total": "mdi:sigma",
     "minutes_to_limit": "mdi:timer-sand",
     "waiting": "mdi:account-clock",
     "fuel_source": "mdi:source-branch",
@@ -182,7 +183,11 @@ def _measure(name: str, field: Schema) -> Entity:
         return {"device_class": "timestamp"}
     if field["type"] == "string":
         return {}
-    measure = {"state_class": "measurement", "suggested_display_precision": PRECISION.get(name, 0)}
+    grows = name == "tokens_total"
+    measure = {
+        "state_class": "total_increasing" if grows else "measurement",
+        "suggested_display_precision": PRECISION.get(name, 0),
+    }
     if shown := _unit(field):
         measure["unit_of_measurement"] = shown
     return {**measure, "device_class": "duration"} if shown == "min" else measure

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S, Blocks
+from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.reading import Block, Health, Reading, Tokens
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
 from claude_gauge.sources.polled import Polled, every
@@ -58,9 +58,9 @@ class Count:
         ends = (self._window.due(now), self._blocks.current(now).end)
         return min((end for end in ends if end is not None), default=None)
 
-    def past(self, now: float) -> dict[int, int]:
-        """Return the tokens of each minute of the last five hours."""
-        return self._blocks.minutes(now - FIVE_HOURS_S, now)
+    def past(self, since: float, now: float) -> dict[int, int]:
+        """Return the tokens of each minute."""
+        return self._blocks.minutes(since, now)
 
 
 class Poll:
@@ -109,10 +109,12 @@ class Poll:
             due = self._count.due(now + self._engine.skew)
         return None if due is None else due - self._engine.skew
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute of the last five hours; None until it knows."""
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute; None until it knows."""
         with self._lock:
-            return self._count.past(now + self._engine.skew) if self._reader.counters else None
+            return (
+                self._count.past(since + self._engine.skew, now + self._engine.skew) if self._reader.counters else None
+            )
 
     def _stale(self, at: float) -> bool:
         """Tell whether there is no history yet, or one of another clock or of other names."""
@@ -214,9 +216,9 @@ class Prometheus:
         """Tell when a sum next changes by the passing of time alone."""
         return self._poll.due(now)
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute of the last five hours; None until it knows."""
-        return self._poll.past(now)
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell the tokens of each minute; None until it knows."""
+        return self._poll.past(since, now)
 
     def stop(self) -> None:
         """End the thread."""

@@ -124,10 +124,10 @@ class Transcripts:
                 },
             )
 
-    def past(self, now: float) -> dict[int, int] | None:
-        """Tell each minute's tokens of the last five hours, None until all of them are read."""
+    def past(self, since: float, now: float) -> dict[int, int] | None:
+        """Tell each minute's tokens, None until all of them are read."""
         with self._lock:
-            return self._counter.blocks.minutes(now - FIVE_HOURS_S, now) if self._whole else None
+            return self._counter.blocks.minutes(since, now) if self._whole else None
 
     def due(self, now: float) -> float | None:
         """Tell when a sum changes by the passing of time."""

@@ -1,0 +1,98 @@
+"""All tokens that a node ever counted: a sum that only grows, over restarts and though old transcripts are deleted.
+
+The file holds what was settled up to a minute (`mark`), six hours or more ago; what came after is asked of the source
+each time, for late lines may still change it. It begins with the week that the first start finds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from claude_gauge.contract.usage import MAX_COUNT, Usage
+from claude_gauge.sources.source import Remembers, Source
+from claude_gauge.system import atomic_file
+
+_log = logging.getLogger(__name__)
+
+WEEK_S = 7 * 86400.0
+SETTLE_S = 6 * 3600.0
+STORE_S = 3600.0
+LOOK_S = 2.0  # the sum is taken anew at most so often
+
+
+class Lifetime:
+    """The growing sum of one node; a source that does not remember leaves it unknown."""
+
+    def __init__(
+        self, state_dir: Path, node: str, source: Source, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = state_dir.expanduser() / f"{node}.lifetime.json"
+        self._source = source
+        self._steady = steady
+        self._settled, self._mark = 0, 0  # tokens before the mark; the mark is a minute, numbered from the epoch
+        self._total: int | None = None
+        self._looked_at: float | None = None
+        self._stored_at: float | None = None
+        self._storable = True
+
+    def start(self) -> None:
+        """Read what the last run stored."""
+        try:
+            stored = json.loads(self._path.read_bytes())
+            settled, mark, total = (_count(stored[name]) for name in ("settled", "mark", "total"))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            _log.warning("cannot read %s (%s): the lifetime sum begins anew", self._path, type(error).__name__)
+            return
+        self._settled, self._mark, self._total = settled, mark, total
+
+    def total(self, now: float) -> int | None:
+        """Return the sum at `now` (epoch seconds); None until the source knows its past."""
+        steady = self._steady()
+        if self._looked_at is not None and steady - self._looked_at < LOOK_S:
+            return self._total
+        self._looked_at = steady
+        self._mark = self._mark or int((now - WEEK_S) // 60)
+        past = self._source.past(self._mark * 60.0 - 1, now) if isinstance(self._source, Remembers) else None
+        if past is None:
+            return self._total
+        recent = sum(tokens for minute, tokens in past.items() if minute >= self._mark)
+        self._total = min(MAX_COUNT, max(self._total or 0, self._settled + recent))
+        self._settle(past, now)
+        return self._total
+
+    def __call__(self, _usage: Usage, _payload: bytes) -> None:
+        """Store the sum once an hour."""
+        if self._total is not None and (self._stored_at is None or self._steady() - self._stored_at > STORE_S):
+            self.stop()
+
+    def stop(self) -> None:
+        """Store the sum; a disk that refuses stops nothing."""
+        if self._total is None:
+            return
+        self._stored_at = self._steady()
+        content = {"settled": self._settled, "mark": self._mark, "total": self._total}
+        try:
+            atomic_file.replace(self._path, json.dumps(content).encode())
+            self._storable = True
+        except OSError as error:
+            if self._storable:
+                _log.warning("cannot write %s (%s): a restart may miss tokens of its sum", self._path, error.strerror)
+            self._storable = False
+
+    def _settle(self, past: dict[int, int], now: float) -> None:
+        mark = int((now - SETTLE_S) // 60)
+        if mark > self._mark:
+            self._settled += sum(tokens for minute, tokens in past.items() if self._mark <= minute < mark)
+            self._mark = mark
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise ValueError("no count")
+    return value
