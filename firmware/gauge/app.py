@@ -41,7 +41,7 @@ class Device:
         self.show = Show(settings, movements, build.pixels(settings), self.clock)
         self._dog: Any = None
         self.radio: Any = None
-        if settings["wifi"]["ssid"] or settings["networks"]:
+        if any(each.get("ssid") for each in [settings["wifi"]] + settings["networks"]):
             self.radio = board.wifi("claude-gauge-" + settings["id"][-6:])
         self.wifi = Station(settings, self.radio, self.known, self._set_up)
         self.names = Names(self.clock, board.look_up, self.feed, self.known)
@@ -140,9 +140,12 @@ class Device:
         except OSError as error:
             print("ntp:", host, words.cause(error))
             return
-        if answer is not None:
-            board.set_clock(answer)
-            self._questions -= 1  # who answered is asked again
+        if answer is None:
+            self.names.doubt(host)
+            return
+        self.names.good(host)
+        board.set_clock(answer)
+        self._questions -= 1  # who answered is asked again
 
     def _announce(self) -> None:
         from gauge import homeassistant

@@ -158,3 +158,11 @@ def test_every_name_leads_to_the_page(tmp_path: Path, ports: dict[str, int]) -> 
         answer = wait_until(ask, "an answer")
         assert answer[:2] == query[:2]
         assert answer[-4:] == b"\x7f\x00\x00\x01"
+
+
+def test_networks_without_names(broker: Mosquitto, tmp_path: Path) -> None:
+    """Entries without a network's name are none: a board that has no network to join does not look for one."""
+    with board(tmp_path / "flash", broker.port, networks=[{"ssid": ""}, {}], watchdog_ms=2000) as gauge:
+        linked(gauge)
+
+        assert gauge.starts == 1
