@@ -23,7 +23,7 @@ from tests.support.page import Cluster, chromium
 from tests.support.tmux import Terminal
 from tests.support.transcripts import ClaudeHome, assistant
 
-from claude_gauge.apps.terminal.canvas import BRAILLE, DOTS
+from claude_gauge.apps.terminal.dial import BRAILLE, DOTS
 from claude_gauge.contract.scales import as_json
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.outlets.web.shim import Shim

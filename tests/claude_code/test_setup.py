@@ -22,8 +22,8 @@ from claude_gauge.claude_code.settings_file import Change, write
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks import spool
+from claude_gauge.hooks.entry import options, spell
 from claude_gauge.hooks.hook import EVENTS as REGISTERED
-from claude_gauge.hooks.our_commands import options, spell
 from claude_gauge.sources.statusline.source import Plan
 
 OURS = Ours(("/opt/venv/bin/python", "/opt/lib/claude_gauge/__main__.py"), "/state")

@@ -13,7 +13,7 @@ from tests.support import ROOT
 from tests.support.net import free_port, wait_until
 from tests.support.parts import part
 
-from claude_gauge.apps.broker import mosquitto_conf
+from claude_gauge.apps.broker import roles
 from claude_gauge.apps.broker.check import Inspection
 from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
 from claude_gauge.apps.broker.roles import Role, User
@@ -26,7 +26,7 @@ class Checkout:
 
     def __init__(self, folder: Path) -> None:
         self.house = BrokerFolder(folder / "broker/own")
-        self.ports: mosquitto_conf.Ports = (free_port(), free_port(), free_port())
+        self.ports: roles.Ports = (free_port(), free_port(), free_port())
         (folder / "broker").mkdir(parents=True)
         shutil.copy(ROOT / "compose.yaml", folder)
         shutil.copy(ROOT / "broker/mosquitto.conf", folder / "broker")

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from claude_gauge.contract.believable import (
+from claude_gauge.contract.plan_window import (
     AHEAD_S,
     FIVE_HOUR_RESET_S,
     MOST_TOKENS,

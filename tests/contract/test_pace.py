@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from claude_gauge.contract.pace import Pace
+from claude_gauge.contract.needle import Pace
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Reading, Tokens, Traffic

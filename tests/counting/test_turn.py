@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.transcripts import assistant, denied, encoded
 
-from claude_gauge.contract.believable import Refused
+from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Denial, Turn, denial, parse
 

@@ -7,7 +7,7 @@ import pytest
 from tests.apps.fleet.conftest import usage
 
 from claude_gauge.contract.usage import Usage, stamp
-from claude_gauge.daemon.kept_window import EVERY_S, KeptWindow
+from claude_gauge.daemon.lifetime import EVERY_S, KeptWindow
 
 NOW = 1_763_900_000.0
 

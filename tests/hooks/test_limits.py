@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_gauge.hooks.limits import FIVE_HOURS_S, live, reset_time, share
+from claude_gauge.hooks.statusline import FIVE_HOURS_S, live, reset_time, share
 
 NOON = 1_795_435_200.0
 

@@ -9,8 +9,8 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from claude_gauge.config import Settings
+from claude_gauge.mqtt.endpoint import FIVE, SURE, Versions
 from claude_gauge.mqtt.link import Link
-from claude_gauge.mqtt.versions import FIVE, SURE, Versions
 
 STATUS, USAGE = "claude-gauge/here/status", "claude-gauge/here/usage"
 

@@ -17,7 +17,7 @@ READER = """
 import resource, sys, threading
 from claude_gauge.config import Settings
 from claude_gauge.mqtt.link import Link
-from claude_gauge.mqtt.versions import FIVE, SURE, THREE, Versions
+from claude_gauge.mqtt.endpoint import FIVE, SURE, THREE, Versions
 link, came, heard = Link(Settings(broker=sys.argv[1]), status=None), threading.Event(), []
 if sys.argv[2] == "3":
     link._versions = Versions(doubts=SURE, next=THREE)

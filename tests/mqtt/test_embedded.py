@@ -20,8 +20,7 @@ from tests.support.net import answers, free_port, wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.daemon.broker import embedded
-from claude_gauge.daemon.broker.embedded import Embedded
-from claude_gauge.daemon.broker.resolve import resolve
+from claude_gauge.daemon.broker.embedded import Embedded, resolve
 from claude_gauge.errors import GaugeError
 
 V311 = MQTTProtocolVersion.MQTTv311

@@ -8,7 +8,7 @@ from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import wait_until
 
-from claude_gauge.mqtt.versions import FIVE, NAMES, THREE
+from claude_gauge.mqtt.endpoint import FIVE, NAMES, THREE
 
 OWN = json.dumps({"rate_1m": 1, "updated_at": "2026-11-23T14:00:00.000Z"}).encode()
 FOREIGN = json.dumps({"rate_1m": 2, "updated_at": "2026-11-23T14:00:01.000Z"}).encode()

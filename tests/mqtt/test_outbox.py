@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_gauge.mqtt.message import Message
-from claude_gauge.mqtt.outbox import ONCE_LIMIT, Outbox
+from claude_gauge.mqtt.sender import ONCE_LIMIT, Outbox
 
 
 def value(topic: str, payload: str) -> Message:

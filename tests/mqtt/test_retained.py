@@ -15,8 +15,8 @@ from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.endpoint import FIVE, NAMES, SURE, THREE, Versions
 from claude_gauge.mqtt.retained import Retained
-from claude_gauge.mqtt.versions import FIVE, NAMES, SURE, THREE, Versions
 
 ACL = """\
 user admin

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_gauge.mqtt.listeners import Listeners, Subscription
-from claude_gauge.mqtt.message import Message, filter_fault, topic_fault
-from claude_gauge.mqtt.outbox import UNACKED_LIMIT, Outbox
-from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, Quarantine, Request, Sender
+from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
+from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, UNACKED_LIMIT, Outbox, Quarantine, Request, Sender
 from claude_gauge.mqtt.trouble import Report
 
 LARGE, SMALL = Request(subscribes=False, size=500, name="large"), Request(subscribes=False, size=5, name="small")

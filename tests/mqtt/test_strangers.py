@@ -21,8 +21,8 @@ from tests.support.net import free_port, wait_until
 from claude_gauge.apps.broker.certificates import Pair, issue, make_ca
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.endpoint import THREE
 from claude_gauge.mqtt.link import Link
-from claude_gauge.mqtt.versions import THREE
 
 PASSWORD = "s3cret-canary"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 
-from claude_gauge.mqtt.versions import FIVE, THREE, Backoff, Versions
+from claude_gauge.mqtt.endpoint import FIVE, THREE, Backoff, Versions
 
 
 def test_five_comes_first() -> None:

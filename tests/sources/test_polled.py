@@ -6,7 +6,7 @@ import threading
 
 from tests.support.net import wait_until
 
-from claude_gauge.sources.polled import Polled, Wait, every
+from claude_gauge.sources.source import Polled, Wait, every
 
 
 def test_the_first_answer_is_waited_for() -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import claude_gauge
 from claude_gauge.claude_code.settings_file import Change, given_back, plan
 from claude_gauge.errors import GaugeError
+from claude_gauge.hooks.entry import options, spell
 from claude_gauge.hooks.hook import EVENTS
-from claude_gauge.hooks.our_commands import options, spell
 
 STATUSLINE, HOOKS = "statusLine", "hooks"
 TIMEOUT_S = 5

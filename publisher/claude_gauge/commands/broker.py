@@ -39,7 +39,7 @@ def init(
 
     Says what each client must be told.
     """
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import Register, today
     from claude_gauge.apps.broker.instructions import client_setup, next_steps
@@ -47,8 +47,8 @@ def init(
     from claude_gauge.errors import GaugeError
 
     settings = config.settings
-    house = locations.at(folder or locations.new(settings))
-    hosts = [ascii_host(each) for each in host or locations.hosts()]
+    house = instructions.at(folder or instructions.new(settings))
+    hosts = [ascii_host(each) for each in host or instructions.hosts()]
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
     users = (
         User(name=settings.node, role=Role.PUBLISHER),
@@ -58,7 +58,7 @@ def init(
     )
     if len({user.name for user in users}) < len(users):
         raise GaugeError(f"--node {settings.node}: another of the users that are made has this name; choose another")
-    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or locations.owner()), today(), users)
+    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner()), today(), users)
     register = house.register()
     typer.echo(f"Made {house.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():
@@ -82,12 +82,12 @@ def add(  # noqa: PLR0913 - a command's options
     """Add a user, or give one a new role and password."""
     from pydantic import ValidationError
 
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.instructions import RELOAD, client_setup
     from claude_gauge.apps.broker.roles import User
     from claude_gauge.errors import GaugeError
 
-    house = locations.present(folder, config.settings)
+    house = instructions.present(folder, config.settings)
     try:
         user = User(name=name, role=role, node=only, announces=announces)
     except ValidationError as error:
@@ -106,10 +106,10 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
 
     The broker throws it out when it reads its files again.
     """
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.instructions import RELOAD
 
-    user = locations.present(folder, config.settings).revoke(name)
+    user = instructions.present(folder, config.settings).revoke(name)
     typer.echo(f"{user.name} ({user.role}) is revoked. {RELOAD}")
 
 
@@ -117,10 +117,10 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
 @with_settings("state_dir")
 def users(*, folder: Folder = None, config: Config) -> None:
     """List the users and what each may do."""
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.roles import MEANING
 
-    for user in locations.present(folder, config.settings).register().users.values():
+    for user in instructions.present(folder, config.settings).register().users.values():
         own = f" ({user.own})" if user.own else ""
         typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{own}")
 
@@ -132,11 +132,11 @@ def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) ->
 
     For the same hosts or others.
     """
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import today
 
-    house = locations.present(folder, config.settings)
+    house = instructions.present(folder, config.settings)
     hosts = [ascii_host(each) for each in host or house.register().hosts]
     house.certify(hosts, today())
     typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
@@ -157,13 +157,13 @@ def check(
     """
     import json
 
-    from claude_gauge.apps.broker import locations
+    from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.check import Inspection
     from claude_gauge.apps.broker.folder import today
     from claude_gauge.system.plain_text import harmless
 
     findings = []
-    for finding in Inspection(locations.present(folder, config.settings), host).run(today()):
+    for finding in Inspection(instructions.present(folder, config.settings), host).run(today()):
         findings.append(finding)
         if not as_json:
             typer.echo(harmless(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}"))

@@ -29,15 +29,15 @@ def calibrate(
         return
     import time
 
-    from claude_gauge.apps.calibrate import history, propose
+    from claude_gauge.apps.calibrate import propose
     from claude_gauge.claude_code.folders import transcript_roots
-    from claude_gauge.hooks.limits import FIVE_HOURS_S
+    from claude_gauge.hooks.statusline import FIVE_HOURS_S
     from claude_gauge.sources.statusline.source import Plan
 
     now = time.time()
     settings = config.settings
     since = now - days * DAY_S
-    used, blocks = history.read(transcript_roots(), since)
+    used, blocks = propose.read(transcript_roots(), since)
     plan = Plan(settings)
     plan.load()  # what the statusline told while no publisher ran counts, too
     windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
@@ -72,7 +72,7 @@ def _forget(state_dir: Path) -> None:
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
-    from claude_gauge.apps.calibrate.toml_lines import set_values
+    from claude_gauge.apps.calibrate.propose import set_values
     from claude_gauge.errors import GaugeError
     from claude_gauge.system import atomic_file
 

@@ -104,7 +104,7 @@ def _warn(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
     import os
 
     from claude_gauge.claude_code import telemetry
-    from claude_gauge.claude_code.effect import managed
+    from claude_gauge.claude_code.folders import managed
 
     for path, content in managed(files):
         env = content.get("env")

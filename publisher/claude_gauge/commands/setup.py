@@ -59,7 +59,7 @@ def _forget_hooks(state_dir: Path) -> None:
 
 
 def _warn(path: Path) -> None:
-    from claude_gauge.claude_code.effect import obstacles, project_obstacles
+    from claude_gauge.claude_code.folders import obstacles, project_obstacles
 
     for obstacle in (*obstacles(path), *project_obstacles([Path.cwd()], path)):
         typer.echo(f"Note: {obstacle.found}; {obstacle.advice}.", err=True)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from claude_gauge.contract.believable import AHEAD_S
+from claude_gauge.contract.plan_window import AHEAD_S
 from claude_gauge.counting.ledger import Change
 from claude_gauge.counting.reading import Block
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from claude_gauge.contract.believable import Refused, happened
+from claude_gauge.contract.plan_window import Refused, happened
 from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.ledger import Change, Filed, Ledger
 from claude_gauge.counting.reading import Block, Traffic

@@ -11,9 +11,16 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.plan_window import PlanLimit, PlanWindow, minutes_to_limit, runs_dry, tokens_left
+from claude_gauge.contract.plan_window import (
+    FIVE_HOUR_RESET_S,
+    PlanLimit,
+    PlanWindow,
+    minutes_to_limit,
+    resets,
+    runs_dry,
+    tokens_left,
+)
 from claude_gauge.contract.usage import MAX_COUNT, Part, Usage, stamp
 from claude_gauge.counting.reading import Block, Health, Reading, Tach, Traffic
 

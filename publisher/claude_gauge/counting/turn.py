@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from claude_gauge.contract.believable import MOST_TOKENS, Refused, whole_tokens
+from claude_gauge.contract.plan_window import MOST_TOKENS, Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
 
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause

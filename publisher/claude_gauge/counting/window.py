@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from operator import itemgetter
 
-from claude_gauge.contract.believable import AHEAD_S
+from claude_gauge.contract.plan_window import AHEAD_S
 from claude_gauge.contract.usage import family
 from claude_gauge.counting.reading import Tokens, Traffic
 

@@ -11,11 +11,9 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
 from claude_gauge.counting.blocks import FIVE_HOURS_S
 from claude_gauge.counting.derive import Limits
-from claude_gauge.daemon.kept_window import KeptWindow
-from claude_gauge.daemon.lifetime import Lifetime
-from claude_gauge.daemon.node_lock import NodeLock
+from claude_gauge.daemon.lifetime import KeptWindow, Lifetime
+from claude_gauge.daemon.process import NodeLock, Watchdog, notify
 from claude_gauge.daemon.publisher import Publisher
-from claude_gauge.daemon.systemd import Watchdog, notify
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant

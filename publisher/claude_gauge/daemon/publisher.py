@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from claude_gauge.contract.pace import LEAST_GAP_S, Pace
+from claude_gauge.contract.needle import LEAST_GAP_S, Pace
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Health, Reading

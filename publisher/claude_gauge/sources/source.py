@@ -1,7 +1,9 @@
-"""What a source is: something that knows usage, whatever it reads."""
+"""One thread that asks a slow source again and again, so that nobody who reads has to wait for an answer."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -38,3 +40,74 @@ class Loads(Protocol):
 
     def load(self) -> None:
         """Read what is there now."""
+
+
+FIRST_S = 2.0  # what the first payload waits for at most
+
+Wait = Callable[[float], bool]
+"""Waits so many seconds, less when the end has come; tells whether it has."""
+
+Rest = Callable[[float, Wait], None]
+"""Rests after an answer that took so many seconds."""
+
+
+def every(interval_s: float) -> Rest:
+    """Ask once per interval, at once where an answer took longer."""
+
+    def rest(took_s: float, wait: Wait) -> None:
+        wait(max(0.0, interval_s - took_s))
+
+    return rest
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Polled:
+    """Calls `ask`, then `rest`, until it is stopped; `ask` must not raise.
+
+    `interrupt` ends an `ask` that takes long, from another thread; `ended` is the last thing that the thread calls.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[], None],
+        rest: Rest,
+        *,
+        interrupt: Callable[[], None] = _nothing,
+        ended: Callable[[], None] = _nothing,
+    ) -> None:
+        self._name, self._ask, self._rest = name, ask, rest
+        self._interrupt, self._ended = interrupt, ended
+        self._stopping = threading.Event()
+        self._asked = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether the end was asked for."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Begin to ask; returns after the first answer, two seconds at most."""
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+        self._asked.wait(FIRST_S)
+
+    def stop(self, wait_s: float) -> None:
+        """End the thread, or leave it to its own end after so many seconds; safe to call twice."""
+        self._stopping.set()
+        self._interrupt()
+        if self._thread is not None:
+            self._thread.join(wait_s)
+            self._thread = None
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            self._ask()
+            self._asked.set()
+            self._rest(time.monotonic() - begun, self._stopping.wait)
+        self._ended()

@@ -19,7 +19,7 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.net import answers, free_port, wait_until
 from typer.testing import CliRunner
 
-from claude_gauge.apps.broker import mosquitto_conf
+from claude_gauge.apps.broker import roles
 from claude_gauge.apps.broker.check import Inspection
 from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
 from claude_gauge.apps.broker.roles import Role, User
@@ -438,17 +438,17 @@ def test_check_as_json(closed: Closed, house: BrokerFolder) -> None:
 def test_shipped_configuration() -> None:
     """The file that compose.yaml mounts is the one that the package writes."""
     path = ROOT / "broker/mosquitto.conf"
-    if path.read_text() != mosquitto_conf.container():
-        path.write_text(mosquitto_conf.container())
+    if path.read_text() != roles.container():
+        path.write_text(roles.container())
         pytest.fail("broker/mosquitto.conf was out of date: written anew, commit it")
 
 
 def test_shipped_configuration_runs(house: BrokerFolder) -> None:
     """The container's file starts a real broker that passes the check."""
     ports = house.register().ports
-    text = mosquitto_conf.container().replace(mosquitto_conf.PLACE_IN_CONTAINER, str(house.broker))
+    text = roles.container().replace(roles.PLACE_IN_CONTAINER, str(house.broker))
     text = text.replace("/mosquitto/data/", f"{house.folder}/data/")
-    for usual, own in zip(mosquitto_conf.PORTS, ports, strict=True):
+    for usual, own in zip(roles.PORTS, ports, strict=True):
         text = text.replace(f"listener {usual}\n", f"listener {own}\n")
     (house.broker / "mosquitto.conf").write_text(text)
     with Closed(house.folder.parent / "running", house):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.apps.broker import locations
+from claude_gauge.apps.broker import instructions
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 
@@ -17,47 +17,47 @@ def test_in_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broker/own/house.json").touch()
     (tmp_path / "compose.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "none" / "claude-gauge")
+    monkeypatch.setattr(instructions, "DEBIAN", tmp_path / "none" / "claude-gauge")
     settings = Settings(state_dir=tmp_path / "state")
 
     if os.geteuid() == 0:
-        assert locations.new(settings) == tmp_path / "state/broker/own"
+        assert instructions.new(settings) == tmp_path / "state/broker/own"
         with pytest.raises(GaugeError, match="no broker in"):
-            locations.present(None, settings)
+            instructions.present(None, settings)
     else:
-        assert locations.new(settings) == Path("broker/own")
-        assert locations.present(None, settings).folder == tmp_path / "broker/own"
+        assert instructions.new(settings) == Path("broker/own")
+        assert instructions.present(None, settings).folder == tmp_path / "broker/own"
 
 
 def test_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere it is Debian's folder for root, else in the state folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "mosquitto" / "claude-gauge")
-    without = locations.new(Settings(state_dir=tmp_path / "state"))
+    monkeypatch.setattr(instructions, "DEBIAN", tmp_path / "mosquitto" / "claude-gauge")
+    without = instructions.new(Settings(state_dir=tmp_path / "state"))
     (tmp_path / "mosquitto").mkdir()
-    with_mosquitto = locations.new(Settings(state_dir=tmp_path / "state"))
+    with_mosquitto = instructions.new(Settings(state_dir=tmp_path / "state"))
 
     assert without == tmp_path / "state/broker/own"
-    assert with_mosquitto == (locations.DEBIAN if os.geteuid() == 0 else without)
+    assert with_mosquitto == (instructions.DEBIAN if os.geteuid() == 0 else without)
 
 
 def test_present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands find the folder where `init` put it, and say how to make one where it is not."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(locations, "DEBIAN", tmp_path / "none")
+    monkeypatch.setattr(instructions, "DEBIAN", tmp_path / "none")
     settings = Settings(state_dir=tmp_path / "state")
     with pytest.raises(GaugeError, match="broker init"):
-        locations.present(None, settings)
+        instructions.present(None, settings)
     folder = tmp_path / "state/broker/own"
     folder.mkdir(parents=True)
     (folder / "house.json").touch()
 
-    assert locations.present(None, settings).folder == folder
+    assert instructions.present(None, settings).folder == folder
 
 
 def test_hosts() -> None:
     """This machine is known by several names, each once."""
-    hosts = locations.hosts()
+    hosts = instructions.hosts()
 
     assert {"localhost", "127.0.0.1", "broker"} <= {*hosts}
     assert len({*hosts}) == len(hosts)

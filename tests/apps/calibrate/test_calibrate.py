@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.claude_events import run, status
 
-from claude_gauge.apps.calibrate.propose import Past, ceiling, redline, round_up
-from claude_gauge.apps.calibrate.toml_lines import set_values
+from claude_gauge.apps.calibrate.propose import Past, ceiling, redline, round_up, set_values
 from claude_gauge.contract.usage import stamp
 from claude_gauge.counting.blocks import Span
 from claude_gauge.counting.reading import Tokens

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.sources.receiving import receiving
 from tests.support.net import free_port
 
-from claude_gauge.apps.doctor.check import Check
+from claude_gauge.apps.doctor.machine import Check
 from claude_gauge.apps.doctor.sources import otlp
 from claude_gauge.config import Settings
 

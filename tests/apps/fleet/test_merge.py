@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.apps.fleet.conftest import NOW, member
 
 from claude_gauge.apps.fleet.merge import Member, State, merge
-from claude_gauge.contract.believable import FIVE_HOUR_RESET_S
+from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S
 from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, stamp
 
 REDLINE = 1_000_000

@@ -12,12 +12,10 @@ import pytest
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.service.job import job
-from claude_gauge.apps.service.launchd_agent import agent
+from claude_gauge.apps.service.job import agent, job, unit
 from claude_gauge.apps.service.manager import manager
-from claude_gauge.apps.service.systemd_unit import unit
 from claude_gauge.config import load
-from claude_gauge.daemon.systemd import Watchdog
+from claude_gauge.daemon.process import Watchdog
 from claude_gauge.errors import GaugeError
 
 JOB = job(

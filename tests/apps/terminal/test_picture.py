@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support import payloads
 
-from claude_gauge.apps.terminal.canvas import cube
+from claude_gauge.apps.terminal.dial import cube
 from claude_gauge.apps.terminal.picture import Look, Scene, draw
 from claude_gauge.contract.history import Slice
 from claude_gauge.contract.scales import angle

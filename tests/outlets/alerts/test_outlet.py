@@ -24,11 +24,9 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
-from claude_gauge.outlets.alerts.decide import Alert
-from claude_gauge.outlets.alerts.memory import Memory
-from claude_gauge.outlets.alerts.notify import environment as told_to
-from claude_gauge.outlets.alerts.notify import notify, run
-from claude_gauge.outlets.alerts.outlet import Alerts
+from claude_gauge.outlets.alerts.decide import Alert, Memory
+from claude_gauge.outlets.alerts.outlet import Alerts, notify, run
+from claude_gauge.outlets.alerts.outlet import environment as told_to
 
 FIGURES = ["TEXT", "THRESHOLD", "SHARE", "PERCENT", "NODE", "ACCOUNT", "MODEL", "RESETS_AT", "MINUTES_TO_LIMIT"]
 FIGURES += ["LIMIT_NAME", "LIMIT_PCT"]
@@ -163,7 +161,7 @@ def test_command_fails(command: list[str], words: str, caplog: pytest.LogCapture
 
 def test_command_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A command that hangs is ended with all that it started."""
-    monkeypatch.setattr("claude_gauge.outlets.alerts.notify.COMMAND_S", 0.5)
+    monkeypatch.setattr("claude_gauge.outlets.alerts.outlet.COMMAND_S", 0.5)
     pid = tmp_path / "pid"
     run(["sh", "-c", f"sleep 600 & echo $! > {pid}; wait"], Alert(0.8, at(0.9), NOW))
 

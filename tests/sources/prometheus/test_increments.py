@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sources.prometheus.past import HOUR, NOON, came_in, labels
 
-from claude_gauge.contract.believable import MOST_TOKENS
+from claude_gauge.contract.plan_window import MOST_TOKENS
 from claude_gauge.sources.prometheus.client import Sample
 from claude_gauge.sources.prometheus.increments import Counters, Increment
 from claude_gauge.sources.prometheus.source import Count

@@ -20,10 +20,8 @@ from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.hook import note
-from claude_gauge.hooks.limits import FIVE_HOURS_S
-from claude_gauge.hooks.statusline import store
-from claude_gauge.sources.statusline.folder_watch import FolderHints
-from claude_gauge.sources.statusline.source import Plan, forget
+from claude_gauge.hooks.statusline import FIVE_HOURS_S, store
+from claude_gauge.sources.statusline.source import FolderHints, Plan, forget
 
 NOON = float(int(time.time()))  # files bear the real time, whatever clock the source reads by
 HOUR = 3600.0

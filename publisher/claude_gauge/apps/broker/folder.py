@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from claude_gauge.apps.broker import mosquitto_conf
+from claude_gauge.apps.broker import roles
 from claude_gauge.apps.broker.certificates import Pair, issue, make_ca
 from claude_gauge.apps.broker.files import Directory, Ids, ids_of, refuse_foreign
 from claude_gauge.apps.broker.roles import User, acl
@@ -43,7 +43,7 @@ class Register(BaseModel):
     hosts: list[str]
     discovery: str
     owner: str | None = None
-    ports: mosquitto_conf.Ports = mosquitto_conf.PORTS
+    ports: roles.Ports = roles.PORTS
     users: dict[str, User] = {}
 
 
@@ -105,9 +105,9 @@ class BrokerFolder:
             top.write(CA_KEY, ca.key)
             _share(top, ids)
             with top.below(BROKER) as broker:
-                conf = mosquitto_conf.installed(str(place), register.ports)
+                conf = roles.installed(str(place), register.ports)
                 _give(broker, "mosquitto.conf", conf.encode(), ids)
-                _give(broker, "container.conf", mosquitto_conf.container().encode(), ids)
+                _give(broker, "container.conf", roles.container().encode(), ids)
                 _certify(broker, ca, register, now)
             self._save(top, register, [])
             for user in users:

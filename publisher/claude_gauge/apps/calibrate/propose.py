@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
+import tomllib
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
+from pathlib import Path
 
-from claude_gauge.counting.blocks import Span
+from claude_gauge.counting import turn
+from claude_gauge.counting.blocks import Blocks, Span
+from claude_gauge.counting.ledger import Ledger
 from claude_gauge.counting.reading import Tach, Tokens
-from claude_gauge.hooks.limits import FIVE_HOURS_S
+from claude_gauge.hooks.statusline import FIVE_HOURS_S
 from claude_gauge.sources.statusline.plan_figures import Window
+from claude_gauge.sources.transcripts.tail import Tail
+
+
+def read(roots: Sequence[Path], since: float) -> tuple[Past, list[Span]]:
+    """Return the responses since a time (epoch seconds), each counted once, and the 5-hour blocks that they make."""
+    tail, ledger, blocks = Tail(roots, since), Ledger(), Blocks()
+    responses: list[tuple[float, Tokens]] = []
+    tail.scan()
+    while tail.behind:
+        for each in (each for line in tail.step() for each in turn.parse(line) if each.at >= since):
+            for change in ledger.add(each):
+                blocks.apply(change)
+                if change.before is not None:
+                    responses.append((change.before.ended, Tokens() - change.before.tokens))
+                if change.after is not None:
+                    responses.append((change.after.ended, change.after.tokens))
+    responses.sort(key=lambda response: response[0])
+    return Past(responses), blocks.history()
+
 
 LEAST_SHARE = 0.05  # the plan tells whole percents: smaller ones are too coarse to divide by
 GOOD_SHARE = 0.25  # where there are such, the smaller ones are left out
@@ -121,3 +145,25 @@ def round_up(value: float) -> int:
 
 def _when(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def set_values(text: str, values: Mapping[str, int]) -> str:
+    """Return `text` with these top-level numbers set; raises ValueError where it can't be done for certain."""
+    wanted = {**tomllib.loads(text), **values}
+    changed = text
+    for name, value in values.items():
+        changed = _set(changed, name, value)
+    if tomllib.loads(changed) != wanted:
+        raise ValueError("its layout is too unusual to change by machine")
+    return changed
+
+
+def _set(text: str, name: str, value: int) -> str:
+    table = re.search(r"^[ \t]*\[", text, re.MULTILINE)
+    top, rest = (text[: table.start()], text[table.start() :]) if table else (text, "")
+    line = re.compile(rf"^([ \t]*{name}[ \t]*=[ \t]*)[^\s#]+", re.MULTILINE)
+    if line.search(top):
+        return line.sub(rf"\g<1>{value}", top, count=1) + rest
+    body = top.rstrip("\n")
+    gap = top[len(body) :][1:]
+    return f"{body}\n{name} = {value}\n{gap}{rest}" if body else f"{name} = {value}\n{top}{rest}"

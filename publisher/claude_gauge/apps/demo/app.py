@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from claude_gauge.apps.demo.writer import Writer
+from claude_gauge.apps.demo.script import Writer
 from claude_gauge.apps.terminal.app import Watch, watch_live
 from claude_gauge.apps.terminal.picture import Look
 from claude_gauge.config import Config, Settings

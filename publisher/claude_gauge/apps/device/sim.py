@@ -17,9 +17,8 @@ from pathlib import Path
 from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings
 from claude_gauge.apps.device.update import forget
 from claude_gauge.apps.device.virtual_board import VirtualBoard
-from claude_gauge.apps.terminal.app import QUIT, Watch
+from claude_gauge.apps.terminal.app import QUIT, Screen, Watch
 from claude_gauge.apps.terminal.picture import Look, draw
-from claude_gauge.apps.terminal.screen import Screen
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import LAMPS, gauges
 from claude_gauge.errors import GaugeError

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from claude_gauge.apps.doctor.check import Check, age
+from claude_gauge.apps.doctor.machine import Check, age
 from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic, usage_topic

@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from claude_gauge.apps.doctor.check import Check, age
-from claude_gauge.claude_code.effect import obstacles, project_obstacles, projects
-from claude_gauge.claude_code.folders import settings_files
+from claude_gauge.apps.doctor.machine import Check, age
+from claude_gauge.claude_code.folders import obstacles, project_obstacles, projects, settings_files
 from claude_gauge.claude_code.settings_file import backups, read
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
+from claude_gauge.hooks.entry import needs, options
 from claude_gauge.hooks.hook import EVENTS
-from claude_gauge.hooks.our_commands import needs, options
 from claude_gauge.hooks.spool import FOLDER
 
 LINK = "Claude Code"

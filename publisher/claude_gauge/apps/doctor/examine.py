@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Iterator
 
-from claude_gauge.apps.doctor import broker, claude_code, machine, sources, web
-from claude_gauge.apps.doctor.check import Check
+from claude_gauge.apps.doctor import broker, claude_code, machine, sources
+from claude_gauge.apps.doctor.machine import Check
 from claude_gauge.claude_code.folders import transcript_roots
 from claude_gauge.config import Config
 
@@ -30,4 +30,4 @@ def examine(config: Config) -> Iterator[Check]:
     yield from sources.ccusage(settings)
     yield from sources.otlp(settings)
     yield from broker.broker(settings, only_shows=only_shows)
-    yield from web.shim(settings, only_shows=only_shows)
+    yield from machine.shim(settings, only_shows=only_shows)

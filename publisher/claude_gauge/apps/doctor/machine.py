@@ -6,12 +6,34 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from claude_gauge.apps.doctor.check import Check, age
+import httpx
+
 from claude_gauge.config import Settings
 from claude_gauge.mqtt.endpoint import EMBEDDED, LOCAL_URL, parse
 from claude_gauge.system.net import answers
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One link of the chain: its state, what was found, and what to do unless it is ok."""
+
+    link: str
+    state: Literal["ok", "warn", "fail", "off"]
+    found: str
+    advice: str = ""
+
+
+def age(seconds: float) -> str:
+    """Write an age as people say it."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0, seconds):.0f} s"
+
 
 _PROC = Path("/proc/sys/fs/inotify")
 _LITTLE_DISK = 50 * 1024 * 1024
@@ -115,3 +137,29 @@ def disk(settings: Settings) -> Iterator[Check]:
         if free > _LITTLE_DISK
         else Check("state folder", "warn", found, "free the disk")
     )
+
+
+TIMEOUT_S = 3.0
+
+
+def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
+    """Ask the publisher's own address how it is."""
+    if settings.http == "off":
+        yield Check("HTTP", "off", "switched off")
+        return
+    host, _, port = settings.http.rpartition(":")
+    url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]', ''} else host}:{port}/healthz"  # noqa: S104 - compared
+    try:
+        answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
+        known = "broker" in answer.json()
+    except (httpx.HTTPError, ValueError, TypeError):
+        if only_shows:
+            yield Check("HTTP", "off", "no publisher on this machine: it only shows")
+        else:
+            found = f"no publisher answers at {url}"
+            yield Check("HTTP", "warn", found, "start `claude-gauge publish`, or set --http off")
+        return
+    if not known:
+        yield Check("HTTP", "warn", f"{url} is not ours", "another program has this port: choose one with --http")
+        return
+    yield Check("HTTP", "ok", f"{url} answers {answer.status_code}")

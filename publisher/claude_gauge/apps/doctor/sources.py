@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from claude_gauge.apps.doctor.check import Check
 from claude_gauge.apps.doctor.claude_code import is_set_up
+from claude_gauge.apps.doctor.machine import Check
 from claude_gauge.claude_code.folders import settings_files
 from claude_gauge.claude_code.settings_file import read
 from claude_gauge.config import Settings

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from claude_gauge.apps.fleet.merge import merge
 from claude_gauge.apps.fleet.nodes import Nodes, names
 from claude_gauge.config import Settings
-from claude_gauge.contract.pace import Pace
+from claude_gauge.contract.needle import Pace
 from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, status_topic, usage_topic
 from claude_gauge.errors import AlreadyPublishingError
 from claude_gauge.mqtt.link import Link

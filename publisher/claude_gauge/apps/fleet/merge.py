@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from claude_gauge.contract.believable import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.plan_window import minutes_to_limit, runs_dry, same, tokens_left
+from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, minutes_to_limit, resets, runs_dry, same, tokens_left
 from claude_gauge.contract.scales import FUEL_WARN
 from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, Part, Usage, stamp
 

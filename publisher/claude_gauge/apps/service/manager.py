@@ -10,8 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from claude_gauge.apps.service import launchd_agent, systemd_unit
-from claude_gauge.apps.service.job import LABEL, Job
+from claude_gauge.apps.service.job import LABEL, Job, agent, agent_file, unit, unit_file
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.atomic_file import replace
 
@@ -28,11 +27,11 @@ class Systemd:
 
     def __init__(self, home: Path) -> None:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-        self.path = base / "systemd" / "user" / systemd_unit.file_name()
+        self.path = base / "systemd" / "user" / unit_file()
 
     def definition(self, job: Job) -> str:
         """Return what would be installed."""
-        return systemd_unit.unit(job)
+        return unit(job)
 
     def install(self, job: Job) -> list[str]:
         """Write the unit, start it now and at every login; return what a person should know."""
@@ -49,7 +48,7 @@ class Systemd:
 
     def _starts(self, job: Job, *, confined: bool) -> bool:
         """Write and start it; False where systemd could not even set it up, and less may work."""
-        _write(self.path, systemd_unit.unit(job, confined=confined).encode())
+        _write(self.path, unit(job, confined=confined).encode())
         _run("systemctl", "--user", "daemon-reload")
         _run("systemctl", "--user", "enable", LABEL)
         try:
@@ -86,13 +85,13 @@ class Launchd:
     """The person's own launchd."""
 
     def __init__(self, home: Path) -> None:
-        self.path = home / "Library" / "LaunchAgents" / launchd_agent.file_name()
+        self.path = home / "Library" / "LaunchAgents" / agent_file()
         self._logs = home / "Library" / "Logs"
         self._domain = f"gui/{os.getuid()}"
 
     def definition(self, job: Job) -> str:
         """Return what would be installed."""
-        return launchd_agent.agent(job, self._logs).decode()
+        return agent(job, self._logs).decode()
 
     def install(self, job: Job) -> list[str]:
         """Write the agent, start it now and at every login."""

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from claude_gauge.apps.terminal import dial
-from claude_gauge.apps.terminal.canvas import Canvas
 from claude_gauge.apps.terminal.details import details
-from claude_gauge.apps.terminal.dial import DIM, INK, Place
+from claude_gauge.apps.terminal.dial import DIM, INK, Canvas, Place
 from claude_gauge.contract.history import Slice
 from claude_gauge.contract.scales import COLOURS, LAMPS, Gauge, Lamp, gauges
 from claude_gauge.contract.usage import Usage

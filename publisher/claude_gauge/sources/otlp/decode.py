@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from claude_gauge.contract.believable import happened, tokens
+from claude_gauge.contract.plan_window import happened, tokens
 from claude_gauge.counting.reading import Tokens
 
 Kind = Literal["input", "output", "cache_read", "cache_creation"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
 
-from claude_gauge.contract.believable import Refused
+from claude_gauge.contract.plan_window import Refused
 from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
 from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request
 from claude_gauge.system.http.site import Route, Site

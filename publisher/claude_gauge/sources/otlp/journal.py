@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from pydantic_core import from_json
 
-from claude_gauge.contract.believable import MOST_TOKENS, happened
+from claude_gauge.contract.plan_window import MOST_TOKENS, happened
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import KINDS, Request, event_key

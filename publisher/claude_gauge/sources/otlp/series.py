@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from claude_gauge.contract.believable import AHEAD_S
+from claude_gauge.contract.plan_window import AHEAD_S
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Point
 

@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from claude_gauge.contract import believable
+from claude_gauge.contract import plan_window
 from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.sources.prometheus.client import Answer, Sample, TroubleError
 from claude_gauge.sources.prometheus.names import Metric, narrowed, one_of, select, session
@@ -118,7 +118,7 @@ class Counters:
 
     def __init__(self) -> None:
         self._series: dict[Key, Series] = {}
-        self.refused = believable.Refused()
+        self.refused = plan_window.Refused()
 
     def __len__(self) -> int:
         return len(self._series)
@@ -138,14 +138,14 @@ class Counters:
     def base(self, samples: Iterable[Sample], at: float) -> None:
         """Remember what series held before `at`: nothing of it counts."""
         for each in samples:
-            if believable.tokens(each.value):
+            if plan_window.tokens(each.value):
                 self._series[_key(each.labels)] = _series(each, at)
 
     def feed(self, samples: Iterable[tuple[Sample, float]]) -> list[Increment]:
         """Take samples, in order per series, each with the time at which its tokens count."""
         found = []
         for each, used_at in samples:
-            if not believable.tokens(each.value):
+            if not plan_window.tokens(each.value):
                 self.refused.add("impossible counters")
                 continue
             key = _key(each.labels)

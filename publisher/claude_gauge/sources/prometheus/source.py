@@ -14,10 +14,10 @@ from claude_gauge.config import Settings
 from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.reading import Block, Health, Reading, Tokens
 from claude_gauge.counting.window import FIVE_MINUTES_S, Window
-from claude_gauge.sources.polled import Polled, every
 from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
 from claude_gauge.sources.prometheus.increments import Increment, Reader
 from claude_gauge.sources.prometheus.names import TOKENS
+from claude_gauge.sources.source import Polled, every
 
 _log = logging.getLogger(__name__)
 NAME = "prometheus"

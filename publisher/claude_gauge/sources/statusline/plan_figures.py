@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from claude_gauge.contract.plan_window import SAME_WINDOW_S, PlanLimit, PlanWindow, same
-from claude_gauge.hooks.limits import LENGTHS, length_s, live, number, reset_time, share
+from claude_gauge.hooks.statusline import LENGTHS, length_s, live, number, reset_time, share
 
 Slot = Literal["five_hour", "seven_day"]
 SLOTS: tuple[Slot, ...] = ("five_hour", "seven_day")

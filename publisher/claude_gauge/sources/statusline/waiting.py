@@ -39,7 +39,7 @@ from functools import reduce
 from operator import attrgetter
 
 from claude_gauge.hooks.hook import DIALOGS
-from claude_gauge.hooks.limits import number
+from claude_gauge.hooks.statusline import number
 
 STATUSLINE, DENIAL = "statusline", "denial"  # events of ours, beside those of the hooks
 MAIN, ANYONE = "main", "anyone"

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from typing import IO, Any, NamedTuple, cast
 
-from claude_gauge.contract.believable import Refused
+from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.ledger import Filed, file_apart
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import NOTHING, Turn, parse
