@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.daemon.process import NodeLock
+from claude_gauge.daemon.machine import NodeLock
 from claude_gauge.errors import AlreadyPublishingError, GaugeError
 
 HOLD = """
 import pathlib, sys
-from claude_gauge.daemon.process import NodeLock
+from claude_gauge.daemon.machine import NodeLock
 lock = NodeLock(pathlib.Path(sys.argv[1]), "n")
 print("held", flush=True)
 sys.stdin.read()

@@ -20,7 +20,7 @@ def fleet(
     from claude_gauge.apps.fleet.app import Fleet
     from claude_gauge.commands import logs
     from claude_gauge.contract.usage import FLEET_NODE
-    from claude_gauge.daemon.process import NodeLock
+    from claude_gauge.daemon.machine import NodeLock
     from claude_gauge.system.signals import until_signal
 
     settings = config.settings

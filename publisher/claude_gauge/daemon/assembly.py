@@ -12,7 +12,7 @@ from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_top
 from claude_gauge.counting.blocks import FIVE_HOURS_S
 from claude_gauge.counting.derive import Limits
 from claude_gauge.daemon.lifetime import KeptWindow, Lifetime
-from claude_gauge.daemon.process import NodeLock, Watchdog, notify
+from claude_gauge.daemon.machine import NodeLock, Watchdog, notify
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.outlet import Alerts

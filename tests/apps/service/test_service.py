@@ -15,7 +15,7 @@ from tests.support.transcripts import ClaudeHome
 from claude_gauge.apps.service.job import agent, job, unit
 from claude_gauge.apps.service.manager import manager
 from claude_gauge.config import load
-from claude_gauge.daemon.process import Watchdog
+from claude_gauge.daemon.machine import Watchdog
 from claude_gauge.errors import GaugeError
 
 JOB = job(

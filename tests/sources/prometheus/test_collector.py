@@ -17,7 +17,7 @@ from tests.support.net import wait_until
 from tests.support.prometheus import Server
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.prometheus.names import figures as all_figures
+from claude_gauge.sources.prometheus.metrics import figures as all_figures
 from claude_gauge.sources.prometheus.source import Prometheus
 
 OUTPUT = re.compile(r'^claude_code_token_usage_tokens_total\{[^}]*type="output"[^}]*\} (\S+)', re.MULTILINE)
