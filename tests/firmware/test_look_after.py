@@ -18,8 +18,8 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.device.calibration import PLACES, figure, fitted
-from claude_gauge.apps.device.faces import label
+from claude_gauge.apps.device.install import PLACES, figure, fitted
+from claude_gauge.apps.device.wiring import label
 from gauge.scale import Dial
 
 PASSWORD = "wifi-canary"

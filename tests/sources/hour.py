@@ -21,10 +21,9 @@ from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Reading
-from claude_gauge.sources.ccusage.mcp import McpServer
-from claude_gauge.sources.ccusage.mcp_wire import Stdio
+from claude_gauge.sources.ccusage.mcp_wire import McpServer, Stdio
 from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
-from claude_gauge.sources.otlp.source import Otlp
+from claude_gauge.sources.otlp.feed import Otlp
 from claude_gauge.sources.prometheus.source import Prometheus
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp

@@ -10,7 +10,7 @@ from typing import Protocol
 import httpx
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.otlp.source import Otlp
+from claude_gauge.sources.otlp.feed import Otlp
 
 NOW = 1_795_430_000.0
 _CLIENT = httpx.Client(trust_env=False, headers={"Connection": "close"})

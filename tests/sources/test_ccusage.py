@@ -16,8 +16,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.config import Settings
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Block
-from claude_gauge.sources.ccusage.command import CcusageError, find
-from claude_gauge.sources.ccusage.output import OutputError, parse_block, parse_week
+from claude_gauge.sources.ccusage.command import CcusageError, OutputError, find, parse_block, parse_week
 from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
 from claude_gauge.sources.select import choose
 

@@ -18,8 +18,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage import mcp_wire
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.mcp import NAME, McpServer, Wire
-from claude_gauge.sources.ccusage.mcp_wire import Http, Stdio, server_command
+from claude_gauge.sources.ccusage.mcp_wire import NAME, Http, McpServer, Stdio, Wire, server_command
 from claude_gauge.sources.ccusage.source import Ccusage
 
 SERVER = "ccusage-mcp-18.0.11/node_modules/.bin/ccusage-mcp"

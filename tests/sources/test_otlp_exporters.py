@@ -16,7 +16,7 @@ from tests.sources.otlp import SESSION
 from tests.support.net import free_port, wait_until
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.otlp.source import Otlp
+from claude_gauge.sources.otlp.feed import Otlp
 
 REQUESTS = [{"id": f"req_{n}", "input": 10, "output": 200 + n, "read": 3000, "creation": 40} for n in range(4)]
 TRUE = 4 * 3250 + 0 + 1 + 2 + 3

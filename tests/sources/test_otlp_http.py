@@ -21,8 +21,8 @@ from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.otlp import export
 from claude_gauge.sources.otlp.export import Export
-from claude_gauge.sources.otlp.source import Otlp
-from claude_gauge.system.http import deadlines, server
+from claude_gauge.sources.otlp.feed import Otlp
+from claude_gauge.system.http import connection, server
 from claude_gauge.system.http.server import Listener, Server
 from claude_gauge.system.net import host_of
 
@@ -267,7 +267,7 @@ def test_sender_goes_away(taken: Taken) -> None:
 
 def test_dripping_senders(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Senders that drip their bytes are cut at the deadline, however lively they look."""
-    monkeypatch.setattr(deadlines.Phase.HEAD, "_value_", 1.0)
+    monkeypatch.setattr(connection.Phase.HEAD, "_value_", 1.0)
     with closing(socket.create_connection(("127.0.0.1", taken.listener.port), 10)) as peer:
         peer.sendall(b"POST /v1/logs HTTP/1.1\r\n")
 

@@ -13,10 +13,9 @@ from tests.support.http import Wire
 from tests.support.net import wait_until
 
 from claude_gauge.system.http import server
-from claude_gauge.system.http.deadlines import Phase
-from claude_gauge.system.http.messages import Answer, Request, answer, as_json
+from claude_gauge.system.http.connection import Phase
+from claude_gauge.system.http.messages import Answer, Request, Route, Site, answer, as_json
 from claude_gauge.system.http.server import Listener, Server
-from claude_gauge.system.http.site import Route, Site
 
 GET = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

@@ -47,7 +47,7 @@ def _print_more(config: Config, *, as_json: bool) -> None:
     import time
 
     from claude_gauge.errors import GaugeError
-    from claude_gauge.sources.prometheus.metrics import figures, lines
+    from claude_gauge.sources.prometheus.source import figures, lines
     from claude_gauge.system.plain_text import harmless
 
     settings = config.settings

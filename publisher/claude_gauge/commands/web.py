@@ -17,7 +17,7 @@ def web(
 ) -> None:
     """Serve the page alone, with all nodes of a broker."""
     from claude_gauge.commands import logs
-    from claude_gauge.outlets.web.display import Display
+    from claude_gauge.outlets.web.shim import Display
     from claude_gauge.system.signals import until_signal
 
     logs.to_stderr(config.settings.log_format, level="DEBUG" if verbose else "INFO")

@@ -90,7 +90,7 @@ class _Builder:
         return {"tach": [local], "fuel": [self._asking("ccusage", command_line(self._settings), local)]}
 
     def _ccusage_mcp(self) -> Order:
-        from claude_gauge.sources.ccusage.mcp import connection
+        from claude_gauge.sources.ccusage.mcp_wire import connection
 
         local = self._local(listen=False)
         return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
@@ -112,7 +112,7 @@ class _Builder:
         return self._add("prometheus", Prometheus(self._settings, self._clock))
 
     def _otlp(self) -> str:
-        from claude_gauge.sources.otlp.source import Otlp
+        from claude_gauge.sources.otlp.feed import Otlp
 
         if self._settings.otlp == "off":
             raise GaugeError("source otlp with --otlp off: nothing to read; give an address, such as 127.0.0.1:4318")

@@ -13,7 +13,7 @@ from tests.support.net import free_port
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.demo.script import earlier, live
+from claude_gauge.apps.demo.app import earlier, live
 from claude_gauge.contract.usage import Usage
 
 

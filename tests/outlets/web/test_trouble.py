@@ -14,7 +14,7 @@ from tests.support.payloads import usage
 
 from claude_gauge.outlets.web.shim import Shim
 from claude_gauge.system.http import server
-from claude_gauge.system.http.deadlines import Phase
+from claude_gauge.system.http.connection import Phase
 
 PAYLOAD = usage().to_json()
 SHIM = Shim("127.0.0.1:0", dict)  # one for all of hypothesis's examples

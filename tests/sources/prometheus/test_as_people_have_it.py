@@ -16,9 +16,8 @@ from tests.support.prometheus import NEW, OTLP, VICTORIA, Series, Server
 from claude_gauge.apps.doctor.sources import prometheus as doctor
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Health, Reading
-from claude_gauge.sources.prometheus.metrics import figures
 from claude_gauge.sources.prometheus.rules import text
-from claude_gauge.sources.prometheus.source import Prometheus
+from claude_gauge.sources.prometheus.source import Prometheus, figures
 
 STRATEGIES = {
     "UnderscoreEscapingWithSuffixes": "claude_code_token_usage_tokens_total",

@@ -17,8 +17,8 @@ from tests.support.net import wait_until
 from tests.support.prometheus import Server
 
 from claude_gauge.config import Settings
-from claude_gauge.sources.prometheus.metrics import figures as all_figures
 from claude_gauge.sources.prometheus.source import Prometheus
+from claude_gauge.sources.prometheus.source import figures as all_figures
 
 OUTPUT = re.compile(r'^claude_code_token_usage_tokens_total\{[^}]*type="output"[^}]*\} (\S+)', re.MULTILINE)
 OWN = (Path(__file__).parent / "samples/own-exporter.txt").read_text()

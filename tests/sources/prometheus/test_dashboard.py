@@ -23,9 +23,8 @@ from claude_gauge.config import Settings
 from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.prometheus.dashboard import text
-from claude_gauge.sources.prometheus.metrics import figures
 from claude_gauge.sources.prometheus.rules import text as rules
-from claude_gauge.sources.prometheus.source import Prometheus
+from claude_gauge.sources.prometheus.source import Prometheus, figures
 
 CEILING, REDLINE = 1_000_000, 50_000
 Values = dict[tuple[str, ...], float]

@@ -4,24 +4,165 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
-from claude_gauge.apps.demo.script import Writer
 from claude_gauge.apps.terminal.app import Watch, watch_live
 from claude_gauge.apps.terminal.picture import Look
 from claude_gauge.config import Config, Settings
-from claude_gauge.contract.usage import DEMO_SOURCE
+from claude_gauge.contract.usage import DEMO_SOURCE, stamp
 from claude_gauge.counting.reading import Reading
 from claude_gauge.daemon.assembly import Assembly
 from claude_gauge.daemon.broker import embedded
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.signals import ended_in_order
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A stretch of work: how many responses, how long between them (seconds), and what they use (tokens)."""
+
+    name: str
+    model: str
+    responses: int
+    pause_s: float
+    context: int  # what each response reads from the cache, growing as the session does
+    output: int
+    thinking: float  # share of the output
+    fresh: float  # share of the context that is not in the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One made-up response: seconds after the one before, and its tokens."""
+
+    after_s: float
+    scene: str
+    model: str
+    input: int
+    output: int
+    cache_read: int
+    cache_creation: int
+    thinking: int
+
+
+DAY = (
+    Scene("asking around", "claude-haiku-4-5", 8, 0.8, 9_000, 350, 0.0, 0.30),
+    Scene("writing code", "claude-sonnet-5", 14, 1.6, 42_000, 1_400, 0.25, 0.06),
+    Scene("thinking hard", "claude-opus-5-5", 8, 3.0, 70_000, 4_800, 0.80, 0.04),
+    Scene("a coffee", "claude-opus-5-5", 1, 25.0, 70_000, 200, 0.10, 0.10),
+    Scene("subagents race", "claude-opus-5-5", 36, 0.35, 88_000, 1_100, 0.30, 0.02),
+    Scene("reading the diff", "claude-sonnet-5", 10, 2.5, 60_000, 600, 0.15, 0.05),
+    Scene("a new branch of the family", "claude-fable-5", 8, 2.0, 50_000, 2_200, 0.55, 0.12),
+    Scene("a cold cache", "claude-sonnet-5", 6, 2.0, 64_000, 900, 0.20, 0.85),
+    Scene("lunch", "claude-haiku-4-5", 1, 70.0, 9_000, 150, 0.0, 0.30),
+)
+
+
+def live(seed: int) -> Iterator[Response]:
+    """Yield the day's responses, and the next day's: never two the same, always the same for one seed."""
+    dice = random.Random(seed)  # noqa: S311 - a script, not a secret
+    while True:
+        for scene in DAY:
+            for number in range(scene.responses):
+                yield _response(scene, dice, grown=1 + number / 20)
+
+
+def earlier(seed: int, span_s: float) -> Iterator[Response]:
+    """Yield what was used before the curtain rose, so that the fuel gauge does not start empty."""
+    dice = random.Random(seed + 1)  # noqa: S311 - as above
+    passed = 0.0
+    while passed < span_s:
+        response = _response(DAY[1 + int(passed) % 2], dice, grown=1.0)
+        passed += 45.0
+        yield response
+
+
+def _response(scene: Scene, dice: random.Random, grown: float) -> Response:
+    context = round(scene.context * grown * dice.uniform(0.9, 1.1))
+    created = round(context * scene.fresh * dice.uniform(0.7, 1.2))
+    output = max(1, round(scene.output * dice.uniform(0.5, 1.7)))
+    return Response(
+        after_s=scene.pause_s * dice.uniform(0.6, 1.4),
+        scene=scene.name,
+        model=scene.model,
+        input=dice.randrange(2, 40),
+        output=output,
+        cache_read=max(0, context - created),
+        cache_creation=created,
+        thinking=min(output, round(output * scene.thinking * dice.uniform(0.8, 1.15))),
+    )
+
+
+EARLIER_S = 2.5 * 3600
+FIRST_AFTER_S = 0.3
+
+
+class Writer:
+    """Writes transcripts below `folder`/projects; `speed` shortens the pauses, `seed` names the day."""
+
+    def __init__(self, folder: Path, *, seed: int = 1, speed: float = 1.0) -> None:
+        self._path = folder / "projects" / "-demo" / "scripted-day.jsonl"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._seed, self._speed = seed, speed
+        self._numbers = count(1)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="script", daemon=True)
+        self.scene = ""
+
+    def start(self) -> None:
+        """Write what happened earlier, then begin to live."""
+        past = list(earlier(self._seed, EARLIER_S))
+        begin = time.time() - EARLIER_S
+        step = EARLIER_S / len(past)
+        self._append(*(self._line(each, begin + n * step) for n, each in enumerate(past)))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; safe to call twice."""
+        self._stopping.set()
+        if self._thread.ident:
+            self._thread.join(5)
+
+    def _live(self) -> None:
+        wait = FIRST_AFTER_S
+        for response in live(self._seed):
+            if self._stopping.wait(wait):
+                return
+            self.scene = response.scene
+            self._append(self._line(response, time.time()))
+            wait = response.after_s / self._speed
+
+    def _append(self, *lines: bytes) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            file.write(b"".join(lines))
+
+    def _line(self, response: Response, at: float) -> bytes:
+        number = next(self._numbers)
+        usage = {
+            "input_tokens": response.input,
+            "cache_creation_input_tokens": response.cache_creation,
+            "cache_read_input_tokens": response.cache_read,
+            "output_tokens": response.output,
+            "output_tokens_details": {"thinking_tokens": response.thinking},
+        }
+        message = {
+            "id": f"msg_demo_{number}",
+            "role": "assistant",
+            "model": response.model,
+            "content": [],
+            "usage": usage,
+        }
+        record = {"type": "assistant", "timestamp": stamp(at), "requestId": f"req_demo_{number}", "message": message}
+        return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
 
 log = logging.getLogger(__name__)
 

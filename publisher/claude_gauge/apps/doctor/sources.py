@@ -16,7 +16,7 @@ from claude_gauge.claude_code.settings_file import read
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.mcp import connection
+from claude_gauge.sources.ccusage.mcp_wire import connection
 from claude_gauge.sources.ccusage.source import Asked, command_line
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan

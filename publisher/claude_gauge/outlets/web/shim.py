@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import as_json
 from claude_gauge.errors import GaugeError
-from claude_gauge.outlets.web.nodes import Listens, Nodes
+from claude_gauge.mqtt.link import Link
+from claude_gauge.outlets.web.channel import Listens, Nodes
 from claude_gauge.outlets.web.site import WebSite
+from claude_gauge.system.http.messages import Site
 from claude_gauge.system.http.server import Listener, Server
-from claude_gauge.system.http.site import Site
 from claude_gauge.system.net import OwnHosts, host_of
 
 DEFAULT_REDLINE = 1_000_000.0
@@ -112,3 +114,33 @@ def serve(
         log.warning("%s; going on without HTTP", error)
         return None
     return shim
+
+
+class Display:
+    """Serves the page with every node that the broker tells of; `run` until `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._link = Link(settings, status=None)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Serve; raises GaugeError where the address can't be had."""
+        if self._settings.http == OFF:
+            raise GaugeError("--http off: there is nothing to serve; name an address, such as 127.0.0.1:8080")
+        shim = serve(self._settings, self._health, link=self._link, own=False)
+        self._link.start()
+        try:
+            self._ended.wait()
+        finally:
+            self._link.stop()
+            if shim is not None:
+                shim.stop()
+
+    def stop(self) -> None:
+        """End `run` soon; safe in a signal handler."""
+        self._ended.set()
+
+    def _health(self) -> Mapping[str, Any]:
+        link = self._link
+        return {"broker": {"place": link.endpoint.place, "connected": link.connected, "why": link.trouble}}

@@ -5,19 +5,32 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import queue
 import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from claude_gauge import __version__
-from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, search_path
+from claude_gauge.config import Settings
+from claude_gauge.counting.reading import Block
+from claude_gauge.sources.ccusage.command import (
+    CcusageError,
+    Command,
+    OutputError,
+    environment,
+    first_day,
+    parse_block,
+    parse_week,
+    search_path,
+)
 from claude_gauge.system.child import kill_group, spawn
 from claude_gauge.system.net import is_loopback
 
@@ -256,3 +269,63 @@ def server_command(environ: Mapping[str, str]) -> Command:
         if found is not None:
             return Command((found, *arguments))
     raise CcusageError("not installed", "ccusage MCP: neither ccusage-mcp nor npx nor bunx found; install Node")
+
+
+T = TypeVar("T")
+
+NAME = "ccusage-mcp"
+
+
+class Wire(Protocol):
+    """A way to an MCP server."""
+
+    def call(self, method: str, params: Json) -> Json:
+        """Ask and return the result; raises CcusageError. Greets the server first where that is needed."""
+
+    def stop(self) -> None:
+        """Close it."""
+
+
+class McpServer:
+    """The tools `blocks` and `daily` of a ccusage MCP server."""
+
+    def __init__(self, wire: Wire, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+        self._wire, self._now = wire, now
+
+    def block(self) -> Block:
+        """Ask for the active block; yesterday's are asked for too, since a block may begin before midnight."""
+        yesterday = self._now().date() - timedelta(days=1)
+        return self._tool("blocks", yesterday.strftime("%Y%m%d"), parse_block)
+
+    def week(self, now: float) -> int:
+        """Ask for the last 7 calendar days."""
+        today = datetime.fromtimestamp(now).astimezone().date()
+        return self._tool("daily", first_day(today).strftime("%Y%m%d"), lambda text: parse_week(text, today))
+
+    def stop(self) -> None:
+        """Close the connection."""
+        self._wire.stop()
+
+    def _tool(self, name: str, since: str, parse: Callable[[str], T]) -> T:
+        # Stored costs only: computing them makes the server fetch prices from the network.
+        arguments = {"since": since, "mode": "display"}
+        result = self._wire.call("tools/call", {"name": name, "arguments": arguments})
+        text = _text(result)
+        if result.get("isError"):
+            raise CcusageError("tool failed", f"ccusage MCP: {name} failed: {text[:120]}")
+        try:
+            return parse(text)
+        except OutputError as error:
+            raise CcusageError("unknown output", f"ccusage MCP: {name} {error}") from None
+
+
+def _text(result: Json) -> str:
+    for part in result.get("content") or []:
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            return str(part["text"])
+    return ""
+
+
+def connection(settings: Settings, environ: Mapping[str, str] = os.environ) -> McpServer:
+    """Connect to the server that the settings name; without one it is run here, on stdio."""
+    return McpServer(Http(settings.ccusage_mcp) if settings.ccusage_mcp else Stdio(environ))

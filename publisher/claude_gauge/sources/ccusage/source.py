@@ -17,8 +17,17 @@ from typing import Protocol, TypeVar
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Block, Health, Reading
-from claude_gauge.sources.ccusage.command import CcusageError, Command, environment, explain, find
-from claude_gauge.sources.ccusage.output import OutputError, first_day, parse_block, parse_week
+from claude_gauge.sources.ccusage.command import (
+    CcusageError,
+    Command,
+    OutputError,
+    environment,
+    explain,
+    find,
+    first_day,
+    parse_block,
+    parse_week,
+)
 from claude_gauge.sources.source import Polled, Wait
 from claude_gauge.system.child import Child, Finished
 

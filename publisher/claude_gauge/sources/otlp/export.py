@@ -17,8 +17,7 @@ from typing import Literal
 
 from claude_gauge.contract.plan_window import Refused
 from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
-from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request
-from claude_gauge.system.http.site import Route, Site
+from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request, Route, Site
 from claude_gauge.system.net import is_loopback
 
 log = logging.getLogger(__name__)

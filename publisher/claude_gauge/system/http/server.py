@@ -17,10 +17,8 @@ from http import HTTPStatus
 from typing import Any
 
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.http.connection import Connection
-from claude_gauge.system.http.deadlines import Deadlines, Phase
-from claude_gauge.system.http.messages import Answer, RefusedError, Request
-from claude_gauge.system.http.site import Route, Site
+from claude_gauge.system.http.connection import Connection, Deadlines, Phase
+from claude_gauge.system.http.messages import Answer, RefusedError, Request, Route, Site
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 2000

@@ -22,7 +22,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
-from claude_gauge.outlets.web.display import Display
+from claude_gauge.outlets.web.shim import Display
 
 TOPIC, STATUS = "claude-gauge/studio/usage", "claude-gauge/studio/status"
 
