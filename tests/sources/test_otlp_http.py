@@ -430,7 +430,7 @@ def test_not_stored() -> None:
 def test_protobuf_is_imported_late() -> None:
     """Start-up does not pay for the protobuf definitions."""
     code = (
-        "import sys, claude_gauge.sources.otlp.source; sys.exit(any(name.startswith('google') for name in sys.modules))"
+        "import sys, claude_gauge.sources.otlp.feed; sys.exit(any(name.startswith('google') for name in sys.modules))"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Where Claude Code keeps its transcripts and its settings."""
+"""Where Claude Code keeps its transcripts and settings, and what keeps our settings there from taking effect."""
 
 from __future__ import annotations
 

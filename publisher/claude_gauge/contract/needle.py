@@ -1,4 +1,4 @@
-"""How a needle moves, the same on the screen as on the movement: never faster than it can stop."""
+"""How a needle moves, the same on the screen as on the movement, and when a payload is due so that it looks smooth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plan's windows mean, one rule for the node, the fleet, the alerts and the statusline's figures.
+"""What is believed, and what the plan's windows mean: one rule for every door, the node, the fleet and the alerts.
 
 Shares are 0..1 of a window, tokens are counts, times epoch seconds.
 """

@@ -1,7 +1,8 @@
-"""All tokens that a node ever counted: a sum that only grows, over restarts and though old transcripts are deleted.
+"""What a node keeps on disk over a restart: the 5-hour window's last figures, and the sum of all tokens so far.
 
-The file holds what was settled up to a minute (`mark`), six hours or more ago; what came after is asked of the source
-each time, for late lines may still change it. It begins with the week that the first start finds.
+The window's figures are shown until the sources know better. The lifetime sum only grows, though old transcripts are
+deleted: its file holds what was settled up to a minute (`mark`), six hours or more ago; what came after is asked of the
+source each time, for late lines may still change it. It begins with the week that the first start finds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The way to `statusline` and `hook` past everything slow: Claude Code waits for them at every turn."""
+"""The way to `statusline` and `hook` past everything slow, and how our commands are spelled in Claude Code's settings.
+
+Claude Code waits for both commands at every turn.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker's URL, taken apart."""
+"""How a broker is reached: its URL taken apart, TLS, and which MQTT version to speak after which failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One MQTT message, going out or coming in, and which topics and filters MQTT allows at all."""
+"""One MQTT message, which topics and filters MQTT allows, and who is handed what arrives."""
 
 from __future__ import annotations
 

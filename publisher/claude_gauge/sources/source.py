@@ -1,4 +1,4 @@
-"""One thread that asks a slow source again and again, so that nobody who reads has to wait for an answer."""
+"""What a source is, and a thread for sources that are slow to answer: nobody who reads waits for one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each client of the broker must be told: where to write it, never the password itself."""
+"""Where a closed broker's folder is, its names, and what each client must be told: never the password itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what on the broker: a user's role, and the ACL that follows from it; pure."""
+"""Who may do what on the broker: a user's role, the ACL that follows from it, and Mosquitto's configuration; pure."""
 
 from __future__ import annotations
 

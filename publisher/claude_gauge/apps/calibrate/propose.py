@@ -1,4 +1,7 @@
-"""Proposes the ceiling and the redline from what was used, and says why; pure."""
+"""Proposes the ceiling and the redline from what was used, and says why.
+
+`read` counts the transcripts of the past, `ceiling` and `redline` are pure, `set_values` writes into a TOML file.
+"""
 
 from __future__ import annotations
 

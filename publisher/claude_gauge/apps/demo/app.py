@@ -1,4 +1,7 @@
-"""The demo: a made-up day on the real road, from bytes in a file to the picture."""
+"""The demo: a made-up day on the real road, from bytes in a file to the picture.
+
+The script says what happens when; the writer turns it into transcript lines; the rest is the real publisher.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The very firmware that a board runs, in a process of its own, on virtual hardware."""
+"""The very firmware that a board runs, in a process of its own, on virtual hardware, and what its trace says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wiring plan as SVG, drawn from the pins that the firmware really uses."""
+"""Drawings as SVG from what the firmware really uses: the wiring plan from its pins, the dial faces from its scales."""
 
 from __future__ import annotations
 

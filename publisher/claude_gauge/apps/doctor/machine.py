@@ -1,4 +1,4 @@
-"""This machine: Claude Code's folder, the kernel's watch limits, the clock, the disk."""
+"""What a check is, and the checks of this machine: Claude Code's folder, watch limits, clock, disk, web page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service will run, from the settings in force now; pure."""
+"""The service as the system's manager reads it: what it runs, as a systemd unit and as a launchd agent; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`claude-gauge watch`: one node's topics, drawn as they change."""
+"""`claude-gauge watch`: one node's topics, drawn on the terminal's screen as they change."""
 
 from __future__ import annotations
 

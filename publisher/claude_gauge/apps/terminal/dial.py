@@ -1,4 +1,4 @@
-"""One round gauge drawn into a canvas: arc, zones, marks and needle by the scales' own angles."""
+"""One round gauge drawn into a canvas of braille dots: arc, zones, marks and needle by the scales' own angles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker of our own, for this machine only, where there is no other: Mosquitto if installed, else amqtt."""
+"""Which broker the publisher uses, and the one it starts on loopback where none answers: Mosquitto, else amqtt."""
 
 from __future__ import annotations
 

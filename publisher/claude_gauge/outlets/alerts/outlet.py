@@ -1,4 +1,4 @@
-"""The publisher's outlet for alerts: decides at once, tells from a thread of its own."""
+"""The publisher's outlet for alerts: decides at once, and tells (desktop, MQTT, command) from a thread of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One node as its readers see it: the newest payload, how old it is, the strip, and who listens to it."""
+"""Nodes as readers see them: the newest payload, how old it is, the strip, and who listens to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page and `/usage` as an outlet of the publisher: started, given each payload, stopped."""
+"""The page and `/usage` as an outlet of the publisher, and `claude-gauge web`, which shows other nodes alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is answered to which request: a function of the newest payloads, never of a source."""
+"""What is answered to which request: the page's files, and a function of the newest payloads, never of a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which command is ccusage on this machine, and what its failures mean in words."""
+"""Which command is ccusage on this machine, what it prints, and what its failures mean in words."""
 
 from __future__ import annotations
 

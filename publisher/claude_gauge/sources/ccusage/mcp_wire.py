@@ -1,4 +1,4 @@
-"""MCP: what is said to a server and what comes back (JSON-RPC), over StreamableHTTP or over a child's stdio."""
+"""ccusage's MCP server: JSON-RPC over StreamableHTTP or over a child's stdio, and the questions that we ask it."""
 
 from __future__ import annotations
 

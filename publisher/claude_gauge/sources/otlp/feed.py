@@ -1,4 +1,4 @@
-"""Everything between the OTLP address and the counter: receive, keep on disk, count once."""
+"""OTLP as a source: everything between the address and the counter: receive, keep on disk, count once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus, or any engine that speaks its API, as a source: one round of questions per scrape interval."""
+"""Prometheus, or an engine with its API, as a source; its other metrics (cost, sessions, lines) for `show --all`."""
 
 from __future__ import annotations
 

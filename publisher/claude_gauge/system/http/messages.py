@@ -1,4 +1,4 @@
-"""Requests as sites see them, and the answers that they give."""
+"""Requests as sites see them, the answers that they give, and a site: its hosts, token and routes."""
 
 from __future__ import annotations
 
