@@ -1,4 +1,4 @@
-"""`claude-gauge firmware install`, `config`, `calibrate`: the firmware, its settings and a needle's scale on a board."""
+"""`claude-gauge firmware install`, `config`, `calibrate`: the firmware, its settings, a needle's scale on a board."""
 
 from __future__ import annotations
 
