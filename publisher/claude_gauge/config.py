@@ -1,7 +1,7 @@
 """The settings, read in one place: flag > CLAUDE_GAUGE_* > TOML file > default.
 
-Every value remembers where it came from, so that an error and `claude-gauge config` can say it. What a setting takes is
-said once, by its type: help, completion and errors are made from it. A secret is what has the type SecretStr.
+Every value remembers where it came from, so that an error and `claude-gauge config` can say it. What a setting accepts
+is defined once, by its type: help, completion and errors derive from it. A secret is a setting of type SecretStr.
 """
 
 from __future__ import annotations
@@ -61,32 +61,34 @@ class Settings(BaseModel):
     )
     broker_password: SecretStr | None = Field(default=None, description="Broker's password")
     broker_password_file: Path | None = Field(default=None, description="File that holds the broker's password")
-    broker_ca: Path | None = Field(default=None, description="CA certificate that signed the broker's")
+    broker_ca: Path | None = Field(default=None, description="CA certificate that signed the broker's certificate")
     broker_cert: Path | None = Field(default=None, description="Client certificate for the broker")
     broker_key: Path | None = Field(default=None, description="Key of the client certificate")
     node: str = Field(
         default_factory=default_node,
         pattern=NODE_PATTERN,
-        description="Name of this machine",
+        description="Node: this machine's name, or the one to show",
         **words("letters, digits, _ and -, 40 at most", "the host's name"),
     )
     account: str | None = Field(default=None, max_length=16, description="Label that keeps two accounts apart")
-    http: Address = Field(default="127.0.0.1:8080", description="Address of the HTTP shim, or `off`")
-    http_hosts: tuple[str, ...] = Field(default=(), description="More names that the HTTP shim answers to, `a,b`")
+    http: Address = Field(default="127.0.0.1:8080", description="Address of the HTTP server, or `off`")
+    http_hosts: tuple[str, ...] = Field(default=(), description="More names that the HTTP server answers to, `a,b`")
     source: SourceName = Field(default="auto", description="Where usage is read from")
     prometheus: str | None = Field(
         default=None, description="Base URL of Prometheus or a compatible engine", **words(URL)
     )
-    prometheus_token_file: Path | None = Field(default=None, description="File with a bearer token for it")
-    prometheus_user: str | None = Field(default=None, description="User for basic authentication")
+    prometheus_token_file: Path | None = Field(default=None, description="File with a bearer token for Prometheus")
+    prometheus_user: str | None = Field(default=None, description="User for basic authentication at Prometheus")
     prometheus_password: SecretStr | None = Field(default=None, description="Password for basic authentication")
     prometheus_headers: dict[str, SecretStr] = Field(default_factory=dict, description="More headers, `Name=value,…`")
-    prometheus_ca: Path | None = Field(default=None, description="CA certificate that signed Prometheus's")
+    prometheus_ca: Path | None = Field(default=None, description="CA certificate that signed Prometheus's certificate")
     prometheus_match: str = Field(default="", description='Label matchers that pick your series, `user_id="…"`')
     prometheus_interval: float = Field(default=15, gt=0, le=3600, description="Seconds between query rounds")
-    ccusage: str | None = Field(default=None, description="Path of ccusage, else found on PATH", **words("a path"))
+    ccusage: str | None = Field(
+        default=None, description="Path of ccusage; else it is looked for on PATH", **words("a path")
+    )
     ccusage_mcp: str | None = Field(
-        default=None, description="URL of a ccusage MCP server, else one is run on stdio", **words(URL)
+        default=None, description="URL of a ccusage MCP server; else one is started on stdio", **words(URL)
     )
     otlp: Address | None = Field(
         default=None,
@@ -94,13 +96,15 @@ class Settings(BaseModel):
         **words(default=f"{OTLP_ADDRESS} where the source needs it"),
     )
     otlp_token_file: Path | None = Field(default=None, description="File with a bearer token that exporters must send")
-    ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill the fuel gauge")
+    ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill 5H PLAN (fuel)")
     redline: float = Field(default=1_000_000, gt=0, description="Tokens per minute above which HOT lights")
     stall_minutes: float = Field(default=10, gt=0, description="Minutes of silence before STALL lights")
     cache_floor: Share | None = Field(default=None, description="Cache hit rate below which WARN lights")
-    tach: Literal["all", "fresh", "output"] = Field(default="all", description="Token kinds that the tach counts")
+    tach: Literal["all", "fresh", "output"] = Field(
+        default="all", description="Token kinds that TOKENS/MIN (tach) counts"
+    )
     waiting_minutes: float = Field(
-        default=10, gt=0, description="Minutes until an unanswered wait is dropped, also while Claude Code runs if set"
+        default=10, gt=0, description="Minutes until an unanswered wait ends; if set, also while Claude Code runs"
     )
     alerts: tuple[Share, ...] = Field(default=(), description="Shares of the 5-hour window that alert, `0.8,0.95`")
     alert_command: str | None = Field(default=None, description="Command run at an alert")
@@ -237,7 +241,7 @@ def _value(name: str, value: object) -> str:
         return ",".join(f"{header}={SECRET}" for header in value) or "-"
     if isinstance(value, list):
         return ",".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
+    return "-" if value in (None, "") else str(value)
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Config:
@@ -265,7 +269,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
 
 
 def _strangers(environ: Mapping[str, str]) -> Iterator[str]:
-    """Say which variables look like settings and are none."""
+    """Yield a note for each CLAUDE_GAUGE_* variable that is no setting."""
     for name in sorted(environ):
         setting = name.removeprefix(PREFIX)
         if setting != name and setting.lower() not in Settings.model_fields and not _OTHERS.fullmatch(setting):

@@ -19,7 +19,9 @@ from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.install import PLACES, figure, fitted
+from claude_gauge.apps.device.serial_board import only_port
 from claude_gauge.apps.device.wiring import label
+from claude_gauge.errors import GaugeError
 from gauge.scale import Dial
 
 PASSWORD = "wifi-canary"
@@ -215,6 +217,14 @@ def test_figures_as_they_are_typed() -> None:
     """Per cent with or without its sign, tokens with thousands in a letter or a comma."""
     assert [figure(text, 1.0) for text in ("50", "50 %", "-2", "0")] == [0.5, 0.5, -0.02, 0]
     assert [figure(text, 1_250_000) for text in ("625k", "0.625M", "625,000", "0")] == [0.5, 0.5, 0.5, 0]
+
+
+def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra `firmware` a command that looks for the board's port names what to install."""
+    monkeypatch.setitem(sys.modules, "serial", None)
+
+    with pytest.raises(GaugeError, match="pyserial is missing; install the extra"):
+        only_port()
 
 
 def test_flash_without_a_board(env: dict[str, str], tmp_path: Path) -> None:

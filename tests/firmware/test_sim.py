@@ -123,6 +123,18 @@ def test_trouble_is_said(env: dict[str, str], tmp_path: Path) -> None:
     assert "no micropython on the PATH" in done.stderr
 
 
+def test_reader_of_the_lines_ends(env: dict[str, str]) -> None:
+    """Where the reader of its lines has read enough, `sim --lines` ends without a word."""
+    with subprocess.Popen([*PROGRAM, "--lines"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sim:
+        assert sim.stdout is not None
+        assert sim.stderr is not None
+        sim.stdout.readline()
+        sim.stdout.close()
+        said = sim.stderr.read()
+
+    assert said == b""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)])
 def test_sim_leaves_nothing_behind(env: dict[str, str], broker: Mosquitto, number: int, code: int) -> None:
     """However `sim` ends, the virtual board's topics are gone and nothing but its lines was said."""

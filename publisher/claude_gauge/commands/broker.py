@@ -1,4 +1,4 @@
-"""`claude-gauge broker`: a broker that lets in only who belongs."""
+"""`claude-gauge broker`: makes a closed broker, manages its users, checks it from outside."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def init(
 ) -> None:
     """Make passwords, certificates and the configuration.
 
-    Says what each client must be told.
+    Prints the settings that each client needs.
     """
     from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.certificates import ascii_host
@@ -102,9 +102,9 @@ def add(  # noqa: PLR0913 - a command's options
 @broker.command()
 @with_settings("state_dir")
 def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
-    """Take a user away.
+    """Remove a user.
 
-    The broker throws it out when it reads its files again.
+    The broker disconnects it at its next reload.
     """
     from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.instructions import RELOAD
@@ -118,19 +118,21 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
 def users(*, folder: Folder = None, config: Config) -> None:
     """List the users and what each may do."""
     from claude_gauge.apps.broker import instructions
+    from claude_gauge.apps.broker.instructions import ANNOUNCES
     from claude_gauge.apps.broker.roles import MEANING
 
     for user in instructions.present(folder, config.settings).register().users.values():
         own = f" ({user.own})" if user.own else ""
-        typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{own}")
+        announces = ANNOUNCES if user.announces else ""
+        typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{announces}{own}")
 
 
 @broker.command()
 @with_settings("state_dir")
 def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) -> None:
-    """Give the broker a new certificate; clients keep their CA.
+    """Make a new certificate for the broker, signed by the same CA.
 
-    For the same hosts or others.
+    For the same hosts, or for those that --host names.
     """
     from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.certificates import ascii_host
@@ -151,9 +153,9 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     config: Config,
 ) -> None:
-    """Prove from outside that the broker refuses what it must.
+    """Check from outside that the broker refuses what it must.
 
-    Everyone tries everything, and what arrives counts.
+    Every user tries to read and write everything; only what is delivered counts.
     """
     import json
 

@@ -1,4 +1,4 @@
-"""`claude-gauge calibrate`: a ceiling and a redline that fit the person who drives."""
+"""`claude-gauge calibrate`: proposes a ceiling and a redline from the person's own history."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def calibrate(
     *,
     days: Annotated[int, typer.Option(min=1, max=3650, metavar="NUMBER", help="How far back to look.")] = 30,
     write: Annotated[bool, typer.Option("--write", help="Put the values into the settings file.")] = False,
-    forget: Annotated[bool, typer.Option("--forget", help="Forget the stored plan figures, propose nothing")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget the stored plan figures, propose nothing.")] = False,
     config: Config,
 ) -> None:
     """Propose a ceiling and a redline that fit you.
 
-    From your history and the plan percentages seen, with the reasons.
+    Computed from your history and the plan percentages seen; prints the reasons.
     """
     if forget:
         _forget(config.settings.state_dir.expanduser())
@@ -39,9 +39,9 @@ def calibrate(
     since = now - days * DAY_S
     used, blocks = propose.read(transcript_roots(), since)
     plan = Plan(settings)
-    plan.load()  # what the statusline told while no publisher ran counts, too
+    plan.load()  # figures that the statusline reported while no publisher ran count, too
     windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
-    typer.echo(f"{len(used.responses):,} responses in {len(blocks)} 5-hour blocks of the last {days} days.\n")
+    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {len(used.responses):,} responses.\n")
     proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, settings.tach)]
     for proposal in proposals:
         present = f"now {getattr(settings, proposal.setting):,.0f}, {config.origins.get(proposal.setting, 'default')}"
@@ -53,7 +53,7 @@ def calibrate(
     if config.path is None or not values:
         typer.echo("Nothing to write.")
     elif not write:
-        typer.echo(f"Nothing written; --write puts this into {config.path}")
+        typer.echo(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}")
     else:
         _write(config.path, values)
         for name in [name for name in values if config.origins.get(name) == "environment"]:
@@ -68,7 +68,9 @@ def _forget(state_dir: Path) -> None:
         removed = forget(state_dir)
     except OSError as error:
         raise GaugeError(f"cannot remove {error.filename}: {error.strerror}; remove it by hand") from None
-    typer.echo(f"Forgot what {len(removed)} files in {state_dir} said; the next statusline tells the plan anew.")
+    typer.echo(
+        f"Forgot what {len(removed)} files in {state_dir} said; the next statusline reports the plan's figures again."
+    )
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
@@ -82,4 +84,4 @@ def _write(path: Path, values: dict[str, int]) -> None:
     except (OSError, ValueError) as error:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None
-    typer.echo(f"Written to {path}")
+    typer.echo(f"Written to {path}. Restart the publisher: it reads its settings at its start.")

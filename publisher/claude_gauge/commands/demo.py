@@ -1,4 +1,4 @@
-"""`claude-gauge demo`: needles move, with nothing installed and nothing of yours read."""
+"""`claude-gauge demo`: plays made-up figures through the real programs; reads nothing of yours."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def demo(
     *,
     config: Config,
     speed: Annotated[
-        float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="How fast the scripted day goes.")
+        float, typer.Option(min=0.1, max=100, metavar="NUMBER", help="How many times faster than real time.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Which day it is; the same seed gives the same day.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Chooses the day; the same seed gives the same day.")] = 1,
     seconds: Annotated[
         float | None, typer.Option(min=1, metavar="NUMBER", help="End after so many seconds (lines only).")
     ] = None,
@@ -26,9 +26,9 @@ def demo(
 ) -> None:
     """Play a made-up day; needs nothing but Python.
 
-    It takes the real road: transcripts, tail, MQTT broker, subscriber, picture.
-    It has a broker of its own unless --broker names one; there it is a node `demo…`, says that its figures are made up,
-    and leaves nothing behind.
+    Its figures go the real way: transcripts, MQTT broker, subscriber, picture.
+    It has a broker of its own unless --broker names one; there its node is called
+    `demo…`, its payload says that the figures are made up, and it removes its topics at the end.
     """
     import os
     import sys

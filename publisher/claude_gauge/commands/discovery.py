@@ -1,4 +1,4 @@
-"""`claude-gauge discovery`: what Home Assistant is told of a node, and taking that away again."""
+"""`claude-gauge discovery`: shows or removes the discovery message of a node."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
 
-discovery = typer.Typer(no_args_is_help=True, help="Show or remove what Home Assistant is told of a node.")
-Fleet = Annotated[bool, typer.Option("--fleet", help="The device of all nodes merged, in place of one node's.")]
+discovery = typer.Typer(no_args_is_help=True, help="Show or remove a node's device in Home Assistant.")
+Fleet = Annotated[
+    bool, typer.Option("--fleet", help="The device of the fleet (all nodes merged) instead of one node's.")
+]
 
 
 @discovery.command()
@@ -32,7 +34,7 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @discovery.command()
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
-    """Take a node out of Home Assistant, and what the broker keeps of it."""
+    """Remove a node's device and its retained topics."""
     from claude_gauge.apps.discovery.removal import remove as take_away
     from claude_gauge.commands import logs
 

@@ -1,4 +1,4 @@
-"""`claude-gauge doctor`: every link of the chain, and what to do about the broken ones."""
+"""`claude-gauge doctor`: checks every link from Claude Code to the topic, with advice for the broken ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def doctor(
 ) -> None:
     """Check every link from Claude Code to the topic.
 
-    Says what to do about each that is broken; exit code 1 when one is.
+    Says what to do about each broken one; exit code 1 if there is any.
     """
     import json as encoder
     from dataclasses import asdict
@@ -28,15 +28,15 @@ def doctor(
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False
-    found = []
+    checks = []
     for check in examine(config):
         failed = failed or check.state == "fail"
-        found.append(asdict(check))
+        checks.append(asdict(check))
         if not json:
             typer.echo(harmless(f"{MARKS[check.state]}  {check.link:22} {check.found}"))
             if check.advice:
                 typer.echo(harmless(f"{'':6}{'':22} -> {check.advice}"))
     if json:
-        typer.echo(encoder.dumps({"ok": not failed, "checks": found}, indent=2))
+        typer.echo(encoder.dumps({"ok": not failed, "checks": checks}, indent=2))
     if failed:
         raise typer.Exit(1)

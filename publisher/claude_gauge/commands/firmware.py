@@ -1,4 +1,4 @@
-"""`claude-gauge firmware …`: the device at the end of a cable, or over the air."""
+"""`claude-gauge firmware …`: installs, updates and calibrates boards, by cable or over MQTT."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _flags(  # noqa: PLR0913 - each is a flag
         typer.Option("--ntp", metavar="NAME", help="Time server, or `off`; the broker's host is asked as well."),
     ] = None,
 ) -> dict[str, Any]:
-    """Return how a board is to be told of broker, network and time."""
+    """Return what the board's settings need: broker, network, user and time server."""
     from claude_gauge.config import read_secret
 
     network = user = None
@@ -72,11 +72,14 @@ def _flags(  # noqa: PLR0913 - each is a flag
 
 
 def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all flags that say what a board is told; it gets what they make as `flags`."""
+    """Give a command all flags of the board's settings; it gets what `_flags` makes of them as `flags`."""
     shared = list(inspect.signature(_flags, eval_str=True).parameters.values())
 
     @functools.wraps(command)
     def run(**given: Any) -> None:  # noqa: ANN401 - flags as typer parsed them
+        from claude_gauge.apps.device.serial_board import SerialBoard
+
+        SerialBoard(given.get("port"))  # raises before a password is asked for
         names = [parameter.name for parameter in shared]
         command(flags=_flags(**{name: given.pop(name) for name in names}), **given)
 
@@ -86,7 +89,7 @@ def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _say(text: str, *, err: bool = False) -> None:
-    """Print what a board said, without what could move the cursor."""
+    """Print a board's text, without control characters that could move the cursor."""
     from claude_gauge.system.plain_text import harmless
 
     typer.echo(harmless(text), err=err)
@@ -101,7 +104,9 @@ def install(  # noqa: PLR0913 - each is a flag
     flags: Mapping[str, Any],
     port: Port = None,
     sources: Sources = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what the board knew of its wiring.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Replace the board's own wiring settings by the defaults.")
+    ] = False,
     label: Annotated[
         Path | None,
         typer.Option("--label", metavar="FILE", help="Write a label for the case, with the set-up password, as SVG."),
@@ -117,7 +122,7 @@ def install(  # noqa: PLR0913 - each is a flag
     own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
-    typer.echo(f"where it finds no network it opens its own: {own.name}, password {own.password}")
+    typer.echo(f"where the board finds no network it opens its own: {own.name}, password {own.password}")
 
 
 @firmware.command("config")
@@ -130,7 +135,7 @@ def configure(
     port: Port = None,
     edit: Annotated[bool, typer.Option("--edit", help="Open the board's config.json in your editor instead.")] = False,
     add_wifi: Annotated[
-        bool, typer.Option("--add-wifi", help="Keep the networks that it knows; --wifi is one more.")
+        bool, typer.Option("--add-wifi", help="Keep the board's networks; add the one of --wifi.")
     ] = False,
 ) -> None:
     """Write the settings alone; wiring and calibration stay."""
@@ -161,7 +166,8 @@ def update(
     *,
     config: Config,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="Which one, else the only one online.")
+        str | None,
+        typer.Option("--device", metavar="NAME", help="The board's name; not needed when one alone is online."),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All boards that the broker knows, one after the other.")
@@ -212,19 +218,19 @@ def list_boards(*, config: Config) -> None:
         for _, board in sorted(boards.found.items()):
             _say(board.line())
         if not boards.found:
-            typer.echo("no board here", err=True)
+            typer.echo("the broker has no board; is one installed, and connected to this broker?", err=True)
 
 
 @firmware.command()
 @with_settings(*READER, "discovery")
 def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, config: Config) -> None:
-    """Take away what Home Assistant and the broker keep of a board."""
+    """Remove a board's device and its retained topics."""
     from claude_gauge.apps.device.update import forget as take_away
 
     online = take_away(config.settings, device)
     _say(f"forgot {device}")
     if online:
-        typer.echo("it is on, and will announce itself again: switch it off first", err=True)
+        typer.echo("the board is on and announces itself again: switch it off, then run this again", err=True)
 
 
 @firmware.command()
@@ -237,7 +243,7 @@ def calibrate(
 ) -> None:
     """Measure one needle against its printed face.
 
-    It goes to five places, you type what it shows; zero, span and points are written.
+    It goes to five places and you type what it shows; then zero, span and points are written.
     """
     from claude_gauge.apps.device.install import calibrate as calibrate_needle
     from claude_gauge.apps.device.serial_board import SerialBoard

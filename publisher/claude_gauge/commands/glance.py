@@ -1,4 +1,4 @@
-"""One look at a node's usage: from its topic where a publisher lives, else computed here."""
+"""A node's newest usage: from its topic if a publisher runs, else computed on this machine."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Glance:
 
 
 def look(settings: Settings, own_node: str) -> Glance:
-    """Return the node's newest payload; where the topic has none to believe, this machine's own is computed.
+    """Return the node's newest payload; if the topic has none that is fresh, compute this machine's own.
 
-    Raises GaugeError for another machine's node: its figures are not known here.
+    Raises GaugeError for another machine's node: its figures can't be computed here.
     """
-    found, why = _from_topic(settings)
-    if found is not None:
-        return found
+    glance, why = _from_topic(settings)
+    if glance is not None:
+        return glance
     if settings.node != own_node:
         raise GaugeError(f"{why}; is its publisher running? This machine is {own_node}")
     usage = compute_once(settings)
-    return Glance(usage, usage.to_json(), f"computed here: {why}")
+    return Glance(usage, usage.to_json(), f"computed here, since no publisher was heard: {why}")
 
 
 def _from_topic(settings: Settings) -> tuple[Glance | None, str]:

@@ -23,7 +23,7 @@ Kind = Annotated[
     typer.Option(
         "--temporality",
         metavar="[delta|cumulative]",
-        help="What metrics hold; cumulative for a receiver that takes no deltas.",
+        help="Temporality of the metrics; cumulative for a receiver that takes no deltas.",
     ),
 ]
 
@@ -51,7 +51,7 @@ def rules() -> None:
 def dashboard() -> None:
     """Print the Grafana dashboard.
 
-    To be imported where the recording rules are loaded.
+    Import it into a Grafana whose Prometheus has loaded `otel rules`.
     """
     from claude_gauge.sources.prometheus.dashboard import text
 
@@ -70,7 +70,7 @@ def install(
 ) -> None:
     """Add the environment to Claude Code's settings.json.
 
-    Shows the change first, keeps all else, backs up.
+    Shows the change first, leaves everything else as it is, keeps a backup.
     """
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
@@ -94,13 +94,18 @@ def install(
             )
         planned.append(change)
         gone[path] = (env, rivals)
-    carry_out(planned, "all is in place.", yes=yes, first=lambda each: record.keep(each.path, wanted, *gone[each.path]))
+    carry_out(
+        planned,
+        "the environment is in these settings already.",
+        yes=yes,
+        first=lambda each: record.keep(each.path, wanted, *gone[each.path]),
+    )
     _warn(wanted, [change.path for change in planned])
-    typer.echo("Sessions that run already go on without it.")
+    typer.echo("Claude Code sessions that run now do not use it; start them again.")
 
 
 def _warn(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
-    """Name what goes before these settings, or along: managed settings, this shell, a helper that makes headers."""
+    """Print what overrides these settings: managed settings, or variables that this shell exports."""
     import os
 
     from claude_gauge.claude_code import telemetry
@@ -109,15 +114,15 @@ def _warn(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
     for path, content in managed(files):
         env = content.get("env")
         if names := telemetry.rivals(env if isinstance(env, dict) else {}, wanted, {}):
-            typer.echo(f"Note: managed settings in {path} set {', '.join(names)}: they go before yours.", err=True)
+            typer.echo(f"Note: managed settings in {path} set {', '.join(names)}: they override yours.", err=True)
     if names := [name for name in telemetry.rivals(os.environ, wanted, {}) if name not in wanted]:
-        typer.echo(f"Note: this shell exports {', '.join(names)}; Claude Code heeds that, too.", err=True)
+        typer.echo(f"Note: this shell exports {', '.join(names)}; Claude Code uses them as well.", err=True)
 
 
 @otel.command()
 @with_settings("state_dir")
 def uninstall(*, yes: Yes = False, config: Config) -> None:
-    """Take out what `install` put in, and give back what it replaced."""
+    """Remove what `install` added; restore what it replaced."""
     import functools
 
     from claude_gauge.claude_code import telemetry
@@ -131,5 +136,5 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
         ours, before = record.of(path)
         edit = functools.partial(telemetry.take_out, ours=ours, before=before)
         planned.append(given_back(plan(path, edit), edit, telemetry.without_empty))
-    for change in carry_out(planned, "nothing of ours is in there.", yes=yes):
+    for change in carry_out(planned, "these settings hold nothing that `otel install` added.", yes=yes):
         record.forget(change.path)

@@ -16,11 +16,15 @@ service = typer.Typer(
 @service.command()
 @with_settings(*EVERY)
 def install(
-    *, config: Config, only_print: Annotated[bool, typer.Option("--print", help="Show the definition only.")] = False
+    *,
+    config: Config,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the service's definition, install nothing.")
+    ] = False,
 ) -> None:
-    """Install and start it; it starts at every login.
+    """Install the service and start it, now and at every login.
 
-    With the settings in force now.
+    It runs with the settings that are in force now.
     """
     from claude_gauge.apps.service.job import job
     from claude_gauge.apps.service.manager import manager
@@ -37,7 +41,7 @@ def install(
 
 @service.command()
 def uninstall() -> None:
-    """Stop it and remove it; settings and state stay."""
+    """Stop the service and remove it; settings and state stay."""
     from claude_gauge.apps.service.manager import manager
 
     services = manager()
@@ -47,7 +51,7 @@ def uninstall() -> None:
 
 @service.command()
 def status() -> None:
-    """Show how it is."""
+    """Show whether the service runs."""
     from claude_gauge.apps.service.manager import manager
 
     raise typer.Exit(manager().status())
@@ -55,7 +59,7 @@ def status() -> None:
 
 @service.command()
 def logs() -> None:
-    """Show what it said lately."""
+    """Show the newest 100 lines of the service's log."""
     from claude_gauge.apps.service.manager import manager
 
     raise typer.Exit(manager().logs())

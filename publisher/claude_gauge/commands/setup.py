@@ -1,4 +1,4 @@
-"""`claude-gauge setup`: lets Claude Code tell us the plan's figures and when it waits."""
+"""`claude-gauge setup`: adds the statusline and the hooks to Claude Code's settings, or removes them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from claude_gauge.commands.flags import Config, with_settings
 @with_settings("state_dir")
 def setup(
     *,
-    undo: Annotated[bool, typer.Option("--undo", help="Take all of it out again.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove the statusline and the hooks again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
-    statusline: Annotated[bool, typer.Option(help="Put in the statusline (plan figures).")] = True,
-    hooks: Annotated[bool, typer.Option(help="Put in the hooks (Claude waits for you).")] = True,
+    statusline: Annotated[bool, typer.Option(help="Add the statusline (plan figures).")] = True,
+    hooks: Annotated[bool, typer.Option(help="Add the hooks (Claude waits for you).")] = True,
     config: Config,
 ) -> None:
-    """Let Claude Code tell us plan figures and when it waits.
+    """Have Claude Code report plan figures and when it waits.
 
-    Adds our statusline and hooks to its settings: shows the change first, keeps all else, backs up. Your own statusline
-    goes on working and is given back by --undo.
+    Adds a statusline and hooks to Claude Code's settings. It shows the change first, leaves everything else as it is
+    and keeps a backup. Your own statusline goes on working; --undo restores it.
     """
     from claude_gauge.claude_code import entries
     from claude_gauge.claude_code.folders import settings_files
@@ -32,24 +32,27 @@ def setup(
     files = settings_files()
     state_dir = config.settings.state_dir.expanduser().absolute()
     if undo:
-        carry_out(entries.take_out(files), "nothing of ours is in there.", yes=yes)
+        carry_out(entries.take_out(files), "these settings hold no statusline or hook of claude-gauge.", yes=yes)
         _forget_hooks(state_dir)
         return
     program = entries.program()
     if entries.is_fleeting(program):
-        raise GaugeError(f"{program[1]} is a passing copy in a cache; install claude-gauge, then run its setup")
+        raise GaugeError(
+            f"{program[1]} is a temporary copy (uvx, pipx run) that a cache may delete; "
+            "install claude-gauge, then run `claude-gauge setup`"
+        )
     ours = entries.Ours(program, str(state_dir))
     planned = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
-    if carry_out(planned, "all is in place.", yes=yes):
+    if carry_out(planned, "statusline and hooks are in place already.", yes=yes):
         _forget_hooks(state_dir)
-        typer.echo("Sessions that run already take it up when they are started again at the latest.")
+        typer.echo("Claude Code sessions that run now may need a restart to use it.")
         typer.echo("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")
     for change in planned:
         _warn(change.path)
 
 
 def _forget_hooks(state_dir: Path) -> None:
-    """Until the next hook runs nobody knows whether Claude waits."""
+    """Delete the hooks' events: `waiting` is unknown until the next hook runs."""
     import contextlib
 
     from claude_gauge.hooks.spool import FOLDER, HOOKS, remove

@@ -20,7 +20,7 @@ def show(
 ) -> None:
     """Show the present figures, once.
 
-    From the topic, or computed here when no publisher runs; it says which.
+    Reads the publisher's topic; computes them here when no publisher runs. The first line says which.
     """
     import time
 
@@ -52,11 +52,11 @@ def _print_more(config: Config, *, as_json: bool) -> None:
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":
-        raise GaugeError("--all asks Prometheus for what no other source tells: name it with --prometheus")
-    found = figures(settings, time.time())
+        raise GaugeError("--all needs Prometheus, which alone has these figures; name it with --prometheus URL")
+    more = figures(settings, time.time())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in found]))
+        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in more]))
         return
     typer.echo()
-    for line in lines(found):
+    for line in lines(more):
         typer.echo(harmless(line))

@@ -18,7 +18,7 @@ def sim(
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="Write every pulse with its time, as CSV.")
     ] = None,
-    lines: Annotated[bool, typer.Option("--lines", help="Tell in lines instead of drawing.")] = False,
+    lines: Annotated[bool, typer.Option("--lines", help="Print changes as lines instead of drawing.")] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
 ) -> None:
     """Run the device's firmware on virtual hardware; `q` quits."""

@@ -1,1 +1,1 @@
-"""The command `broker`: makes a closed Mosquitto for the house, and proves from outside that it is closed."""
+"""The command `broker`: makes the files of a closed Mosquitto and checks from outside that it is closed."""

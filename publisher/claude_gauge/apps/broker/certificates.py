@@ -1,4 +1,4 @@
-"""A CA of one's own and the certificates that it signs; the keys never leave this machine by us."""
+"""A private CA and the certificates that it signs. The keys are written to this machine only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pair:
 
 
 def make_ca(name: str, now: datetime) -> Pair:
-    """Make a CA that may sign certificates, and nothing but that."""
+    """Make a CA whose key may sign certificates and nothing else."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     builder = (
@@ -66,12 +66,12 @@ def issue(ca: Pair, name: str, now: datetime, *, hosts: Sequence[str] = ()) -> P
 
 
 def expires(certificate: bytes) -> datetime:
-    """Tell when a PEM certificate ends."""
+    """Return when a PEM certificate expires."""
     return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.astimezone(UTC)
 
 
 def ascii_host(host: str) -> str:
-    """Write a host's name or address as certificates and URLs hold it; raises GaugeError for what is neither."""
+    """Return a host's name (IDNA) or address as certificates and URLs spell it; raises GaugeError for neither."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         if "%" not in host:

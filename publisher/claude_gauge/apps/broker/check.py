@@ -1,4 +1,4 @@
-"""Proves from outside that the broker refuses what it must: by what is delivered, not by what it answers.
+"""Checks from outside that the broker refuses what it must: what it delivers counts, not what it answers.
 
 Mosquitto acknowledges a forbidden subscription, and with 3.1.1 a forbidden message too.
 """
@@ -24,7 +24,7 @@ STEP_S = 5.0
 
 
 class Probe:
-    """One connection, driven by whoever asks something of it."""
+    """One connection; its network runs only inside the methods."""
 
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
         self.heard: list[tuple[str, bytes]] = []
@@ -35,7 +35,7 @@ class Probe:
         self._connection = Connection(endpoint, identity, FIVE, self._hear, self._acked.__setitem__)
 
     def enter(self, password: str | None) -> Reason:
-        """Connect; returns why that failed, `FINE` where it did not."""
+        """Connect; return the reason of a failure, else `FINE`."""
         try:
             self._connection.open(self._wake, password, self._context)
         except (OSError, ValueError) as error:
@@ -51,21 +51,21 @@ class Probe:
 
     @property
     def refused(self) -> bool:
-        """Whether the broker said no to who we are."""
+        """Whether the broker refused the login."""
         return self._connection.refused is not None
 
     def subscribe(self, *filters: str) -> None:
-        """Ask for topics; a broker may agree and still deliver nothing."""
+        """Subscribe; a broker may confirm this and still deliver nothing."""
         for topic_filter in filters:
             self._connection.subscribe(topic_filter, 1)
 
     def write(self, topic: str, payload: bytes) -> None:
-        """Publish, and wait until the broker has dealt with it: taken, refused, or thrown us out."""
+        """Publish, and wait until the broker has accepted or refused it or closed the connection."""
         mid = self._connection.publish(Message(topic, payload, retain=False))
         until([self], lambda: mid in self._acked or not self.inside)
 
     def turn(self) -> None:
-        """Look at the network for a moment."""
+        """Handle network events for a moment."""
         self._connection.turn(0.01)
 
     def leave(self) -> None:
@@ -78,7 +78,7 @@ class Probe:
 
 
 def until(probes: Iterable[Probe], done: Callable[[], bool], seconds: float = STEP_S) -> bool:
-    """Let probes listen until something is so; False when it never was."""
+    """Run the probes' networks until the condition holds; False if it never did."""
     listening = list(probes)
     deadline = time.monotonic() + seconds
     while not done():
@@ -95,14 +95,14 @@ TOO_LARGE = 70_000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried."""
+    """The result of one attempt: `ok`, and a sentence."""
 
     ok: bool
     text: str
 
 
 class Inspection:
-    """Everything that is tried on one broker."""
+    """All attempts on one broker."""
 
     def __init__(self, house: BrokerFolder, host: str) -> None:
         self._house = house
@@ -112,7 +112,7 @@ class Inspection:
         self._context = ssl.create_default_context(cafile=house.ca)
 
     def run(self, now: datetime) -> Iterator[Finding]:
-        """Try it all."""
+        """Yield the result of each attempt."""
         days = (expires((self._house.broker / "broker.crt").read_bytes()) - now).days
         yield Finding(days > SOON_DAYS, f"certificate is good for {days} more days")
         for endpoint in self._endpoints():
@@ -150,7 +150,7 @@ class Inspection:
         return probe
 
     def _door(self, endpoint: Endpoint) -> Iterator[Finding]:
-        """Try to get in without a name, and with a wrong password."""
+        """Try to connect without a user, and with a wrong password."""
         kind = "websockets" if endpoint.websocket_path else "TLS" if endpoint.tls else "no TLS"
         users = self._known()
         tries: list[tuple[str, str | None, str | None]] = [("without a name", None, None)]
@@ -169,7 +169,7 @@ class Inspection:
             yield Finding(refused, f"{endpoint.place} ({kind}): {what} {how}")
 
     def _samples(self) -> list[str]:
-        """Topics that stand for all kinds, none of them anyone's real one."""
+        """Return one made-up topic of each kind; no real client uses them."""
         own = [f"{user.own}/{self._mark}" for user in self._known() if user.own]
         discovery = self._register.discovery
         foreign = [f"{ROOT}/{self._mark}/usage", f"{ROOT}/{self._mark}/status", f"{ROOT}/device/{self._mark}/update"]
@@ -182,7 +182,7 @@ class Inspection:
         ]
 
     def _deliveries(self, probes: dict[User, Probe]) -> Iterator[Finding]:
-        """Let everyone write everywhere and listen to everything, and compare with what the roles allow."""
+        """Let every user write each topic and subscribe to everything; compare what arrives with `may`."""
         discovery, samples = self._register.discovery, self._samples()
         for probe in probes.values():
             probe.subscribe("#", f"{ROOT}/#", f"{discovery}/#", *samples)

@@ -1,7 +1,7 @@
-"""Files that nobody else can lead astray: what root writes here is read by another user, who must never own it.
+"""File access that is safe for root: what root writes here is read by the broker's user, who must not own it.
 
-All is done relative to an open folder, and no link is followed: whoever may write into a folder could else have root
-read, write or give away any file of the machine. So root's folders belong to root, and the broker's user may read.
+Every call is relative to an open folder and follows no link. Otherwise anyone who can write into the folder could make
+root read, write or give away any file. Root's folders belong to root; the broker's user gets read access by its group.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Ids:
 
 
 def ids_of(owner: str) -> Ids:
-    """Look up `name`, `uid` or `uid:gid`; raises GaugeError for one that is not there."""
+    """Look up `name`, `uid` or `uid:gid`; raises GaugeError if there is none."""
     user, _, group = owner.partition(":")
     try:
         if user.isdigit():
@@ -42,7 +42,7 @@ def ids_of(owner: str) -> Ids:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """As root, refuse a folder that somebody else owns or could put another in the place of; raises GaugeError."""
+    """As root, raise GaugeError for a folder that another user owns or could replace."""
     if os.geteuid() != 0:
         return
     for path in (folder, *folder.parents):
@@ -95,7 +95,7 @@ class Directory:
         return os.fstat(self._fd)
 
     def read(self, name: str) -> bytes:
-        """Read a file that is a plain one, under this name alone."""
+        """Return the content of a regular file that has no second name (hard link)."""
         with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._fd), "rb") as file:
             info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
@@ -103,7 +103,7 @@ class Directory:
             return file.read()
 
     def write(self, name: str, data: bytes, mode: int = 0o600, group: int = -1) -> None:
-        """Replace a file whole; nobody sees half of it, nor reads a secret while it is written."""
+        """Replace a file atomically; until it is complete its owner alone can read it."""
         draft = f".{name}.{secrets.token_hex(4)}.new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
@@ -126,7 +126,7 @@ class Directory:
             return
 
     def lock(self) -> None:
-        """Wait until no other process holds this folder, and hold it until it is closed."""
+        """Take the folder's lock, waiting for other processes; it is held until the folder is closed."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
 
     def __enter__(self) -> Self:

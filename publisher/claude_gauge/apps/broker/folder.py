@@ -1,10 +1,10 @@
-"""The folder of a closed broker: what the broker reads, and what its clients must be told.
+"""The folder of a closed broker: its register, CA, passwords and configuration.
 
-FOLDER/house.json        who there is
+FOLDER/house.json        the register: users, host names, ports
 FOLDER/ca.crt, ca.key    the CA; the key is needed here only
 FOLDER/clients/          a password per user
-FOLDER/broker/           what the broker reads: it may read, and never write
-FOLDER/data/             its store, in a container: the only thing that is the broker's own
+FOLDER/broker/           what the broker reads; it has no write access
+FOLDER/data/             the broker's store in a container: the only folder that it owns
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROUNDS = 1000
 
 
 class Register(BaseModel):
-    """What `house.json` holds; no secrets."""
+    """The content of `house.json`; it has no secrets."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class BrokerFolder:
 
     @property
     def broker(self) -> Path:
-        """What the broker reads."""
+        """The folder that the broker reads."""
         return self.folder / BROKER
 
     @property
@@ -64,11 +64,11 @@ class BrokerFolder:
         return self.folder / CA
 
     def password_file(self, name: str) -> Path:
-        """Where a user's password is."""
+        """Return the path of a user's password file."""
         return self.folder / CLIENTS / f"{name}.password"
 
     def register(self) -> Register:
-        """Read who there is."""
+        """Read the register."""
         with self._open() as top:
             return self._register(top)
 
@@ -94,7 +94,7 @@ class BrokerFolder:
                 shutil.rmtree(draft, ignore_errors=True)
 
     def fill(self, register: Register, now: datetime, users: Sequence[User], place: Path) -> None:
-        """Make all of it here, for a folder that will be at `place`."""
+        """Make all of it here, for a folder that will be moved to `place`."""
         ids = _ids(register)
         self.folder.mkdir(mode=0o700)
         with Directory(self.folder) as top:
@@ -135,7 +135,7 @@ class BrokerFolder:
             self._save(top, register, [*_lines(broker, without=user.name), password_line(user.name, password)])
 
     def revoke(self, name: str) -> User:
-        """Take a user away; raises GaugeError for one that is not there."""
+        """Remove a user; raises GaugeError if there is none of this name."""
         with self._open(change=True) as top, top.below(BROKER) as broker, top.below(CLIENTS) as clients:
             register = self._register(top)
             if name not in register.users:
@@ -147,7 +147,7 @@ class BrokerFolder:
 
     @contextmanager
     def _open(self, *, change: bool = False) -> Iterator[Directory]:
-        """Open the folder; to change something one process at a time."""
+        """Open the folder; to change it, with its lock held."""
         refuse_foreign(self.folder)
         if not self.folder.is_dir():
             raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`")
@@ -175,12 +175,12 @@ class BrokerFolder:
 
 
 def _ids(register: Register) -> Ids | None:
-    """Return the broker's user where we are root, and so can let it read what is ours."""
+    """Return the broker's user if this process is root; only root can give it read access."""
     return ids_of(register.owner) if register.owner is not None and os.geteuid() == 0 else None
 
 
 def _share(top: Directory, ids: Ids | None) -> None:
-    """Let the broker's group enter, and read what the broker reads; its store is its user's own."""
+    """Give the broker's group access to the files that it reads, and its user its store."""
     if ids is None:
         return
     top.share(-1, ids.group, 0o710)
@@ -190,7 +190,7 @@ def _share(top: Directory, ids: Ids | None) -> None:
 
 
 def _take_back(top: Directory, ids: Ids | None) -> None:
-    """Make ours what an earlier version gave to the broker's user, from the folder down, so that nothing is swapped."""
+    """Take back what an earlier version gave to the broker's user: from the top down, so that none can be swapped."""
     if ids is None:
         return
     with top.below(BROKER) as broker:
@@ -204,7 +204,7 @@ def _take_back(top: Directory, ids: Ids | None) -> None:
 
 
 def _give(broker: Directory, name: str, data: bytes, ids: Ids | None) -> None:
-    """Write a file that the broker reads: its group may, where we are root; else the broker runs as we do."""
+    """Write a file that the broker reads: by its group if this process is root, else as the same user."""
     broker.write(name, data, 0o640 if ids else 0o600, ids.group if ids else -1)
 
 
@@ -227,7 +227,7 @@ def password_line(name: str, password: str) -> str:
 
 
 def _make_way(folder: Path) -> None:
-    """Remove what Docker made where we are about to be: empty folders; anything else stays, and is told."""
+    """Remove empty folders that Docker made at this place; raises OSError if anything else is there."""
     if not folder.exists():
         return
     for name in (CLIENTS, BROKER, DATA):
@@ -238,7 +238,7 @@ def _make_way(folder: Path) -> None:
 
 @contextmanager
 def _said(folder: Path) -> Iterator[None]:
-    """Say in a sentence what the system refused."""
+    """Turn an OSError into a GaugeError that says what failed and what to do."""
     try:
         yield
     except OSError as error:
@@ -250,5 +250,5 @@ def _said(folder: Path) -> Iterator[None]:
 
 
 def today() -> datetime:
-    """Return the time for certificates."""
+    """Return the present time (UTC), from which certificates are valid."""
     return datetime.now(UTC)

@@ -19,9 +19,9 @@ MOSQUITTO = "mosquitto"
 
 
 def new(settings: Settings) -> Path:
-    """Choose the folder that `init` makes: for root Debian's place, beside compose.yaml, else the state folder.
+    """Return the folder for `init`: in /etc/mosquitto for root, beside compose.yaml in a checkout, else with the state.
 
-    Root takes nothing from the current folder: it may be anybody's.
+    Root uses nothing from the current folder: it may belong to another user.
     """
     if os.geteuid() == 0:
         return DEBIAN if DEBIAN.parent.is_dir() else _state(settings)
@@ -31,7 +31,7 @@ def new(settings: Settings) -> Path:
 
 
 def present(folder: Path | None, settings: Settings) -> BrokerFolder:
-    """Find the folder that `init` made; raises GaugeError where there is none."""
+    """Return the folder that `init` made; raises GaugeError if there is none."""
     usual = [DEBIAN, _state(settings)] if os.geteuid() == 0 else [CHECKOUT, DEBIAN, _state(settings)]
     for place in [folder] if folder else usual:
         with contextlib.suppress(PermissionError):  # root's is not ours
@@ -42,12 +42,12 @@ def present(folder: Path | None, settings: Settings) -> BrokerFolder:
 
 
 def at(folder: Path) -> BrokerFolder:
-    """Return the broker's folder at this place; for a person links lead there, for root nothing does."""
+    """Return the broker's folder at this path; links are followed except by root."""
     return BrokerFolder(folder.absolute() if os.geteuid() == 0 else folder.resolve())
 
 
 def owner() -> str | None:
-    """Name the user that the broker runs as, where we may let it read."""
+    """Return the user that the broker runs as, if this process is root and there is one."""
     if os.geteuid() != 0:
         return None
     try:
@@ -80,18 +80,19 @@ def _address() -> str | None:
 
 
 ETC_MOSQUITTO = Path("/etc/mosquitto")
+ANNOUNCES = ", announces its own device in Home Assistant"
 ONCE = frozenset({"password_file", "acl_file", "psk_file"})
 RELOAD = (
-    "Have the broker read it: `sudo systemctl reload mosquitto`, "
+    "Reload the broker so that it takes effect: `sudo systemctl reload mosquitto`, "
     "or for the container `docker compose kill --signal HUP broker`."
 )
 
 
 def client_setup(house: BrokerFolder, register: Register, user: User) -> list[str]:
-    """List the lines that set up one client."""
+    """List the lines that set up one client: who it is, then each setting."""
     port, secret = register.ports[1], house.password_file(user.name)
     host = f"[{register.hosts[0]}]" if ":" in register.hosts[0] else register.hosts[0]
-    head = f"{user.name} ({user.role}: {MEANING[user.role]})"
+    head = f"{user.name} ({user.role}: {MEANING[user.role]}{ANNOUNCES if user.announces else ''})"
     match user.role:
         case Role.HOMEASSISTANT:
             return [
@@ -116,19 +117,19 @@ def next_steps(house: BrokerFolder) -> list[str]:
     """List what is left to do after `init`."""
     info = (house.folder / DATA).stat()
     return [
-        f"The broker must run as user {info.st_uid}: it may read {house.broker}.",
+        f"The broker must run as user {info.st_uid}, who may read {house.broker}.",
         *_collisions(house),
         "Installed Mosquitto:",
         f"  sudo ln -s {house.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
         "  sudo systemctl restart mosquitto",
         "Container:",
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
-        "Then, from here: claude-gauge broker check",
+        f"Then, in this folder: claude-gauge broker check --folder {house.folder}",
     ]
 
 
 def _collisions(house: BrokerFolder) -> list[str]:
-    """Say what in Mosquitto's own folder keeps it from starting, or opens it, once ours is linked there."""
+    """Name the lines of Mosquitto's own files that would keep it from starting, or open it, beside ours."""
     found = collisions(ETC_MOSQUITTO, house.broker / "mosquitto.conf")
     if not found:
         return []
@@ -138,7 +139,7 @@ def _collisions(house: BrokerFolder) -> list[str]:
 def collisions(folder: Path, ours: Path) -> list[str]:
     """List the lines of Mosquitto's other files that can't stand beside ours: `  FILE: LINE (why)`."""
     own = {_key(line) for line in ours.read_text("utf-8").splitlines()} - {None}
-    found = []
+    lines = []
     for path in [folder / "mosquitto.conf", *sorted((folder / "conf.d").glob("*.conf"))]:
         if path.resolve() == ours.resolve():
             continue
@@ -146,8 +147,8 @@ def collisions(folder: Path, ours: Path) -> list[str]:
             for line in path.read_text("utf-8").splitlines():
                 why = _collides(line, own)
                 if why:
-                    found.append(f"  {path}: {line.strip()} ({why})")
-    return found
+                    lines.append(f"  {path}: {line.strip()} ({why})")
+    return lines
 
 
 def _collides(line: str, own: set[str | None]) -> str:
@@ -164,7 +165,7 @@ def _collides(line: str, own: set[str | None]) -> str:
 
 
 def _key(line: str) -> str | None:
-    """Return what may stand in Mosquitto's configuration once; None for a line that may be said again."""
+    """Return the key of a line that may stand in the configuration only once; None for other lines."""
     words = line.split()
     if words[:1] == ["listener"]:
         return " ".join(words[:2])

@@ -14,7 +14,7 @@ ROOT = "claude-gauge"
 
 
 class Role(StrEnum):
-    """What a user is."""
+    """What a user is; the role decides what it may read and write."""
 
     PUBLISHER = "publisher"
     FLEET = "fleet"
@@ -56,7 +56,7 @@ class User(BaseModel):
 
     @property
     def own(self) -> str | None:
-        """The branch of topics that is this user's alone."""
+        """The branch of topics that only this user may write; None for roles without one."""
         match self.role:
             case Role.PUBLISHER:
                 return f"{ROOT}/{self.node or self.name}"
@@ -68,7 +68,7 @@ class User(BaseModel):
 
 
 def rules(user: User, discovery: str) -> list[str]:
-    """List the ACL lines of one user; what is not allowed here is refused."""
+    """List the ACL lines of one user; Mosquitto refuses whatever no line allows."""
     match user.role:
         case Role.PUBLISHER | Role.FLEET:
             node = str(user.own).rpartition("/")[2]

@@ -43,9 +43,9 @@ def read(roots: Sequence[Path], since: float) -> tuple[Past, list[Span]]:
     return Past(responses), blocks.history()
 
 
-LEAST_SHARE = 0.05  # the plan tells whole percents: smaller ones are too coarse to divide by
+LEAST_SHARE = 0.05  # the plan reports whole percents: a smaller share is too coarse to divide by
 GOOD_SHARE = 0.25  # where there are such, the smaller ones are left out
-LEAST_CEILING = 100_000  # a handful of requests: what would be full below it was used up elsewhere
+LEAST_CEILING = 100_000  # a few requests: a window that is full below it was used by other machines
 LEAST_MINUTES = 30
 HOT_SHARE = 0.95
 SHOWN = 5
@@ -53,7 +53,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A value for a setting, None where too little is known, and the reasons line by line."""
+    """A value for a setting (None: too little history) and the reasons, line by line."""
 
     setting: str
     value: int | None
@@ -62,7 +62,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Past:
-    """What was used: responses in order of time, as (epoch seconds, tokens)."""
+    """Past responses in order of time, as (epoch seconds, tokens)."""
 
     responses: Sequence[tuple[float, Tokens]]
     _ats: list[float] = field(init=False)
@@ -97,33 +97,39 @@ def ceiling(past: Past, blocks: Sequence[Span], windows: Sequence[Window], now: 
     left_out = _left_out(len(coarse) - len(sound), least)
     if sound:
         return _by_plan([(each, tokens) for each, tokens in sound if each.share >= GOOD_SHARE] or sound, left_out)
-    reasons = ["No plan percentage was seen beside its tokens (`claude-gauge setup` lets the statusline tell them)."]
+    reasons = ["No plan percentage was seen beside its tokens (`claude-gauge setup` has the statusline report them)."]
     reasons = left_out or reasons
     if not finished:
         return Proposal("ceiling_5h", None, (*reasons, "No finished 5-hour block in the history either."))
     fullest = finished[-1]
-    reasons.append(f"The fullest of {len(finished)} finished 5-hour blocks had {fullest.tokens:,} tokens,")
-    reasons.append(f"from {_when(fullest.start)} on. The gauge then reads full at your busiest: no limit of the plan.")
+    reasons.append(f"The fullest finished 5-hour block (of {len(finished)}) had {fullest.tokens:,} tokens,")
+    reasons.append(
+        f"from {_when(fullest.start)} on. The gauge is then full at your own highest use: no limit of the plan."
+    )
     return Proposal("ceiling_5h", round_up(fullest.tokens), tuple(reasons))
 
 
 def _left_out(count: int, least: float) -> list[str]:
-    """Say why windows do not count: the plan gave use back in them, or they would be full absurdly early."""
+    """Say how many windows do not count: the percentage fell in them, or they imply a ceiling far below real use."""
     if not count:
         return []
-    return [f"{count} left out: the plan took use back there, or the window would be full below {least:,.0f} tokens."]
+    return [
+        f"{count} left out: the plan's percentage fell there, or the window would be full below {least:,.0f} tokens."
+    ]
 
 
-def _by_plan(told: Sequence[tuple[Window, float]], left_out: Sequence[str]) -> Proposal:
-    full = [tokens / each.share for each, tokens in told]
-    reasons = [f"Plan percentages that the statusline told, and the tokens of their windows here ({len(told)}):"]
-    for (each, tokens), whole in list(zip(told, full, strict=True))[-SHOWN:]:
+def _by_plan(measured: Sequence[tuple[Window, float]], left_out: Sequence[str]) -> Proposal:
+    full = [tokens / each.share for each, tokens in measured]
+    reasons = [
+        f"Plan percentages that the statusline reported, and this machine's tokens in their windows ({len(measured)}):"
+    ]
+    for (each, tokens), whole in list(zip(measured, full, strict=True))[-SHOWN:]:
         reset = _when(each.resets_at)
         reasons.append(f"  window to {reset}: {each.share:.0%} at {tokens:,.0f} tokens, so full at {whole:,.0f}")
     if len(full) > 1:
-        reasons.append(f"The middle one counts; they run from {min(full):,.0f} to {max(full):,.0f}.")
+        reasons.append(f"The median is used; they range from {min(full):,.0f} to {max(full):,.0f}.")
     reasons += left_out
-    reasons.append("The plan weighs models and kinds of tokens differently, and other machines' use is not in here.")
+    reasons.append("The plan weighs models and kinds of tokens differently; use on other machines is not counted here.")
     return Proposal("ceiling_5h", round_up(statistics.median(full)), tuple(reasons))
 
 
@@ -131,17 +137,21 @@ def redline(past: Past, tach: Tach) -> Proposal:
     """Propose the rate above which HOT lights: only one busy minute in twenty is above it."""
     minutes = past.minutes(tach)
     if len(minutes) < LEAST_MINUTES:
-        return Proposal("redline", None, (f"Only {len(minutes)} minutes with traffic: {LEAST_MINUTES} are needed.",))
+        return Proposal(
+            "redline",
+            None,
+            (f"Too little history: {LEAST_MINUTES} minutes with traffic are needed, there are {len(minutes)}.",),
+        )
     high = minutes[math.ceil(HOT_SHARE * len(minutes)) - 1]
     spread = (
-        f"{len(minutes):,} minutes with traffic (tach = {tach}), in tokens/min: the middle one "
+        f"{len(minutes):,} minutes with traffic (tach = {tach}), in tokens/min: median "
         f"{statistics.median(minutes):,.0f}, {HOT_SHARE:.0%} up to {high:,.0f}, the highest {minutes[-1]:,.0f}."
     )
     return Proposal("redline", round_up(high), (spread, "HOT then lights in one busy minute of twenty."))
 
 
 def round_up(value: float) -> int:
-    """Round up to two digits: more would pretend to more than is known."""
+    """Round up to two digits: more digits would suggest a precision that is not there."""
     digit: int = 10 ** max(0, math.floor(math.log10(max(1.0, value))) - 1)
     return math.ceil(value / digit) * digit
 
@@ -151,7 +161,7 @@ def _when(at: float) -> str:
 
 
 def set_values(text: str, values: Mapping[str, int]) -> str:
-    """Return `text` with these top-level numbers set; raises ValueError where it can't be done for certain."""
+    """Return `text` with these top-level numbers set; raises ValueError if the result would not read back as meant."""
     wanted = {**tomllib.loads(text), **values}
     changed = text
     for name, value in values.items():

@@ -1,4 +1,4 @@
-"""The demo: a made-up day on the real road, from bytes in a file to the picture.
+"""The demo: made-up transcripts, and the real publisher, broker and picture.
 
 The script says what happens when; the writer turns it into transcript lines; the rest is the real publisher.
 """
@@ -70,7 +70,7 @@ DAY = (
 
 
 def live(seed: int) -> Iterator[Response]:
-    """Yield the day's responses, and the next day's: never two the same, always the same for one seed."""
+    """Yield the day's responses, and the next day's: all different, and always the same for one seed."""
     dice = random.Random(seed)  # noqa: S311 - a script, not a secret
     while True:
         for scene in DAY:
@@ -79,7 +79,7 @@ def live(seed: int) -> Iterator[Response]:
 
 
 def earlier(seed: int, span_s: float) -> Iterator[Response]:
-    """Yield what was used before the curtain rose, so that the fuel gauge does not start empty."""
+    """Yield the use before the demo began, so that 5H PLAN (fuel) does not start empty."""
     dice = random.Random(seed + 1)  # noqa: S311 - as above
     passed = 0.0
     while passed < span_s:
@@ -121,7 +121,7 @@ class Writer:
         self.scene = ""
 
     def start(self) -> None:
-        """Write what happened earlier, then begin to live."""
+        """Write the earlier responses, then start the thread that writes the day."""
         past = list(earlier(self._seed, EARLIER_S))
         begin = time.time() - EARLIER_S
         step = EARLIER_S / len(past)
@@ -179,7 +179,7 @@ LINE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A demo at work: what it publishes with, who writes, and which broker carries it."""
+    """A running demo: its settings, the writer of its transcripts, and its broker."""
 
     settings: Settings
     writer: Writer
@@ -193,7 +193,7 @@ class Stage:
 
 @contextmanager
 def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
-    """Start the whole chain on a temporary folder, and end it in good order."""
+    """Start writer, broker and publisher on a temporary folder; end them in reverse order."""
     with ExitStack() as stack:
         stack.enter_context(ended_in_order())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-gauge-demo-")))
@@ -219,9 +219,9 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
 
 
 def demo_settings(config: Config, state: Path) -> Settings:
-    """Take what flags say, for a demo must never wear a real node's name, broker or address by the settings file.
+    """Return the demo's settings: flags only, since the settings file has a real node's name, broker and address.
 
-    Only a broker that a flag names is signed in at, by whatever says how.
+    A user and password are used only at a broker that a flag names.
     """
     given = {name for name, origin in config.origins.items() if origin == "flag"}
     if "broker" in given:
@@ -238,10 +238,10 @@ def demo_settings(config: Config, state: Path) -> Settings:
 
 
 class MadeUp(Transcripts):
-    """Reads the made-up transcripts, and says of each part that it is made up."""
+    """A source that reads the made-up transcripts and marks every part as `demo`."""
 
     def read(self, now: float) -> Reading:
-        """Return what is known now, each part marked as a demo's."""
+        """Return the present reading, each part marked as `demo`."""
         reading = super().read(now)
         sources = {name: replace(health, source=DEMO_SOURCE) for name, health in reading.sources.items()}
         return replace(reading, sources=sources)

@@ -1,4 +1,4 @@
-"""The board at the other end of a USB cable, spoken to by `mpremote`."""
+"""A board on a USB cable: `mpremote` runs code on it and copies files, `esptool` writes MicroPython."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ print("@@" + json.dumps({
     "identity": attempt(identity) or "", "config": attempt(lambda: read("config.json")) or "{}",
     "state": attempt(lambda: read("ota.json")) or "{}"}))
 """
-# What the board learnt of networks and names was true for its old settings.
+# Addresses that the board stored belong to its old settings.
 FORGET = """
 try:
     import os
@@ -77,7 +77,10 @@ for folder in ("gauge", "slot-a", "slot-b"):
 
 @dataclass(frozen=True)
 class About:
-    """What a board says of itself; `machine` is MicroPython's name for it, `pins` all that it knows."""
+    """What a board reports: `machine` is MicroPython's name for it, `pins` are its GPIO numbers, `flash` is in bytes.
+
+    `text` is its config.json, `serial` the number of the newest update that it took.
+    """
 
     version: tuple[int, ...]
     bytecode: int = 0
@@ -92,7 +95,7 @@ class About:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its config.json; raises GaugeError for one that makes no sense."""
+        """Its config.json; raises GaugeError if it is no JSON object."""
         try:
             config = json.loads(self.text)
         except ValueError:
@@ -101,15 +104,15 @@ class About:
             return config
         raise GaugeError(
             "config.json on the board is no JSON object; mend it with `claude-gauge firmware config --edit`, "
-            "or leave it behind with `claude-gauge firmware install --fresh`"
+            "or replace it with `claude-gauge firmware install --fresh`"
         )
 
 
 class SerialBoard:
-    """A serial port with a board behind it."""
+    """A board on a serial port. Every method raises GaugeError, naming the port, when the board does not do it."""
 
     def __init__(self, port: str | None) -> None:
-        _need("mpremote")
+        need("mpremote")
         self.port = port or only_port()
 
     def about(self) -> About:
@@ -121,7 +124,7 @@ class SerialBoard:
             name, text, state = answer.pop("name"), answer.pop("config"), answer.pop("state")
             about = About(**{**answer, "version": tuple(answer["version"]), "pins": tuple(answer["pins"])})
         except (ValueError, TypeError, KeyError):
-            raise GaugeError(f"port {self.port}: the board's answer makes no sense: {said.strip()[:80]!r}") from None
+            raise GaugeError(f"port {self.port}: the board's answer is not understood: {said.strip()[:80]!r}") from None
         if name != "micropython":
             raise GaugeError(f"port {self.port}: {name} answers, not MicroPython")
         return replace(about, text=text, serial=_serial(state))
@@ -148,10 +151,10 @@ class SerialBoard:
             for line in process.stdout or ():
                 yield line.rstrip()
         if process.returncode:
-            raise GaugeError(f"port {self.port}: the board broke off; what it said stands above")
+            raise GaugeError(f"port {self.port}: the board broke off; its output stands above")
 
     def listen(self) -> Iterator[str]:
-        """Yield the lines that the running firmware prints, for ever."""
+        """Yield the lines that the running firmware prints, without end."""
         import serial  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with mpremote
 
         try:
@@ -161,7 +164,9 @@ class SerialBoard:
                     if line:
                         yield line.decode("utf-8", "replace").rstrip()
         except serial.SerialException as error:
-            raise GaugeError(f"port {self.port}: {error}; is the cable in, and nothing else using it?") from None
+            raise GaugeError(
+                f"port {self.port}: {error}; check the cable, and that no other program uses the port"
+            ) from None
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "mpremote", "connect", self.port]
@@ -192,14 +197,16 @@ def _serial(text: str) -> int:
 
 def only_port() -> str:
     """Return the one USB serial port there is; raises GaugeError naming all where there are none or several."""
-    from serial.tools import list_ports  # type: ignore[import-untyped]  # noqa: PLC0415 - as above
+    need("serial")
+    from serial.tools import list_ports  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with mpremote
 
-    found = sorted(port.device for port in list_ports.comports() if port.vid is not None)
-    if len(found) == 1:
-        return str(found[0])
-    raise GaugeError(f"name the board's port with --port; USB serial ports here: {', '.join(found) or 'none'}")
+    ports = sorted(port.device for port in list_ports.comports() if port.vid is not None)
+    if len(ports) == 1:
+        return str(ports[0])
+    raise GaugeError(f"name the board's port with --port; USB serial ports here: {', '.join(ports) or 'none'}")
 
 
+_PACKAGES = {"serial": "pyserial"}  # where a module is not named as its package
 CHIPS = {  # by chip: name of the download, and where it goes
     "ESP32": ("ESP32_GENERIC", "0x1000"),
     "ESP32-S2": ("ESP32_GENERIC_S2", "0x1000"),
@@ -225,8 +232,8 @@ def download(kind: str) -> str:
 
 
 def flash(port: str, image: Path, say: Callable[[str], None]) -> None:
-    """Erase a board and write an image of MicroPython onto it; raises GaugeError where that can't be."""
-    _need("esptool")
+    """Erase a board and write an image of MicroPython onto it; raises GaugeError where esptool fails."""
+    need("esptool")
     kind = chip(port)
     if not kind:
         raise GaugeError(
@@ -237,13 +244,13 @@ def flash(port: str, image: Path, say: Callable[[str], None]) -> None:
         raise GaugeError(f"{image}: no such file; {download(kind)}")
     if name.removeprefix("ESP32_GENERIC") and name not in image.name.upper().replace("-", "_"):
         say(f"careful: {image.name} does not look like an image of {name}")
-    say(f"{kind} on {port}: erasing, then writing {image.name} to {offset}; that takes a minute")
+    say(f"{kind} on {port}: erasing, then writing {image.name} to {offset}; this takes about a minute")
     for arguments in (["erase-flash"], ["write-flash", offset, str(image)]):
         done = subprocess.run([*_esptool(port), *arguments], capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if done.returncode:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
             raise GaugeError(f"port {port}: esptool {arguments[0]}: {said[-1]}")
-    say("MicroPython is on it; now: claude-gauge firmware install")
+    say("MicroPython is on the board; now: claude-gauge firmware install")
 
 
 def chip(port: str) -> str:
@@ -261,8 +268,9 @@ def _esptool(port: str) -> list[str]:
     return [sys.executable, "-m", "esptool", "--port", port]  # by the package: pipx leaves its program off the PATH
 
 
-def _need(module: str) -> None:
+def need(module: str) -> None:
+    """Raise GaugeError, naming the extra to install, where a program of the extra `firmware` is missing."""
     from importlib.util import find_spec  # noqa: PLC0415 - of use here alone
 
     if find_spec(module) is None:
-        raise GaugeError(f"{module} is missing; install the extra: {EXTRA}")
+        raise GaugeError(f"{_PACKAGES.get(module, module)} is missing; install the extra: {EXTRA}")

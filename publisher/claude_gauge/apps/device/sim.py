@@ -1,4 +1,4 @@
-"""`claude-gauge sim`: the firmware on a virtual board, drawn in the terminal or told in lines."""
+"""`claude-gauge sim`: the firmware on a virtual board, drawn in the terminal or printed as lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from claude_gauge.contract.scales import LAMPS, gauges
 from claude_gauge.errors import GaugeError
 
 FRAME_S = 0.05
-SETTLED_S = 0.25  # needles that stood still for so long are told in a line
+SETTLED_S = 0.25  # needles that stood still for so long are printed
 BELOW_ZERO = -0.01
 DARK = "000000"
 
@@ -33,9 +33,9 @@ def interpreter(*, micropython: bool) -> list[str]:
     """Return the command that runs the firmware; raises GaugeError where MicroPython is wanted and missing."""
     if not micropython:
         return [sys.executable]
-    found = shutil.which("micropython")
-    if found:
-        return [found]
+    program = shutil.which("micropython")
+    if program:
+        return [program]
     if importlib.util.find_spec("micropython_unix"):
         return [sys.executable, "-m", "micropython_unix"]
     raise GaugeError(
@@ -70,18 +70,25 @@ def virtual_board(
 
 
 def _clear(settings: Settings, identity: str) -> None:
-    """Take off the broker what the virtual board left there."""
+    """Remove the virtual board's retained topics from the broker."""
     with contextlib.suppress(GaugeError):  # the broker is away, or never let the board in: nothing is there
         forget(settings.model_copy(update={"discovery": "off"}), identity)
 
 
 def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: Callable[[str], None]) -> None:
-    """Tell in lines what the firmware says and what the cluster shows, until interrupted."""
-    with virtual_board(settings, command, trace, say) as board:
+    """Print the firmware's log lines and, each time that it has come to rest, the cluster; until interrupted.
+
+    `say` is called in this thread alone: an output that is closed ends the command and not the board's thread.
+    """
+    with virtual_board(settings, command, trace, lambda _line: None) as board:
         described: tuple[object, ...] = ()
         seen: tuple[object, ...] = ()
-        since = time.monotonic()
-        while board.running:
+        since, lines, running = time.monotonic(), 0, True
+        while running:
+            running = board.running  # asked first, so that its last lines are printed, too
+            for line in board.log[lines:]:
+                say(line)
+                lines += 1
             shown = (tuple(board.shares()), board.lamps if board.lamps[4] == DARK else board.lamps[:4])
             if shown != seen:
                 seen, since = shown, time.monotonic()
@@ -89,7 +96,7 @@ def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: C
                 described = seen
                 say(describe(board.shares(), board.lamps))
             time.sleep(FRAME_S)
-    raise GaugeError("the firmware ended; what it said stands above")
+    raise GaugeError("the firmware ended; its output stands above")
 
 
 def describe(shares: list[float], lamps: tuple[str, ...]) -> str:

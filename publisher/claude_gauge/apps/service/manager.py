@@ -1,4 +1,4 @@
-"""Puts the service in and takes it out again, by the system's own commands."""
+"""Installs and removes the service with the system's own commands: systemctl (Linux) or launchctl (macOS)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Systemd:
 
     def _install_unconfined(self, job: Job) -> list[str]:
         if not self._starts(job, confined=False):
-            what = self._tells("Result"), self._tells("ExecMainStatus")
+            what = self._property("Result"), self._property("ExecMainStatus")
             advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` takes it away"
             raise GaugeError(f"the service did not start ({' '.join(what)}): {advice}")
         return [UNCONFINED]
@@ -54,14 +54,14 @@ class Systemd:
         try:
             _run("systemctl", "--user", "restart", LABEL)
         except GaugeError:
-            if self._tells("ExecMainStatus") not in SET_UP_FAILED or not confined:
+            if self._property("ExecMainStatus") not in SET_UP_FAILED or not confined:
                 raise
             _run("systemctl", "--user", "stop", LABEL)
             _run("systemctl", "--user", "reset-failed", LABEL)
             return False
         return True
 
-    def _tells(self, what: str) -> str:
+    def _property(self, what: str) -> str:
         command = ("systemctl", "--user", "show", "--value", "--property", what, LABEL)
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - ours
 
@@ -73,11 +73,11 @@ class Systemd:
             _run("systemctl", "--user", "daemon-reload")
 
     def status(self) -> int:
-        """Show how it is."""
+        """Show whether it runs, as systemctl or launchctl prints it; return that command's exit code."""
         return _show("systemctl", "--user", "--no-pager", "status", LABEL)
 
     def logs(self) -> int:
-        """Show what it said lately."""
+        """Show the newest 100 lines of its log; return the exit code of the command that prints them."""
         return _show("journalctl", "--user", "--no-pager", "--lines", "100", "--unit", LABEL)
 
 
@@ -108,11 +108,11 @@ class Launchd:
             self.path.unlink()
 
     def status(self) -> int:
-        """Show how it is."""
+        """Show whether it runs, as systemctl or launchctl prints it; return that command's exit code."""
         return _show("launchctl", "print", f"{self._domain}/{LABEL}")
 
     def logs(self) -> int:
-        """Show what it said lately."""
+        """Show the newest 100 lines of its log; return the exit code of the command that prints them."""
         return _show("tail", "-n", "100", str(self._logs / "claude-gauge.log"))
 
 
@@ -124,7 +124,7 @@ def manager(platform: str = sys.platform, home: Path | None = None) -> Systemd |
 
 def _linger() -> list[str]:
     """Say that a person's services end with the last session, unless the person lingers."""
-    user = pwd.getpwuid(os.getuid()).pw_name if _known() else str(os.getuid())
+    user = pwd.getpwuid(os.getuid()).pw_name if _has_a_name() else str(os.getuid())
     if shutil.which("loginctl") is None:
         return []
     command = ("loginctl", "show-user", user, "--property=Linger", "--value")
@@ -133,7 +133,7 @@ def _linger() -> list[str]:
     return [f"It runs while you are logged in. To have it run always: sudo loginctl enable-linger {user}"]
 
 
-def _known() -> bool:
+def _has_a_name() -> bool:
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
@@ -147,7 +147,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _run(*command: str) -> None:
-    _there(command)
+    _require(command)
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
     _refuse_no_bus(done.stderr)
     if done.returncode:
@@ -155,7 +155,7 @@ def _run(*command: str) -> None:
 
 
 def _show(*command: str) -> int:
-    _there(command)
+    _require(command)
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603 - our own words
     _refuse_no_bus(done.stderr)
     sys.stderr.write(done.stderr)
@@ -172,7 +172,7 @@ def _refuse_no_bus(said: str) -> None:
         )
 
 
-def _there(command: Sequence[str]) -> None:
+def _require(command: Sequence[str]) -> None:
     if shutil.which(command[0]) is None:
         raise GaugeError(
             f"{command[0]} is not on this system; run `claude-gauge publish` from what starts your programs instead "

@@ -1,0 +1,48 @@
+"""CONTRIBUTING.md's tree and drawings against the code that they describe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.support import ROOT
+
+PACKAGE = ROOT / "publisher" / "claude_gauge"
+TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+TREE, ROAD, DEVICE = re.findall(r"^```text\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+
+
+def _steps(drawing: str, folder: Path) -> list[tuple[Path, str]]:
+    return [(folder / file, name) for file, name in re.findall(r"([\w/]+\.py) {2,}(\w+)", drawing)]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [*_steps(ROAD, PACKAGE), *_steps(DEVICE, ROOT / "firmware" / "gauge")],
+    ids=lambda part: part.stem if isinstance(part, Path) else part,
+)
+def test_steps_of_the_road_exist(file: Path, name: str) -> None:
+    """Each step of the drawings names a class or function that its module defines."""
+    assert re.search(rf"^(class|def) {name}\b", file.read_text(), re.MULTILINE)
+
+
+def test_tree_names_every_folder() -> None:
+    """The tree names each folder and module at the package's top, and no other."""
+    named = set(re.findall(r"(?:^|\|  )(\w+)(?:/|\.py)", TREE, re.MULTILINE))
+    there = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if path.name != "__init__.py" and (path.suffix == ".py" or (path / "__init__.py").exists())
+    }
+
+    assert named == there
+
+
+def test_files_that_the_text_names_exist() -> None:
+    """Every file that the text names is there."""
+    names = set(re.findall(r"`([\w./]+\.(?:py|md|txt))`", TEXT))
+    places = (ROOT, PACKAGE, ROOT / "firmware" / "gauge")
+
+    assert len(names) > 5
+    assert [name for name in sorted(names) if not any((place / name).exists() for place in places)] == []
