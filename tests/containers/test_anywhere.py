@@ -9,7 +9,7 @@ from tests.containers.conftest import Contained
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import wait_until
 from tests.support.publisher import Publishing, environment
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 pytestmark = pytest.mark.xdist_group("containers")
 
@@ -35,9 +35,9 @@ def test_line_arrives(claude: ClaudeHome, env: dict[str, str], anywhere: Mosquit
     with Publishing(tmp_path / "run", env=env), Listener(anywhere.port, "claude-gauge/#") as listener:
         listener.wait(lambda heard: heard.topic.endswith("/usage"))
         claude.append(assistant(time.time(), 1))
-        listener.wait(lambda heard: _tokens(heard) == 1160)
+        listener.wait(lambda heard: _tokens(heard) == SAMPLE)
         with Listener(anywhere.port, "claude-gauge/#") as late:
-            assert late.wait(lambda heard: _tokens(heard) == 1160).retained
+            assert late.wait(lambda heard: _tokens(heard) == SAMPLE).retained
 
 
 def test_broker_killed_and_back(
@@ -50,7 +50,7 @@ def test_broker_killed_and_back(
         claude.append(assistant(time.time(), 1))
         anywhere.start()
         with Listener(anywhere.port, "claude-gauge/#") as listener:
-            listener.wait(lambda heard: _tokens(heard) == 1160)
+            listener.wait(lambda heard: _tokens(heard) == SAMPLE)
             heard = listener.wait(lambda heard: heard.topic.endswith("/status"))
 
     assert heard.payload == b"online"

@@ -11,7 +11,7 @@ import pytest
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import answers, wait_until
 from tests.support.publisher import Publishing, environment, run
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.contract.usage import Usage
 
@@ -50,10 +50,10 @@ def test_appended_line_reaches_a_subscriber(
     with Publishing(tmp_path / "run", env=env):
         listener.wait(lambda heard: heard.topic == TOPIC)
         claude.append(assistant(time.time(), 1))
-        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
 
     usage = Usage.model_validate_json(heard.payload)
-    assert (usage.rate_1m, usage.last_model, usage.thinking_ratio) == (1160, "opus", 0.2)
+    assert (usage.rate_1m, usage.last_model, usage.thinking_ratio) == (SAMPLE, "opus", 0.2)
     assert usage.cache_hit_rate == pytest.approx(1000 / 1060)
     assert not usage.idle
     assert not usage.stall
@@ -66,9 +66,9 @@ def test_history_never_moves_the_tach(
     old = [assistant(time.time() - 3600 + n, n) for n in range(5)]
     claude.append(*old)
     with Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * 1160)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
         claude.append(*old, assistant(time.time() - 1800, 99), name="fork.jsonl")
-        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 6 * 1160)
+        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 6 * SAMPLE)
 
     assert _usage(heard)["rate_1m"] == 0
     assert _usage(heard)["idle"]
@@ -112,12 +112,12 @@ def test_show_says_where_its_figures_come_from(
     claude.append(assistant(time.time(), 1))
     alone = run("show", "--json", env=env)
     with Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
         beside = run("show", "--json", env=env)
 
     assert "computed here" in alone.stderr
     assert "from claude-gauge/test/usage" in beside.stderr
-    assert json.loads(alone.stdout)["window_5h_tokens"] == json.loads(beside.stdout)["window_5h_tokens"] == 1160
+    assert json.loads(alone.stdout)["window_5h_tokens"] == json.loads(beside.stdout)["window_5h_tokens"] == SAMPLE
 
 
 def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener:
 
     assert (other.returncode, other.stdout) == (1, "")
     assert "nothing heard yet; is its publisher running? This machine is test" in other.stderr
-    assert json.loads(own.stdout)["window_5h_tokens"] == 1160
+    assert json.loads(own.stdout)["window_5h_tokens"] == SAMPLE
     assert json.loads(there.stdout)["node"] == "elsewhere"
 
 
@@ -143,7 +143,7 @@ def test_embedded_broker_comes_and_goes_with_the_publisher(
     with Publishing(tmp_path / "run", "--broker", "embedded", env=env) as publishing:
         found = wait_until(lambda: re.findall(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
         with Listener(int(found[0]), "claude-gauge/#") as listener:
-            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 1160)
+            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
         publishing.end()
 
     assert not answers(int(found[0]))

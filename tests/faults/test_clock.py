@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from tests.support.mosquitto import Listener
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import Json, wait_usage
-
-WHOLE = 1160
 
 
 def _library() -> str:
@@ -57,7 +55,7 @@ def test_clock_jump(hours: int, claude: ClaudeHome, env: dict[str, str], listene
     clock = Clock(tmp_path / "clock")
     claude.append(assistant(clock.now(), 1))
     with Publishing(tmp_path / "run", env={**env, **clock.environment()}) as publishing:
-        wait_usage(listener, lambda usage: usage["rate_1m"] == WHOLE)
+        wait_usage(listener, lambda usage: usage["rate_1m"] == SAMPLE)
         clock.set(hours * 3600)
 
         def jumped(usage: Json) -> bool:
@@ -66,11 +64,11 @@ def test_clock_jump(hours: int, claude: ClaudeHome, env: dict[str, str], listene
 
         after = wait_usage(listener, jumped)
         claude.append(assistant(clock.now(), 2, model="claude-haiku-5-5"))
-        moved = wait_usage(listener, lambda usage: usage["rate_1m"] == WHOLE and usage["last_model"] == "haiku")
+        moved = wait_usage(listener, lambda usage: usage["rate_1m"] == SAMPLE and usage["last_model"] == "haiku")
         clock.set(0)
         claude.append(assistant(clock.now(), 3, model="claude-sonnet-5-5"))
         # Where the jump made the publisher count anew, its first payload may come before the block is known.
-        wait_usage(listener, lambda usage: usage["last_model"] == "sonnet" and usage["window_5h_tokens"] >= 2 * WHOLE)
+        wait_usage(listener, lambda usage: usage["last_model"] == "sonnet" and usage["window_5h_tokens"] >= 2 * SAMPLE)
         log = publishing.log
 
     assert after["stall"]

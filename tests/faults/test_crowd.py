@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.net import free_port, wait_until
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.outlets.web.shim import Shim
 
@@ -64,7 +64,7 @@ def test_half_open_clients_starve_nobody(port: int) -> None:
             with contextlib.suppress(OSError):  # the server may have shown it the door already
                 sock.send(b"GET /usage HTTP/1.1\r\nHost: localhost\r\nX-Slow: "[: n % 48])
 
-        wait_until(lambda: _tokens(port) == 1160, "a good client's answer", 60)
+        wait_until(lambda: _tokens(port) == SAMPLE, "a good client's answer", 60)
 
 
 def test_thousand_pollers_get_the_same_bytes(port: int) -> None:
@@ -90,7 +90,7 @@ def test_thousand_pollers_get_the_same_bytes(port: int) -> None:
         answers = [bytes(key.data) for key in selector.get_map().values()]
 
     assert all(answer.count(b"HTTP/1.1 200 ") == 3 for answer in answers)
-    assert all(answer.count(b'"window_5h_tokens":1160') == 3 for answer in answers)
+    assert all(answer.count(b'"window_5h_tokens":%d' % SAMPLE) == 3 for answer in answers)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,9 @@ from pathlib import Path
 
 from tests.support.mosquitto import Listener
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant, encoded
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 from tests.support.unshared import unshared
 from tests.support.usages import wait_tokens, wait_usage
-
-WHOLE = 1160
 
 
 def test_full_disk(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
@@ -22,7 +20,7 @@ def test_full_disk(claude: ClaudeHome, env: dict[str, str], listener: Listener, 
     with Publishing(tmp_path / "run", env=env, within=full) as publishing:
         wait_usage(listener, lambda _: True)
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         log = publishing.log
 
         assert publishing.end() == 0
@@ -36,7 +34,7 @@ def test_read_only_state(claude: ClaudeHome, env: dict[str, str], listener: List
     read_only = unshared(f'mount -t tmpfs -o ro none {state}; exec "$@"')
     with Publishing(tmp_path / "run", env=env, within=read_only) as publishing:
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         log = publishing.log
 
         assert publishing.end() == 0
@@ -51,10 +49,10 @@ def test_read_only_transcripts(claude: ClaudeHome, env: dict[str, str], listener
         f'mount --rbind {claude.folder} {claude.folder}; mount -o remount,ro,bind {claude.folder}; exec "$@"'
     )
     with Publishing(tmp_path / "run", env=env, within=read_only):
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         claude.append(assistant(time.time(), 2))
 
-        wait_tokens(listener, 2 * WHOLE)
+        wait_tokens(listener, 2 * SAMPLE)
 
 
 def test_line_cut_by_a_full_disk(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
@@ -62,9 +60,9 @@ def test_line_cut_by_a_full_disk(claude: ClaudeHome, env: dict[str, str], listen
     torn = encoded(assistant(time.time(), 1))[:200]
     path = claude.append(assistant(time.time(), 2))
     with Publishing(tmp_path / "run", env=env):
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         with path.open("ab", buffering=0) as file:
             file.write(torn)
         claude.append(assistant(time.time(), 3))
 
-        wait_tokens(listener, 2 * WHOLE)
+        wait_tokens(listener, 2 * SAMPLE)

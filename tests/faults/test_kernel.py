@@ -10,11 +10,9 @@ from pathlib import Path
 from tests.support.mosquitto import Listener
 from tests.support.net import wait_until
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.unshared import unshared
 from tests.support.usages import wait_tokens, wait_usage
-
-WHOLE = 1160
 
 
 def test_event_queue_overflow(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
@@ -23,15 +21,15 @@ def test_event_queue_overflow(claude: ClaudeHome, env: dict[str, str], listener:
     for n in range(50):
         claude.append(assistant(time.time(), n), name=f"s{n}.jsonl")
     with Publishing(tmp_path / "run", env=env) as publishing:
-        wait_tokens(listener, 50 * WHOLE)
+        wait_tokens(listener, 50 * SAMPLE)
         os.kill(publishing.pid, signal.SIGSTOP)
         for n in range(50, max(20_000, queue + 4000)):
             claude.append(assistant(time.time(), n), name=f"s{n % 50}.jsonl")
         claude.append(assistant(time.time(), n + 1), name="new/folder/s.jsonl")
         os.kill(publishing.pid, signal.SIGCONT)
-        usage = wait_tokens(listener, (n + 2) * WHOLE)
+        usage = wait_tokens(listener, (n + 2) * SAMPLE)
         claude.append(assistant(time.time(), n + 2), name="new/folder/s.jsonl")
-        wait_tokens(listener, (n + 3) * WHOLE)
+        wait_tokens(listener, (n + 3) * SAMPLE)
         log = publishing.log
 
     assert not usage["stall"]  # on a slow machine it may look every second for a while, and say so: that is not old
@@ -48,7 +46,7 @@ def test_watch_limit_reached(claude: ClaudeHome, env: dict[str, str], listener: 
         usage = wait_usage(listener, lambda usage: usage["sources"]["tach"]["why"] == "watch limit reached")
         for n in range(60, 120):
             claude.append(assistant(time.time(), n), name=f"../-p{n - 60}/s.jsonl")
-        wait_tokens(listener, 120 * WHOLE)
+        wait_tokens(listener, 120 * SAMPLE)
         log = publishing.log
 
     assert not usage["sources"]["tach"]["ok"]
@@ -64,7 +62,7 @@ def test_no_inotify_instance(claude: ClaudeHome, env: dict[str, str], listener: 
         before = _threads(publishing.pid)
         for n in range(1, 6):
             claude.append(assistant(time.time(), n))
-            wait_tokens(listener, n * WHOLE)
+            wait_tokens(listener, n * SAMPLE)
         after = _threads(publishing.pid)
         log = publishing.log
 
@@ -91,7 +89,7 @@ def test_frozen_for_a_while_catches_up(
         claude.append(assistant(time.time(), 4), name="../-new/deep/s.jsonl")
         os.kill(publishing.pid, signal.SIGCONT)
 
-        wait_tokens(listener, 3 * WHOLE)
+        wait_tokens(listener, 3 * SAMPLE)
 
 
 def _state(pid: int) -> str:

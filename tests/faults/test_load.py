@@ -11,10 +11,9 @@ from random import Random
 from tests.support.mosquitto import Listener
 from tests.support.net import wait_until
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant, encoded
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 from tests.support.usages import wait_tokens, wait_usage
 
-WHOLE = 1160
 FILES, PER_SECOND = 50, 1000
 # An hour by hand: CLAUDE_GAUGE_LOAD_S=3600
 SECONDS = int(os.environ.get("CLAUDE_GAUGE_LOAD_S", "15"))
@@ -113,12 +112,12 @@ def test_thousand_lines_a_second(claude: ClaudeHome, env: dict[str, str], listen
     with Publishing(tmp_path / "run", env=env) as publishing:
         load.second()
         load.finish()
-        wait_tokens(listener, load.responses * WHOLE)
+        wait_tokens(listener, load.responses * SAMPLE)
         before = _rss_mb(publishing.pid)
         for _ in range(SECONDS):
             load.second()
         load.finish()
-        wait_tokens(listener, load.responses * WHOLE)
+        wait_tokens(listener, load.responses * SAMPLE)
         # What is remembered per response is wanted; beyond that, nothing may pile up.
         grown = _rss_mb(publishing.pid) - before - load.responses * 0.6 / 1000
         log = publishing.log
@@ -144,8 +143,8 @@ def test_bad_input_leaves_no_memory_behind(
                     file.write(b"x" * (1 << 20))
                 file.write(b"\n")
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         claude.append(assistant(time.time(), 2), name="bad-9.jsonl")
-        wait_tokens(listener, 2 * WHOLE)
+        wait_tokens(listener, 2 * SAMPLE)
 
         wait_until(lambda: _rss_mb(publishing.pid) - before < 32, "memory to be given back")

@@ -10,10 +10,8 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
 from tests.support.proxy import Mode, Proxy
 from tests.support.publisher import Publishing
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import usage_of, wait_tokens
-
-WHOLE = 1160
 
 
 @pytest.mark.parametrize("mode", ["reset", "garbage", "half-open"])
@@ -27,16 +25,16 @@ def test_broker_comes_back(
         Publishing(tmp_path / "run", env={**env, "CLAUDE_GAUGE_BROKER": proxy.url}) as publishing,
     ):
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
         accepted = proxy.accepted
         proxy.set(mode)
         for n in range(2, 12):
             claude.append(assistant(time.time(), n))
         wait_until(lambda: proxy.accepted > accepted, "the publisher to notice and to try again", 60)
         proxy.set("pass")
-        wait_tokens(listener, 11 * WHOLE)
+        wait_tokens(listener, 11 * SAMPLE)
         claude.append(assistant(time.time(), 12))
-        wait_tokens(listener, 12 * WHOLE)
+        wait_tokens(listener, 12 * SAMPLE)
         log = publishing.log
 
         assert publishing.end() == 0
@@ -54,7 +52,7 @@ def test_slow_network_delays_and_loses_nothing(
         with Publishing(tmp_path / "run", env={**env, "CLAUDE_GAUGE_BROKER": proxy.url}) as publishing:
             for n in range(1, 30):
                 claude.append(assistant(time.time(), n))
-            wait_tokens(listener, 29 * WHOLE)
+            wait_tokens(listener, 29 * SAMPLE)
 
             assert publishing.end() == 0
     assert "Traceback" not in publishing.log

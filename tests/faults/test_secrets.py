@@ -12,7 +12,7 @@ import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port, wait_until
 from tests.support.publisher import Publishing, environment, run
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import wait_tokens
 
 CANARY = "canary-5f1c9a"
@@ -48,7 +48,7 @@ def test_canaries_are_found_nowhere(
     claude.append(assistant(time.time(), 1, said=SAID))
     command = ("--verbose", "--http", f"127.0.0.1:{port}")
     with Listener(broker.port) as listener, Publishing(tmp_path / "run", *command, env=env) as publishing:
-        wait_tokens(listener, 1160)
+        wait_tokens(listener, SAMPLE)
         argv = Path(f"/proc/{publishing.pid}/cmdline").read_bytes()
         http = b"".join(_get(port, path) for path in ("/usage", "/healthz", "/"))
         heard = b"".join(each.topic.encode() + each.payload for each in listener.messages)
@@ -89,7 +89,7 @@ def test_state_is_for_its_owner_alone(
     """What is written to the state folder can be read by nobody else, whatever the umask."""
     with Publishing(tmp_path / "run", env=env, within=["sh", "-c", 'umask 0; exec "$@"', "sh"]):
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, 1160)
+        wait_tokens(listener, SAMPLE)
         state = tmp_path / "state"
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (state, *state.rglob("*"))}
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.net import wait_until
 from tests.support.parts import part
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.derive import Limits, derive
@@ -82,10 +82,10 @@ def test_real_ccusage(claude: ClaudeHome, version: str) -> None:
     asked = CommandLine(str(part(REAL[version])))
     block, week = asked.block(), asked.week(now)
 
-    assert block.tokens == 2 * 1160
+    assert block.tokens == 2 * SAMPLE
     assert block.start is not None
     assert now - 3700 < block.start < now
-    assert week == 3 * 1160
+    assert week == 3 * SAMPLE
 
 
 @pytest.mark.parametrize("version", ["18", "20"])
@@ -119,7 +119,7 @@ def test_source_follows_transcripts(claude: ClaudeHome, tmp_path: Path, monkeypa
     source.stop()
 
     assert first.block is not None
-    assert (first.block.tokens, first.week_tokens, first.traffic) == (1160, 1160, None)
+    assert (first.block.tokens, first.week_tokens, first.traffic) == (SAMPLE, SAMPLE, None)
     assert first.sources["fuel"].ok
     assert not list(tmp_path.glob("*.new"))
 
@@ -217,7 +217,7 @@ def test_npx(claude: ClaudeHome) -> None:
         each for each in os.environ["PATH"].split(os.pathsep) if not (Path(each) / "ccusage").exists()
     )
 
-    assert CommandLine(None, {**os.environ, "PATH": path}).block().tokens == 1160
+    assert CommandLine(None, {**os.environ, "PATH": path}).block().tokens == SAMPLE
 
 
 def test_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

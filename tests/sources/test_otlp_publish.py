@@ -15,12 +15,11 @@ from tests.sources.otlp import SESSION
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import answers, free_port, wait_until
 from tests.support.publisher import Publishing, environment, run
-from tests.support.transcripts import ClaudeHome
+from tests.support.transcripts import SAMPLE, ClaudeHome
 from tests.support.unshared import unshared
 
 TOPIC = "claude-gauge/test/usage"
 REQUESTS = [{"id": f"req_{n}", "input": 10, "output": 100, "read": 1000, "creation": 50} for n in range(5)]
-ONE = 1160
 
 
 def _usage(heard: Heard) -> dict[str, Any]:
@@ -58,17 +57,17 @@ def test_killed_in_mid_session(tmp_path: Path, broker: Mosquitto, env: dict[str,
     with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env) as publisher:
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env, hold=4) as claude:
-            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 2 * ONE)
+            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 2 * SAMPLE)
             publisher.end(signal.SIGKILL)
             wait_said(claude, "req_3")
             publisher.start()
             wait_until(lambda: answers(port), "the publisher to listen again")
             go_on(claude)
-            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE, 60)
+            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE, 60)
             assert claude.wait(30) == 0
         highest = max(_usage(each).get("window_5h_tokens", 0) for each in listener.messages)
 
-    assert highest == 5 * ONE
+    assert highest == 5 * SAMPLE
     assert _usage(heard)["last_model"] == "opus"
     assert _usage(heard)["sources"]["thinking"] == {"source": "otlp", "ok": False, "why": "no thinking in telemetry"}
 
@@ -80,10 +79,10 @@ def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(60) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
         shown = run("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
 
-        assert json.loads(shown.stdout)["window_5h_tokens"] == 5 * ONE
+        assert json.loads(shown.stdout)["window_5h_tokens"] == 5 * SAMPLE
         assert "computed here" in shown.stderr
 
 
@@ -98,7 +97,7 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(60) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert publishing.log.count("a restart will forget") == 1
     assert "Traceback" not in publishing.log
@@ -115,7 +114,7 @@ def test_read_only_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(60) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert "Traceback" not in publishing.log
 
@@ -132,7 +131,7 @@ def test_token(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
             assert stranger.wait(60) == 0
         with _claude_code(env, OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer s3cret") as claude:
             assert claude.wait(60) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * ONE)
+        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
         assert "s3cret" not in publishing.log
-        assert {_usage(each).get("window_5h_tokens") for each in listener.messages} >= {0, 5 * ONE}
+        assert {_usage(each).get("window_5h_tokens") for each in listener.messages} >= {0, 5 * SAMPLE}

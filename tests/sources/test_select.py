@@ -16,7 +16,7 @@ from tests.sources.otlp import event
 from tests.support.net import free_port, wait_until
 from tests.support.parts import part
 from tests.support.prometheus import TOKENS, Series, Server
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Reading
@@ -27,7 +27,6 @@ from claude_gauge.sources.select import choose
 
 CCUSAGE = "ccusage-20.0.24/node_modules/.bin/ccusage"
 MCP = "ccusage-mcp-18.0.11/node_modules/.bin"
-ONE = 1160  # tokens of an `assistant` line
 SCRAPED = 7000
 
 
@@ -91,31 +90,31 @@ def test_transcripts(tmp_path: Path, claude: ClaudeHome) -> None:
     """`transcripts` takes everything from there, and listens nowhere."""
     assert claude.project.exists()
     with _running(tmp_path, "transcripts") as source:
-        reading = _soon(source, lambda reading: reading.week_tokens == 2 * ONE, "the history")
+        reading = _soon(source, lambda reading: reading.week_tokens == 2 * SAMPLE, "the history")
 
     assert _names(reading) == ("transcripts", "transcripts")
-    assert (_block(reading), _minute(reading)) == (ONE, ONE)
+    assert (_block(reading), _minute(reading)) == (SAMPLE, SAMPLE)
 
 
 def test_ccusage(tmp_path: Path, claude: ClaudeHome) -> None:
     """`ccusage` takes fuel from the real one and the tach, with thinking, from the transcripts at once."""
     with _running(tmp_path, "ccusage", ccusage=str(part(CCUSAGE))) as source:
-        reading = _soon(source, lambda reading: _block(reading) == ONE and _minute(reading) == ONE, "both")
+        reading = _soon(source, lambda reading: _block(reading) == SAMPLE and _minute(reading) == SAMPLE, "both")
         claude.append(assistant(time.time(), 3))
-        after = _soon(source, lambda reading: _block(reading) == 2 * ONE, "ccusage's next answer")
+        after = _soon(source, lambda reading: _block(reading) == 2 * SAMPLE, "ccusage's next answer")
 
     assert _names(reading) == ("transcripts", "ccusage")
-    assert reading.week_tokens == 2 * ONE
+    assert reading.week_tokens == 2 * SAMPLE
     assert reading.traffic is not None
     assert (reading.traffic.five_minutes.thinking, reading.traffic.thinking) == (20, "exact")
-    assert _minute(after) == 2 * ONE
+    assert _minute(after) == 2 * SAMPLE
 
 
 def test_ccusage_is_missing(tmp_path: Path, claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
     """`ccusage` without ccusage still moves the tach; the fuel's health says what is missing, the log what to do."""
     assert claude.project.exists()
     with _running(tmp_path, "ccusage", ccusage=str(tmp_path / "nowhere")) as source:
-        reading = _soon(source, lambda reading: _minute(reading) == ONE, "the tach")
+        reading = _soon(source, lambda reading: _minute(reading) == SAMPLE, "the tach")
 
     assert reading.sources["tach"].ok
     assert (reading.sources["fuel"].ok, reading.sources["fuel"].why) == (False, "not found")
@@ -127,10 +126,10 @@ def test_ccusage_mcp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytest.Mon
     assert claude.project.exists()
     monkeypatch.setenv("PATH", str(part(MCP)), prepend=":")
     with _running(tmp_path, "ccusage-mcp") as source:
-        reading = _soon(source, lambda reading: _block(reading) == ONE and _minute(reading) == ONE, "both")
+        reading = _soon(source, lambda reading: _block(reading) == SAMPLE and _minute(reading) == SAMPLE, "both")
 
     assert _names(reading) == ("transcripts", "ccusage-mcp")
-    assert reading.week_tokens == 2 * ONE
+    assert reading.week_tokens == 2 * SAMPLE
 
 
 def test_prometheus(tmp_path: Path, claude: ClaudeHome, prometheus: Server) -> None:
@@ -173,11 +172,11 @@ def test_otlp_off() -> None:
 def test_hybrid_with_prometheus(tmp_path: Path, claude: ClaudeHome, prometheus: Server) -> None:
     """`hybrid` moves the tach with the transcripts, fuel from Prometheus; each outlives the other's death."""
     with _running(tmp_path, "hybrid", prometheus=prometheus.url, prometheus_interval=0.2) as source:
-        reading = _soon(source, lambda reading: _block(reading) == SCRAPED and _minute(reading) == ONE, "both")
+        reading = _soon(source, lambda reading: _block(reading) == SCRAPED and _minute(reading) == SAMPLE, "both")
         claude.append(assistant(time.time(), 3))
-        _soon(source, lambda reading: _minute(reading) == 2 * ONE, "the tach")
+        _soon(source, lambda reading: _minute(reading) == 2 * SAMPLE, "the tach")
         prometheus.stop()
-        without = _soon(source, lambda reading: _block(reading) == 2 * ONE, "the fuel from elsewhere")
+        without = _soon(source, lambda reading: _block(reading) == 2 * SAMPLE, "the fuel from elsewhere")
         prometheus.start()
         _soon(source, lambda reading: _block(reading) == SCRAPED, "the return")
         shutil.rmtree(claude.folder)
@@ -196,10 +195,12 @@ def test_hybrid_with_ccusage(tmp_path: Path, claude: ClaudeHome) -> None:
     shutil.copytree(part(CCUSAGE).parent.parent, bin_folder / "node_modules", symlinks=True)
     program = bin_folder / "node_modules" / ".bin" / "ccusage"
     with _running(tmp_path, "hybrid", ccusage=str(program), otlp=f"127.0.0.1:{free_port()}") as source:
-        reading = _soon(source, lambda reading: _names(reading)[1] == "ccusage" and _block(reading) == ONE, "ccusage")
+        reading = _soon(
+            source, lambda reading: _names(reading)[1] == "ccusage" and _block(reading) == SAMPLE, "ccusage"
+        )
         program.unlink()
         claude.append(assistant(time.time(), 3))
-        without = _soon(source, lambda reading: _block(reading) == 2 * ONE, "the fuel from elsewhere")
+        without = _soon(source, lambda reading: _block(reading) == 2 * SAMPLE, "the fuel from elsewhere")
 
     assert _names(reading) == ("transcripts+otlp", "ccusage")
     assert _names(without) == ("transcripts+otlp", "transcripts+otlp")
@@ -211,7 +212,7 @@ def test_hybrid_with_otlp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytes
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     port = free_port()
     with _running(tmp_path, "hybrid", otlp=f"127.0.0.1:{port}") as source:
-        _soon(source, lambda reading: reading.week_tokens == 2 * ONE, "the history")
+        _soon(source, lambda reading: reading.week_tokens == 2 * SAMPLE, "the history")
         same = {"input_tokens": 10, "output_tokens": 100, "cache_read_tokens": 1000, "cache_creation_tokens": 50}
         told: dict[str, dict[str, Any]] = {"req_000002": same, "compaction": {}}
         for number, (request, tokens) in enumerate(told.items()):
@@ -220,7 +221,7 @@ def test_hybrid_with_otlp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytes
         reading = source.read(time.time())
 
     assert _names(reading) == ("transcripts+otlp", "transcripts+otlp")
-    assert (_block(reading), reading.week_tokens) == (ONE + 4321, 2 * ONE + 4321)
+    assert (_block(reading), reading.week_tokens) == (SAMPLE + 4321, 2 * SAMPLE + 4321)
 
 
 def test_auto_prefers_transcripts(
@@ -229,7 +230,7 @@ def test_auto_prefers_transcripts(
     """`auto` takes the transcripts, says so, and changes to Prometheus and back when they go and come."""
     caplog.set_level(logging.INFO)
     with _running(tmp_path, "auto", prometheus=prometheus.url, prometheus_interval=0.2) as source:
-        first = _soon(source, lambda reading: _block(reading) == ONE, "the transcripts")
+        first = _soon(source, lambda reading: _block(reading) == SAMPLE, "the transcripts")
         started_for_nothing = "prometheus started" in caplog.text
         claude.folder.rename(aside := claude.folder.with_name("aside"))
         second = _soon(source, lambda reading: _names(reading) == ("prometheus", "prometheus"), "Prometheus")
@@ -239,7 +240,7 @@ def test_auto_prefers_transcripts(
     assert _names(first) == ("transcripts", "transcripts")
     assert not started_for_nothing
     assert _block(second) == SCRAPED
-    assert _block(third) == ONE
+    assert _block(third) == SAMPLE
     assert "tach from transcripts" in caplog.text
     assert "tach now from prometheus instead of transcripts (no transcripts folder)" in caplog.text
 
@@ -269,7 +270,7 @@ def test_auto_listens_only_when_told(tmp_path: Path, claude: ClaudeHome) -> None
     assert claude.project.exists()
     with _running(tmp_path, "auto", otlp=f"127.0.0.1:{(port := free_port())}") as source:
         httpx.post(f"http://127.0.0.1:{port}/v1/logs", json=event(time.time(), "r1")).raise_for_status()
-        _soon(source, lambda reading: _block(reading) == ONE + 4321, "both")
+        _soon(source, lambda reading: _block(reading) == SAMPLE + 4321, "both")
 
 
 @pytest.mark.parametrize("name", ["auto", "hybrid", "transcripts", "ccusage"])
@@ -281,4 +282,4 @@ def test_once(tmp_path: Path, claude: ClaudeHome, name: str) -> None:
     source.load()
     reading = source.read(time.time())
 
-    assert (_block(reading), reading.week_tokens, _minute(reading)) == (ONE, 2 * ONE, ONE)
+    assert (_block(reading), reading.week_tokens, _minute(reading)) == (SAMPLE, 2 * SAMPLE, SAMPLE)

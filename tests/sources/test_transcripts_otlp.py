@@ -12,7 +12,7 @@ import pytest
 from tests.sources.otlp import event, metrics, point
 from tests.sources.receiving import NOW, Clock, send
 from tests.support.net import free_port, wait_until
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Reading
@@ -20,7 +20,6 @@ from claude_gauge.sources import transcripts_otlp
 from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp
 
 TOKENS = {"input_tokens": 10, "output_tokens": 100, "cache_read_tokens": 1000, "cache_creation_tokens": 50}
-ONE = 1160  # what `assistant` and TOKENS add up to
 HERE = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "22222222-2222-4222-8222-222222222222"
 
@@ -59,15 +58,15 @@ def test_told_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> None:
     with _joint(tmp_path, claude) as source:
         if first == "event":
             send(source, "/v1/logs", _event("req_000001"))
-            assert _minute(source.read(NOW)) == ONE
+            assert _minute(source.read(NOW)) == SAMPLE
         claude.append(assistant(NOW - 5, 1))
         wait_until(lambda: source.read(NOW).traffic and _thinking(source.read(NOW)) == 20, "the transcript")
         send(source, "/v1/logs", _event("req_000001"))
         reading = source.read(NOW)
 
-        assert _minute(reading) == ONE
+        assert _minute(reading) == SAMPLE
         assert _thinking(reading) == 20
-        assert _week(source) == ONE
+        assert _week(source) == SAMPLE
         assert reading.sources["tach"].source == "transcripts+otlp"
 
 
@@ -78,7 +77,7 @@ def test_told_by_one(tmp_path: Path, claude: ClaudeHome) -> None:
         send(source, "/v1/logs", _event("compaction"))
         send(source, "/v1/logs", _event("far away", session=ELSEWHERE))
 
-        assert _week(source) == 3 * ONE
+        assert _week(source) == 3 * SAMPLE
 
 
 def test_several_lines_after_the_event(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -89,20 +88,20 @@ def test_several_lines_after_the_event(tmp_path: Path, claude: ClaudeHome) -> No
             claude.append(assistant(NOW - 5, 1, tokens=(10, output, 1000, 50), thinking=output // 5))
         wait_until(lambda: _thinking(source.read(NOW)) == 20, "the last line")
 
-        assert _week(source) == ONE
+        assert _week(source) == SAMPLE
 
 
 def test_lines_before_and_after_the_event(tmp_path: Path, claude: ClaudeHome) -> None:
     """A response's later lines, and its copy in a resumed session, are known though its event came between."""
     with _joint(tmp_path, claude) as source:
         claude.append(assistant(NOW - 5, 1, thinking=0))
-        wait_until(lambda: _minute(source.read(NOW)) == ONE, "the first line")
+        wait_until(lambda: _minute(source.read(NOW)) == SAMPLE, "the first line")
         send(source, "/v1/logs", _event("req_000001"))
         claude.append(assistant(NOW - 5, 1))
         claude.append(assistant(NOW - 5, 1), assistant(NOW - 4, 2, thinking=1), name="resumed.jsonl")
         wait_until(lambda: _thinking(source.read(NOW)) == 21, "the last line")
 
-        assert _week(source) == 2 * ONE
+        assert _week(source) == 2 * SAMPLE
 
 
 @pytest.mark.parametrize(("told", "transcribed"), [("req_000001", None), ("", "req_000001")])
@@ -119,19 +118,19 @@ def test_request_id_in_one_of_them(
         wait_until(lambda: _thinking(source.read(NOW)) == 20, "the transcript")
         send(source, "/v1/logs", _event(told))
 
-        assert _week(source) == ONE
+        assert _week(source) == SAMPLE
 
 
 def test_same_prompt_at_the_same_time(tmp_path: Path, claude: ClaudeHome) -> None:
     """Two responses with the same figures at once, as parallel agents have, are told apart by their ids."""
     with _joint(tmp_path, claude) as source:
         claude.append(assistant(NOW - 5, 1))
-        wait_until(lambda: _minute(source.read(NOW)) == ONE, "the transcript")
+        wait_until(lambda: _minute(source.read(NOW)) == SAMPLE, "the transcript")
         send(source, "/v1/logs", _event("req_000002", sequence=1))
         claude.append(assistant(NOW - 5, 3, thinking=7))
         wait_until(lambda: _thinking(source.read(NOW)) == 27, "the other transcript")
 
-        assert _week(source) == 3 * ONE
+        assert _week(source) == 3 * SAMPLE
 
 
 def test_without_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -139,10 +138,10 @@ def test_without_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
     with _joint(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("", at=NOW - 5))
         claude.append(assistant(NOW - 4.8, 1, requestId=None), assistant(NOW - 60, 2, requestId=None))
-        wait_until(lambda: _week(source) >= 2 * ONE, "the transcript")
+        wait_until(lambda: _week(source) >= 2 * SAMPLE, "the transcript")
         send(source, "/v1/logs", _event("", at=NOW - 59.7, sequence=2))
 
-        assert _week(source) == 2 * ONE
+        assert _week(source) == 2 * SAMPLE
 
 
 def test_constant_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -153,7 +152,7 @@ def test_constant_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
         claude.append(*(assistant(NOW - 200 + 40 * n, n, requestId="same") for n in range(4)))
         wait_until(lambda: _thinking(source.read(NOW)) >= 60, "the transcript")
 
-        assert _week(source) == 4 * ONE
+        assert _week(source) == 4 * SAMPLE
 
 
 def test_metrics_of_local_sessions(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -165,7 +164,7 @@ def test_metrics_of_local_sessions(tmp_path: Path, claude: ClaudeHome) -> None:
             send(source, "/v1/metrics", metrics(point("output", 7, NOW - 5, session=session)))
         clock.now += 40
 
-        assert _week(source, clock.now) == ONE + 7
+        assert _week(source, clock.now) == SAMPLE + 7
 
 
 def test_restart(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -178,7 +177,7 @@ def test_restart(tmp_path: Path, claude: ClaudeHome) -> None:
     with _joint(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("req_000002", sequence=2))
 
-        assert _week(source) == 3 * ONE
+        assert _week(source) == 3 * SAMPLE
 
 
 def test_once(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -192,7 +191,7 @@ def test_once(tmp_path: Path, claude: ClaudeHome) -> None:
         looking = TranscriptsOtlp(settings, [claude.folder / "projects"], Clock())
         looking.load()
 
-        assert looking.read(NOW).week_tokens == 2 * ONE
+        assert looking.read(NOW).week_tokens == 2 * SAMPLE
         assert (journal.stat().st_ino, journal.read_bytes()) == before
 
 
@@ -206,14 +205,14 @@ def test_port_is_taken(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytest.M
         with _joint(tmp_path, claude, port=port) as source:
             health = source.read(NOW).sources["tach"]
 
-            assert _week(source) == ONE
+            assert _week(source) == SAMPLE
             assert (health.ok, health.degraded, health.why) == (False, True, "otlp port is taken")
 
             holder.close()
             wait_until(lambda: source.read(NOW).sources["tach"].ok, "the port")
             send(source, "/v1/logs", _event("compaction"))
 
-            assert _week(source) == 2 * ONE
+            assert _week(source) == 2 * SAMPLE
 
 
 def test_transcripts_folder_goes(tmp_path: Path, claude: ClaudeHome) -> None:
@@ -226,7 +225,7 @@ def test_transcripts_folder_goes(tmp_path: Path, claude: ClaudeHome) -> None:
         reading = source.read(NOW)
 
     assert (silent.ok, silent.degraded) == (False, False)
-    assert _minute(reading) == ONE
+    assert _minute(reading) == SAMPLE
     assert reading.sources["tach"].degraded
     assert reading.sources["tach"].why == "no transcripts folder"
 
@@ -240,7 +239,7 @@ def test_clock_set_back_by_days(tmp_path: Path, claude: ClaudeHome) -> None:
         wait_until(lambda: source._transcripts._counter is source._counter and source.read(NOW), "anything")
         send(source, "/v1/logs", _event("r1"))
         send(source, "/v1/logs", _event("r2", sequence=1))
-        wait_until(lambda: _week(source) == 2 * ONE, "the events")
+        wait_until(lambda: _week(source) == 2 * SAMPLE, "the events")
 
 
 def _minute(reading: Reading) -> float:

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+KINDS = (10, 100, 1000, 50)  # tokens of a line unless told otherwise: input, output, cache read, cache creation
+SAMPLE = sum(KINDS)  # of one response as the tests make it
+
 
 def stamped(at: float) -> str:
     """Write epoch seconds as Claude Code does."""
@@ -18,7 +21,7 @@ def assistant(  # noqa: PLR0913 - each key of a line, by name
     number: int,
     *,
     model: str = "claude-opus-5-5",
-    tokens: tuple[int, int, int, int] = (10, 100, 1000, 50),
+    tokens: tuple[int, int, int, int] = KINDS,
     thinking: int | None = 20,
     sidechain: bool = False,
     **more: Any,  # noqa: ANN401 - any key of the line

@@ -13,12 +13,10 @@ import pytest
 from tests.support.mosquitto import Heard, Listener, Mosquitto
 from tests.support.net import wait_until
 from tests.support.systemd import UserManager, persons_manager, user_manager
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import wait_tokens
 
 from claude_gauge.contract.usage import OFFLINE, ONLINE
-
-WHOLE = 1160  # tokens of one line as the support makes it
 
 
 @pytest.fixture
@@ -52,13 +50,13 @@ def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHo
         assert manager.ours("service", "status").returncode == 0
         assert (manager.tells("ActiveState"), manager.tells("PrivateTmp")) == ("active", _private_tmp())
         claude.append(assistant(time.time(), 1))
-        wait_tokens(listener, WHOLE)
+        wait_tokens(listener, SAMPLE)
 
         heard = len(listener.messages)
         os.kill(int(manager.tells("MainPID")), signal.SIGKILL)
         listener.wait(_says(OFFLINE), after=heard)
         claude.append(assistant(time.time(), 2), name="new.jsonl")
-        wait_tokens(listener, 2 * WHOLE, after=heard)
+        wait_tokens(listener, 2 * SAMPLE, after=heard)
 
         heard = len(listener.messages)
         removed = manager.ours("service", "uninstall")

@@ -15,7 +15,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.generated import generate
 from tests.support.parts import part
-from tests.support.transcripts import ClaudeHome, assistant, encoded, stamped
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded, stamped
 
 from claude_gauge.counting import turn
 from claude_gauge.counting.counter import Counter
@@ -97,63 +97,62 @@ def _without(*names: str) -> Callable[[Json], object]:
     return lambda each: [each.pop(name, None) or each["message"].pop(name, None) for name in names]
 
 
-WHOLE = 1160  # tokens of one line as the support makes it: input 10, output 100, cache read 1000, creation 50
 ADVICE = {"type": "advisor_message", "model": "claude-opus-5-5", "input_tokens": 1500, "output_tokens": 30}
 # By the name under which docs/counting.md tells it: a transcript, the truth, what ccusage 20.0.24 counts.
 KNOWN = {
     # What is no response, or was made up by Claude Code itself.
-    "API errors with figures": (encoded(_line(1), _line(2, isApiErrorMessage=True)), WHOLE, 2 * WHOLE),
-    "synthetic lines with figures": (encoded(_line(1), _line(2, model="<synthetic>")), WHOLE, 2 * WHOLE),
-    "lines of another type with figures": (encoded(_line(1), _line(2, type="user")), WHOLE, 2 * WHOLE),
+    "API errors with figures": (encoded(_line(1), _line(2, isApiErrorMessage=True)), SAMPLE, 2 * SAMPLE),
+    "synthetic lines with figures": (encoded(_line(1), _line(2, model="<synthetic>")), SAMPLE, 2 * SAMPLE),
+    "lines of another type with figures": (encoded(_line(1), _line(2, type="user")), SAMPLE, 2 * SAMPLE),
     # JSON as good as any, in another spelling.
-    "blanks in the JSON": (encoded(_line(1)) + json.dumps(_line(2)).encode() + b"\n", 2 * WHOLE, WHOLE),
-    "a byte order mark": (encoded(_line(1)) + b"\xef\xbb\xbf" + encoded(_line(2)), 2 * WHOLE, WHOLE),
-    "whole numbers written as 10.0": (encoded(_line(1), _usage(2, input_tokens=10.0)), 2 * WHOLE, WHOLE),
-    "microseconds in a time": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * WHOLE, WHOLE),
-    "a time without a zone": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.000")), 2 * WHOLE, WHOLE),
+    "blanks in the JSON": (encoded(_line(1)) + json.dumps(_line(2)).encode() + b"\n", 2 * SAMPLE, SAMPLE),
+    "a byte order mark": (encoded(_line(1)) + b"\xef\xbb\xbf" + encoded(_line(2)), 2 * SAMPLE, SAMPLE),
+    "whole numbers written as 10.0": (encoded(_line(1), _usage(2, input_tokens=10.0)), 2 * SAMPLE, SAMPLE),
+    "microseconds in a time": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * SAMPLE, SAMPLE),
+    "a time without a zone": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.000")), 2 * SAMPLE, SAMPLE),
     "a blank between day and time": (
-        encoded(_line(1), _line(2, timestamp="2025-11-23 12:13:21.000Z")), 2 * WHOLE, WHOLE
+        encoded(_line(1), _line(2, timestamp="2025-11-23 12:13:21.000Z")), 2 * SAMPLE, SAMPLE
     ),
     # Records that a crash or a power cut damaged.
-    "two records glued on one line": (encoded(_line(1))[:-1] + encoded(_line(2)), 2 * WHOLE, 0),
-    "NUL bytes before a record": (b"\0" * 99 + encoded(_line(1)), WHOLE, 0),
+    "two records glued on one line": (encoded(_line(1))[:-1] + encoded(_line(2)), 2 * SAMPLE, 0),
+    "NUL bytes before a record": (b"\0" * 99 + encoded(_line(1)), SAMPLE, 0),
     # A figure or a name that is missing, null or garbage says nothing about the others on its line.
-    "a null id anywhere": (encoded(_line(1), _line(2, toolUse={"id": None})), 2 * WHOLE, WHOLE),
-    "a null folder, version, cost, model or error mark": (encoded(_line(1), _line(2, cwd=None)), 2 * WHOLE, WHOLE),
-    "a null figure": (encoded(_line(1), _usage(2, cache_read_input_tokens=None)), 2 * WHOLE - 1000, WHOLE),
+    "a null id anywhere": (encoded(_line(1), _line(2, toolUse={"id": None})), 2 * SAMPLE, SAMPLE),
+    "a null folder, version, cost, model or error mark": (encoded(_line(1), _line(2, cwd=None)), 2 * SAMPLE, SAMPLE),
+    "a null figure": (encoded(_line(1), _usage(2, cache_read_input_tokens=None)), 2 * SAMPLE - 1000, SAMPLE),
     "a missing figure": (
-        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * WHOLE - 10, WHOLE
+        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * SAMPLE - 10, SAMPLE
     ),
-    "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * WHOLE - 10, WHOLE),
+    "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * SAMPLE - 10, SAMPLE),
     "a figure beyond all belief": (
-        encoded(_line(1), _usage(2, input_tokens=10**13)), 2 * WHOLE - 10, 2 * WHOLE - 10 + 10**13
+        encoded(_line(1), _usage(2, input_tokens=10**13)), 2 * SAMPLE - 10, 2 * SAMPLE - 10 + 10**13
     ),
-    "an unknown or null speed": (encoded(_line(1), _usage(2, speed="warp")), 2 * WHOLE, WHOLE),
-    "an empty id, model or session": (encoded(_line(1), _line(2, requestId="")), 2 * WHOLE, WHOLE),
-    "a version that is no number": (encoded(_line(1), _line(2, version="dev")), 2 * WHOLE, WHOLE),
+    "an unknown or null speed": (encoded(_line(1), _usage(2, speed="warp")), 2 * SAMPLE, SAMPLE),
+    "an empty id, model or session": (encoded(_line(1), _line(2, requestId="")), 2 * SAMPLE, SAMPLE),
+    "a version that is no number": (encoded(_line(1), _line(2, version="dev")), 2 * SAMPLE, SAMPLE),
     "an empty split of the cache creation": (
         encoded(_usage(1, cache_creation={"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0})),
-        WHOLE, WHOLE - 50,
+        SAMPLE, SAMPLE - 50,
     ),
     "half a split of the cache creation": (
         encoded(_usage(1, cache_creation={"ephemeral_5m_input_tokens": None, "ephemeral_1h_input_tokens": 8})),
-        WHOLE - 42, 0,
+        SAMPLE - 42, 0,
     ),
     "a malformed advice beside others": (
-        encoded(_usage(1, iterations=[{**ADVICE, "input_tokens": "x"}, ADVICE])), WHOLE + 30 + 1530, WHOLE
+        encoded(_usage(1, iterations=[{**ADVICE, "input_tokens": "x"}, ADVICE])), SAMPLE + 30 + 1530, SAMPLE
     ),
     # Which lines are one response.
     "a gateway's constant message id": (
         encoded(_edited(1, _without("requestId")))
         + encoded(_edited(2, lambda each: (each.pop("requestId"), each["message"].update(id="msg_000001"))))
         .replace(b'"input_tokens":10', b'"input_tokens":11'),
-        2 * WHOLE + 1, WHOLE + 1,
+        2 * SAMPLE + 1, SAMPLE + 1,
     ),
     "a gateway's two constant ids": (
         encoded(_line(1), {**_line(1, tokens=(11, 100, 1000, 50)), "timestamp": stamped(END - 1801)}),
-        2 * WHOLE + 1, WHOLE + 1,
+        2 * SAMPLE + 1, SAMPLE + 1,
     ),
-    "repeats without a message id": (encoded(*2 * [_edited(1, _without("id"))]), WHOLE, 2 * WHOLE),
+    "repeats without a message id": (encoded(*2 * [_edited(1, _without("id"))]), SAMPLE, 2 * SAMPLE),
     "a maximum per figure": (encoded(_line(1, tokens=(10, 5, 5, 5)), _line(1, tokens=(5, 20, 5, 5))), 40, 35),
     "a replay of several lines": (
         encoded(
@@ -161,17 +160,17 @@ KNOWN = {
             _line(1, sidechain=True, requestId="again"),
             {**_line(1, sidechain=True, requestId="again"), "timestamp": stamped(END + 9)},
         ),
-        WHOLE, 2 * WHOLE,
+        SAMPLE, 2 * SAMPLE,
     ),
     "a replay in another session": (
-        encoded(_line(1), _line(1, sidechain=True, requestId="again", sessionId="other")), WHOLE, 2 * WHOLE
+        encoded(_line(1), _line(1, sidechain=True, requestId="again", sessionId="other")), SAMPLE, 2 * SAMPLE
     ),
     "advice in a replay alone": (
         encoded({**_usage(1, iterations=[ADVICE]), "isSidechain": True}, _line(1)),
-        WHOLE, WHOLE + 1530,
+        SAMPLE, SAMPLE + 1530,
     ),
     "times ahead of this clock": (
-        encoded(_line(1), {**_line(2), "timestamp": stamped(END + 864000)}), WHOLE, 2 * WHOLE
+        encoded(_line(1), {**_line(2), "timestamp": stamped(END + 864000)}), SAMPLE, 2 * SAMPLE
     ),
 }  # fmt: skip
 

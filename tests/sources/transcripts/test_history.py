@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.generated import generate
 from tests.support.net import wait_until
 from tests.support.parts import part
-from tests.support.transcripts import ClaudeHome, assistant, encoded
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
 from claude_gauge.counting.reading import Block, Reading
 from claude_gauge.sources.transcripts import source as module
@@ -25,7 +25,6 @@ from claude_gauge.sources.transcripts.source import Transcripts
 
 DAY = 86400.0
 HOUR = 3600.0
-WHOLE = 1160  # tokens of one line as the support makes it
 NOW = 1_763_900_000.0
 
 
@@ -43,7 +42,7 @@ def _oracle(times: list[float], now: float) -> Block:
     for at in sorted(times):
         if at - start > 5 * HOUR or at - last > 5 * HOUR:
             start, tokens = at - at % HOUR, 0
-        tokens, last = tokens + WHOLE, at
+        tokens, last = tokens + SAMPLE, at
     return Block(tokens, start, start + 5 * HOUR) if now - start < 5 * HOUR and now - last < 5 * HOUR else Block()
 
 
@@ -79,7 +78,7 @@ def test_unbroken_use_has_the_block_of_all_its_history(seed: int, days: float, d
         reading = _loaded(Path(folder), NOW)
 
     assert reading.block == _oracle(times, NOW)
-    assert reading.week_tokens == WHOLE * sum(at > NOW - 7 * DAY for at in times)
+    assert reading.week_tokens == SAMPLE * sum(at > NOW - 7 * DAY for at in times)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -121,8 +120,8 @@ def test_children_count_what_one_process_counts(
     if now - 30 - start > 5 * HOUR:
         start, tokens = (now - 30) - (now - 30) % HOUR, 0
 
-    assert reading.block == Block(tokens + WHOLE, start, start + 5 * HOUR)
-    assert reading.week_tokens == sum(tokens for _, _, tokens in blocks) + WHOLE
+    assert reading.block == Block(tokens + SAMPLE, start, start + 5 * HOUR)
+    assert reading.week_tokens == sum(tokens for _, _, tokens in blocks) + SAMPLE
 
 
 def test_children_that_cannot_start_are_done_without(
@@ -134,7 +133,7 @@ def test_children_that_cannot_start_are_done_without(
     monkeypatch.setattr("sys.executable", str(tmp_path / "gone"))
     reading = _loaded(tmp_path, NOW)
 
-    assert reading.week_tokens == 99 * WHOLE
+    assert reading.week_tokens == 99 * SAMPLE
     assert sum("child process failed" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -168,12 +167,12 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
     source.start(lambda: None)
     wait_until(lambda: told, "the readers to be asked")
     claude.append(assistant(time.time(), 20_000))
-    wait_until(lambda: _minute(source) == 1001 * WHOLE, "the new line")
+    wait_until(lambda: _minute(source) == 1001 * SAMPLE, "the new line")
     reading = source.read(time.time())
     source.stop()
 
     assert told[0].traffic
-    assert told[0].traffic.minute.total == 1000 * WHOLE
+    assert told[0].traffic.minute.total == 1000 * SAMPLE
     assert told[0].sources["tach"].ok
     assert reading.block is None
     assert reading.sources["fuel"].why == "reading history"
@@ -195,7 +194,7 @@ def test_file_older_than_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixt
     reading = _loaded(tmp_path, NOW)
 
     assert reading.block
-    assert (reading.block.tokens, reading.week_tokens) == (WHOLE, 2 * WHOLE)
+    assert (reading.block.tokens, reading.week_tokens) == (SAMPLE, 2 * SAMPLE)
     assert "copied.jsonl bears an older time than its lines" in caplog.text
 
 
@@ -206,7 +205,7 @@ def test_line_that_is_too_long_is_told(tmp_path: Path, caplog: pytest.LogCapture
     reading = _loaded(tmp_path / "projects", NOW)
 
     assert reading.block
-    assert reading.block.tokens == 2 * WHOLE
+    assert reading.block.tokens == 2 * SAMPLE
     assert (reading.sources["tach"].why, reading.sources["tach"].degraded) == ("1 lines too long", True)
     assert sum("passed over" in record.getMessage() for record in caplog.records) == 1
 
@@ -219,8 +218,8 @@ def test_last_record_without_its_newline_counts_once(tmp_path: Path) -> None:
         file.write(encoded(assistant(time.time() - 10, 2))[:-1])
     source = Transcripts([tmp_path / "projects"])
     source.start(lambda: None)
-    wait_until(lambda: _minute(source) == 2 * WHOLE, "the record without its newline")
+    wait_until(lambda: _minute(source) == 2 * SAMPLE, "the record without its newline")
     with path.open("ab") as file:
         file.write(b"\n" + encoded(assistant(time.time(), 3)))
-    wait_until(lambda: _minute(source) == 3 * WHOLE, "the line behind it")
+    wait_until(lambda: _minute(source) == 3 * SAMPLE, "the line behind it")
     source.stop()

@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 from tests.support.net import wait_until
 from tests.support.rights import no_override
-from tests.support.transcripts import ClaudeHome, assistant, encoded
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.source import Source
 from claude_gauge.sources.transcripts.source import Transcripts
-
-WHOLE = 1160  # tokens of one line as the support makes it
 
 
 class Following:
@@ -42,7 +40,10 @@ class Following:
 
     def wait_for(self, responses: int) -> None:
         """Wait until just so many responses are counted."""
-        wait_until(lambda: self.tokens() == responses * WHOLE, f"{responses} responses, not {self.tokens() / WHOLE}")
+        wait_until(
+            lambda: self.tokens() == responses * SAMPLE,
+            f"{responses} responses, not {self.tokens() / SAMPLE}",
+        )
 
     def settled(self) -> None:
         """Wait until all history is read."""
@@ -102,7 +103,7 @@ def test_of_a_huge_file_what_happened_last_is_known_first(claude: ClaudeHome) ->
     source.start(changed)
     source.stop()
 
-    assert at_first[0] == WHOLE
+    assert at_first[0] == SAMPLE
 
 
 def test_new_projects_and_subagents(following: Following, claude: ClaudeHome) -> None:
@@ -293,7 +294,7 @@ def test_clock_set_back_by_days_counts_anew(claude: ClaudeHome) -> None:
 
     assert lost == 0
     assert rate
-    assert rate.minute.total == 2 * WHOLE
+    assert rate.minute.total == 2 * SAMPLE
 
 
 @pytest.mark.parametrize("hours", [5, -5])
@@ -307,7 +308,7 @@ def test_clock_jump_of_five_hours(hours: int, following: Following, claude: Clau
 
     def moved() -> bool:
         traffic = following.reading.traffic
-        return bool(traffic and traffic.minute.total == WHOLE and traffic.model == "haiku")
+        return bool(traffic and traffic.minute.total == SAMPLE and traffic.model == "haiku")
 
     wait_until(moved, "the line by the new clock, alone")
 

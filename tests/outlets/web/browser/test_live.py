@@ -18,7 +18,7 @@ from tests.support.page import Cluster
 from tests.support.parts import part
 from tests.support.payloads import usage
 from tests.support.publisher import Publishing, environment
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
@@ -72,8 +72,8 @@ def test_real_publisher_killed_and_back(tmp_path: Path, context: BrowserContext,
         publisher.start()
         cluster.live()
 
-        assert payload["rate_1m"] == 1160
-        assert angle == pytest.approx(-135 + 270 * 1160 / 2500, abs=0.18)
+        assert payload["rate_1m"] == SAMPLE
+        assert angle == pytest.approx(-135 + 270 * SAMPLE / 2500, abs=0.18)
         assert rest == -155
         assert cluster.violations() == []
 
@@ -94,7 +94,7 @@ def test_strip_knows_what_was_before(tmp_path: Path, context: BrowserContext) ->
         cluster.live()
         cluster.page.wait_for_selector("#strip path.rate[d]:not([d=''])", state="attached")
 
-        assert slices == [[1160, None]] * 4
+        assert slices == [[SAMPLE, None]] * 4
         assert str(cluster.page.get_attribute("#strip path.rate", "d")).count("M") == 4
         assert cluster.complaints == []
 
