@@ -108,7 +108,7 @@ KNOWN = {
     "blanks in the JSON": (encoded(_line(1)) + json.dumps(_line(2)).encode() + b"\n", 2 * SAMPLE, SAMPLE),
     "a byte order mark": (encoded(_line(1)) + b"\xef\xbb\xbf" + encoded(_line(2)), 2 * SAMPLE, SAMPLE),
     "whole numbers written as 10.0": (encoded(_line(1), _usage(2, input_tokens=10.0)), 2 * SAMPLE, SAMPLE),
-    "microseconds in a time": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * SAMPLE, SAMPLE),
+    "microseconds": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.123456Z")), 2 * SAMPLE, SAMPLE),
     "a time without a zone": (encoded(_line(1), _line(2, timestamp="2025-11-23T12:13:21.000")), 2 * SAMPLE, SAMPLE),
     "a blank between day and time": (
         encoded(_line(1), _line(2, timestamp="2025-11-23 12:13:21.000Z")), 2 * SAMPLE, SAMPLE
@@ -121,7 +121,7 @@ KNOWN = {
     "a null folder, version, cost, model or error mark": (encoded(_line(1), _line(2, cwd=None)), 2 * SAMPLE, SAMPLE),
     "a null figure": (encoded(_line(1), _usage(2, cache_read_input_tokens=None)), 2 * SAMPLE - 1000, SAMPLE),
     "a missing figure": (
-        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * SAMPLE - 10, SAMPLE
+        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * SAMPLE - 10, SAMPLE,
     ),
     "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * SAMPLE - 10, SAMPLE),
     "a figure beyond all belief": (
