@@ -121,7 +121,8 @@ KNOWN = {
     "a null folder, version, cost, model or error mark": (encoded(_line(1), _line(2, cwd=None)), 2 * SAMPLE, SAMPLE),
     "a null figure": (encoded(_line(1), _usage(2, cache_read_input_tokens=None)), 2 * SAMPLE - 1000, SAMPLE),
     "a missing figure": (
-        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))), 2 * SAMPLE - 10, SAMPLE,
+        encoded(_line(1), _edited(2, lambda each: each["message"]["usage"].pop("input_tokens"))),
+        2 * SAMPLE - 10, SAMPLE,
     ),
     "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * SAMPLE - 10, SAMPLE),
     "a figure beyond all belief": (
