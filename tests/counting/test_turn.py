@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.transcripts import assistant, denied, encoded
 
 from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.turn import Denial, Turn, denial, parse
+from claude_gauge.counting.turn import Denial, Turn, denial, gather, parse
 
 AT = 1_763_900_000.0
 
@@ -222,6 +223,103 @@ def test_any_value_in_any_place(place: tuple[str, ...], value: object) -> None:
     holder[place[-1]] = value
 
     assert len(list(parse(json.dumps(record).encode()))) <= 1
+
+
+_odd_places = st.sampled_from(
+    [("type",), ("timestamp",), ("message",), ("requestId",), ("uuid",), ("isSidechain",), ("isApiErrorMessage",)]
+    + [("message", name) for name in ("id", "model", "content", "usage")]
+    + [("message", "usage", name) for name in ("input_tokens", "output_tokens", "cache_creation", "iterations")]
+    + [("message", "usage", "output_tokens_details"), ("message", "usage", "output_tokens_details", "thinking_tokens")]
+    + [("message", "usage", "cache_creation", "ephemeral_5m_input_tokens")]
+)
+_advice = {"type": "advisor_message", "model": "m", "input_tokens": 7, "output_tokens": 3}
+_odd_counts = st.sampled_from(["", 0, 1.0, 3.7, 10**12, 10**13, -1, 10**30])
+_odd_members = st.sampled_from(
+    [
+        {},
+        [],
+        "<synthetic>",
+        "2026-11-23T00:00:00+01:00",
+        [_advice],
+        [{}],
+        {"thinking_tokens": 0},
+        {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 6},
+        {"ephemeral_1h_input_tokens": None},
+        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "so"}],
+    ]
+)
+_odd_values = _odd_counts | _odd_members | _json
+
+
+def _changed(record: dict[str, Any], changes: list[tuple[tuple[str, ...], object]]) -> dict[str, Any]:
+    """Put values into places, as far as they are there."""
+    for place, value in changes:
+        holder: Any = record
+        for name in place[:-1]:
+            holder = holder.setdefault(name, {}) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder[place[-1]] = deepcopy(value)  # the next change may go into it
+    return record
+
+
+_records = st.builds(
+    _changed,
+    st.builds(
+        assistant,
+        st.sampled_from([AT, AT + 1, AT + 2]),
+        st.integers(1, 2),
+        thinking=st.sampled_from([None, 0, 20]),
+        sidechain=st.sampled_from([False, False, True]),
+    ),
+    st.lists(st.tuples(_odd_places, _odd_values), max_size=2),
+)
+
+
+@st.composite
+def _lines(draw: st.DrawFn) -> bytes:
+    """Draw a line that may be odd in its values and in its bytes."""
+    line = json.dumps(draw(_records), separators=draw(st.sampled_from([(",", ":"), (", ", ": ")]))).encode()
+    if draw(st.sampled_from([False, False, True])):
+        at = draw(st.integers(1, len(line)))
+        line = line[:at] + draw(st.sampled_from([b"\0", b"\xff", b"\1", b'"', b"}", b"{", b"\\ud800"])) + line[at:]
+    return line
+
+
+@settings(max_examples=200)
+@given(_lines())
+def test_usual_and_slow_road_tell_the_same(line: bytes) -> None:
+    """A line is the same turn whether its wanted fields are decoded alone or, as NaN makes them, all of it."""
+    quick, slow = Refused(), Refused()
+
+    assert parse(line, quick) == parse(b'{"other":NaN,' + line[1:], slow)
+    assert quick.counts() == slow.counts()
+
+
+@given(st.lists(_lines() | _records.map(lambda record: json.dumps(record).encode()), max_size=8))
+def test_gathered_lines_are_all_lines(lines: list[bytes]) -> None:
+    """What is gathered of many lines is each line's turn, where repeats of the one before may stand as times alone."""
+    found: list[tuple[Turn, list[float]]] = []
+    refused, each_refused = Refused(), Refused()
+    gather(lines, found, refused)
+    gathered = [turn._replace(at=at, line_id=None) for turn, times in found for at in (turn.at, *times)]
+
+    assert gathered == [turn._replace(line_id=None) for line in lines for turn in parse(line, each_refused)]
+    assert refused.counts() == each_refused.counts()
+
+
+def test_repeats_are_gathered_as_times() -> None:
+    """Lines of one response that differ in their time and id alone are one turn with their times."""
+    found: list[tuple[Turn, list[float]]] = []
+    gather(
+        encoded(*(assistant(AT + n, 1, uuid=f"u{n}") for n in range(3)), assistant(AT, 2)).split(b"\n"),
+        found,
+        Refused(),
+    )
+
+    assert [(turn.message_id, turn.at, times) for turn, times in found] == [
+        ("msg_000001", AT, [AT + 1, AT + 2]),
+        ("msg_000002", AT, []),
+    ]
 
 
 def test_count_that_cannot_be_is_refused_and_counted() -> None:

@@ -1,19 +1,26 @@
-"""One transcript line -> the turns it records: what an assistant's message used, and nothing that was said."""
+"""One transcript line -> the turns it records: what an assistant's message used, and nothing that was said.
+
+Nearly all lines are as Claude Code writes them: of these msgspec decodes the wanted fields alone, in their own types
+(`_Line`). Whatever does not fit those types takes the slow road: the whole line as JSON, looked at member by member.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec.json import Decoder
 from pydantic_core import from_json
 
 from claude_gauge.contract.plan_window import MOST_TOKENS, Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
 
 _MOST_RECORDS = 100  # glued on one line; bounds the work that garbage can cause
+_EMPTY = len("[]")
 _decoder = json.JSONDecoder()
 # Only a record that begins as Claude Code's do is worth a second try after a torn one; nested objects are not.
 _BEGINNING = re.compile(r'\{"(?:parentUuid|isSidechain|sessionId|uuid|type":"assistant)"')
@@ -81,6 +88,48 @@ def denial(line: bytes) -> Denial | None:
     return Denial(at, session, _text(record.get("agentId")), kind)
 
 
+class _Lifetimes(Struct, gc=False):
+    ephemeral_5m_input_tokens: int = 0
+    ephemeral_1h_input_tokens: int = 0
+
+
+class _Details(Struct, gc=False):
+    thinking_tokens: int | None = None
+
+
+class _Usage(Struct, gc=False):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_creation: _Lifetimes | None = None
+    output_tokens_details: _Details | None = None
+    iterations: Raw = Raw()
+
+
+class _Message(Struct, gc=False):
+    id: str | None = None
+    model: str | None = None
+    usage: _Usage | None = None
+    content: Raw = Raw()
+
+
+class _Line(Struct, gc=False):
+    """A line's wanted members; a null counts as a missing one."""
+
+    type: str | None = None
+    timestamp: str | None = None
+    message: _Message | None = None
+    requestId: str | None = None  # noqa: N815 - Claude Code's names
+    uuid: str | None = None
+    isSidechain: bool | None = None  # noqa: N815
+    isApiErrorMessage: bool | None = None  # noqa: N815
+
+
+_usual = Decoder(_Line).decode
+_NOT_USUAL = (DecodeError, UnicodeDecodeError, RecursionError)  # what `_usual` raises
+
+
 def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
     """Return the turns of one line; garbage, foreign and unknown lines have none.
 
@@ -89,6 +138,118 @@ def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
     """
     if b'"usage"' not in line or b"assistant" not in line:
         return []
+    try:
+        turn = _usual_turn(_usual(line))
+    except _NOT_USUAL:
+        return _odd(line, refused)
+    return [] if turn is None else [turn]
+
+
+def gather(lines: Iterable[bytes], found: list[tuple[Turn, list[float]]], refused: Refused) -> None:
+    """Append the turns of lines to `found`; one that repeats the one before but for its id and time adds its time.
+
+    A response has a line for each of its blocks, so most lines are repeats: of these no turn is made.
+    """
+    last: _Line | None = None  # what the last entry of `found` was made of
+    for line in lines:
+        if b'"usage"' not in line or b"assistant" not in line:
+            continue
+        try:
+            fields = _usual(line)
+            if last is not None and _repeats(fields, last):
+                at = _epoch(fields.timestamp)
+                if at is not None:
+                    found[-1][1].append(at)
+                continue
+            turn = _usual_turn(fields)
+        except _NOT_USUAL:
+            last = None
+            for each in _odd(line, refused):
+                _append(found, each)
+            continue
+        if turn is not None:
+            _append(found, turn)
+            last = fields
+
+
+def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> None:
+    """Append a turn, or, if it repeats the last one, its time."""
+    if found:
+        last, times = found[-1]
+        # All but `at` and `line_id` are the same; without both ids the time tells responses apart.
+        if turn[1:3] == last[1:3] and turn[4:] == last[4:] and turn.message_id and turn.request_id:
+            times.append(turn.at)
+            return
+    found.append((turn, []))
+
+
+def _repeats(fields: _Line, last: _Line) -> bool:
+    """Tell whether a line makes the same turn as the one before, but for its id and time."""
+    message, other = fields.message, last.message
+    if message is None or other is None or not message.id or not fields.requestId:
+        return False
+    usage = message.usage
+    return (
+        message.id == other.id
+        and fields.requestId == last.requestId
+        and usage is not None
+        and usage == other.usage
+        and usage.output_tokens_details is not None
+        and bool(usage.output_tokens_details.thinking_tokens)  # else the blocks matter
+        and message.model == other.model
+        and fields.isSidechain == last.isSidechain
+        and fields.type == last.type
+        and fields.isApiErrorMessage == last.isApiErrorMessage
+    )
+
+
+def _usual_turn(fields: _Line) -> Turn | None:
+    """Make the turn of a line; raises ValidationError where only the slow road can tell what it says."""
+    message = fields.message
+    if fields.type != "assistant" or fields.isApiErrorMessage or message is None or message.usage is None:
+        return None
+    at, usage, model = _epoch(fields.timestamp), message.usage, message.model or ""
+    if at is None or model == "<synthetic>":
+        return None
+    own, output = usage.input_tokens, usage.output_tokens
+    read, created = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
+    split = usage.cache_creation
+    short, long = (0, 0) if split is None else (split.ephemeral_5m_input_tokens, split.ephemeral_1h_input_tokens)
+    thinking = None if usage.output_tokens_details is None else usage.output_tokens_details.thinking_tokens
+    counts = (own, output, read, created, short, long, thinking or 0)
+    if min(counts) < 0 or max(counts) > MOST_TOKENS:
+        raise ValidationError("no counts of tokens")
+    # The blocks are measured only where the count is missing: a history holds hundreds of thousands of lines.
+    thought, spoken = (0, 0) if thinking else _blocks(_raw(message.content))
+    advisor = _advisor(_raw(usage.iterations)) if len(usage.iterations) > _EMPTY else NOTHING
+    return Turn(
+        at,
+        message.id or None,
+        fields.requestId or None,
+        fields.uuid or None,
+        model,
+        bool(fields.isSidechain),
+        own,
+        output,
+        read,
+        short + long or created,
+        thinking,
+        thought,
+        spoken,
+        advisor,
+    )
+
+
+def _raw(value: Raw) -> Any:  # noqa: ANN401 - foreign JSON
+    """Decode what was left undecoded; raises ValidationError where only the slow road can."""
+    try:
+        return from_json(bytes(value)) if len(value) else None
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def _odd(line: bytes, refused: Refused | None) -> list[Turn]:
+    """Return the turns of a line that is not quite as Claude Code writes them."""
     try:
         record = from_json(line, cache_strings="keys")
     except ValueError:

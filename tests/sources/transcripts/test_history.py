@@ -124,6 +124,24 @@ def test_children_count_what_one_process_counts(
     assert reading.week_tokens == sum(tokens for _, _, tokens in blocks) + SAMPLE
 
 
+def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as the block is exact it is told, while the rest of the week is still being read."""
+    claude, now = ClaudeHome(tmp_path), time.time()
+    for days in range(6):
+        path = claude.append(assistant(now - 60 - days * DAY, days), name=f"{days}.jsonl")
+        os.utime(path, (now - 60 - days * DAY, now - 60 - days * DAY))
+    told: list[Reading] = []
+    monkeypatch.setattr(module, "FIRST_S", 0.0)
+    source = Transcripts([claude.folder / "projects"])
+    source.start(lambda: told.append(source.read(time.time())))
+    wait_until(lambda: any(reading.week_tokens for reading in list(told)), "the week")
+    source.stop()
+    block = next(reading for reading in told if reading.block)
+
+    assert block.block
+    assert (block.block.tokens, block.week_tokens) == (WHOLE, None)
+
+
 def test_children_that_cannot_start_are_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,14 +16,14 @@ import subprocess
 import sys
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from typing import IO, Any, NamedTuple, cast
 
 from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.ledger import Filed, file_apart
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.turn import NOTHING, Turn, parse
+from claude_gauge.counting.turn import NOTHING, Turn, gather
 from claude_gauge.sources.transcripts.follower import Lines, read_stretch
 from claude_gauge.sources.transcripts.tail import Piece
 from claude_gauge.system.child import without_secrets
@@ -189,7 +189,7 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
             lines = Lines()
             try:
                 for some in read_stretch(path, start, stop, lines):
-                    _gather(found, (turn for each in some for turn in parse(each, refused)))
+                    gather(some, found, refused)
             except FileNotFoundError:
                 continue
             except OSError:
@@ -202,18 +202,6 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
         data = marshal.dumps((sent, columns, newest, skipped, unread, refused.counts()))
         answers.write(len(data).to_bytes(8, "big") + data)
         answers.flush()
-
-
-def _gather(found: list[tuple[Turn, list[float]]], turns: Iterable[Turn]) -> None:
-    """Put turns into a list; one that repeats the one before but for its own id and time adds its time to it."""
-    for turn in turns:
-        if found:
-            last, times = found[-1]
-            # All but `at` and `line_id` are the same; without both ids the time tells responses apart.
-            if turn[1:3] == last[1:3] and turn[4:] == last[4:] and turn.message_id and turn.request_id:
-                times.append(turn.at)
-                continue
-        found.append((turn, []))
 
 
 if __name__ == "__main__":

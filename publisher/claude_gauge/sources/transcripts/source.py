@@ -318,11 +318,10 @@ class Transcripts:
             self._needed = since - FIVE_HOURS_S
             self._tail.reach(self._needed)
             return True
-        self._chained = True
-        self._ready.set()  # the block is exact: nobody need wait for the week
+        self._chained, self._whole = True, complete
         if complete:
-            self._whole = True
             with self._lock:
                 self._counter.history_is_read(self._clock())
-            self._changed()
+        self._ready.set()  # the block is exact: nobody need wait for the week
+        self._changed()
         return False
