@@ -139,7 +139,7 @@ def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.Monke
     block = next(reading for reading in told if reading.block)
 
     assert block.block
-    assert (block.block.tokens, block.week_tokens) == (WHOLE, None)
+    assert (block.block.tokens, block.week_tokens) == (SAMPLE, None)
 
 
 def test_children_that_cannot_start_are_done_without(
