@@ -125,7 +125,7 @@ KNOWN = {
         2 * SAMPLE - 10, SAMPLE,
     ),
     "a figure that is no count": (encoded(_line(1), _usage(2, input_tokens="ten")), 2 * SAMPLE - 10, SAMPLE),
-    "a figure beyond all belief": (
+    "an impossible figure": (
         encoded(_line(1), _usage(2, input_tokens=10**13)), 2 * SAMPLE - 10, 2 * SAMPLE - 10 + 10**13
     ),
     "an unknown or null speed": (encoded(_line(1), _usage(2, speed="warp")), 2 * SAMPLE, SAMPLE),
