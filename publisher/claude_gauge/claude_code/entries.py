@@ -1,4 +1,4 @@
-"""What `setup` puts into Claude Code's settings, and how `setup --undo` takes it out again.
+"""The entries that `setup` adds to Claude Code's settings, and their removal by `setup --undo`.
 
 Statusline: ours comes before the person's own one, which lies in our command (`hooks/our_commands`). Hooks: ours stands
 beside the person's own ones in each event. Whatever an older version put in is replaced. After an undo the file has the
@@ -27,7 +27,7 @@ Content = dict[str, Any]
 
 
 def program() -> tuple[str, str]:
-    """Return the interpreter and the file that start this very program from any folder.
+    """Return the absolute paths of the interpreter and the file that start this program.
 
     Links are kept: the interpreter of a virtual environment is a link.
     """
@@ -35,7 +35,7 @@ def program() -> tuple[str, str]:
 
 
 def is_fleeting(paths: Iterable[str]) -> bool:
-    """Tell whether the program lies in a cache, where `uvx` and `pipx run` put it and from where it will vanish."""
+    """Tell whether the program is in a cache (`uvx`, `pipx run`), which may delete it."""
     return any(not {".cache", "Caches"}.isdisjoint(Path(path).parts) for path in paths)
 
 
@@ -56,7 +56,7 @@ class Ours:
 
 
 def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hooks: bool) -> list[Change]:
-    """Plan what puts our statusline and hooks into these settings files."""
+    """Return the changes that add our statusline and hooks to these settings files."""
     edits: list[Callable[[Content], Content]] = []
     edits += [functools.partial(add_statusline, ours=ours)] if with_statusline else []
     edits += [functools.partial(add_hooks, ours=ours)] if with_hooks else []
@@ -66,7 +66,7 @@ def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hoo
 
 
 def take_out(files: Iterable[Path]) -> list[Change]:
-    """Plan what takes ours out of these settings files again."""
+    """Return the changes that remove our entries from these settings files."""
     return [given_back(plan(file, without_ours), without_ours, _empties_gone) for file in files]
 
 
@@ -88,7 +88,7 @@ def add_statusline(content: Content, ours: Ours) -> Content:
 
 
 def _without_statusline(content: Content) -> Content:
-    """Give the person's own statusline back; without one, there is none again. Somebody else's is left alone."""
+    """Restore the person's own statusline, or none if there was none. Another tool's is not changed."""
     present = content.get(STATUSLINE)
     if not isinstance(present, dict) or (known := options(present.get("command"), "statusline")) is None:
         return content
@@ -126,7 +126,7 @@ def _without_hooks(content: Content) -> Content:
 
 
 def _empties_gone(content: Content) -> Content:
-    """Leave out what says nothing and is lost by putting ours in: an event without hooks, no statusline."""
+    """Drop empty entries that adding ours would replace: an event without hooks, a null statusline."""
     hooks = {event: groups for event, groups in content.get(HOOKS, {}).items() if groups}
     kept = {name: value for name, value in content.items() if name != HOOKS and (name != STATUSLINE or value)}
     return {**kept, **({HOOKS: hooks} if hooks else {})}

@@ -54,7 +54,7 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 
 def _distinct(paths: Iterable[Path], identity: Callable[[Path], object] = os.path.realpath) -> list[Path]:
-    """Drop what is another one by a link or a second spelling: nothing may be read or changed twice."""
+    """Drop paths that lead to the same file or folder as an earlier one, so that none is read or changed twice."""
     found: dict[object, Path] = {}
     for path in paths:
         found.setdefault(identity(path), path)
@@ -84,7 +84,7 @@ class Obstacle:
 
 
 def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
-    """Yield what switches the entries of a user's settings file off: managed settings, and the file itself."""
+    """Yield what disables the entries of a user's settings file: managed settings, or the file itself."""
     for path, content in managed([settings], machine):
         for switch in (name for name in _SWITCHES if content.get(name) is True):
             found = f"managed settings in {path} say {switch}: Claude Code runs neither our hooks nor our statusline"
@@ -97,7 +97,7 @@ def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
 
 
 def managed(files: Iterable[Path], machine: Path = MACHINE) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield path and content of what goes before these settings files: the machine's managed settings, the server's."""
+    """Yield path and content of the settings that override these files: the machine's and the server's managed ones."""
     for path in (*managed_files(machine), *(file.with_name(SERVER) for file in files)):
         yield path, _read(path)
 
@@ -108,7 +108,7 @@ def managed_files(machine: Path = MACHINE) -> list[Path]:
 
 
 def project_obstacles(projects: Iterable[Path], settings: Path) -> Iterator[Obstacle]:
-    """Yield what the projects' own settings put before the user's."""
+    """Yield the projects' own settings that override the user's."""
     for project in projects:
         for path in (project / ".claude" / "settings.json", project / ".claude" / "settings.local.json"):
             if path.exists() and not (settings.exists() and path.samefile(settings)):
@@ -148,7 +148,7 @@ def _foreign_statusline(content: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read settings of somebody else's; what can't be read switches nothing off that we could tell."""
+    """Read settings that are not ours; an unreadable file counts as empty."""
     try:
         return read(path)
     except GaugeError:

@@ -1,4 +1,4 @@
-"""Rewrites a JSON object's text so that every member that did not change stays as it stood, to the byte."""
+"""Rewrites a JSON object's text; every member that did not change keeps its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes Claude Code's settings.json with care: shown first, backed up, atomic, all else kept to the byte.
+"""Changes Claude Code's settings.json: shows the change, makes a backup, writes atomically, keeps all other bytes.
 
 An edit is a pure function from content to content; it may change what it is given and return it.
 
@@ -41,7 +41,7 @@ _BOM = "\ufeff"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What would become of one settings file; None stands for no file."""
+    """A planned change of one settings file: its content before and after; None means no file."""
 
     path: Path
     before: bytes | None
@@ -67,7 +67,7 @@ class Change:
             raise GaugeError(f"{self.path} was changed by someone else meanwhile; nothing written, run it again")
 
     def back_up(self, now: float) -> Path | None:
-        """Lay what the file holds beside it; return where, None where there is no file."""
+        """Write a backup beside the file; return its path, None if there is no file."""
         if self.before is None:
             return None
         backup = _free_name(self.path, now)
@@ -129,7 +129,7 @@ def _take_back(change: Change, backup: Path | None) -> None:
 
 
 def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Change:
-    """Work out what `edit` would make of a settings file; raises GaugeError where it can't be read safely."""
+    """Return the change that `edit` makes to a settings file; raises GaugeError if the file can't be read safely."""
     before = _bytes(path)
     text = _decoded(path, before or b"")
     bom = _BOM if text.startswith(_BOM) else ""
@@ -147,7 +147,7 @@ def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Ch
 
 
 def given_back(change: Change, edit: Edit, plain: Edit) -> Change:
-    """Let a change that takes ours out end in the very bytes of before, where nothing else was changed since.
+    """Return the undo as the original bytes from the backup, if nothing else has changed since.
 
     `edit` takes ours out; `plain` leaves out what putting ours in loses. A file that would be left with nothing,
     and of which there is no backup, was made by us: it goes.
@@ -192,7 +192,7 @@ def _unchanged(name: str, old: dict[str, Any], new: dict[str, Any], plain: Edit)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a settings file says, {} where there is none; raises GaugeError for a broken one."""
+    """Return a settings file's content, {} if there is none; raises GaugeError for invalid JSON."""
     return _parsed(path, _text(path))
 
 

@@ -1,4 +1,4 @@
-"""The environment in which Claude Code's telemetry counts right, its way into settings.json and out again.
+"""The environment variables for exact telemetry, and how they are added to settings.json and removed.
 
 Temporality is delta: each export holds what was added since the last one. A resumed session begins its sums at zero
 again under the same session id, so that sums (cumulative) lose what the earlier process counted; the collector's
@@ -57,7 +57,7 @@ def exports(wanted: Mapping[str, str]) -> str:
 
 
 def rivals(env: Mapping[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> list[str]:
-    """Name what an environment sets otherwise than wanted, or besides; what we put in ourselves is none."""
+    """List the variables that differ from the wanted ones or override them; our own entries do not count."""
     return [
         name
         for name, value in env.items()
@@ -71,14 +71,14 @@ def _text(value: object) -> str:
 
 
 def put_in(content: dict[str, Any], wanted: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, Any]:
-    """Set the settings' `env` as wanted; what would outrank it goes."""
+    """Set the settings' `env` as wanted; remove what would override it."""
     env = environment(content)
     gone = {*rivals(env, wanted, ours), *ours} - wanted.keys()
     return {**content, "env": {**{name: value for name, value in env.items() if name not in gone}, **wanted}}
 
 
 def take_out(content: dict[str, Any], ours: Mapping[str, str], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Take out what is still ours, and give back what stood there before."""
+    """Remove our values if unchanged, and restore the values before."""
     env = environment(content)
     present = {name for name, value in ours.items() if env.get(name) == value}
     kept = {
@@ -113,7 +113,7 @@ class Record:
         self._path = state_dir.expanduser() / "otel.json"
 
     def of(self, settings: Path) -> tuple[dict[str, str], dict[str, Any]]:
-        """Return what is ours in a settings file, and what stood there before; empty where nothing is known."""
+        """Return our values in a settings file and those they replaced; empty if nothing is recorded."""
         known = self._read()
         entry = known.get(os.path.realpath(settings)) or known.get(str(settings))
         parts = [entry.get(name) if isinstance(entry, dict) else None for name in ("ours", "before")]

@@ -1,4 +1,4 @@
-"""What a board is and may be wired like: the firmware's own map, with what this very board said of itself."""
+"""Which chip a board has and which pins it may use: the firmware's own map, checked against the board's report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chip_of(about: About) -> str:
 
 
 def wired(config: Mapping[str, Any], chip: str) -> dict[str, Any]:
-    """Return settings with the wiring written out: a later map must not move what somebody has soldered."""
+    """Return settings with every pin written out, so that a later default can't change the pins of a soldered board."""
     movement = str(config.get("movement", "quad"))
     own = pure("chips").wiring(chip, movement)
     if movement != "quad":
@@ -47,7 +47,7 @@ def wired(config: Mapping[str, Any], chip: str) -> dict[str, Any]:
 
 
 def check(config: Mapping[str, Any], about: About, chip: str) -> list[str]:
-    """Return what is doubtful about settings; raises GaugeError naming each setting that can't be."""
+    """Return warnings about settings; raises GaugeError naming each impossible setting."""
     chips, settings = pure("chips"), pure("settings")
     full = settings.merge(dict(config), chip)
     eight = "OCT" in about.machine.upper()

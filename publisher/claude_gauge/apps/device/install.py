@@ -42,7 +42,7 @@ def wanted_settings(  # noqa: PLR0913 - each is a flag
     device: tuple[str, str] | None,
     ntp: str | None = None,
 ) -> dict[str, Any]:
-    """Return what a board is to be told: broker, node, scale, its network, its own name, and the time.
+    """Return the settings for a board: broker, node, scale, network, its own name, and the time.
 
     `device` is the board's name and password: with a password they are its user at the broker, in place of ours.
     """
@@ -63,7 +63,7 @@ def wanted_settings(  # noqa: PLR0913 - each is a flag
 
 
 def master_key(state_dir: Path) -> str:
-    """Return the key that all boards' keys are derived from, made at the first call and kept for us alone."""
+    """Return the key that all boards' keys are derived from; made at the first call, readable by its owner only."""
     path = state_dir / KEY_FILE
     if not path.exists():
         try:
@@ -76,7 +76,7 @@ def master_key(state_dir: Path) -> str:
 
 
 def board_key(master: str, device: str) -> str:
-    """Return the key of one board: whoever reads it out of a stolen board can sign for no other."""
+    """Return the key of one board; a key that is read out of a stolen board signs for no other."""
     return hmac.digest(master.encode(), f"claude-gauge board {device}".encode(), "sha256").hex()
 
 
@@ -97,7 +97,7 @@ def install(  # noqa: PLR0913 - each is a flag
     sources: bool = False,
     fresh: bool = False,
 ) -> SetUpNetwork:
-    """Check the board, copy the firmware and its settings, start it; what the board knew of its wiring stays."""
+    """Check the board, copy the firmware and its settings, start it; the board's own wiring settings stay."""
     about = cable.about()
     if fresh:
         about = replace(about, text="{}")
@@ -134,7 +134,7 @@ def write_config(
 
 
 def edit_config(cable: SerialBoard, settings: Settings, edit: Callable[[str], str], say: Callable[[str], None]) -> None:
-    """Let somebody edit the board's config.json, check what comes of it, and write it."""
+    """Have `edit` change the board's config.json, check the result, and write it."""
     about = cable.about()
     try:
         text = json.dumps(about.config, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""Boards over the air: who is there, and signed updates as retained messages on each board's own topics."""
+"""Updates boards over MQTT: lists them, and sends signed updates as retained messages on each board's topics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signed(key: str, files: Mapping[str, bytes], *, version: str, serial: int, o
 def messages(  # noqa: PLR0913 - what a manifest says
     device: str, key: str, files: Mapping[str, bytes], *, version: str, serial: int, offer: bool = False
 ) -> dict[str, bytes]:
-    """Return all that is published, the manifest last: whoever sees it finds the files."""
+    """Return all messages of an update, the manifest last, so that the files are there when it is seen."""
     topic = topic_of(device)
     parts = {f"{topic}/{hashlib.sha256(content).hexdigest()[:16]}": content for content in files.values()}
     return {**parts, topic: signed(key, files, version=version, serial=serial, offer=offer)}
@@ -73,7 +73,7 @@ class Board:
 
 
 class Boards:
-    """All boards that the broker knows, or the one that was named, and what is done to them."""
+    """All boards that the broker has, or the one that was named; chooses and updates them."""
 
     def __init__(self, retained: Retained, say: Callable[[str], None], device: str | None = None) -> None:
         self._retained, self._say = retained, say
@@ -160,7 +160,7 @@ def _figures(payload: bytes) -> dict[str, Any]:
 
 
 def forget(settings: Settings, device: str) -> bool:
-    """Take away all that the broker keeps of a board, and its device in Home Assistant; tell whether it is on.
+    """Remove a board's retained topics and its device in Home Assistant; tell whether it is on.
 
     A board that is on says some of it again: switch it off first. Raises GaugeError where nothing is kept of it.
     """

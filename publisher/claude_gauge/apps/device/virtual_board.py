@@ -85,7 +85,7 @@ class VirtualBoard:
 
     @property
     def faults(self) -> list[str]:
-        """What real hardware would not have forgiven."""
+        """Mistakes that would damage or block real hardware, as text."""
         return self._cluster.faults
 
     @property
@@ -109,7 +109,7 @@ class VirtualBoard:
             return self._cluster.shares(time.time_ns() // 1000)
 
     def wait(self, probe: Callable[[], bool], deadline_s: float = 30) -> bool:
-        """Wait until something holds; tells whether it came to hold."""
+        """Wait until `probe` returns true; False at the deadline."""
         end = time.monotonic() + deadline_s
         while not probe():
             if time.monotonic() > end:

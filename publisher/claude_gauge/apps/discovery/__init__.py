@@ -1,1 +1,1 @@
-"""The command `discovery`: what Home Assistant holds of us, and its removal."""
+"""The command `discovery`: removes a node's device from Home Assistant."""

@@ -1,4 +1,4 @@
-"""Takes a node away: its device in Home Assistant, and what the broker keeps of it."""
+"""Removes a node: its device in Home Assistant and its retained topics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from claude_gauge.outlets.homeassistant.discovery import discovery_topic
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What was there before: how many topics were to be seen, and whether the node's publisher runs."""
+    """What was there before: the number of topics seen, and whether the node's publisher runs."""
 
     seen: int
     online: bool

@@ -1,1 +1,1 @@
-"""Looks at every link of the chain, and says what to do about the broken ones."""
+"""The command `doctor`: checks every link from Claude Code to the topic, with advice for each fault."""

@@ -1,4 +1,4 @@
-"""The broker: is it reachable, are we authorised, does what we say arrive elsewhere."""
+"""Checks the broker: reachable, this user allowed, messages delivered."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _away(settings: Settings, link: Link) -> Check:
 
 
 def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[Check]:
-    """Ask for what the publisher asks for, and write its device's topic: what it holds again, or nothing to nothing.
+    """Subscribe as the publisher does, and write its discovery topic with the value that it has already.
 
     A broker may end the connection at what it does not allow; the link finds out at what.
     """

@@ -1,4 +1,4 @@
-"""Whether Claude Code is set up to tell us what only it knows, tells it where we look, and really did."""
+"""Checks the statusline and hooks in Claude Code's settings: present, pointing to this program, and run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AGAIN = "`claude-gauge setup` puts it right"
 
 
 def claude_code(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
-    """Look into the settings of each of Claude Code's config folders, and for signs that they took effect."""
+    """Check the settings of each of Claude Code's config folders, and whether their entries were run."""
     for path in settings_files(environ):
         try:
             content = read(path)
@@ -39,12 +39,12 @@ def claude_code(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
 
 
 def is_set_up(content: Mapping[str, Any]) -> bool:
-    """Tell whether anything of ours is in these settings."""
+    """Tell whether these settings have a statusline or hook of claude-gauge."""
     return any(_ours(content))
 
 
 def _entries(path: Path, content: Mapping[str, Any], settings: Settings) -> Iterator[Check]:
-    """Look at what stands in the file: do our commands lead to the program and to the state folder."""
+    """Check our commands in the file: their program exists, their state folder is the configured one."""
     ours = list(_ours(content))
     gone = [file for command, _ in ours for file in needs(command) if not _there(file)]
     if gone:
@@ -66,7 +66,7 @@ def _entries(path: Path, content: Mapping[str, Any], settings: Settings) -> Iter
 
 
 def _effect(path: Path, settings: Settings) -> Iterator[Check]:
-    """Look for what switches our entries off, and for signs that Claude Code ran them."""
+    """Check for settings that switch our entries off, and whether Claude Code ran them."""
     root = path.parent / "projects"
     switched_off = list(obstacles(path))
     for each in (*switched_off, *project_obstacles(projects(root, Path.cwd()), path)):

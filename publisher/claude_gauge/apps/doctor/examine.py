@@ -1,4 +1,4 @@
-"""All looks, in the order in which a value travels."""
+"""All checks, in the order in which a value travels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from claude_gauge.config import Config
 
 
 def examine(config: Config) -> Iterator[Check]:
-    """Yield what each look finds, as it finds it."""
+    """Yield each check's result as soon as it is known."""
     settings = config.settings
     changed = [f"{name} ({origin})" for name, origin in config.origins.items()]
     yield Check("settings", "ok", f"changed: {', '.join(changed)}" if changed else "all defaults")

@@ -28,7 +28,7 @@ class Check:
 
 
 def age(seconds: float) -> str:
-    """Write an age as people say it."""
+    """Write an age in seconds as text: `3 min`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
@@ -64,7 +64,7 @@ def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: boo
 
 
 def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> bool:
-    """Tell whether this machine just shows what others publish: no Claude Code is here, but there is a broker."""
+    """Tell whether this machine only shows other machines' figures: it has no Claude Code, but a broker."""
     if named or settings.source not in {"auto", "transcripts"} or any(root.is_dir() for root in roots):
         return False
     if settings.broker is not None:
@@ -73,7 +73,7 @@ def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> boo
 
 
 def _none(settings: Settings, roots: Sequence[Path], there: Sequence[Path], *, named: bool) -> Check:
-    """Say what it means that there is no transcript: nothing where none is needed."""
+    """Return the check for a machine without transcripts: `off` where none are needed."""
     looked = ", ".join(map(str, there or roots))
     found = f"no transcript below {looked}" if there else f"none of {looked}"
     if settings.source in {"prometheus", "otlp"}:
@@ -118,7 +118,7 @@ def watches(roots: Sequence[Path], proc: Path = _PROC) -> Iterator[Check]:
 
 
 def disk(settings: Settings) -> Iterator[Check]:
-    """Write a byte where the state lives."""
+    """Check that the state folder can be written to and has space left."""
     folder = settings.state_dir.expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,7 +143,7 @@ TIMEOUT_S = 3.0
 
 
 def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
-    """Ask the publisher's own address how it is."""
+    """Ask `/healthz` at the publisher's address."""
     if settings.http == "off":
         yield Check("HTTP", "off", "switched off")
         return

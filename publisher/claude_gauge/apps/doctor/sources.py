@@ -24,7 +24,7 @@ from claude_gauge.system.http.messages import SERVER
 
 
 def plan(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
-    """Look whether Claude Code hands us the plan's own figures."""
+    """Check whether the statusline has reported the plan's own figures."""
     source = Plan(settings)
     source.load()
     reading = source.read(time.time())
@@ -104,7 +104,7 @@ def _asked(link: str, connect: Callable[[], Asked]) -> Check:
 
 
 def otlp(settings: Settings) -> Iterator[Check]:
-    """Look who holds the port that OTLP is sent to, where it is received at all."""
+    """Check who holds the OTLP port, if a source receives OTLP."""
     if settings.otlp == "off" or not (settings.source in ("otlp", "hybrid") or settings.otlp is not None):
         return
     path = f"http://{settings.otlp_address}/v1/logs"

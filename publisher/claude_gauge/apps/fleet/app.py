@@ -1,4 +1,4 @@
-"""The running fleet: listens to every node, and publishes them as one."""
+"""The running fleet: subscribes to every node and publishes the merged payload."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Fleet:
             log.info("%s is away", node)
 
     def _recall(self) -> None:
-        """Read what the last run knew: a machine that is off says nothing, and its share still counts."""
+        """Read the nodes that the last run stored: a machine that is off sends nothing, and its use still counts."""
         try:
             self._nodes.recall(self._store.read_bytes())
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class Fleet:
             log.warning("can't read %s (%s): absent nodes count again when they come back", self._store, error)
 
     def _keep(self) -> None:
-        """Store what is known of the nodes; a disk that refuses stops nothing."""
+        """Store the nodes' state; a disk error is logged and the fleet goes on."""
         try:
             atomic_file.replace(self._store, self._nodes.to_json())
             self._storable = True
@@ -118,7 +118,7 @@ class Fleet:
 
 
 def refuse_second(settings: Settings, stopping: threading.Event) -> None:
-    """Raise AlreadyPublishingError when a fleet is at work at this broker: two would overwrite each other for ever.
+    """Raise AlreadyPublishingError if a fleet runs at this broker: two would overwrite each other without end.
 
     A broker that is away is no hindrance. A fleet that crashed may still count as online: only one that speaks within
     a heartbeat is alive.

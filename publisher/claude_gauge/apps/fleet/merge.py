@@ -27,7 +27,7 @@ from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, Part, Usage, stam
 
 
 class State(Enum):
-    """Whether a node is there, and how it went."""
+    """Whether a node is on, and if not, how it went off."""
 
     LIVE = "on"
     OFF = "off"  # it said goodbye
@@ -72,7 +72,7 @@ class Member:
         return resets(reset, now)
 
     def counts(self, now: float) -> bool:
-        """Tell whether anything of it still counts at `now`."""
+        """Tell whether any of its figures still counts at `now`."""
         return self.live or self.window_runs(now) or self.week_runs(now)
 
 
@@ -93,7 +93,7 @@ class Account:
 
 
 def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
-    """Merge what is known of each node at `now` (epoch seconds)."""
+    """Merge the nodes' newest figures at `now` (epoch seconds)."""
     live = [member for member in members if member.live]
     in_window = [member for member in members if member.live or member.window_runs(now)]
     rate = min(MAX_COUNT, sum(member.usage.rate_1m for member in live))
@@ -221,7 +221,7 @@ def _hottest(live: Sequence[Member]) -> str:
 def _part(members: Sequence[Member]) -> Part:
     """Say how many nodes are on, how the others went, and how many of those that are on have an unhealthy source.
 
-    A node that said goodbye is no trouble; one that is lost or silent is.
+    A node that ended in order is no fault; one that is lost or silent is.
     """
     states = Counter(member.state for member in members)
     live = states.pop(State.LIVE, 0)

@@ -1,7 +1,7 @@
-"""What came from each node last; one slot per node, so that a flood costs no memory.
+"""Each node's newest payload and status, in one slot per node, so that a flood of messages costs no memory.
 
-A node gets its slot with its first valid payload, and keeps it until an hour after its last word, or until the last of
-its windows resets, whichever is later. Messages come in the link's thread at any pace; `members` reads only the newest
+A node gets its slot with its first valid payload, and keeps it until an hour after its last message, or until the last
+of its windows resets, whichever is later. Messages come in the link's thread at any pace; `members` reads only the newest
 payload of each node.
 
 States: a node is on while its payloads come, and until three heartbeats are missed. `offline` says that it is gone:
@@ -82,7 +82,7 @@ class Nodes:
         self._full = False
 
     def payload(self, name: str, payload: bytes, now: float, *, retained: bool) -> bool:
-        """Take a node's payload; tell whether there is something new to merge."""
+        """Take a node's payload; tell whether the merged payload may change."""
         if not _is_node(name) or len(payload) > MAX_BYTES:
             return False
         with self._lock:
@@ -96,7 +96,7 @@ class Nodes:
             return True
 
     def status(self, name: str, status: bytes, now: float, *, lost: bool = False) -> bool:
-        """Take a node's `online` or `offline`; `lost`: the broker said it in the node's place."""
+        """Take a node's `online` or `offline`; `lost`: it is the last will, sent by the broker."""
         if not _is_node(name) or not status:
             return False
         with self._lock:
@@ -124,7 +124,7 @@ class Nodes:
         return kept
 
     def to_json(self) -> bytes:
-        """Write what is known of each node, for the next start."""
+        """Write each node's state as JSON, for the next start."""
         with self._lock:
             nodes = list(self._nodes.values())
         return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
@@ -142,7 +142,7 @@ class Nodes:
                 self._nodes[node.name] = node
 
     def _first(self, name: str, payload: bytes) -> _Node | None:
-        """Give a node its slot, if its first payload is one."""
+        """Give a node its slot if its first payload is valid."""
         if read(payload) is None:
             log.debug("no payload from %s: %.80r", name, payload)
             return None

@@ -30,7 +30,7 @@ class Job:
 
 
 def job(config: Config, environ: Mapping[str, str] = os.environ, python: str = sys.executable) -> Job:
-    """Carry what was set by flag or environment into the service; raises GaugeError for a secret among it.
+    """Return the job with the settings of flags and environment; raises GaugeError if one of them is a secret.
 
     A service starts in another folder: every path is carried as an absolute one.
     """

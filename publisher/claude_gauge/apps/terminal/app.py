@@ -30,7 +30,7 @@ SYNC, SYNCED = "\x1b[?2026h", "\x1b[?2026l"  # terminals that know it show the f
 
 
 class Screen:
-    """Use as a context: whatever happens inside, the terminal is given back as it was."""
+    """Use in a `with`: at its end the terminal is restored, also after an error."""
 
     def __init__(self) -> None:
         self._out = sys.stdout
@@ -90,7 +90,7 @@ class Screen:
         self.ring()
 
     def _suspended(self, number: int, _frame: FrameType | None) -> None:
-        """Give the terminal back for as long as Ctrl-Z lasts."""
+        """Restore the terminal while the program is suspended (Ctrl-Z)."""
         self._give_back()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)  # stops here until `fg`
@@ -116,7 +116,7 @@ QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
 
 
 class Watch:
-    """A node and its last minutes; news come on the link's thread, the rest is asked on the main one."""
+    """One node's payloads of the last minutes; filled on the link's thread, read on the main one."""
 
     def __init__(self, settings: Settings) -> None:
         self.changed: Callable[[], None] = lambda: None
@@ -127,7 +127,7 @@ class Watch:
         self.link = self.node.link
 
     def scene(self, now: float) -> Scene:
-        """Return what is to be shown just now."""
+        """Return the scene to draw at `now`."""
         usage, stale = self.node.known(now)
         if not self.link.connected:
             stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
@@ -155,7 +155,7 @@ def look_of(settings: Settings, environ: Mapping[str, str], *, ascii_only: bool,
 
 
 def watch_once(settings: Settings, look: Look) -> str:
-    """Return one picture of what the topic holds; raises GaugeError where nobody published anything."""
+    """Return one picture of the topic's payload; raises GaugeError if there is none."""
     watch = Watch(settings)
     watch.link.start()
     try:
@@ -170,7 +170,7 @@ def watch_once(settings: Settings, look: Look) -> str:
 
 
 def watch_live(settings: Settings, look: Look, footer: Callable[[], str] = lambda: FOOTER) -> None:
-    """Draw until `q`; `footer` is asked for the last line of each picture."""
+    """Draw until `q`; `footer` returns the last line of each picture."""
     watch = Watch(settings)
     watch.link.start()
     try:

@@ -13,7 +13,7 @@ from claude_gauge.contract.usage import Part, Usage
 
 
 def details(usage: Usage | None, now: float, columns: int) -> list[str]:
-    """Return what is known beyond the needles, wrapped at whole items; what is not known is left out."""
+    """Return the figures beside the dials as wrapped lines; unknown ones are left out."""
     if usage is None:
         return []
     lines = [""]

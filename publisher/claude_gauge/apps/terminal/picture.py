@@ -55,7 +55,7 @@ class Scene:
 
     @property
     def dark(self) -> bool:
-        """Nothing can be believed: needles rest, figures are gone, only STALL shines."""
+        """Whether the payload is stale: needles rest, figures are hidden, only STALL shines."""
         return bool(self.stale) or self.usage is None
 
 
