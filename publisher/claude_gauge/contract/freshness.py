@@ -1,4 +1,4 @@
-"""What a reader of the topics knows of one node: its newest payload, and whether that can still be believed."""
+"""A reader's view of one node: its newest payload and status, and whether that payload is stale."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Freshness:
             self._live = (0.0, 0.0)
 
     def stale(self, now: float) -> str:
-        """Say why what is known can't be believed, or "" while it can."""
+        """Return why the newest payload is stale, or "" while it is not."""
         if self.status == OFFLINE:
             return "publisher offline"
         if self.usage is None:

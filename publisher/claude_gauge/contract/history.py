@@ -1,4 +1,4 @@
-"""The last hours as a strip: one value per slice of time, kept in memory alone."""
+"""The last hours as a strip: one entry per slice of time, kept in memory only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Slice:
 
 
 class History:
-    """What was published, sliced; a slice without any payload has no entry, so that a gap stays a gap."""
+    """Published figures by slice; a slice without a payload has no entry, so that a gap stays visible."""
 
     def __init__(self, slices: int = 300, slice_s: float = 60.0) -> None:
         self.slices = slices

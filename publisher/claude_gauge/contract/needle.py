@@ -54,7 +54,7 @@ class Needle:
         self._owed_us = 0.0
 
     def point(self, share: float | None) -> None:
-        """Name the place on the scale where it should go; None is the stop."""
+        """Set the target, as a share of the scale; None is the stop."""
         self.target = step(share)
 
     @property

@@ -82,7 +82,7 @@ class PlanWindow:
     resets_at: float
 
     def runs(self, now: float) -> bool:
-        """Tell whether the figure still says something: it dies with its window."""
+        """Tell whether the window still runs at `now`; its figure ends with it."""
         return resets(self.resets_at, now)
 
     def about(self, resets_at: float | None) -> bool:

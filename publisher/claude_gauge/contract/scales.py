@@ -1,4 +1,4 @@
-"""The one source of every gauge's scale: web page, terminal, printed dial faces, firmware and Home Assistant ask here.
+"""The scales of all gauges and lamps; web page, terminal, printed faces, firmware and Home Assistant use these.
 
 A share is 0..1 of the drawn scale, from its zero mark to its last one. Angles are degrees clockwise
 from twelve o'clock. The movement's stop lies below the zero mark, so that a needle at rest points at nothing.
@@ -192,7 +192,7 @@ def wait_us(speed: int) -> int:
 
 
 def as_json(redline: float, cache_floor: float | None = None) -> dict[str, Any]:
-    """Return all of it as plain data for readers in other languages."""
+    """Return all scales as plain data, for JavaScript and the firmware's test."""
     return {
         "gauges": [asdict(gauge) for gauge in gauges(redline, cache_floor)],
         "lamps": [{**asdict(lamp), "families": dict(lamp.families)} for lamp in LAMPS],

@@ -1,4 +1,4 @@
-"""THE CONTRACT: the one payload that every reader gets, and the topics that it travels on.
+"""The contract: the payload that every reader gets, and its topics.
 
 Everything else follows from this file: Home Assistant's discovery, the JSON schema, the
 README's table, the firmware's field names. A field may be added; none is renamed or removed.
@@ -167,7 +167,7 @@ def schema() -> dict[str, Any]:
 
 
 def node_fault(name: str) -> str:
-    """Say why a machine can't have this name on our topics; an empty string where it can."""
+    """Return why a name can't be a node's, or an empty string if it can."""
     if re.fullmatch(NODE_PATTERN, name) is None:
         return "it has letters, digits, _ and - only, 40 at most"
     if name == FLEET_NODE:

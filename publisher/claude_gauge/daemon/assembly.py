@@ -1,4 +1,4 @@
-"""Puts a running publisher together from the settings: source, loop, and everyone who shows its payloads."""
+"""Builds a running publisher from the settings: the source, the loop, and the outlets that get its payloads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from claude_gauge.system.http.server import Server
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Return what the figures are held against."""
+    """Return the limits that the settings name: ceiling, redline, silence, cache floor."""
     return Limits(
         ceiling_5h=settings.ceiling_5h,
         redline=settings.redline,
@@ -35,10 +35,10 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Outlet(Protocol):
-    """Somebody who shows payloads; a constructor touches nothing outside, `start` does."""
+    """A receiver of payloads. Its constructor has no effects; `start` has."""
 
     def start(self) -> None:
-        """Begin; raises GaugeError for what a person must mend."""
+        """Begin; raises GaugeError for a mistake that a person must correct."""
 
     def __call__(self, usage: Usage, payload: bytes, /) -> None:
         """Take a payload and its bytes; never blocks."""
@@ -109,7 +109,7 @@ class Assembly:
         self.publisher.stop()
 
     def health(self) -> dict[str, Any]:
-        """Tell how each link of the chain is."""
+        """Return the state of source, broker and payload, for `/healthz`."""
         latest = self.publisher.latest
         return {
             "broker": {"place": self.link.endpoint.place, "connected": self.link.connected, "why": self.link.trouble},

@@ -20,9 +20,9 @@ _NO_ROOM = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a disk's state, which mu
 
 
 class NodeLock:
-    """Hold this node for this process; raises AlreadyPublishingError naming the process that holds it.
+    """Lock this node for this process; raises AlreadyPublishingError naming the process that has it.
 
-    On a disk that is full or can only be read there is no lock, which is told.
+    On a full or read-only disk there is no lock; the log says so.
     """
 
     def __init__(self, state_dir: Path, node: str) -> None:

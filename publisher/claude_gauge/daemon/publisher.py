@@ -1,4 +1,4 @@
-"""The loop: what the source knows -> `derive` -> everyone who shows it."""
+"""The loop: the source's reading -> `derive` -> all outlets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 
 
 class Publisher:
-    """Computes each payload once and hands it to all outlets; `clock` gives epoch seconds.
+    """Computes each payload once and passes it to all outlets; `clock` returns epoch seconds.
 
     `watchdog` is called at each pass and says within how many seconds it wants to be called again. `rival` tells if
     another publisher writes to this node's topics, `lifetime` the sum of all tokens ever. Each decision looks at the

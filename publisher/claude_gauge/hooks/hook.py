@@ -40,7 +40,7 @@ _OVER = ("completed", "failed", "killed", "stopped", "cancelled")
 
 
 def run(state_dir: str | None, text: bytes, now: float | None = None) -> None:
-    """Take in one event; whatever is wrong with it or with the disk, Claude Code goes on undisturbed."""
+    """Store one event. Errors of any kind are dropped, so that Claude Code is never disturbed."""
     now = time.time() if now is None else now
     try:
         event = quick_json.loads(text)
@@ -68,7 +68,7 @@ def note(event: dict[str, object], folder: str, now: float, entrypoint: str | No
 
 
 def record(event: dict[str, object], now: float, entrypoint: str | None) -> dict[str, object]:
-    """Return what is kept of an event: names, ids, a fingerprint and the time; never a text, path or command."""
+    """Return the stored form of an event: names, ids, a fingerprint and the time; never a text, path or command."""
     kept: dict[str, object] = {"at": now, "event": event["hook_event_name"]}
     if event.get("agent_id"):
         kept["agent"] = spool.safe(event["agent_id"])
@@ -89,7 +89,7 @@ def record(event: dict[str, object], now: float, entrypoint: str | None) -> dict
 
 
 def fingerprint(name: object, given: object) -> str:
-    """Return by what a tool's call is known again; the same for a request and for its end."""
+    """Return a hash that is the same for a tool call's request and its end."""
     if isinstance(given, dict):
         given = sorted(given.items())  # at the top; further down the client keeps its order
     return f"{crc32(repr((name, given)).encode('utf-8', 'backslashreplace')):08x}"

@@ -1,4 +1,4 @@
-"""The small files by which the statusline and the hooks tell the publisher what they saw, in `<state>/plan/`.
+"""The files in `<state>/plan/` through which the statusline and the hooks pass figures and events to the publisher.
 
 They hold plan figures, model, session id, times, names of events and fingerprints; never a text, never a path.
 

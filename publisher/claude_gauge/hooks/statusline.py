@@ -60,7 +60,7 @@ def reset_time(value: object) -> float | None:
 
 
 def live(resets_at: float, length_s: float, now: float) -> bool:
-    """Tell whether a window can be the present one: not reset yet, and no further from that than it is long."""
+    """Tell whether a window can be the present one: its reset is in the future, by no more than its length."""
     return now < resets_at <= now + length_s + SLACK_S
 
 
@@ -237,7 +237,7 @@ def _within(status: object, *path: str) -> object:
 
 
 def _figure(value: object) -> object:
-    """Let numbers and short strings through: sense is made of them by the publisher, texts are not kept."""
+    """Keep numbers and short strings, which the publisher parses; drop longer texts."""
     return (
         value if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _LONGEST_FIGURE) else None
     )

@@ -78,7 +78,7 @@ Answered = Callable[[int, str | None], None]  # a request's id, and why the brok
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who we are to the broker, through all connections.
+    """Client id, user and last will, the same for all connections.
 
     `status` is the topic of the last will, which says `offline`, or clears the topic where we leave nothing behind.
     """
@@ -103,7 +103,7 @@ class Abilities:
 
 
 class BoundedClient(mqtt.Client):
-    """Lets what is too long of a packet run by without keeping it.
+    """Reads packets over the size limit without keeping their payload.
 
     MQTT 5 brokers know our limit and send no such packet; 3.1.1 has no word for it, and paho would keep all of it.
     The head is kept, so that the message is acknowledged: it would else hold up those behind it.
@@ -252,7 +252,7 @@ class Connection:
         return self._client.subscribe(topic_filter, qos)[1]
 
     def close(self) -> None:
-        """Say goodbye where that is possible, so that the will is not sent, and close the socket."""
+        """Send DISCONNECT if possible, so that the will is not sent, and close the socket."""
         if self.accepted and self.alive:
             self._client.disconnect()
             deadline = time.monotonic() + 0.2
@@ -261,7 +261,7 @@ class Connection:
         self.drop()
 
     def drop(self, why: trouble.Reason = trouble.FINE) -> None:
-        """Close the socket without a word."""
+        """Close the socket without DISCONNECT, so that the broker sends the will."""
         self._ended(why)
         sock = self._client.socket()
         if self._selector is not None:

@@ -1,4 +1,4 @@
-"""Notices others on the topics that are ours alone: a second publisher of our node, or garbage.
+"""Detects other writers on this node's own topics: a second publisher of the node, or invalid values.
 
 A value that is not ours is put right, for one reason that is met in practice: after a change of network the broker
 sends the will of our old, half-open connection, `offline`, when the new one has said `online` long ago.
@@ -34,11 +34,11 @@ class Repairs:
         self._last: dict[str, float] = {}
 
     def want(self, topic: str, now: float) -> None:
-        """Have this topic put right."""
+        """Ask for this topic's own value to be sent again."""
         self._due.setdefault(topic, max(now, self._last.get(topic, now - REPAIR_S) + REPAIR_S))
 
     def take(self, now: float) -> list[str]:
-        """Hand out the topics that are due."""
+        """Return the topics that are due now, and forget them."""
         due = [topic for topic, at in self._due.items() if at <= now]
         for topic in due:
             del self._due[topic]
@@ -84,7 +84,7 @@ class Guard:
         return Verdict.REPAIR
 
     def hear(self, topic: str, payload: bytes, now: float) -> None:
-        """Take in a message that is not retained, and have put right what is to be."""
+        """Judge a message that is not retained, and send our own value again if needed."""
         if self.judge(topic, payload, now) is Verdict.REPAIR:
             self.repairs.want(topic, now)
 

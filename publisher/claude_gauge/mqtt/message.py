@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A filter and who hears what matches it; `foreign`: only what others say from now on."""
+    """A topic filter and its handler; `foreign`: only new messages of other clients (no retained ones, noLocal)."""
 
     topic_filter: str
     handler: Handler
@@ -104,7 +104,7 @@ class Listeners:
             self._due.remove(subscription)
 
     def hear(self, message: Message) -> None:
-        """Hand a message to those who asked for its topic."""
+        """Call the handlers whose filter matches the message's topic."""
         for each in list(self._all):
             if topic_matches_sub(each.topic_filter, message.topic):
                 try:

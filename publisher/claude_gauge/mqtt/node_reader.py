@@ -1,4 +1,4 @@
-"""One node's topics, listened to through every outage: what `show`, `watch` and `doctor` know of a publisher."""
+"""Follows one node's topics through every outage; `show`, `watch` and `doctor` read a publisher through it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Told = Callable[[], None]
 
 
 class NodeReader:
-    """What has been heard of a node, over `link`, which its owner starts and stops.
+    """A node's newest payload and status, over `link`, which the owner starts and stops.
 
     `told` is called after each payload and each status, on the link's thread; the rest may be asked from any.
     """

@@ -1,4 +1,4 @@
-"""What a broker keeps on some topics: looked at, replaced or taken away once, with proof that the broker did it."""
+"""Reads, replaces or clears retained topics once, and checks that the broker did it."""
 
 from __future__ import annotations
 

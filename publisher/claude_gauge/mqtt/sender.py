@@ -1,10 +1,10 @@
-"""Sends what is due as fast as the network takes it, and finds out what the broker will not have.
+"""Sends what is due as fast as the network takes it, and finds out which message or subscription the broker refuses.
 
 A broker refuses a message or a subscription in one of three ways: with a code (MQTT 5), in silence (3.1.1),
 or by ending the connection. In the last case it does not say at what. So requests that were unanswered when a
 broker ended the connection are suspects, or the one that it had just refused. On the next connection they come
 last and one at a time, the smallest message first, subscriptions after all messages. One at which the connection
-ends three times, alone, is left out, and told once; all others go on. It gets another chance on the first
+ends three times, alone, is left out, and the log says so once; all others go on. It gets another chance on the first
 connection after ten minutes.
 """
 

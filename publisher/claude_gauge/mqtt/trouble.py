@@ -1,4 +1,4 @@
-"""Why a broker can't be used, or does not take something: in words, with what to do, once per change, no secrets."""
+"""Describes why a broker can't be used or refuses something, with advice; logged once per change, without secrets."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Asked = tuple[bool, str]  # whether it is a subscription, and the topic or the f
 
 
 def refusal(reason: str, user: str | None = None, *, with_password: bool = False) -> Reason:
-    """Put the broker's own reason in words; `user` and whether a password was given decide the advice."""
+    """Return the sentence for a broker's reason code; `user` and whether a password was given decide the advice."""
     if reason in {"Bad user name or password", "Not authorized"}:
         if user is None:
             return Reason("lets nobody in without a user", f"write mqtt://USER@host, its password in {_PASSWORD}")
@@ -73,14 +73,14 @@ def refusal(reason: str, user: str | None = None, *, with_password: bool = False
 
 
 def farewell(reason: str) -> Reason:
-    """Put the reason with which a broker ended a connection in words."""
+    """Return the sentence for the reason with which a broker ended a connection."""
     if reason == "Not authorized":
         return Reason("ended the connection at something that is not allowed", "check its ACL")
     return _REFUSALS.get(reason, Reason(f"ended the connection: {reason.lower()}"))
 
 
 def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR0911 - one line per trouble reads best
-    """Put an error met while connecting in words that follow the broker's name."""
+    """Return the sentence, without the broker's name, for an error while connecting."""
     match error:
         case socket.gaierror():
             return Reason("is unknown: no address for the host " + endpoint.host, "check the host's name")
@@ -123,7 +123,7 @@ def certificate(complaint: str, host: str, names: tuple[str, ...] = ()) -> Reaso
 
 
 def handshake(text: str) -> Reason:
-    """Put OpenSSL's complaint about the other side in words."""
+    """Return the sentence for OpenSSL's error about the broker."""
     lower = text.lower()
     if "certificate required" in lower or "handshake failure" in lower:
         return Reason("wants a client certificate", "name one (broker_cert, broker_key)")
@@ -135,7 +135,7 @@ def handshake(text: str) -> Reason:
 
 
 def not_taken(what: str, refused: str) -> Reason:
-    """Say that a broker refused a topic or a filter, with its own word for why."""
+    """Return the sentence for a refused topic or filter, with the broker's own reason."""
     advice = "check its ACL" if refused == "Not authorized" else ""
     return Reason(f"{what}: {_lower(refused)}", advice)
 
@@ -145,7 +145,7 @@ def _lower(text: str) -> str:
 
 
 class Report:
-    """What the log says about the broker: each thing once until it changes."""
+    """Logs the broker's state: each message once until it changes."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -178,7 +178,7 @@ class Report:
             self._told = reason
 
     def held(self) -> None:
-        """Note that a connection was a good one: what comes next is news."""
+        """Note that a connection has lasted: the next failure is logged again."""
         self._told, self._connected_told = FINE, False
 
     def refused(self, asked: Asked, why: Reason) -> None:

@@ -1,8 +1,8 @@
 """Several sources as one: each part of the reading from the best source that answers for it.
 
 A source that dies stops no other: its part comes from the next one that answers, or keeps its last value while
-health says so. A failure shorter than GRACE_S, and a return shorter than that, change nothing: needles that jump
-between two countings of the same use help nobody.
+health says so. A failure shorter than GRACE_S, and a return shorter than that, change nothing: a needle must not jump
+between two counts of the same use.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Choice:
 class Failover:
     """Sources by name; `order` says for each part who may give it, the best first.
 
-    Who is nobody's first stands by, and is started when those before it do not answer. What no part names (the
+    A source that is first for no part starts only when all better ones fail. What no part names (the
     plan's windows, waiting) is taken from whoever knows it.
     """
 

@@ -1,4 +1,4 @@
-"""The source that `--source` names, built; with the plan's own figures beside it, whatever it is.
+"""Builds the source that `--source` names, and beside it the source of the plan's own figures.
 
 Only what is used is imported: a publisher that follows transcripts starts without an HTTP client.
 """

@@ -11,16 +11,16 @@ from claude_gauge.counting.reading import Reading
 
 
 class Source(Protocol):
-    """Something that knows usage: it works in threads of its own and answers at once with what it knows last."""
+    """A source of usage: it works in threads of its own; `read` returns its newest figures at once."""
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begin; call `changed` (from any thread) whenever `read` would answer differently."""
 
     def read(self, now: float) -> Reading:
-        """Tell what is known at `now`; never blocks, never raises for a source that is away."""
+        """Return the reading at `now`; never blocks, and never raises while the source is away."""
 
     def due(self, now: float) -> float | None:
-        """Tell when the reading will next change by the passing of time alone, if it will."""
+        """Return when the reading next changes by the passing of time alone (epoch seconds), or None."""
 
     def stop(self) -> None:
         """End all threads and children; safe to call twice."""
@@ -28,7 +28,7 @@ class Source(Protocol):
 
 @runtime_checkable
 class Remembers(Protocol):
-    """A source that knows what was used before the publisher began."""
+    """A source that has figures from before the publisher's start."""
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
         """Tell the tokens of each minute (numbered from the epoch) after `since`; None until it knows."""

@@ -1,4 +1,4 @@
-"""Programs that we run: each in a session of its own, without our secrets, and gone when we are."""
+"""Runs child programs: each in its own session, without our secrets, and ended when this process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says in words what a pydantic field takes and what its default is: help, completion and errors ask here.
+"""Describes what a pydantic field accepts and its default, for help, completion and errors.
 
 It is read off the field's type and bounds; `words` says it where these can't.
 """

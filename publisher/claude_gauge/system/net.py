@@ -1,4 +1,4 @@
-"""Addresses and ports of this machine, and which names lead to it."""
+"""Addresses, ports and host names of this machine; TLS contexts."""
 
 from __future__ import annotations
 

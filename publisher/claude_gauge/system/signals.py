@@ -1,4 +1,4 @@
-"""How signals end what runs: in good order."""
+"""Ends a running job in order on SIGTERM, SIGHUP or Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Each node's newest payload and status, in one slot per node, so that a flood of messages costs no memory.
 
 A node gets its slot with its first valid payload, and keeps it until an hour after its last message, or until the last
-of its windows resets, whichever is later. Messages come in the link's thread at any pace; `members` reads only the newest
-payload of each node.
+of its windows resets, whichever is later. Messages come in the link's thread at any pace; `members` reads only the
+newest payload of each node.
 
 States: a node is on while its payloads come, and until three heartbeats are missed. `offline` says that it is gone:
 its own goodbye or, where the message carries the reason, the broker's word for a lost connection (the last will). A

@@ -1,4 +1,4 @@
-"""The broker for machines without Mosquitto: amqtt on loopback, with bounds that it lacks itself.
+"""The embedded broker without Mosquitto: amqtt on loopback, with limits that amqtt lacks.
 
 It speaks MQTT 3.1.1 only. Left to itself it falls silent at MQTT 5, takes packets of any size and
 queues without end for a reader that is too slow; here each of these ends the connection. It also

@@ -34,7 +34,7 @@ def split(command: str | None) -> list[str]:
 
 
 def environment(alert: Alert, environ: Mapping[str, str]) -> dict[str, str]:
-    """Give a command the figures as CLAUDE_GAUGE_ALERT_*; settings and secrets are not its business."""
+    """Return a command's environment: the figures as CLAUDE_GAUGE_ALERT_*, without settings and secrets."""
     usage = alert.usage
     figures = {
         "TEXT": alert.text,

@@ -1,4 +1,4 @@
-"""Tells Home Assistant of this node: at the start, after a broker loss, and whenever Home Assistant is born again."""
+"""Announces this node to Home Assistant: at the start, after each reconnect, and at Home Assistant's birth message."""
 
 from __future__ import annotations
 

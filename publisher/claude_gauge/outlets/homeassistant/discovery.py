@@ -1,4 +1,4 @@
-"""What Home Assistant is told of a node: one device, with an entity per field of the contract.
+"""Home Assistant's discovery of a node: one device, with an entity per field of the contract.
 
 Names, units and types are asked of `Usage`'s own schema, so that the two cannot drift. Home Assistant
 rejects the whole device for one unknown key at the top, and puts the device's name before each entity's.

@@ -64,7 +64,7 @@ NO_PAYLOAD = "no payload yet: the sources are still read"
 
 
 class Channel:
-    """What is known of one node; used on the server's thread alone. `clock` gives epoch seconds."""
+    """One node's state; used on the server's thread only. `clock` returns epoch seconds."""
 
     def __init__(self, clock: Callable[[], float], name: str = "", empty: str = NO_PAYLOAD) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""One counter for transcripts and OTLP together: a response that both tell is counted once.
+"""One counter for transcripts and OTLP together: a response that both report counts once.
 
 Both know the request's id. Where one of them has none (Bedrock, Vertex, gateways), or a gateway gives the same to all,
 the same prompt figures are the same response, if the event's time fits: it is sent when the response ends, and a

@@ -1,8 +1,8 @@
 """OTLP's JSON form → what Claude Code said in it: token points of metrics, and `api_request` events.
 
 The protobuf form is turned into the same shape first (protobuf.py), so there is one decoder.
-Foreign data: whatever does not look as the protocol says, lies in the future of `now` (epoch seconds) or is no
-believable count is counted as rejected, never raised.
+Records that break the protocol, lie in the future of `now` (epoch seconds) or have impossible counts are counted as
+rejected; nothing is raised.
 """
 
 from __future__ import annotations

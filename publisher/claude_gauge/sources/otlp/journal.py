@@ -1,4 +1,4 @@
-"""What OTLP told, kept on disk: exporters send everything once, so a restart must not forget it.
+"""The received OTLP figures on disk: exporters send everything once, so a restart must not lose it.
 
 Lines are appended before an export is answered: what was answered survives a crash of ours. Later lines of a key
 replace earlier ones. What is over 8 days old is dropped, its sum alone is kept for the comparison of events with

@@ -1,4 +1,4 @@
-"""Asks a Prometheus-compatible engine over HTTP: with credentials, a deadline and a limit on what it may answer.
+"""Queries a Prometheus-compatible engine over HTTP: with credentials, a deadline and a limit on the answer's size.
 
 An answer is checked as a whole: samples, or a `TroubleError` with the reason in a few words.
 """

@@ -1,1 +1,1 @@
-"""What Claude Code tells its statusline and hooks: the plan's figures, and whether it waits for the person."""
+"""What Claude Code passes to its statusline and hooks: the plan's figures, and whether it waits for the person."""

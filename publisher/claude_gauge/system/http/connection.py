@@ -1,4 +1,4 @@
-"""One client: its requests in order, its answers in order, and of a feed only ever the newest value.
+"""One HTTP connection: requests and answers in order; of a feed a slow client gets only the newest value.
 
 h11 reads requests and bodies and frames the answers. A connection is always in one phase, and each has a deadline:
 
