@@ -1,4 +1,4 @@
-"""The errors that a person is told about, and the exit codes that go with them."""
+"""Errors that are shown to a person, and their exit codes."""
 
 from __future__ import annotations
 

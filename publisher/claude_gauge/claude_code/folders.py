@@ -1,4 +1,4 @@
-"""Where Claude Code keeps its transcripts and settings, and what keeps our settings there from taking effect."""
+"""Claude Code's folders and settings files, and what keeps our entries there from taking effect."""
 
 from __future__ import annotations
 

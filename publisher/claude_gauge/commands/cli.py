@@ -1,4 +1,4 @@
-"""The command line: names the commands and says errors; the work is done elsewhere."""
+"""The command line: finds the command, prints expected errors in one line, returns the exit code."""
 
 from __future__ import annotations
 

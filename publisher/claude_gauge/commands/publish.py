@@ -1,4 +1,4 @@
-"""`claude-gauge publish`: the main job."""
+"""`claude-gauge publish`: follows usage and publishes it until it is ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`claude-gauge sim`: the device without the device."""
+"""`claude-gauge sim`: runs the firmware on a virtual board."""
 
 from __future__ import annotations
 

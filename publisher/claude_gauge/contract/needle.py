@@ -1,4 +1,4 @@
-"""How a needle moves, the same on the screen as on the movement, and when a payload is due so that it looks smooth."""
+"""A needle's motion, the same on screen as on the device, and when a payload is sent so that it looks smooth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is believed, and what the plan's windows mean: one rule for every door, the node, the fleet and the alerts.
+"""Which times and counts are accepted, and when plan windows are the same, run dry or end: one rule for all inputs.
 
 Shares are 0..1 of a window, tokens are counts, times epoch seconds.
 """

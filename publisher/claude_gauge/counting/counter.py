@@ -1,4 +1,4 @@
-"""Turns from wherever they come -> the sums of a `Reading`: ledger, window and blocks together."""
+"""Turns of any origin -> the sums of a `Reading`: owns the ledger, the window and the blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One transcript line -> the turns it records: what an assistant's message used, and nothing that was said.
+"""One transcript line -> the turns in it: token counts and times, no text.
 
 Nearly all lines are as Claude Code writes them: of these msgspec decodes the wanted fields alone, in their own types
 (`_Line`). Whatever does not fit those types takes the slow road: the whole line as JSON, looked at member by member.

@@ -1,1 +1,1 @@
-"""The running publisher: put together, locked to one per node, and ended in order."""
+"""The running publisher: built from the settings, locked to one per node, ended in order."""

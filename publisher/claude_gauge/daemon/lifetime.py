@@ -1,4 +1,4 @@
-"""What a node keeps on disk over a restart: the 5-hour window's last figures, and the sum of all tokens so far.
+"""A node's figures on disk, for the next start: the 5-hour window's last ones, and the sum of all tokens so far.
 
 The window's figures are shown until the sources know better. The lifetime sum only grows, though old transcripts are
 deleted: its file holds what was settled up to a minute (`mark`), six hours or more ago; what came after is asked of the

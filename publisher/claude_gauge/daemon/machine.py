@@ -1,4 +1,4 @@
-"""What ties a publisher to its machine: one publisher per node, and the service manager that watches it."""
+"""The lock that allows one publisher per node on a machine, and the messages to systemd."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to `statusline` and `hook` past everything slow, and how our commands are spelled in Claude Code's settings.
+"""Runs `statusline` and `hook` without slow imports; writes and parses our commands in Claude Code's settings.
 
 Claude Code waits for both commands at every turn.
 """

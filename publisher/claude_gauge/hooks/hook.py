@@ -1,4 +1,4 @@
-"""`claude-gauge hook`: notes what one of Claude Code's hooks tells about waiting, for the publisher to make sense of.
+"""`claude-gauge hook`: stores the events of Claude Code's hooks, from which the publisher derives `waiting`.
 
 Claude Code waits for it at every tool call, so it imports next to nothing and only appends one record to the
 session's file: hooks run side by side, and none reads, changes or replaces what another wrote. It prints nothing and

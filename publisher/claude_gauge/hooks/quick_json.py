@@ -1,4 +1,4 @@
-"""JSON by the very C code that the `json` module is built on, without the 8 ms that importing `json` and `re` takes.
+"""JSON by the C code of the `json` module, without the 8 ms that importing `json` and `re` takes.
 
 Only for `statusline` and `hook`: Claude Code waits for them at every turn and at every tool call.
 """

@@ -1,4 +1,4 @@
-"""`claude-gauge statusline`: hands the plan's limits to the publisher, then runs the person's own statusline.
+"""`claude-gauge statusline`: stores the plan's limits for the publisher, then runs the person's own statusline.
 
 Claude Code waits for it at every turn and cancels it when slow: it imports next to nothing, writes
 first, and then becomes the person's own command, so that its output, exit code and end are that command's.

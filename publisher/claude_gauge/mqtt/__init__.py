@@ -1,1 +1,1 @@
-"""The way to the broker, for those who publish and those who read; begin at `link.py`."""
+"""The MQTT link, for publishers and readers; begin at `link.py`."""

@@ -1,4 +1,4 @@
-"""How a broker is reached: its URL taken apart, TLS, and which MQTT version to speak after which failure."""
+"""A broker's URL, its TLS context, and which MQTT version to try after which failure."""
 
 from __future__ import annotations
 

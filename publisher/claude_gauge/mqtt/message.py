@@ -1,4 +1,4 @@
-"""One MQTT message, which topics and filters MQTT allows, and who is handed what arrives."""
+"""MQTT messages, valid topics and filters, and the subscriptions with their handlers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where payloads go: the web, Home Assistant, alerts."""
+"""Receivers of payloads beside MQTT: the web server, Home Assistant, alerts."""

@@ -1,1 +1,1 @@
-"""Where usage is read from: each source fills the parts of a `Reading` that it can know."""
+"""The sources of usage: each fills the parts of a `Reading` that it knows."""

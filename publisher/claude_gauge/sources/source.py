@@ -1,4 +1,4 @@
-"""What a source is, and a thread for sources that are slow to answer: nobody who reads waits for one."""
+"""The interface of a source of usage, and the thread that polls a slow one, so that `read` never waits."""
 
 from __future__ import annotations
 

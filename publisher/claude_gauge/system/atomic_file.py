@@ -1,4 +1,4 @@
-"""Replaces a file in one step: whoever reads it sees the old one or the new one, also after a power cut."""
+"""Replaces a file atomically: a reader sees the old or the new content, also after a power cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes control characters from foreign text (topics, devices, settings, files, errors) for terminal and log.
+"""Replaces unprintable characters in foreign text (topics, devices, settings, files, errors) for terminal and log.
 
 Escape sequences (C0, C1) could move the cursor, change the title or hide lines; marks of writing direction could show
 a name in another order. One rule: what Unicode calls unprintable is replaced.

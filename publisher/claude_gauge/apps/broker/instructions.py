@@ -1,4 +1,4 @@
-"""Where a closed broker's folder is, its names, and what each client must be told: never the password itself."""
+"""The place of a closed broker's folder, this machine's names, and the settings for each client (no passwords)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what on the broker: a user's role, the ACL that follows from it, and Mosquitto's configuration; pure."""
+"""Users of the broker and their roles, the ACL that follows from them, and Mosquitto's configuration; pure."""
 
 from __future__ import annotations
 

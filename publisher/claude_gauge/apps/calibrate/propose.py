@@ -1,4 +1,4 @@
-"""Proposes the ceiling and the redline from what was used, and says why.
+"""Proposes a ceiling (tokens) and a redline (tokens/min) from past use, with the reasons.
 
 `read` counts the transcripts of the past, `ceiling` and `redline` are pure, `set_values` writes into a TOML file.
 """

@@ -1,4 +1,4 @@
-"""The firmware's files: where they are, and what of them goes onto a board: bytecode where it fits, else sources."""
+"""Finds the firmware's files and prepares them for a board: bytecode if the board runs it, else sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The board's config.json, from the publisher's own settings: nothing has to be typed twice."""
+"""Makes a board's config.json from the publisher's settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The very firmware that a board runs, in a process of its own, on virtual hardware, and what its trace says."""
+"""The board's own firmware in a child process, on virtual hardware, and the parser of its trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawings as SVG from what the firmware really uses: the wiring plan from its pins, the dial faces from its scales."""
+"""Drawings as SVG: the wiring plan from the firmware's pins, the dial faces from the scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a check is, and the checks of this machine: Claude Code's folder, watch limits, clock, disk, web page."""
+"""The result of a check, and the checks of this machine: Claude Code's folder, watch limits, clock, disk, web page."""
 
 from __future__ import annotations
 

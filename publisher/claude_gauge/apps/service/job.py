@@ -1,4 +1,4 @@
-"""The service as the system's manager reads it: what it runs, as a systemd unit and as a launchd agent; pure."""
+"""The service's command and environment, as a systemd unit and as a launchd agent; pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The broker that the publisher starts itself where none answers."""
+"""The embedded broker, which the publisher starts if none answers."""

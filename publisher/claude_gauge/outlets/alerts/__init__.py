@@ -1,1 +1,1 @@
-"""Alerts: one message per window when the fuel gauge passes a threshold."""
+"""Alerts: one message per window when 5H PLAN (fuel) passes a threshold."""

@@ -1,4 +1,4 @@
-"""The publisher's outlet for alerts: decides at once, and tells (desktop, MQTT, command) from a thread of its own."""
+"""The outlet for alerts: decides in the caller's thread, sends (desktop, MQTT, command) in its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes as readers see them: the newest payload, how old it is, the strip, and who listens to it."""
+"""Nodes on the web server: the newest payload, its age, the strip and the listeners of each."""
 
 from __future__ import annotations
 

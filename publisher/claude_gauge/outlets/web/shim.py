@@ -1,4 +1,4 @@
-"""The page and `/usage` as an outlet of the publisher, and `claude-gauge web`, which shows other nodes alone."""
+"""The web server as an outlet of the publisher, and for `claude-gauge web`, which has no node of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is answered to which request: the page's files, and a function of the newest payloads, never of a source."""
+"""The web routes and their answers: the page's files and the newest payloads; no request reaches a source."""
 
 from __future__ import annotations
 

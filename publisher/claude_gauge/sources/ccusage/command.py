@@ -1,4 +1,4 @@
-"""Which command is ccusage on this machine, what it prints, and what its failures mean in words."""
+"""Finds the ccusage command on this machine, parses its output, and describes its failures."""
 
 from __future__ import annotations
 

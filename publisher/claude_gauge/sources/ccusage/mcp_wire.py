@@ -1,4 +1,4 @@
-"""ccusage's MCP server: JSON-RPC over StreamableHTTP or over a child's stdio, and the questions that we ask it."""
+"""ccusage's MCP server: JSON-RPC over StreamableHTTP or over a child's stdio, and the two tools that are called."""
 
 from __future__ import annotations
 

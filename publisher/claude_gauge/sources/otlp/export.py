@@ -1,4 +1,4 @@
-"""OTLP over HTTP: POST /v1/metrics and /v1/logs, what an export's bytes tell, and what its exporter is answered.
+"""OTLP over HTTP: POST /v1/metrics and /v1/logs; decodes an export and builds the exporter's answer.
 
 Bodies are inflated and decoded one at a time, on the server's worker thread, and bounded before anything is built of
 them: in bytes, and in elements, since many tiny ones take 25 times their bytes.

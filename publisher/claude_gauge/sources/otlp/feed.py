@@ -1,4 +1,4 @@
-"""OTLP as a source: everything between the address and the counter: receive, keep on disk, count once."""
+"""OTLP as a source: receives exports, stores them on disk, and counts each token once."""
 
 from __future__ import annotations
 

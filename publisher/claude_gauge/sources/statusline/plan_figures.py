@@ -1,4 +1,4 @@
-"""The plan's own figures: the newest news of the account that spoke last, and each account's windows of the past.
+"""The plan's own figures: those of the account that reported last, and each account's past windows.
 
 A statusline is news when the session's API time has moved since that session last told figures (`hooks.statusline`
 marks it so); a repeat never reaches this module with a new time. News replaces what was known of its account, in both

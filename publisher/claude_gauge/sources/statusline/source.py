@@ -1,4 +1,4 @@
-"""The source of the plan's own figures and of `waiting`: what the statusline and the hooks left in the state folder."""
+"""The source of the plan's figures and of `waiting`, read from the files of the statusline and the hooks."""
 
 from __future__ import annotations
 

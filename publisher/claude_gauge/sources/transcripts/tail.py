@@ -1,4 +1,4 @@
-"""All transcripts below the roots: what is new in them at once, what was written before behind it.
+"""All transcripts below the roots: new lines first, history after them.
 
 Three queues, and `step` serves them in this order:
 1. `urgent`: files of which an event or a scan told that they have grown, and files written in the last minutes.

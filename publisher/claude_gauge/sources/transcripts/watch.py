@@ -1,4 +1,4 @@
-"""File events as hints of where to look, and whether they can be relied on; what they miss, the scan finds."""
+"""File events as hints for the reader, and whether they are reliable; the scan finds what they miss."""
 
 from __future__ import annotations
 
