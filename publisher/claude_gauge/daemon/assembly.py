@@ -109,7 +109,7 @@ class Assembly:
         self.publisher.stop()
 
     def health(self) -> dict[str, Any]:
-        """Return the state of source, broker and payload, for `/healthz`."""
+        """Return the state of the broker and of each source, for `/healthz`."""
         latest = self.publisher.latest
         return {
             "broker": {"place": self.link.endpoint.place, "connected": self.link.connected, "why": self.link.trouble},
