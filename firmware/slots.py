@@ -47,7 +47,7 @@ def choose() -> str:
 
 
 def reject() -> str:
-    """Go back to the last good copy, for good, and return its folder."""
+    """Go back to the last good copy, permanently, and return its folder."""
     state = load()
     print("slots: back to", state["good"] or "the installed copy")
     if state["slot"] == state["good"]:
@@ -58,7 +58,7 @@ def reject() -> str:
 
 
 def crashed() -> None:
-    """Take note that the running copy ended by a mistake of its own."""
+    """Count a crash of the running copy."""
     state = load()
     if not (state["slot"] and state["proven"]):
         return  # the installed copy has nothing behind it; one on trial is counted at its start
@@ -70,14 +70,14 @@ def crashed() -> None:
 
 
 def steady() -> None:
-    """Forgive the crashes of a copy that has run well since."""
+    """Reset the count of crashes: the copy has run well since."""
     state = load()
     state["crashes"] = 0
     save(state)
 
 
 def prove() -> None:
-    """Take the running copy for good."""
+    """Mark the running copy as good."""
     state = load()
     if not state["proven"]:
         state.update({"good": state["slot"], "proven": True, "tries": 0})

@@ -1,3 +1,3 @@
-"""The firmware of the cluster: four needles and five lamps that are told what to show, and never ask."""
+"""The firmware of the cluster: four needles and five lamps, updated by MQTT messages without polling."""
 
 VERSION = "0.1.0"

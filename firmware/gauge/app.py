@@ -1,4 +1,4 @@
-"""The whole device: puts its parts together and keeps them running."""
+"""The device: builds its parts from config.json and runs them."""
 
 import asyncio
 import gc
@@ -80,7 +80,7 @@ class Device:
             self.update.hear(topic.decode(), payload)
 
     def feed(self) -> bool:
-        """Feed the watchdog, if needles and link live; tell whether they do."""
+        """Feed the watchdog if the needles' loop and the link run; tell whether they do."""
         now_ms = self.clock.ms()
         alive = now_ms - self.show.beat_ms < ALIVE_MS and now_ms - self.link.beat_ms < ALIVE_MS
         if self._dog and alive:
@@ -183,7 +183,7 @@ class Device:
 
 
 def unload(*names: str) -> None:
-    """Give the memory of modules back that have done their work."""
+    """Unload modules that are not needed any more, to free memory."""
     package = sys.modules["gauge"]
     for name in names:
         sys.modules.pop("gauge." + name, None)
@@ -193,7 +193,7 @@ def unload(*names: str) -> None:
 
 
 def main() -> None:
-    """Run until somebody interrupts us, or there is a reason to start anew."""
+    """Run until an interrupt, or until a restart is needed."""
     device = assemble()
     if device:
         unload("build", "chips", "settings")
@@ -201,7 +201,7 @@ def main() -> None:
 
 
 def assemble() -> "Device | None":
-    """Return the device that config.json describes; None once it was set up over our own page."""
+    """Return the device of config.json; None after a set-up by the page, which needs a restart."""
     from gauge import chips
     from gauge import settings as texts
 
@@ -240,7 +240,7 @@ def start(device: "Device | dict[str, Any]") -> None:
 
 
 def unconfigured(settings: "dict[str, Any]") -> None:
-    """Ask for network and broker over a network of our own."""
+    """Open the set-up network and its page, which asks for network and broker."""
     from gauge import portal
 
     clock = Clock()
@@ -248,7 +248,7 @@ def unconfigured(settings: "dict[str, Any]") -> None:
 
 
 def broken(problems: "list[str]", settings: "dict[str, Any]") -> None:
-    """Say for ever what is wrong with config.json: a restart would change nothing."""
+    """Show and log without end what is wrong with config.json: a restart would change nothing."""
     from gauge import build
 
     try:

@@ -1,4 +1,4 @@
-"""Puts the movements and lamps together that the settings name."""
+"""Builds the movements and lamps that the settings name."""
 
 from gauge import board, chips, lamps, movement, scale
 from gauge import settings as texts

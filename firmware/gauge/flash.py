@@ -1,4 +1,4 @@
-"""What the board writes to its flash: whole or not at all, and seldom."""
+"""The board's files on its flash: written atomically, and rarely."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def write(path: str, value: "Any") -> None:
 
 
 class Known:
-    """What the board learnt and should still know after a restart: the time, addresses, networks that it joined."""
+    """Values that survive a restart (known.json): the time, addresses, networks that were joined."""
 
     def __init__(self) -> None:
         given = read(KNOWN)

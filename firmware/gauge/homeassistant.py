@@ -1,4 +1,4 @@
-"""What Home Assistant learns of the board by itself: figures, buttons, brightness, and the update that waits for it."""
+"""Home Assistant's discovery of the board: diagnostics, buttons, brightness, and the update."""
 
 import json
 

@@ -34,7 +34,7 @@ def colours(usage: dict, now_ms: int, *, stale: bool, linked: bool, missing: str
 
 
 def broken(now_ms: int) -> list:
-    """Return the colours of a board whose settings can't be: WARN flashes twice, and pauses."""
+    """Return the colours for impossible settings: WARN flashes twice, and pauses."""
     return [OFF, OFF, AMBER if now_ms % 2000 in range(200) or now_ms % 2000 in range(400, 600) else OFF, OFF, OFF]
 
 

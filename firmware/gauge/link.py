@@ -1,4 +1,4 @@
-"""The way to the broker, for ever anew, never in the needles' way; `wifi` and `names` lead there."""
+"""The link to the broker: reconnects without end and never blocks the needles; uses `wifi` and `names`."""
 
 import asyncio
 import gc
@@ -82,14 +82,14 @@ class Link:
         return self._write(packets.publish(topic, payload, retain=retain))
 
     def subscribe(self, topic: str, limit: int = packets.LIMIT) -> None:
-        """Listen to one more topic, now and in every session to come; packets up to `limit` are kept."""
+        """Subscribe to one more topic, now and in every later session; packets up to `limit` are kept."""
         if topic not in self.topics:
             self.topics.append(topic)
         self.limit = max(self.limit, limit)
         self._write(packets.subscribe(self._id(), [topic]))
 
     def unsubscribe(self, topic: str) -> None:
-        """Listen to a topic no longer."""
+        """Unsubscribe from a topic."""
         if topic in self.topics:
             self.topics.remove(topic)
         self.limit = packets.LIMIT

@@ -1,8 +1,8 @@
-"""Where a name leads. A look-up blocks the whole board: 7 s for each dead name server, 12 s for an unknown `.local`.
+"""Resolves host names. A look-up blocks the whole board: 7 s for each dead name server, 12 s for an unknown `.local`.
 
 So names are looked up rarely: an address that worked stays, also over a restart, until a connection to it fails; and
 when a look-up fails, the last address is tried. Never do two look-ups come one after the other: the watchdog is fed
-before each, by whoever can tell that needles and link live, and the board breathes between them.
+before each, if needles and link run, and the event loop runs between them.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The time from the network, asked without blocking the needles."""
+"""The time by SNTP, without blocking the needles."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ EPOCH_S = 2_208_988_800  # NTP counts from 1900
 
 
 def seconds(answer: bytes) -> "int | None":
-    """Read the seconds since 1970 from a server's answer; None for one that no server in its right mind gives."""
+    """Read the seconds since 1970 from a server's answer; None for an invalid or impossible one."""
     if len(answer) < 48 or answer[0] & 7 != 4 or answer[1] == 0:
         return None
     counted = int.from_bytes(answer[40:44], "big")

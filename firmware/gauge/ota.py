@@ -33,7 +33,7 @@ def signature(key: bytes, text: bytes) -> bytes:
 
 
 def manifest(key: bytes, payload: bytes) -> "dict | None":
-    """Return what a signed manifest says, or None for one that is not signed by our key or makes no sense."""
+    """Return what a signed manifest says, or None if it is not signed by our key or not valid."""
     signed, _, text = payload.partition(b"\n")
     if not same(signed, signature(key, text).hex().encode()):
         return None
@@ -70,7 +70,7 @@ def check(path: str, content: bytes, size: int, digest: str) -> None:
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Compare in a time that tells nothing about where they differ."""
+    """Compare in constant time."""
     differs = len(one) ^ len(other)
     for left, right in zip(one, other):
         differs |= left ^ right
@@ -80,7 +80,7 @@ def same(one: bytes, other: bytes) -> bool:
 class Update:
     """Waits for a newer manifest, fetches its files into the spare slot, and starts it on trial.
 
-    One that is an offer waits until somebody says so: Home Assistant's button, by `install`.
+    An offer waits for `install`, which Home Assistant's button calls.
     """
 
     def __init__(self, settings: "dict[str, Any]", link: "Any", board: "Any") -> None:
@@ -129,7 +129,7 @@ class Update:
             self._say("nothing is offered")
 
     def tell(self, percent: "int | None" = None) -> None:
-        """Publish what runs, what could, and how far it has come, as Home Assistant reads it."""
+        """Publish the running version, the offered one and the progress, in Home Assistant's form."""
         offered = self._offer["version"] if self._offer else VERSION
         state: dict[str, Any] = {
             "installed_version": VERSION,
@@ -141,7 +141,7 @@ class Update:
         self._link.publish("firmware", json.dumps(state).encode())
 
     def tend(self, now_ms: int, *, proven: bool) -> None:
-        """Trust the running version once it was connected and alive for long enough; give it up if it never is."""
+        """Accept the version on trial once it was connected for long enough; reject it if it never is."""
         if self._trusted:
             if self._crashed and proven and now_ms > self._prove_ms:
                 self._crashed = False

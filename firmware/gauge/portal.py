@@ -1,4 +1,4 @@
-"""Set-up without a cable: a closed Wi-Fi network of our own whose every page is one form."""
+"""Set-up without a cable: the board's own Wi-Fi network, with a password; every page is one form."""
 
 import asyncio
 import os

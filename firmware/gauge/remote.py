@@ -1,4 +1,4 @@
-"""What may be asked of the board over the broker, below its own topic `set`: a restart, the brightness, an update."""
+"""Commands over the broker, below the board's topic `set`: restart, identify, brightness, night hours, update."""
 
 import json
 
@@ -19,7 +19,7 @@ def night(hours: list) -> "list | None":
 
 
 class Remote:
-    """Takes orders, and tells what they led to; a retained order is none: it would come again at every start."""
+    """Runs commands and publishes the settings that they change; retained commands are ignored, else each start repeats them."""
 
     def __init__(self, settings: "dict[str, Any]", link: "Any", show: "Any", update: "Any", restart: "Any") -> None:
         self._link, self._show, self._update, self._restart = link, show, update, restart

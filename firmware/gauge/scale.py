@@ -1,4 +1,4 @@
-"""Where on its dial a needle belongs: the publisher's scales (a test holds both equal) and each needle's calibration.
+"""From a value to a needle's position: the publisher's scales (a test holds both equal) and each needle's calibration.
 
 A share is 0..1 of the drawn scale. Below its zero mark lies the movement's stop: a needle at rest points at nothing.
 """

@@ -1,4 +1,4 @@
-"""What needles and lamps show, ten times as often as an eye can see; fed by the link, never waiting for it."""
+"""Moves needles and lamps in short ticks; the link passes payloads to it and is never waited for."""
 
 import asyncio
 import gc
@@ -52,7 +52,7 @@ class Show:
         return False
 
     async def begin(self, *, sweep: bool) -> None:
-        """Find every needle's stop, then show the whole scale once, as a car does."""
+        """Find every needle's stop, then sweep the whole scale once."""
         for movement in self._movements:
             movement.home()
         await self._settle()
@@ -71,7 +71,7 @@ class Show:
             await asyncio.sleep(TICK_S)
 
     async def run(self) -> None:
-        """Show what there is to show, for ever."""
+        """Call `tick` without end."""
         self.beat_ms = self._clock.ms()
         while True:
             now_ms = self._clock.ms()
@@ -98,7 +98,7 @@ class Show:
             self._light(self._glow(now_ms, stale=stale), now_ms)
 
     def identify(self) -> None:
-        """Show the whole scale once, with all lamps: this board is the one that was asked."""
+        """Sweep all needles once with all lamps lit, so that a person finds this board."""
         self._parade = [1.0, None]
 
     def dim(self, day: float, night: "list | None") -> None:

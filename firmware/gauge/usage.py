@@ -1,4 +1,4 @@
-"""The device's side of the contract: what a payload says, and whether it may still be believed."""
+"""The device's side of the contract: parses a payload, and tells whether it is stale."""
 
 import json
 
@@ -78,7 +78,7 @@ def epoch(stamp: str) -> "int | None":
 
 
 class Freshness:
-    """Whether what was heard last may still be shown.
+    """Whether the newest payload may still be shown.
 
     A message that arrives while we listen vouches for itself. A retained one that we get for having subscribed may
     be years old: only its `updated_at` against a known time vouches for it. Repeats of an `updated_at` renew nothing.
@@ -109,5 +109,5 @@ class Freshness:
         self._offline = text == b"offline"
 
     def stale(self, now_ms: int) -> bool:
-        """Tell whether needles belong at rest: nothing heard, too long ago, or the publisher is gone."""
+        """Tell whether needles must rest: no payload yet, the newest is too old, or the publisher is offline."""
         return self._offline or self._heard_ms is None or now_ms - self._heard_ms > STALE_MS

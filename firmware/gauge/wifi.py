@@ -1,4 +1,4 @@
-"""Into one of the networks that we know, and back to the set-up page where none lets us in.
+"""Joins one of the configured networks, and opens the set-up page where none can be joined.
 
 A network that was never reached since set-up may be a typing error: its page opens again after two tries. One that was
 there before is waited for; after a long time the page opens for some minutes, and then it is waited for again.

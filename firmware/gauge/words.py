@@ -1,4 +1,4 @@
-"""What numbers mean, for whoever reads the log: errors of sockets and TLS, the broker's refusals, Wi-Fi's states."""
+"""Texts for the log: errors of sockets and TLS, the broker's refusals, the states of Wi-Fi."""
 
 # The same errors have other numbers in the chip's library than in Linux: both are here.
 ERRORS = {
@@ -41,7 +41,7 @@ WIFI = {
 
 
 def cause(error: BaseException) -> str:
-    """Return an error in words, with what Python says of it."""
+    """Return an error's text: Python's own, then what it means."""
     said = repr(error) if str(error) else type(error).__name__
     number = error.args[0] if error.args and isinstance(error.args[0], int) else None
     if number in ERRORS:

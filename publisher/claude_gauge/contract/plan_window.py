@@ -11,7 +11,6 @@ from dataclasses import dataclass
 AHEAD_S = 120.0  # a clock that is right may be this far ahead of ours; what is further ahead did not happen yet
 FIVE_HOUR_RESET_S = 5.25 * 3600.0  # a 5-hour window ends no later than this from now: 15 minutes for the clocks
 SEVEN_DAY_RESET_S = 8 * 86400.0
-RESETS = {"five_hour": FIVE_HOUR_RESET_S, "seven_day": SEVEN_DAY_RESET_S}
 MOST_TOKENS = 10**12  # in one response, or told at once
 
 

@@ -17,7 +17,7 @@ FONT = "font-family='Helvetica,Arial,sans-serif'"
 ROW = 26
 BOARD_X, BUFFER_X, DRIVER_X, MOTOR_X = 40, 330, 560, 860
 TOP = 110
-SUPPLY, SIGNAL, STRONG = "#d33", "#258", "#285"
+SIGNAL, STRONG = "#258", "#285"
 
 
 @dataclass(frozen=True)
