@@ -47,8 +47,10 @@ class Counter:
 
     def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
         """Count a line of history, and lines that repeat it but for their times."""
-        for at in (turn.at, *times):
-            self.add(turn._replace(at=at), now)
+        self.add(turn, now)
+        for at in dict.fromkeys(times):  # a line that is told twice changes nothing
+            if at != turn.at:
+                self.add(turn._replace(at=at), now)
 
     def files_before(self, now: float) -> float:
         """Return before which time responses may come filed (`file_apart`); never where each line has to be seen."""

@@ -136,7 +136,7 @@ def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
     A figure that can be no count of tokens is taken for 0 and counted in `refused`. Two records glued onto one line
     are both read, so is the whole one behind a torn one, and runs of NUL bytes are dropped (all seen in the wild).
     """
-    if b'"usage"' not in line or b"assistant" not in line:
+    if b'"usage"' not in line:
         return []
     try:
         turn = _usual_turn(_usual(line))
@@ -152,7 +152,7 @@ def gather(lines: Iterable[bytes], found: list[tuple[Turn, list[float]]], refuse
     """
     last: _Line | None = None  # what the last entry of `found` was made of
     for line in lines:
-        if b'"usage"' not in line or b"assistant" not in line:
+        if b'"usage"' not in line:
             continue
         try:
             fields = _usual(line)
@@ -177,7 +177,8 @@ def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> None:
     if found:
         last, times = found[-1]
         # All but `at` and `line_id` are the same; without both ids the time tells responses apart.
-        if turn[1:3] == last[1:3] and turn[4:] == last[4:] and turn.message_id and turn.request_id:
+        same = turn.message_id == last.message_id and turn.request_id == last.request_id and turn[4:] == last[4:]
+        if same and turn.message_id and turn.request_id:
             times.append(turn.at)
             return
     found.append((turn, []))
@@ -250,6 +251,8 @@ def _raw(value: Raw) -> Any:  # noqa: ANN401 - foreign JSON
 
 def _odd(line: bytes, refused: Refused | None) -> list[Turn]:
     """Return the turns of a line that is not quite as Claude Code writes them."""
+    if b"assistant" not in line:
+        return []
     try:
         record = from_json(line, cache_strings="keys")
     except ValueError:
