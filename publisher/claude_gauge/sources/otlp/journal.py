@@ -24,8 +24,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
+from msgspec import Meta, MsgspecError, Struct
+from msgspec.json import Decoder
 from pydantic_core import from_json
 
 from claude_gauge.contract.plan_window import MOST_TOKENS, happened
@@ -41,8 +43,26 @@ GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritte
 MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
 _LONGEST_TEXT = 300
 _MOST_SUM = 10**18  # tokens of all events of one session
-_TEXT, _NUMBERS = {str}, frozenset({int, float})  # a bool is no number
+_NUMBERS = frozenset({int, float})  # a bool is no number
+_EVENT = b'["r",'
 Record = Request | Series | Fill
+_ShortText = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
+_Count = Annotated[float, Meta(ge=0, le=MOST_TOKENS)]
+
+
+class _Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An event's line, which has all of these items and no others."""
+
+    tag: str
+    key: _ShortText
+    request_id: _ShortText
+    units: Annotated[tuple[_ShortText, ...], Meta(min_length=1, max_length=2)]  # session and origin
+    at: float
+    model: _ShortText
+    counts: tuple[_Count, _Count, _Count, _Count]
+
+
+_event = Decoder(_Event).decode
 
 
 @dataclass(slots=True)
@@ -108,7 +128,7 @@ class Journal:
         self._size = self._worth = 0
         for line in self._lines():
             self._size += len(line)
-            if line.startswith(b'["r",'):
+            if line.startswith(_EVENT):
                 self._worth += len(line)
                 continue
             try:
@@ -123,10 +143,10 @@ class Journal:
         """Yield the events that still matter; those that are too old are added to `sums.old`."""
         metered, bad = sums.metered, 0
         for line in self._lines():
-            if not line.startswith(b'["r",'):
+            if not line.startswith(_EVENT):
                 continue
             try:
-                request = _request(from_json(line), now)
+                request = _request(line, now)
             except (ValueError, TypeError):
                 bad += 1
                 continue
@@ -263,11 +283,10 @@ class Journal:
 def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
     """Write an event that still matters; keep of all else what is needed."""
     try:
-        record = _record(line)
-        if record[0] != "r":
-            sums.take(record, now)
+        if not line.startswith(_EVENT):
+            sums.take(_record(line), now)
             return
-        request = _request(record, now)
+        request = _request(line, now)
     except (ValueError, TypeError):
         return
     if request.at >= now - KEEP_S:
@@ -298,17 +317,15 @@ def _record(line: bytes) -> list[Any]:
     return record
 
 
-def _request(record: list[Any], now: float) -> Request:
+def _request(line: bytes, now: float) -> Request:
     """Read an event; called for each event of a week at every start."""
-    _, key, request_id, units, at, model, counts = record
-    if type(units) is not list or not 0 < len(units) <= 2:  # noqa: PLR2004 - session and origin
-        raise ValueError(units)
-    texts = (key, request_id, model, *units)
-    if set(map(type, texts)) != _TEXT or max(map(len, texts)) > _LONGEST_TEXT:
-        raise ValueError(texts)
-    if type(at) not in _NUMBERS or not happened(at, now):
-        raise ValueError(at)
-    return Request(event_key(key), request_id, tuple(units), at, model, _tokens(counts))
+    try:
+        event = _event(line)
+    except (MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if not happened(event.at, now):
+        raise ValueError(event.at)
+    return Request(event_key(event.key), event.request_id, event.units, event.at, event.model, Tokens(*event.counts))
 
 
 def _series(record: list[Any]) -> Series:
