@@ -19,7 +19,7 @@ def night(hours: list) -> "list | None":
 
 
 class Remote:
-    """Runs commands and publishes the settings that they change; retained commands are ignored, else each start repeats them."""
+    """Runs commands and publishes the settings that they change; a retained command is ignored as out of date."""
 
     def __init__(self, settings: "dict[str, Any]", link: "Any", show: "Any", update: "Any", restart: "Any") -> None:
         self._link, self._show, self._update, self._restart = link, show, update, restart

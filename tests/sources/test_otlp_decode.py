@@ -73,8 +73,8 @@ def test_protobuf_says_the_same(name: str) -> None:
         message = ExportMetricsServiceRequest() if path == "/v1/metrics" else ExportLogsServiceRequest()
         ParseDict(body, message)
 
-        plain = understand(path, JSON, "", json.dumps(body).encode()).told
-        binary = understand(path, PROTOBUF, "", message.SerializeToString()).told
+        plain = understand(path, JSON, "", json.dumps(body).encode()).decoded
+        binary = understand(path, PROTOBUF, "", message.SerializeToString()).decoded
 
         assert binary == plain
 

@@ -101,7 +101,7 @@ def test_taken(taken: Taken) -> None:
 
     assert _status(answer) == 200
     assert answer.endswith(b"\r\n\r\n{}")
-    assert [len(export.told.requests) for export in taken] == [1]
+    assert [len(export.decoded.requests) for export in taken] == [1]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_compressed(taken: Taken) -> None:
     """A gzip body is unpacked."""
     _speak(taken, _request(JSON, "Content-Encoding: gzip", body=gzip.compress(BODY)))
 
-    assert len(taken[0].told.requests) == 1
+    assert len(taken[0].decoded.requests) == 1
 
 
 def test_chunked(taken: Taken) -> None:
@@ -160,7 +160,7 @@ def test_chunked(taken: Taken) -> None:
     answer = _speak(taken, _request(JSON, "Transfer-Encoding: chunked", "Connection: close", body=chunks), shut=True)
 
     assert _status(answer) == 200
-    assert len(taken[0].told.requests) == 1
+    assert len(taken[0].decoded.requests) == 1
 
 
 def test_bomb(taken: Taken) -> None:
@@ -207,7 +207,7 @@ def test_partial_success(taken: Taken) -> None:
 
     assert partial["rejectedDataPoints"] == "1"
     assert partial["errorMessage"].startswith("claude_code.token.usage")
-    assert len(taken[0].told.points) == 1
+    assert len(taken[0].decoded.points) == 1
 
 
 @settings(max_examples=150)

@@ -55,10 +55,10 @@ def _home(environ: Mapping[str, str]) -> Path:
 
 def _distinct(paths: Iterable[Path], identity: Callable[[Path], object] = os.path.realpath) -> list[Path]:
     """Drop paths that lead to the same file or folder as an earlier one, so that none is read or changed twice."""
-    found: dict[object, Path] = {}
+    distinct: dict[object, Path] = {}
     for path in paths:
-        found.setdefault(identity(path), path)
-    return list(found.values())
+        distinct.setdefault(identity(path), path)
+    return list(distinct.values())
 
 
 def _identity(file: Path) -> object:

@@ -419,9 +419,9 @@ def _raise_settled(day: _Table, key: int, packed: int, turn: Turn) -> tuple[Chan
     return (Change(None, Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=more)),)
 
 
-def _raised(day: _Table, key: int, known: int, told: int) -> int:
+def _raised(day: _Table, key: int, old: int, new: int) -> int:
     """Raise what is known of a settled response to what is told; return by how many tokens."""
-    (before, request, sidechain), (total, new_request, aside) = _unpacked(known), _unpacked(told)
+    (before, request, sidechain), (total, new_request, aside) = _unpacked(old), _unpacked(new)
     main_now = sidechain and not aside
     if not main_now and (total <= before or aside > sidechain):
         return 0
@@ -429,18 +429,18 @@ def _raised(day: _Table, key: int, known: int, told: int) -> int:
     return total - before
 
 
-def _merge(day: _Table, name: int, key: int, told: int) -> int:
+def _merge(day: _Table, name: int, key: int, new: int) -> int:
     """Settle a response, or raise it where it is settled already; return the tokens that it adds."""
-    known = day.get(name)
-    if known is not None:
-        (_, request, sidechain), (_, new_request, aside) = _unpacked(known), _unpacked(told)
+    old = day.get(name)
+    if old is not None:
+        (_, request, sidechain), (_, new_request, aside) = _unpacked(old), _unpacked(new)
         if request == new_request or sidechain or aside:
-            return _raised(day, name, known, told)
-        name, known = key, day.get(key)
-        if known is not None:
-            return _raised(day, key, known, told)
-    day.put(name, told)
-    return told >> _REQUEST_BITS + 1
+            return _raised(day, name, old, new)
+        name, old = key, day.get(key)
+        if old is not None:
+            return _raised(day, key, old, new)
+    day.put(name, new)
+    return new >> _REQUEST_BITS + 1
 
 
 def file_apart(

@@ -30,14 +30,14 @@ def parse(arguments: list[str]) -> dict[str, str] | None:
 
 def options(command: object, name: str) -> dict[str, str] | None:
     """Return the options of our own command; None for anybody else's, also one that pipes ours on."""
-    found = _read(command)
-    return found[2] if found is not None and found[1] == name else None
+    parsed = _read(command)
+    return parsed[2] if parsed is not None and parsed[1] == name else None
 
 
 def needs(command: object) -> tuple[str, ...]:
     """List the program's files that our own command can't do without; none for anybody else's."""
-    found = _read(command)
-    return () if found is None else found[0]
+    parsed = _read(command)
+    return () if parsed is None else parsed[0]
 
 
 def _read(command: object) -> tuple[tuple[str, ...], str, dict[str, str]] | None:
@@ -69,8 +69,8 @@ def _plain(words: list[str]) -> tuple[tuple[str, ...], str, dict[str, str]] | No
         words = [PROGRAM, *words[3:]]
     if len(words) < 2 or os.path.basename(words[0]) != PROGRAM:  # noqa: PLR2004, PTH119 - pathlib is slow
         return None
-    found = parse(words[2:])
-    return None if found is None else (program, words[1], found)
+    given = parse(words[2:])
+    return None if given is None else (program, words[1], given)
 
 
 FAST = ("statusline", "hook")

@@ -18,9 +18,9 @@ _HERE = Path(__file__).parent
 
 def folder() -> Path:
     """Return the folder with main.py: a checkout's, else the installed package's; raises GaugeError without one."""
-    for found in (_HERE.parents[3] / "firmware", _HERE / "on_board"):
-        if (found / "gauge" / "app.py").exists():
-            return found
+    for candidate in (_HERE.parents[3] / "firmware", _HERE / "on_board"):
+        if (candidate / "gauge" / "app.py").exists():
+            return candidate
     raise GaugeError("the firmware's files are missing from this installation; install claude-gauge again")
 
 
@@ -46,10 +46,10 @@ def pure(name: str) -> ModuleType:
 
 def version() -> str:
     """Return the version of the firmware that comes with this package."""
-    found = re.search(r'VERSION = "(.+)"', (folder() / "gauge" / "__init__.py").read_text("utf-8"))
-    if found is None:
+    match = re.search(r'VERSION = "(.+)"', (folder() / "gauge" / "__init__.py").read_text("utf-8"))
+    if match is None:
         raise GaugeError("the firmware's version is missing from gauge/__init__.py; install claude-gauge again")
-    return found[1]
+    return match[1]
 
 
 def firmware(bytecode: int | None = BYTECODE) -> dict[str, bytes]:

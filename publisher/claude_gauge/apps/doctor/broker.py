@@ -58,11 +58,11 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
 
 
 def _away(settings: Settings, link: Link) -> Check:
-    found = link.reason.what or f"{link.endpoint.place} does not answer"
+    problem = link.reason.what or f"{link.endpoint.place} does not answer"
     if settings.broker in {None, "embedded"}:
         advice = "`claude-gauge publish` starts one of its own; CLAUDE_GAUGE_BROKER names another"
-        return Check("broker", "warn", f"no broker runs on this machine: {found}", advice)
-    return Check("broker", "fail", found, link.reason.advice or "start it, or mend CLAUDE_GAUGE_BROKER")
+        return Check("broker", "warn", f"no broker runs on this machine: {problem}", advice)
+    return Check("broker", "fail", problem, link.reason.advice or "start it, or mend CLAUDE_GAUGE_BROKER")
 
 
 def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[Check]:
@@ -119,11 +119,11 @@ def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) 
     topic = usage_topic(settings.node)
     usage, stale = node.known(now)
     if usage is None:
-        found, advice = f"nothing retained on {topic}", "start `claude-gauge publish`"
+        state, advice = f"nothing retained on {topic}", "start `claude-gauge publish`"
         if others:
-            found += f"; this broker has the nodes {', '.join(others)}"
+            state += f"; this broker has the nodes {', '.join(others)}"
             advice += ", or name one of these with --node"
-        yield Check("topic", "warn", found, advice)
+        yield Check("topic", "warn", state, advice)
         return
     made = seconds(usage.updated_at) or 0.0
     if made - now > _SKEW_S:

@@ -47,13 +47,13 @@ class Alert:
         fullest = f"{(usage.limit_pct or 0) * 100:.0f} % of the limit {usage.limit_name} is used"
         if self.limit:
             return fullest
-        told = f"{usage.window_5h_pct * 100:.0f} % of the 5-hour window is used"
+        text = f"{usage.window_5h_pct * 100:.0f} % of the 5-hour window is used"
         reset = seconds(usage.window_5h_resets_at)
         if reset is not None:
-            told += f"; it resets at {datetime.fromtimestamp(reset).astimezone():%H:%M}"
+            text += f"; it resets at {datetime.fromtimestamp(reset).astimezone():%H:%M}"
         if usage.limit_before_reset and usage.minutes_to_limit is not None:
-            told += f"; at this pace it is used up in {usage.minutes_to_limit:.0f} min"
-        return f"{told}; {fullest}" if _other_limit(usage) > usage.window_5h_pct else told
+            text += f"; at this pace it is used up in {usage.minutes_to_limit:.0f} min"
+        return f"{text}; {fullest}" if _other_limit(usage) > usage.window_5h_pct else text
 
 
 def _other_limit(usage: Usage) -> float:
@@ -62,17 +62,17 @@ def _other_limit(usage: Usage) -> float:
 
 
 def decide_limit(
-    usage: Usage, thresholds: Sequence[float], told: Mapping[str, float], now: float
+    usage: Usage, thresholds: Sequence[float], sent: Mapping[str, float], now: float
 ) -> tuple[Alert | None, Mapping[str, float]]:
     """Return the alert that the fullest limit is worth, if any, and the threshold told last of each limit by then."""
     share, name = _other_limit(usage), usage.limit_name
     if name is None or share <= 0:
-        return None, told
-    before = told.get(name, 0.0)
+        return None, sent
+    before = sent.get(name, 0.0)
     passed = max((each for each in thresholds if 0 < each <= share), default=0.0)
     if passed > before:
-        return Alert(passed, usage, now, limit=True), {**told, name: passed}
-    return None, {**told, name: passed} if share < before - RESET else told
+        return Alert(passed, usage, now, limit=True), {**sent, name: passed}
+    return None, {**sent, name: passed} if share < before - RESET else sent
 
 
 def decide(
@@ -84,11 +84,11 @@ def decide(
         return None, fired  # an old figure, kept while the source is away, says nothing of this window
     if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
         reset = None  # no 5-hour window ends so late
-    known = _of_this_window(fired, usage.fuel_source, reset, now)
+    last = _of_this_window(fired, usage.fuel_source, reset, now)
     passed = max((each for each in thresholds if 0 < each <= usage.window_5h_pct), default=0.0)
-    if passed <= (known.threshold if known else 0.0):
-        return None, known
-    ends = known.ends if known else reset or now + WINDOW_S
+    if passed <= (last.threshold if last else 0.0):
+        return None, last
+    ends = last.ends if last else reset or now + WINDOW_S
     return Alert(passed, usage, now), Fired(passed, ends, usage.fuel_source)
 
 
@@ -116,8 +116,8 @@ class Memory:
     def load(self, now: float) -> Fired | None:
         """Return what was told before this start (`now`: epoch seconds), where that can be believed."""
         try:
-            found = json.loads(self._path.read_bytes())
-            fired = Fired(float(found["threshold"]), float(found["ends"]), str(found["source"]))
+            stored = json.loads(self._path.read_bytes())
+            fired = Fired(float(stored["threshold"]), float(stored["ends"]), str(stored["source"]))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -131,9 +131,9 @@ class Memory:
     def load_limits(self) -> Mapping[str, float]:
         """Return the threshold that was told last of each of the plan's other limits."""
         try:
-            found = json.loads(self._limits_path.read_bytes())
-            told = {str(name): float(threshold) for name, threshold in found.items()}
-            return {name: threshold for name, threshold in told.items() if 0 < threshold <= 1}
+            stored = json.loads(self._limits_path.read_bytes())
+            limits = {str(name): float(threshold) for name, threshold in stored.items()}
+            return {name: threshold for name, threshold in limits.items() if 0 < threshold <= 1}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
@@ -144,9 +144,9 @@ class Memory:
         """Keep what was told: the whole file at once, or the one before."""
         self._write(self._path, asdict(fired))
 
-    def save_limits(self, told: Mapping[str, float]) -> None:
+    def save_limits(self, limits: Mapping[str, float]) -> None:
         """Keep what was told of the plan's other limits."""
-        self._write(self._limits_path, dict(told))
+        self._write(self._limits_path, dict(limits))
 
     def _write(self, path: Path, content: Mapping[str, object]) -> None:
         try:

@@ -133,8 +133,8 @@ class Channel:
 
     def entry(self) -> dict[str, object]:
         """Describe it for the page's wall: all that a dial needs."""
-        found = read(self.payload or b"")
-        usage = found.model_dump(mode="json", exclude={"sources"}) if found else None
+        parsed = read(self.payload or b"")
+        usage = parsed.model_dump(mode="json", exclude={"sources"}) if parsed else None
         age = self.age
         return {
             "node": self.name,

@@ -51,8 +51,8 @@ class Page:
     """Every file of the folder `assets`, by its path; the folder's `index.html` is at `/`."""
 
     def __init__(self) -> None:
-        found = sorted(files("claude_gauge.outlets.web").joinpath("assets").iterdir(), key=lambda each: each.name)
-        self._files = {each.name: each.read_bytes() for each in found if each.name.rpartition(".")[2] in KINDS}
+        assets = sorted(files("claude_gauge.outlets.web").joinpath("assets").iterdir(), key=lambda each: each.name)
+        self._files = {each.name: each.read_bytes() for each in assets if each.name.rpartition(".")[2] in KINDS}
         self.paths = (*("/" if name == "index.html" else f"/{name}" for name in self._files), "/state.svg")
 
     def answer(self, request: Request) -> Answer:
@@ -113,13 +113,13 @@ class WebSite:
         self._others: dict[str, Channel] = {}
         self._wall = Wall(self._heard)
         page = Page()
-        known = as_json({"node": own, **scales, "silence_s": SILENCE_S})
+        scales_answer = as_json({"node": own, **scales, "silence_s": SILENCE_S})
         roads: dict[str, Callable[[Request], Answer]] = {
             "/usage": lambda request: self._channel(request).usage(),
             "/events": lambda request: events(self._channel(request)),
             "/history": lambda request: self._channel(request).strip(),
             "/healthz": lambda _: self._healthz(),
-            "/scales": lambda _: known,
+            "/scales": lambda _: scales_answer,
             "/nodes": lambda _: self._list(),
             "/nodes/events": lambda _: self._tell_all(),
             **dict.fromkeys(page.paths, page.answer),
@@ -196,18 +196,18 @@ class WebSite:
 
     def _healthz(self) -> Answer:
         try:
-            told = dict(self._health())
+            health = dict(self._health())
         except Exception:
             log.exception("the publisher's health could not be told")
-            told = {"health": "unknown"}
+            health = {"health": "unknown"}
         if self._own_name is None:
-            connected = bool(told.get("broker", {}).get("connected"))
+            connected = bool(health.get("broker", {}).get("connected"))
             state = HTTPStatus.OK if connected else HTTPStatus.SERVICE_UNAVAILABLE
-            return as_json({"status": "ok" if connected else "no broker", **told}, state)
+            return as_json({"status": "ok" if connected else "no broker", **health}, state)
         age = self.own.age
         status = "starting" if age is None else "ok" if age < SILENCE_S else "stale"
         code = HTTPStatus.OK if status == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
-        return as_json({"status": status, "age_s": None if age is None else round(max(0.0, age), 1), **told}, code)
+        return as_json({"status": status, "age_s": None if age is None else round(max(0.0, age), 1), **health}, code)
 
 
 def _with_etag(road: Callable[[Request], Answer]) -> Callable[[Request], Answer]:

@@ -53,18 +53,18 @@ def find(setting: str | None, environ: Mapping[str, str], *, download: bool = Tr
     """
     path = search_path(environ)
     if setting is not None:
-        found = shutil.which(os.path.expanduser(setting), path=path)  # noqa: PTH111 - a bare name must stay one
-        if found is None:
+        program = shutil.which(os.path.expanduser(setting), path=path)  # noqa: PTH111 - a bare name must stay one
+        if program is None:
             raise CcusageError("not found", f"ccusage: nothing to run at {setting}; check the setting `ccusage`")
-        return Command((_checked(found),))
-    found = shutil.which("ccusage", path=path)
-    if found is not None:
-        return Command((_checked(found),))
+        return Command((_checked(program),))
+    program = shutil.which("ccusage", path=path)
+    if program is not None:
+        return Command((_checked(program),))
     launchers = {"npx": ("-y",), "bunx": ()} if download else {}
     for launcher, flags in launchers.items():
-        found = shutil.which(launcher, path=path)
-        if found is not None:
-            return Command((found, *flags, f"ccusage@{VERSION}"), first_s=180.0)
+        runner = shutil.which(launcher, path=path)
+        if runner is not None:
+            return Command((runner, *flags, f"ccusage@{VERSION}"), first_s=180.0)
     nor = ", nor npx or bunx" if download else ""
     raise CcusageError("not installed", f"ccusage: not installed{nor}; install Node, then `{INSTALL}`")
 

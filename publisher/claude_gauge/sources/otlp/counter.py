@@ -70,8 +70,10 @@ class _Timeline:
 
     def anywhere(self, request: int) -> _Entry | None:
         """Find one by its request's id, whenever it was."""
-        found = (each for times, numbers in self._hours.values() for each in _search(times, numbers, request, _REQUEST))
-        return next(found, None)
+        matches = (
+            each for times, numbers in self._hours.values() for each in _search(times, numbers, request, _REQUEST)
+        )
+        return next(matches, None)
 
     def forget(self, before: float) -> None:
         """Drop the hours that ended before a time."""
@@ -142,17 +144,17 @@ class OtlpCounter(Counter):
         With another output (a line of a stream that was cut) it has to be at the same moment.
         """
         near = timeline.near(hash(_prompt(turn)), since, until)
-        found = [(each.figures[1] != turn.output, abs(each.at - turn.at), each) for each in near]
-        return [each for other, apart, each in sorted(found) if not other or apart <= SAME_MOMENT_S]
+        ranked = [(each.figures[1] != turn.output, abs(each.at - turn.at), each) for each in near]
+        return [each for other, apart, each in sorted(ranked) if not other or apart <= SAME_MOMENT_S]
 
     def _raise(self, event: _Entry, turn: Turn, now: float) -> bool:
         """Add what a line tells beyond its event, which the ledger gets to know without counting it again.
 
         A subagent's line too: ids that are the same make it the same.
         """
-        told = Turn(event.at, None, None, _line(event.key), turn.model, False, *event.figures)  # noqa: FBT003
-        self._ledger.add(told)
-        same = turn._replace(message_id=None, request_id=None, line_id=told.line_id, sidechain=False)
+        counted = Turn(event.at, None, None, _line(event.key), turn.model, False, *event.figures)  # noqa: FBT003
+        self._ledger.add(counted)
+        same = turn._replace(message_id=None, request_id=None, line_id=counted.line_id, sidechain=False)
         return super().add(same, now)
 
     def event(self, request: Request, now: float) -> bool:
@@ -221,9 +223,9 @@ class OtlpCounter(Counter):
         for day in [day for day in self._days if (day + 1) * _DAY_S < oldest]:
             for name in self._days.pop(day):
                 self._firsts.pop(name, None)
-        for found in (self._partners, self._taken):
-            for key in list(islice(found, max(0, len(found) - _MOST_PAIRS))):
-                del found[key]
+        for pairs in (self._partners, self._taken):
+            for key in list(islice(pairs, max(0, len(pairs) - _MOST_PAIRS))):
+                del pairs[key]
 
 
 def _turn(request: Request, at: float) -> Turn:

@@ -84,28 +84,28 @@ class Decoded:
 
 def decode_metrics(body: object, now: float = math.inf) -> Decoded:
     """Take the token points out of an ExportMetricsServiceRequest."""
-    found = Decoded()
+    decoded = Decoded()
     for resource, scope in _scopes(body, "resourceMetrics", "scopeMetrics"):
         for metric in _objects(scope.get("metrics")):
             if metric.get("name") == TOKENS:
-                _points(metric, resource, found, now)
-    return found
+                _points(metric, resource, decoded, now)
+    return decoded
 
 
 def decode_logs(body: object, now: float = math.inf) -> Decoded:
     """Take the `api_request` events out of an ExportLogsServiceRequest."""
-    found = Decoded()
+    decoded = Decoded()
     for resource, scope in _scopes(body, "resourceLogs", "scopeLogs"):
         for record in _objects(scope.get("logRecords")):
             attributes = _attributes(record)
             units = _units(resource, attributes)
-            found.units.update(units)
+            decoded.units.update(units)
             if _event_name(record, attributes) == REQUEST:
-                _request(record, attributes, units, found, now)
-    return found
+                _request(record, attributes, units, decoded, now)
+    return decoded
 
 
-def _points(metric: Json, resource: Json, found: Decoded, now: float) -> None:
+def _points(metric: Json, resource: Json, decoded: Decoded, now: float) -> None:
     total = _object(metric.get("sum"))
     temporality = TEMPORALITIES.get(str(total.get("aggregationTemporality")))
     for point in _objects(total.get("dataPoints")):
@@ -114,12 +114,12 @@ def _points(metric: Json, resource: Json, found: Decoded, now: float) -> None:
         value = _count(point.get("asDouble", point.get("asInt")))
         at = _seconds(point.get("timeUnixNano"))
         if temporality is None or kind is None or value is None or at is None:
-            found.reject(f"{TOKENS}: no temporality, type, time or countable value")
+            decoded.reject(f"{TOKENS}: no temporality, type, time or countable value")
             continue
         if not happened(at, now):
-            found.reject(f"{TOKENS}: {AHEAD}")
+            decoded.reject(f"{TOKENS}: {AHEAD}")
             continue
-        found.points.append(
+        decoded.points.append(
             Point(
                 unit=_units(resource, attributes)[0],
                 series=_digest(resource, attributes),
@@ -133,20 +133,20 @@ def _points(metric: Json, resource: Json, found: Decoded, now: float) -> None:
         )
 
 
-def _request(record: Json, attributes: Json, units: tuple[str, ...], found: Decoded, now: float) -> None:
+def _request(record: Json, attributes: Json, units: tuple[str, ...], decoded: Decoded, now: float) -> None:
     names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
     counts = [_count(attributes.get(name, 0)) for name in names]
     at = _seconds(record.get("timeUnixNano")) or _seconds(record.get("observedTimeUnixNano"))
     if at is None or None in counts:
-        found.reject(f"{REQUEST}: no time, or token counts that are no counts")
+        decoded.reject(f"{REQUEST}: no time, or token counts that are no counts")
         return
     if not happened(at, now):
-        found.reject(f"{REQUEST}: {AHEAD}")
+        decoded.reject(f"{REQUEST}: {AHEAD}")
         return
     request_id = _text(attributes.get("request_id"))
     # A gateway may make request ids constant: the session's own numbering tells its events apart.
     key = _digest({"unit": units[0], "number": attributes.get("event.sequence"), "id": request_id, "at": at})
-    found.requests.append(
+    decoded.requests.append(
         Request(
             key=event_key(key),
             request_id=request_id,

@@ -40,7 +40,7 @@ class Export:
     """An export that was understood, perhaps in part."""
 
     signal: Signal
-    told: Decoded
+    decoded: Decoded
     protobuf: bool
 
     @property
@@ -54,10 +54,10 @@ class Export:
             from claude_gauge.sources.otlp import protobuf  # noqa: PLC0415 - see its docstring
 
             write = protobuf.metrics_answer if self.signal == "metrics" else protobuf.logs_answer
-            return write(self.told.rejected, self.told.why)
-        if not self.told.rejected:
+            return write(self.decoded.rejected, self.decoded.why)
+        if not self.decoded.rejected:
             return b"{}"
-        partial = {REJECTED[self.signal]: str(self.told.rejected), "errorMessage": self.told.why}
+        partial = {REJECTED[self.signal]: str(self.decoded.rejected), "errorMessage": self.decoded.why}
         return json.dumps({"partialSuccess": partial}).encode()
 
 
@@ -69,8 +69,8 @@ def site(accept: Callable[[Export], bool], host: str, token: str | None, clock: 
         content_type = request.headers.get("content-type", "")
         encoding = request.headers.get("content-encoding", "").strip()
         export = understand(request.path, content_type, encoding, request.body, clock())
-        for _ in range(export.told.rejected):
-            refused.add(export.told.why)
+        for _ in range(export.decoded.rejected):
+            refused.add(export.decoded.why)
         if news := refused.news():
             log.warning("OTLP: not counted so far: %s", news)
         if not accept(export):
@@ -118,12 +118,12 @@ def understand(path: str, content_type: str, encoding: str, body: bytes, now: fl
     plain = inflate(body) if encoding.lower() == "gzip" else body
     try:
         form = _protobuf_reader(signal)(plain, MOST_ELEMENTS) if protobuf else _json(plain)
-        told = decode_metrics(form, now) if signal == "metrics" else decode_logs(form, now)
+        decoded = decode_metrics(form, now) if signal == "metrics" else decode_logs(form, now)
     except (ValueError, RecursionError) as error:
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"not an OTLP {signal} export: {type(error).__name__}") from None
     if not isinstance(form, dict):
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"not an OTLP {signal} export: no object")
-    return Export(signal, told, protobuf)
+    return Export(signal, decoded, protobuf)
 
 
 def _json(plain: bytes) -> object:

@@ -145,17 +145,17 @@ class OtlpFeed:
 
     def accept(self, export: Export) -> bool:
         """Count one export; tell whether it is stored, too."""
-        now, told = self._clock(), export.told
+        now, decoded = self._clock(), export.decoded
         with self._lock:
-            requests = [request for request in told.requests if self._reconciler.request(request, now)]
-            self._reconciler.talks(told.units, now)
-            records: list[Record] = [*requests, *self._reconciler.metrics(filter(self._wanted, told.points), now)]
+            requests = [request for request in decoded.requests if self._reconciler.request(request, now)]
+            self._reconciler.talks(decoded.units, now)
+            records: list[Record] = [*requests, *self._reconciler.metrics(filter(self._wanted, decoded.points), now)]
             stored = self._journal.append(records, now)
             with self._counter_lock:
                 for request in requests:
                     self._counter().event(request, now)
             stored = self._settle(now) and stored
-        log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(told.points), told.rejected)
+        log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(decoded.points), decoded.rejected)
         if records:
             self._changed()
         return stored

@@ -143,21 +143,21 @@ class Counters:
 
     def feed(self, samples: Iterable[tuple[Sample, float]]) -> list[Increment]:
         """Take samples, in order per series, each with the time at which its tokens count."""
-        found = []
+        increments = []
         for each, used_at in samples:
             if not plan_window.tokens(each.value):
                 self.refused.add("impossible counters")
                 continue
             key = _key(each.labels)
-            known = self._series.get(key)
-            if known is None:
+            series = self._series.get(key)
+            if series is None:
                 self._series[key] = _series(each, each.at)
                 amount = each.value
             else:
-                amount = known.take(each.at, each.value)
+                amount = series.take(each.at, each.value)
             if amount > 0:
-                found.append(Increment(used_at, amount, each.labels))
-        return found
+                increments.append(Increment(used_at, amount, each.labels))
+        return increments
 
 
 class Reader:
@@ -208,8 +208,8 @@ class Reader:
                 self._piece(min(end, _minute(self.until) + _DAY_S), sink)
 
     def _piece(self, end: float, sink: Callable[[list[Increment]], None]) -> None:
-        found = [each for name in self.found for each in self._minutes(name, end)]
-        sink(self.counters.feed(found))
+        ends = [each for name in self.found for each in self._minutes(name, end)]
+        sink(self.counters.feed(ends))
         self.until = end
 
     def _minutes(self, name: str, end: float) -> list[tuple[Sample, float]]:
@@ -251,25 +251,25 @@ class Reader:
 
     def _singles(self, name: str, broken: list[Sample]) -> list[Sample]:
         """Fetch the samples of these series' sessions one by one, in the minutes that end at these times."""
-        found: list[Sample] = []
+        samples: list[Sample] = []
         minutes = sorted({each.at for each in broken})
         while minutes:
             end = max(each for each in minutes if each - minutes[0] < _SPAN_S)
             some = [each for each in broken if minutes[0] <= each.at <= end]
-            found += self._samples(name, some, minutes[0] - _STEP_S, end)
+            samples += self._samples(name, some, minutes[0] - _STEP_S, end)
             minutes = [each for each in minutes if each > end]
-        return found
+        return samples
 
     def _news(self, at: float, sink: Callable[[list[Increment]], None]) -> None:
         since = self.until - _LATE_S
         window = f"{max(1, round(at - since))}s"
-        found: list[tuple[Sample, float]] = []
+        pairs: list[tuple[Sample, float]] = []
         for name in self.found:
             counter = select(name, self._match)
             last, before = f"last_over_time({counter}[{window}])", f"last_over_time({counter}[5m] offset {window})"
             moved = self._now(name, f"({last} unless ({last} == {before})) or (changes({counter}[{window}]) > 0)", at)
-            found += [(each, _used(each.at)) for each in self._samples(name, moved, since, at)]
-        sink(self.counters.feed(sorted(found, key=lambda pair: pair[0].at)))
+            pairs += [(each, _used(each.at)) for each in self._samples(name, moved, since, at)]
+        sink(self.counters.feed(sorted(pairs, key=lambda pair: pair[0].at)))
         self.until = at
 
     def _samples(self, name: str, some: Iterable[Sample], start: float, end: float) -> list[Sample]:
@@ -278,14 +278,14 @@ class Reader:
         for each in some:
             label, text = session(each.labels)
             sessions.setdefault(label, set()).add(text)
-        found: list[Sample] = []
+        samples: list[Sample] = []
         for label, texts in sessions.items():
             ordered = sorted(texts)
             for first in range(0, len(ordered), _MANY):
                 narrow = one_of(label, ordered[first : first + _MANY])
                 query = f"{select(name, self._match, narrow)}[{round(end - start)}s]"
-                found += self._now(name, query, end)
-        return [each for each in found if start < each.at <= end]
+                samples += self._now(name, query, end)
+        return [each for each in samples if start < each.at <= end]
 
     def _now(self, name: str, query: str, at: float) -> list[Sample]:
         answer = self._engine.now(query, at)

@@ -98,13 +98,13 @@ class Poll:
         with self._lock:
             if not self._reader.counters:
                 return Reading()
-            found = self._count.reading(now + skew)
-        traffic, block = found.traffic, found.block
+            sums = self._count.reading(now + skew)
+        traffic, block = sums.traffic, sums.block
         if traffic is not None and traffic.newest_at is not None:
             traffic = dataclasses.replace(traffic, newest_at=min(now, traffic.newest_at - skew))
         if block is not None and block.start is not None and block.end is not None:
             block = Block(block.tokens, block.start - skew, block.end - skew)
-        return Reading(traffic=traffic, block=block, week_tokens=found.week_tokens)
+        return Reading(traffic=traffic, block=block, week_tokens=sums.week_tokens)
 
     def due(self, now: float) -> float | None:
         """Tell when a sum next changes by the passing of time alone."""
@@ -238,9 +238,9 @@ class Prometheus:
             health = Health(NAME, ok=False, why="internal error, see the log")
         if health != self._health:
             _log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
-        known = self._poll.reading(now)
-        news = health != self._health or known != self._known
-        self._health, self._known = health, known
+        reading = self._poll.reading(now)
+        news = health != self._health or reading != self._known
+        self._health, self._known = health, reading
         if news:
             self._changed()
 
@@ -283,10 +283,10 @@ def _sums(metric: Metric, engine: PrometheusClient, match: str, now: float) -> l
     return [Figure(metric, labels, hours[labels], week[labels]) for labels in sorted(week)]
 
 
-def lines(found: list[Figure]) -> list[str]:
+def lines(listed: list[Figure]) -> list[str]:
     """Write them as a table for people."""
     rows = [("", "5 hours", "7 days")]
-    for figure in found:
+    for figure in listed:
         labels = ", ".join(label for label in figure.labels if label)
         name = f"{figure.metric.name} ({labels})" if labels else figure.metric.name
         unit = figure.metric.unit

@@ -305,7 +305,7 @@ class Tail:
     def _tried(self, path: str, read: Callable[[], T]) -> T | None:
         """Do something with a file; one that is gone is forgotten, one that can't be read is told of, once."""
         try:
-            found = read()
+            result = read()
         except FileNotFoundError:
             self._files.pop(path, None)
         except OSError as error:
@@ -313,7 +313,7 @@ class Tail:
             self._complain(path, error)
         else:
             self._unreadable.discard(path)
-            return found
+            return result
         return None
 
     def _complain(self, path: str, error: OSError) -> None:
@@ -366,7 +366,7 @@ class Tail:
     def _list(self, folder: str, *, linked: bool) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(folder) as entries:
-                found = list(entries)
+                listed = list(entries)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -375,7 +375,7 @@ class Tail:
             return []
         self._shut.discard(folder)
         self.folders += not linked
-        return found
+        return listed
 
     def _walked(self, link: str, targets: set[str]) -> bool:
         """Tell whether a linked folder is walked anyway, or was already: loops end here."""

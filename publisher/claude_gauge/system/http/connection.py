@@ -252,8 +252,8 @@ class Connection(asyncio.Protocol):
         try:
             route = self.site.find(request)
         except RefusedError as refused:
-            found = self.site.refusal(refused)
-            return Route(lambda _: found)
+            reply = self.site.refusal(refused)
+            return Route(lambda _: reply)
         if route.body_limit and "content-length" not in request.headers:
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
         return route
@@ -267,57 +267,57 @@ class Connection(asyncio.Protocol):
         else:
             self._answered(self.site.respond(route, request))
 
-    def worked(self, found: Answer) -> None:
+    def worked(self, reply: Answer) -> None:
         """Send what the worker thread answered, and go on with the next request."""
         self._busy = False
         if not self._ending:
             self._transport.resume_reading()
-            self._answered(found)
+            self._answered(reply)
             self._serve()
 
-    def _answered(self, found: Answer) -> None:
+    def _answered(self, reply: Answer) -> None:
         asked, self._request, self._route = self._request, None, None
         self._server.hold(self, 0)
-        if found.feed is not None and asked is not None and asked.method == "GET":
-            self._stream(found)
+        if reply.feed is not None and asked is not None and asked.method == "GET":
+            self._stream(reply)
             return
-        self._write(found, head_only=asked is not None and asked.method == "HEAD")
+        self._write(reply, head_only=asked is not None and asked.method == "HEAD")
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             self._end(linger=self._http.their_state is h11.SEND_BODY)
             return
         self._http.start_next_cycle()
         self._server.phase(self, Phase.HEAD if self._http.trailing_data[0] else Phase.IDLE)
 
-    def _write(self, found: Answer, *, head_only: bool) -> None:
-        headers = [*found.headers, *self._own()]
-        if found.feed is not None:  # asked for by HEAD
+    def _write(self, reply: Answer, *, head_only: bool) -> None:
+        headers = [*reply.headers, *self._own()]
+        if reply.feed is not None:  # asked for by HEAD
             headers.append(("Connection", "close"))
-        parts = [self._http.send(h11.Response(status_code=found.status, headers=headers, reason=found.status.phrase))]
-        if found.body and not head_only:
-            parts.append(self._http.send(h11.Data(data=found.body)))
+        parts = [self._http.send(h11.Response(status_code=reply.status, headers=headers, reason=reply.status.phrase))]
+        if reply.body and not head_only:
+            parts.append(self._http.send(h11.Data(data=reply.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part or b"" for part in parts))
 
     def _own(self) -> tuple[tuple[str, str], ...]:
         return (("Date", self._server.date()), ("Server", SERVER))
 
-    def _stream(self, found: Answer) -> None:
+    def _stream(self, reply: Answer) -> None:
         """Begin a feed: framed by the connection's end, so that each event is written once for all."""
-        self._answer = found
+        self._answer = reply
         self._server.began_stream(self)
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BUFFER)
         self._transport.set_write_buffer_limits(high=0)
-        lines = [*found.headers, *self._own(), ("Connection", "close")]
+        lines = [*reply.headers, *self._own(), ("Connection", "close")]
         head = "".join(["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in lines), "\r\n"])
         self._transport.write(head.encode())
-        if found.feed is not None:
-            self.send(found.feed.joined(self))
+        if reply.feed is not None:
+            self.send(reply.feed.joined(self))
 
     def _refuse(self, refused: RefusedError) -> None:
         """Refuse a request; a body that was not read may follow, so the connection ends with it."""
-        found = self.site.refusal(refused)
+        reply = self.site.refusal(refused)
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._write(replace(found, headers=(*found.headers, ("Connection", "close"))), head_only=False)
+            self._write(replace(reply, headers=(*reply.headers, ("Connection", "close"))), head_only=False)
         self._end(linger=True)
 
     def _end(self, *, linger: bool) -> None:

@@ -102,15 +102,15 @@ def events(feed: Feed) -> Answer:
     return Answer(HTTPStatus.OK, tuple(lines), feed=feed)
 
 
-def unless_known(found: Answer, request: Request) -> Answer:
+def unless_known(reply: Answer, request: Request) -> Answer:
     """Answer 304 to a reader that has these very bytes."""
     given = request.headers.get("if-none-match", "")
-    if not (given and found.etag):
-        return found
-    known = {each.strip().removeprefix("W/") for each in given.split(",")}
-    if "*" not in known and found.etag not in known:
-        return found
-    return Answer(HTTPStatus.NOT_MODIFIED, (("Cache-Control", "no-cache"), ("ETag", found.etag)), b"", found.etag)
+    if not (given and reply.etag):
+        return reply
+    etags = {each.strip().removeprefix("W/") for each in given.split(",")}
+    if "*" not in etags and reply.etag not in etags:
+        return reply
+    return Answer(HTTPStatus.NOT_MODIFIED, (("Cache-Control", "no-cache"), ("ETag", reply.etag)), b"", reply.etag)
 
 
 def split_target(target: str) -> tuple[str, str, str]:
@@ -124,8 +124,8 @@ def split_target(target: str) -> tuple[str, str, str]:
 
 def host_name(host: str) -> str | None:
     """Take the port off a Host header; what is malformed stays as it is, and so is foreign."""
-    found = _HOST.fullmatch(host)
-    return (found[1].strip("[]").rstrip(".").lower() if found else host) or None
+    match = _HOST.fullmatch(host)
+    return (match[1].strip("[]").rstrip(".").lower() if match else host) or None
 
 
 log = logging.getLogger(__name__)
