@@ -259,6 +259,14 @@ def test_asks_first(person: Home) -> None:
     assert "statusLine" in json.loads(person.settings.read_text())
 
 
+def test_question_says_what_the_commands_do(person: Home) -> None:
+    """Between the long change and the question stands one sentence that says what the added commands do."""
+    said = person.setup(text=b"n\n").stdout.decode()
+    sentence = said.index("as the statusline it stores the plan's figures")
+
+    assert said.rindex("+}") < sentence < said.index("Write this?")
+
+
 def test_twice(person: Home) -> None:
     """The second time there is nothing to do, and no second backup is made."""
     person.settings.write_text("{}")

@@ -12,9 +12,16 @@ from claude_gauge.system.plain_text import harmless
 
 
 def carry_out(
-    planned: Sequence[Change], nothing: str, *, yes: bool, first: Callable[[Change], None] = lambda _: None
+    planned: Sequence[Change],
+    nothing: str,
+    *,
+    yes: bool,
+    summary: str = "",
+    first: Callable[[Change], None] = lambda _: None,
 ) -> list[Change]:
-    """Show the changes, ask unless `yes`, call `first` with each, write all or none; return those that were needed.
+    """Show the changes and their `summary`, ask unless `yes`, write all or none; return those that were needed.
+
+    `first` is called with each change before it is written.
 
     Ends the command with exit code 1 where the person says no.
     """
@@ -23,7 +30,10 @@ def carry_out(
         typer.echo(harmless(change.diff(), keep="\n\t"))
     if not needed:
         typer.echo(f"Nothing to do: {nothing}")
-    elif not yes and not typer.confirm("Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"):
+    elif summary:
+        typer.echo(summary)
+    question = "Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"
+    if needed and not yes and not typer.confirm(question):
         typer.echo("Nothing written.")
         raise typer.Exit(1)
     for change in needed:

@@ -9,6 +9,11 @@ import typer
 
 from claude_gauge.commands.flags import Config, with_settings
 
+SUMMARY = (
+    "Each command above runs claude-gauge: as the statusline it stores the plan's figures, as a hook it notes whether "
+    "Claude Code waits for you. `claude-gauge setup --undo` removes them."
+)
+
 
 @with_settings("state_dir")
 def setup(
@@ -43,7 +48,7 @@ def setup(
         )
     ours = entries.Ours(program, str(state_dir))
     planned = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
-    if carry_out(planned, "statusline and hooks are in place already.", yes=yes):
+    if carry_out(planned, "statusline and hooks are in place already.", yes=yes, summary=SUMMARY):
         _forget_hooks(state_dir)
         typer.echo("Claude Code sessions that run now may need a restart to use it.")
         typer.echo("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")

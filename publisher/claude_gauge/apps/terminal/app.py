@@ -160,7 +160,9 @@ def watch_once(settings: Settings, look: Look) -> str:
     watch.link.start()
     try:
         if not watch.link.wait_connected(CONNECT_S):
-            raise GaugeError(watch.link.trouble or f"broker {watch.link.endpoint.place} does not answer")
+            trouble = watch.link.trouble or f"broker {watch.link.endpoint.place} does not answer"
+            hint = "" if settings.broker else "; `claude-gauge publish` starts a broker on this machine"
+            raise GaugeError(trouble + hint)
         if not watch.node.arrived.wait(RETAINED_S):
             where = f"{usage_topic(settings.node)} on {watch.link.endpoint.place}"
             raise GaugeError(f"nothing at {where}; start `claude-gauge publish`, or name another --node")
