@@ -124,7 +124,7 @@ def next_steps(house: BrokerFolder) -> list[str]:
         "  sudo systemctl restart mosquitto",
         "Container:",
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
-        f"Then, in this folder: claude-gauge broker check --folder {house.folder}",
+        f"Then: claude-gauge broker check --folder {house.folder}",
     ]
 
 

@@ -188,7 +188,7 @@ class Stage:
 
     def footer(self) -> str:
         """Say what is real and what is made up."""
-        return f"{self.writer.scene or 'curtain'} (made-up transcripts, all else real: {self.broker})  q quits"
+        return f"{self.writer.scene or 'starting'} (made-up transcripts, all else real: {self.broker})  q quits"
 
 
 @contextmanager

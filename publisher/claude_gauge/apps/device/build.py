@@ -12,7 +12,7 @@ from types import ModuleType
 from claude_gauge.errors import GaugeError
 
 BYTECODE = 6  # of MicroPython 1.19 and all since; later minor versions differ in native code alone, and we have none
-EXTRA = 'pipx inject claude-gauge "claude-gauge[firmware]", or pip install "claude-gauge[firmware]"'
+EXTRA = 'pip install ".[firmware]" in the folder of the clone (with pipx: pipx install --force ".[firmware]")'
 _HERE = Path(__file__).parent
 
 

