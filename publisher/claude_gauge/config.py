@@ -103,8 +103,11 @@ class Settings(BaseModel):
     tach: Literal["all", "fresh", "output"] = Field(
         default="all", description="Token kinds that TOKENS/MIN (tach) counts"
     )
-    waiting_minutes: float = Field(
-        default=10, gt=0, description="Minutes until an unanswered wait ends; if set, also while Claude Code runs"
+    waiting_minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="Minutes until an unanswered wait ends, also while Claude Code runs",
+        **words("minutes", "10 where its end can't be seen"),
     )
     alerts: tuple[Share, ...] = Field(default=(), description="Shares of the 5-hour window that alert, `0.8,0.95`")
     alert_command: str | None = Field(default=None, description="Command run at an alert")

@@ -107,12 +107,12 @@ def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: 
 
 
 def test_user_that_may_not_see_what_it_removes(env: dict[str, str], closed: Mosquitto) -> None:
-    """A publisher's own user is told that the device of another node is not its to remove."""
+    """A publisher's own user is told that the topics of another node are not its to clear."""
     env = {**env, "CLAUDE_GAUGE_BROKER": url(closed, "desk")}
     done = run("discovery", "remove", "--node", "old", env=env)
 
     assert done.returncode == 1
-    assert "does not take homeassistant/device/claude_gauge_old/config: not authorized" in done.stderr
+    assert "does not take claude-gauge/old/status: not authorized" in done.stderr
 
 
 def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:

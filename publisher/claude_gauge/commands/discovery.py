@@ -42,7 +42,7 @@ def remove(*, fleet: Fleet = False, config: Config) -> None:
     node = _node(config.settings, fleet=fleet)
     removal = take_away(config.settings, node)
     if not removal.seen:
-        typer.echo(f"nothing to remove: the broker shows nothing of {node} (its topics are cleared in any case)")
+        typer.echo(f"nothing to remove: the broker shows this user nothing of {node}")
     elif removal.online:
         typer.echo(f"removed {node} from Home Assistant")
         typer.echo('its publisher runs and announces it again; set discovery = "off" there', err=True)

@@ -46,6 +46,21 @@ def _oracle(times: list[float], now: float) -> Block:
     return Block(tokens, start, start + 5 * HOUR) if now - start < 5 * HOUR and now - last < 5 * HOUR else Block()
 
 
+def test_loaded_twice(tmp_path: Path) -> None:
+    """A second look reads what was appended since the first."""
+    claude = ClaudeHome(tmp_path)
+    source = Transcripts([claude.folder / "projects"], lambda: NOW)
+    claude.append(assistant(NOW - 50, 1))
+    source.load()
+    claude.append(assistant(NOW - 20, 2))
+    source.load()
+    source.stop()
+    traffic = source.read(NOW).traffic
+
+    assert traffic is not None
+    assert traffic.minute.total == 2 * SAMPLE
+
+
 def _written(root: Path, times: list[float], days_per_file: float) -> None:
     """Write a file for each so many days, last touched at its last line."""
     files: dict[int, list[float]] = {}

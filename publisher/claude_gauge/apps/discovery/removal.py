@@ -21,8 +21,9 @@ class Removal:
 def remove(settings: Settings, node: str) -> Removal:
     """Clear the node's retained discovery, usage and status; raises GaugeError where the broker refuses.
 
-    Of a node whose publisher runs the discovery alone goes: it would say the others again. A topic that was not seen is
-    cleared, too: a user may be allowed to write what it may not read.
+    Of a node whose publisher runs the discovery alone goes: it would say the others again. Where something of it is
+    seen, topics that are not are cleared, too: a user may be allowed to write what it may not read. Where nothing is
+    seen, discovery is left alone: Home Assistant warns of a device that it does not know.
     """
     discovery, status, usage = discovery_topic(settings.discovery, node), status_topic(node), usage_topic(node)
     with Retained(settings, discovery, status, usage) as retained:
@@ -30,5 +31,6 @@ def remove(settings: Settings, node: str) -> Removal:
         retained.look(topics=3)
         online = retained.held.get(status) == ONLINE.encode()
         seen = sum(bool(payload) for payload in retained.held.values())
-        retained.write(dict.fromkeys([discovery] if online else [discovery, status, usage], b""))
+        topics = [discovery] if online else [discovery, status, usage] if seen else [status, usage]
+        retained.write(dict.fromkeys(topics, b""))
     return Removal(seen, online)

@@ -172,6 +172,9 @@ def _spoke_at(
     return {name: at for name, at in {**before, **told}.items() if at is not None and name in sessions}
 
 
+WAITING_MINUTES = 10.0  # until an unanswered wait is dropped, where the end of its client can't be seen
+
+
 class Plan:
     """Watches the folder: a file that comes, grows or is replaced reaches the reading within milliseconds."""
 
@@ -180,9 +183,8 @@ class Plan:
     ) -> None:
         self._state_dir = settings.state_dir.expanduser()
         self._folder = self._state_dir / FOLDER
-        waiting_s = settings.waiting_minutes * 60
-        asked_for = "waiting_minutes" in settings.model_fields_set  # then it holds in any case
-        self._patience = Patience(waiting_s, waiting_s if asked_for else math.inf)
+        minutes = settings.waiting_minutes  # one that is set holds also where the client is known to run
+        self._patience = Patience((minutes or WAITING_MINUTES) * 60, minutes * 60 if minutes else math.inf)
         self._clock = clock
         self._look_every_s = look_every_s
         self._lock = threading.RLock()  # the transcripts' thread tells of denials

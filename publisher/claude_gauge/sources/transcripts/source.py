@@ -98,10 +98,10 @@ class Transcripts:
             self._watch.stop()
 
     def load(self) -> None:
-        """Read all that matters now, without following it."""
+        """Read all that matters now, without following it; a second call reads what came since."""
         self._tail.scan(self._clock() - RECENT_S)
-        while not self._whole:
-            if not self._advance():
+        while (more := self._advance()) or not self._whole:
+            if not more:
                 self._hints.take(POLL_S)  # the readers are at work
         self._end_readers()
 
