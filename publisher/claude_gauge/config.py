@@ -349,4 +349,5 @@ def _given(name: str, value: object) -> str:
     text = str(value)
     if "@" in text:
         text = f"{SECRET}@{text.rpartition('@')[2]}"
-    return f"={re.sub(r'(?<=[^:/]):(?!//|[0-9]{1,5}(?:/|$)).*|[?#].*', f':{SECRET}', text)!r}"
+    secrets = r"(?<=[^:/]):(?!//|[0-9]{1,5}(?:/|$)).*|[?].*" + ("|#.*" if "//" in text else "")  # a URL's query, too
+    return f"={re.sub(secrets, f':{SECRET}', text)!r}"
