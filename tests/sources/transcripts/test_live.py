@@ -221,14 +221,14 @@ def test_unreadable_file_is_said(claude: ClaudeHome) -> None:
 
 def test_dead_observer_is_replaced(following: Following, claude: ClaudeHome) -> None:
     """A watch whose thread has died is set up anew, and what it missed is found."""
-    ((_, observer),) = following.source._watch._observers.values()
+    ((_, observer),) = following.source._watch.observers.values()
     observer.stop()
     claude.append(_line(1))
     following.wait_for(1)
 
     def replaced() -> bool:
         return any(
-            other.is_alive() for _, other in following.source._watch._observers.values() if other is not observer
+            other.is_alive() for _, other in following.source._watch.observers.values() if other is not observer
         )
 
     wait_until(replaced, "another observer")
@@ -240,7 +240,7 @@ def test_events_that_go_missing_are_noticed(
     following: Following, claude: ClaudeHome, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a file system without events, as NFS, a scan finds the lines, `sources` is degraded, the watch is renewed."""
-    ((_, observer),) = following.source._watch._observers.values()
+    ((_, observer),) = following.source._watch.observers.values()
     observer.unschedule_all()
     for n in range(1, 4):
         claude.append(_line(n))
@@ -251,7 +251,7 @@ def test_events_that_go_missing_are_noticed(
     )
     assert following.reading.sources["tach"].degraded
     assert any("file events go missing" in record.getMessage() for record in caplog.records)
-    ((_, renewed),) = following.source._watch._observers.values()
+    ((_, renewed),) = following.source._watch.observers.values()
     assert renewed is not observer
 
 
@@ -316,7 +316,7 @@ def test_clock_jump_of_five_hours(hours: int, following: Following, claude: Clau
 def test_stop_ends_every_thread(following: Following) -> None:
     """After `stop`, called twice, none of the source's threads lives."""
     thread = following.source._thread
-    observers = [observer for _, observer in following.source._watch._observers.values()]
+    observers = [observer for _, observer in following.source._watch.observers.values()]
     following.source.stop()
     following.source.stop()
 

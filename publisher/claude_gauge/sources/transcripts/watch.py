@@ -123,7 +123,7 @@ class Watch:
 
     def __init__(self, hint: Hint) -> None:
         self._hint = hint
-        self._observers: dict[Path, tuple[Identity, BaseObserver]] = {}
+        self.observers: dict[Path, tuple[Identity, BaseObserver]] = {}
         self._lost = _LostEvents(hint)
         logging.getLogger("watchdog").addHandler(self._lost)
         logging.getLogger("watchdog").propagate = False
@@ -145,7 +145,7 @@ class Watch:
         began = False
         for root in roots:
             identity = _identity(root)
-            known = self._observers.get(root)
+            known = self.observers.get(root)
             if known and known[0] == identity and known[1].is_alive() and _emitting(known[1]):
                 continue
             if known:
@@ -158,7 +158,7 @@ class Watch:
 
     def renew(self) -> None:
         """Begin anew at the next `tend`: where events go missing, a thread of an observer may have died unseen."""
-        for root in list(self._observers):
+        for root in list(self.observers):
             self._end(root)
 
     def cover(self, folders: int) -> None:
@@ -168,7 +168,7 @@ class Watch:
         so it takes two looks.
         """
         watches = _watches()
-        self._short = self._short + 1 if self._observers and watches is not None and watches < folders else 0
+        self._short = self._short + 1 if self.observers and watches is not None and watches < folders else 0
         if self._short == _LOOKS:
             at_limit = _at_watch_limit()
             self._shortage = "watch limit reached" if at_limit else "folders without events"
@@ -194,11 +194,11 @@ class Watch:
             self._unwatched.add(root)
             return False
         self._unwatched.discard(root)
-        self._observers[root] = (identity, observer)
+        self.observers[root] = (identity, observer)
         return True
 
     def _end(self, root: Path) -> None:
-        _, observer = self._observers.pop(root)
+        _, observer = self.observers.pop(root)
         observer.stop()
         observer.join(5)
 
