@@ -173,10 +173,11 @@ def _write(table: str) -> None:
     begin, end = "## History\n", "## By scripts of their own"
     head, _, rest = RESULTS.read_text().partition(end)
     head = head.partition(begin)[0]
+    load = f"{os.getloadavg()[1]:.0f}"
     text = (
-        f"{begin}\nMeasured by `python -m benchmarks.history` on {machine()}, all in one run, at a load average of "
-        f"{os.getloadavg()[1]:.0f}: from a start of the "
-        f"publisher until a subscriber sees the exact figure, which is ccusage's.\n\n{table}\n\n"
+        f"{begin}\nMeasured {time.strftime('%Y-%m-%d')} by `python -m benchmarks.history` on {machine()}, all in one run,\n"
+        f"at a load average of {load}: from a start of the publisher until a subscriber sees the exact figure,\n"
+        f"which is ccusage's.\n\n{table}\n\n"
     )
     RESULTS.write_text(f"{head}{text}{end}{rest}")
 

@@ -82,7 +82,10 @@ class Transcripts:
             self._chained = self._whole = False
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to follow; returns when the block is known, a third of a second at most."""
+        """Begin to follow; returns when the block is known, or, where it will take long, the last minutes are.
+
+        A third of a second at most.
+        """
         self._changed = changed
         self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
@@ -247,6 +250,7 @@ class Transcripts:
     def _read_history(self) -> bool:
         if self._readers is None and not self._childless and self._tail.backlog > MUCH_BYTES:
             self._readers = Readers(lambda: self._hints.put(""), self._counter.files_before(self._clock()))
+            self._ready.set()  # the last minutes are exact, and the block will take a while
         if self._readers is not None:
             worked = self._have_read(self._readers)
         else:
