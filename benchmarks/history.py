@@ -173,9 +173,9 @@ def _write(table: str) -> None:
     begin, end = "## History\n", "## By scripts of their own"
     head, _, rest = RESULTS.read_text().partition(end)
     head = head.partition(begin)[0]
-    load = f"{os.getloadavg()[1]:.0f}"
+    load, today = f"{os.getloadavg()[1]:.0f}", time.strftime("%Y-%m-%d")
     text = (
-        f"{begin}\nMeasured {time.strftime('%Y-%m-%d')} by `python -m benchmarks.history` on {machine()}, all in one run,\n"
+        f"{begin}\nMeasured {today} by `python -m benchmarks.history` on {machine()}, all in one run,\n"
         f"at a load average of {load}: from a start of the publisher until a subscriber sees the exact figure,\n"
         f"which is ccusage's.\n\n{table}\n\n"
     )
