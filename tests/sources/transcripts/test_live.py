@@ -227,9 +227,7 @@ def test_dead_observer_is_replaced(following: Following, claude: ClaudeHome) -> 
     following.wait_for(1)
 
     def replaced() -> bool:
-        return any(
-            other.is_alive() for _, other in following.source._watch.observers.values() if other is not observer
-        )
+        return any(other.is_alive() for _, other in following.source._watch.observers.values() if other is not observer)
 
     wait_until(replaced, "another observer")
     claude.append(_line(2))
