@@ -73,6 +73,10 @@ class World:
             self.counter.add(line, NOW)
 
 
+TWO_BLOCKS = Response(NOW, (0.0, 1.0), (3, 0, 14_000), 1, line_id=False, event_id=False)
+ONE_BLOCK = Response(
+    NOW - 1, (0.0,), (3, 0, 14_000), 1, line_id=False, event_id=False
+)  # beside the other's first block
 LONG = Response(NOW - 100, (0.0, 45.0), (10, 1000, 50), 100, line_id=False, event_id=False)
 
 
@@ -85,6 +89,7 @@ LONG = Response(NOW - 100, (0.0, 45.0), (10, 1000, 50), 100, line_id=False, even
 )
 @example(responses=[LONG], orders=["lines"] * 5, late=0.2, restarts=[True] * 5)
 @example(responses=[LONG, LONG], orders=["event"] * 5, late=0.2, restarts=[False] * 5)
+@example(responses=[TWO_BLOCKS, ONE_BLOCK], orders=["lines"] * 5, late=0.0, restarts=[False] * 5)
 def test_once(responses: list[Response], orders: list[str], late: float, restarts: list[bool]) -> None:
     """However long it took, whoever told it first, and however often the publisher restarts: each response once."""
     world = World([], [], OtlpCounter())

@@ -21,7 +21,8 @@ from tests.support.parts import part
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus.source import Prometheus
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(300)]
+# One engine at a time: two would share the kernel's tables.
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(300), pytest.mark.xdist_group("containers")]
 
 
 def make_image(name: str, folder: Path, programs: dict[str, Path], *changes: str) -> None:

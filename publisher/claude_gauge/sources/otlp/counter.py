@@ -105,6 +105,7 @@ class OtlpCounter(Counter):
         self._lines, self._events = _Timeline(), _Timeline()  # of what was counted
         self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
         self._partners: dict[int, int] = {}  # event's key -> the response that it was found to be
+        self._paired: dict[int, _Entry] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it was found to be, where the line came first
         self._pruned_at = 0.0
 
@@ -132,9 +133,12 @@ class OtlpCounter(Counter):
         if name and name in self._firsts:
             same = next(self._events.near(name, since, until, _REQUEST), None)
             return same or self._events.anywhere(name)
+        own = self._paired.get(identity) if turn.message_id else None
+        if own is not None and since <= own.at <= until:
+            return own
         for event in self._nearest(self._events, turn, since, until):
             if self._partners.get(event.key, identity) == identity and not self._differ(event.request, name):
-                self._partners[event.key] = identity
+                self._partners[event.key], self._paired[identity] = identity, event
                 return event
         return None
 
@@ -223,9 +227,9 @@ class OtlpCounter(Counter):
         for day in [day for day in self._days if (day + 1) * _DAY_S < oldest]:
             for name in self._days.pop(day):
                 self._firsts.pop(name, None)
-        for pairs in (self._partners, self._taken):
+        for pairs in (self._partners, self._taken, self._paired):
             for key in list(islice(pairs, max(0, len(pairs) - _MOST_PAIRS))):
-                del pairs[key]
+                pairs.pop(key)
 
 
 def _turn(request: Request, at: float) -> Turn:
