@@ -31,7 +31,7 @@ class Desk:
         self.home = home
         self.record = record
         self.settings = home / ".claude" / "settings.json"
-        self.settings.parent.mkdir(parents=True)
+        (self.settings.parent / "projects").mkdir(parents=True)  # as after any session: a new one is found by a scan
         own = {"type": "command", "command": "echo 'the person'\\''s own line'"}
         permissions: dict[str, object] = {"allow": ["Bash(echo:*)", "Bash(sleep:*)"]}
         self.settings.write_text(json.dumps({"permissions": permissions, "statusLine": own}))
