@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.support.timelines import EPOCH, PATHS, PATIENCE, Sums, replay
 
 from claude_gauge.hooks.hook import DIALOGS
+from claude_gauge.sources.statusline import waiting
 from claude_gauge.sources.statusline.waiting import (
     ANYONE,
     DENIAL,
@@ -349,3 +350,17 @@ def test_a_session_that_ended_waits_for_nobody(tale: list[Event]) -> None:
 def test_unknown_agent() -> None:
     """A question that a notification alone told is of no agent in particular."""
     assert [q.agent for q in after(Event(AT, "Notification", kind="permission_prompt")).questions] == [ANYONE]
+
+
+def test_queued_dialog_has_its_own_time() -> None:
+    """A second question comes to the screen when the first is answered: its notification is expected from then on."""
+    story = waiting.Story()
+    story.tell([waiting.Event(100.0 + n / 100, "PermissionRequest", question=name) for n, name in enumerate("ab")])
+    story.tell_statusline(100.3)  # on its way when the first dialog opened
+    story.tell([waiting.Event(103.4, "PostToolUse", question="a")])
+    patience = waiting.Patience(600.0)
+    lit = [bool(waiting.open_questions(story.session, at, patience)) for at in (103.5, 107.5, 110.3, 110.5)]
+    story.tell([waiting.Event(109.7, "Notification", kind="permission_prompt")])
+
+    assert lit == [True, True, True, False]
+    assert waiting.open_questions(story.session, 120.0, patience)

@@ -91,6 +91,12 @@ class Question:
     outside: bool = False
     notified_at: float | None = None
     process: Process | None = None
+    queued_to: float = 0.0  # when another dialog before it was answered
+
+    @property
+    def shown_at(self) -> float:
+        """When its dialog came to the screen."""
+        return max(self.at, self.queued_to)
 
     @property
     def since(self) -> float:
@@ -162,7 +168,12 @@ def _remaining(session: Session, event: Event) -> tuple[Question, ...]:
         calls = [each for each in ended if not each.idle]
         calls.sort(key=lambda each: not _open(each, session.statusline_at, event.at))
         ended = idle + calls[:1]
-    return tuple(each for each in session.questions if not any(each is gone for gone in ended))
+    left = [each for each in session.questions if not any(each is gone for gone in ended)]
+    if len(left) == len(session.questions):
+        return session.questions
+    return tuple(
+        replace(each, queued_to=event.at) if _open(each, session.statusline_at, event.at) else each for each in left
+    )
 
 
 def _ends(question: Question, event: Event) -> bool:
@@ -193,7 +204,7 @@ def _notified(session: Session, event: Event) -> tuple[Question, ...]:
         return (*_without_idle(session), *asked)
     if event.kind in DIALOGS:
         confirmed = tuple(
-            replace(each, notified_at=event.at) if not each.idle and event.at - each.at <= NOTIFIED_TO_S else each
+            replace(each, notified_at=event.at) if not each.idle and event.at - each.shown_at <= NOTIFIED_TO_S else each
             for each in session.questions
         )
         if confirmed != session.questions:
@@ -215,10 +226,10 @@ def _open(question: Question, statusline_at: float, now: float) -> bool:
     if question.idle:
         return True
     if question.notified_at is not None:
-        return statusline_at <= max(question.notified_at, question.at + ON_ITS_WAY_S)
-    if question.outside or statusline_at > question.at + ON_ITS_WAY_S:
+        return statusline_at <= max(question.notified_at, question.shown_at + ON_ITS_WAY_S)
+    if question.outside or statusline_at > question.shown_at + ON_ITS_WAY_S:
         return False
-    return statusline_at <= question.at or now < question.at + NOTIFIED_BY_S
+    return statusline_at <= question.shown_at or now < question.shown_at + NOTIFIED_BY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +262,13 @@ def due(session: Session, now: float, patience: Patience) -> float | None:
     times = [
         time
         for each in open_questions(session, now, patience)
-        for time in (patience.ends_at(each), each.at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
+        for time in (patience.ends_at(each), each.shown_at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
     ]
     return min((time for time in times if now < time < math.inf), default=None)
 
 
 def _doubtful(question: Question, session: Session) -> bool:
-    return not question.idle and question.notified_at is None and session.statusline_at > question.at
+    return not question.idle and question.notified_at is None and session.statusline_at > question.shown_at
 
 
 class Story:
