@@ -353,7 +353,7 @@ def test_unknown_agent() -> None:
 
 
 def test_queued_dialog_has_its_own_time() -> None:
-    """A second question comes to the screen when the first is answered: its notification is expected from then on, and no statusline before that says that it is over."""
+    """A second question is shown when the first is answered: no statusline before that says that it is over."""
     story = waiting.Story()
     story.tell([waiting.Event(100.0 + n / 100, "PermissionRequest", question=name) for n, name in enumerate("ab")])
     story.tell_statusline(100.3)  # on its way when the first dialog opened
