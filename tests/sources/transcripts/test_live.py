@@ -33,10 +33,9 @@ class Following:
         return self.source.read(self.clock())
 
     def tokens(self) -> int:
-        """Tokens of the present block."""
+        """Tokens of the present block; -1 while it is not known."""
         block = self.reading.block
-        assert block
-        return block.tokens
+        return block.tokens if block else -1
 
     def wait_for(self, responses: int) -> None:
         """Wait until just so many responses are counted."""
