@@ -21,6 +21,12 @@ from claude_gauge.contract.usage import MAX_COUNT, Usage, stamp
 from claude_gauge.sources.source import Remembers, Source
 from claude_gauge.system import atomic_file
 
+_log = logging.getLogger(__name__)
+
+WEEK_S = 7 * 86400.0
+SETTLE_S = 6 * 3600.0
+STORE_S = 3600.0
+LOOK_S = 2.0  # the lifetime sum is taken anew at most so often
 EVERY_S = 60.0  # a figure that grows is written this often at most
 FIELDS = ("window_5h_tokens", "window_5h_pct", "window_5h_resets_at", "last_model")
 _AT_REST = {
@@ -96,14 +102,6 @@ class KeptWindow:
             trouble, self._trouble = self._trouble, error.strerror or type(error).__name__
             if self._trouble != trouble:
                 _log.warning("cannot write %s (%s): a restart shows no fuel at first", self._path, self._trouble)
-
-
-_log = logging.getLogger(__name__)
-
-WEEK_S = 7 * 86400.0
-SETTLE_S = 6 * 3600.0
-STORE_S = 3600.0
-LOOK_S = 2.0  # the sum is taken anew at most so often
 
 
 class Lifetime:
