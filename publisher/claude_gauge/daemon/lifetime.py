@@ -8,20 +8,15 @@ source each time, for late lines may still change it. It begins with the week th
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.usage import MAX_COUNT, Usage, stamp
 from claude_gauge.sources.source import Remembers, Source
-from claude_gauge.system import atomic_file
-
-_log = logging.getLogger(__name__)
+from claude_gauge.system.atomic_file import StateFile
 
 WEEK_S = 7 * 86400.0
 SETTLE_S = 6 * 3600.0
@@ -53,13 +48,12 @@ class KeptWindow:
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kept: Usage | None = None  # from before the start
-        self._path = state_dir.expanduser() / f"{node}.window.json"
+        self._file = StateFile(state_dir / f"{node}.window.json", "after a restart the fuel is unknown at first")
         self._account = account
         self._clock, self._steady = clock, steady
         self._latest: dict[str, object] = {}
         self._written: dict[str, object] = {}
         self._written_at: float | None = None
-        self._trouble = ""  # of the last write
 
     def start(self) -> None:
         """Read what was kept."""
@@ -67,20 +61,16 @@ class KeptWindow:
 
     def load(self, now: float) -> Usage | None:
         """Return a payload at rest with the window's figures, if that window still runs at `now` (epoch seconds)."""
-        try:
-            found = json.loads(self._path.read_bytes())
+
+        def parse(content: bytes) -> Usage | None:
+            found = json.loads(content)
             reset = seconds(found["window_5h_resets_at"])
             if reset is None or not resets(reset, now, FIVE_HOUR_RESET_S) or found["account"] != self._account:
                 return None
             kept = {name: found[name] for name in FIELDS}
             return Usage.model_validate({**_AT_REST, **kept, "updated_at": stamp(now)})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
-            _log.warning(
-                "cannot read %s (%s): the fuel is unknown until it is counted", self._path, type(error).__name__
-            )
-            return None
+
+        return self._file.read(parse)
 
     def __call__(self, usage: Usage, _payload: bytes) -> None:
         """Take a payload; only a fuel that is known, of a window that ends, is kept."""
@@ -95,13 +85,7 @@ class KeptWindow:
         if self._latest == self._written:
             return
         self._written_at, self._written = self._steady(), self._latest
-        try:
-            atomic_file.replace(self._path, json.dumps(self._latest).encode())
-            self._trouble = ""
-        except OSError as error:
-            trouble, self._trouble = self._trouble, error.strerror or type(error).__name__
-            if self._trouble != trouble:
-                _log.warning("cannot write %s (%s): a restart shows no fuel at first", self._path, self._trouble)
+        self._file.write(json.dumps(self._latest).encode())
 
 
 class Lifetime:
@@ -110,26 +94,19 @@ class Lifetime:
     def __init__(
         self, state_dir: Path, node: str, source: Source, steady: Callable[[], float] = time.monotonic
     ) -> None:
-        self._path = state_dir.expanduser() / f"{node}.lifetime.json"
+        lost = "the sum of all tokens may lack what is older than a week"
+        self._file = StateFile(state_dir / f"{node}.lifetime.json", lost)
         self._source = source
         self._steady = steady
         self._settled, self._mark = 0, 0  # tokens before the mark; the mark is a minute, numbered from the epoch
         self._total: int | None = None
         self._looked_at: float | None = None
         self._stored_at: float | None = None
-        self._storable = True
 
     def start(self) -> None:
         """Read what the last run stored."""
-        try:
-            stored = json.loads(self._path.read_bytes())
-            settled, mark, total = (_count(stored[name]) for name in ("settled", "mark", "total"))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            _log.warning("cannot read %s (%s): the lifetime sum begins anew", self._path, type(error).__name__)
-            return
-        self._settled, self._mark, self._total = settled, mark, total
+        if stored := self._file.read(_parse):
+            self._settled, self._mark, self._total = stored
 
     def total(self, now: float) -> int | None:
         """Return the sum at `now` (epoch seconds); None until the source knows its past."""
@@ -157,19 +134,18 @@ class Lifetime:
             return
         self._stored_at = self._steady()
         content = {"settled": self._settled, "mark": self._mark, "total": self._total}
-        try:
-            atomic_file.replace(self._path, json.dumps(content).encode())
-            self._storable = True
-        except OSError as error:
-            if self._storable:
-                _log.warning("cannot write %s (%s): a restart may miss tokens of its sum", self._path, error.strerror)
-            self._storable = False
+        self._file.write(json.dumps(content).encode())
 
     def _settle(self, past: dict[int, int], now: float) -> None:
         mark = int((now - SETTLE_S) // 60)
         if mark > self._mark:
             self._settled += sum(tokens for minute, tokens in past.items() if self._mark <= minute < mark)
             self._mark = mark
+
+
+def _parse(content: bytes) -> tuple[int, int, int]:
+    stored = json.loads(content)
+    return _count(stored["settled"]), _count(stored["mark"]), _count(stored["total"])
 
 
 def _count(value: object) -> int:

@@ -1,10 +1,20 @@
-"""Replaces a file atomically: a reader sees the old or the new content, also after a power cut."""
+"""Replaces a file atomically: a reader sees the old or the new content, also after a power cut.
+
+`StateFile` is such a file for what a running program keeps for its next start.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+_log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
 
 
 def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -29,3 +39,38 @@ def create(path: Path, content: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.chmod(mode)
+
+
+class StateFile:
+    """State for the next start. A disk that fails, or a damaged file, is a warning and stops nothing.
+
+    `lost` says, for the log, what is lost without the file. A write that fails is told once, until one succeeds or
+    fails for another reason.
+    """
+
+    def __init__(self, path: Path, lost: str) -> None:
+        self.path = path.expanduser()
+        self._lost = lost
+        self._trouble = ""  # of the last write
+
+    def read(self, parse: Callable[[bytes], Kept]) -> Kept | None:
+        """Return what `parse` makes of the content; None where there is no file, or none that can be understood."""
+        try:
+            return parse(self.path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
+            _log.warning("cannot read %s (%s): %s", self.path, why, self._lost)
+            return None
+
+    def write(self, content: bytes) -> bool:
+        """Replace the content; False where the disk refused it."""
+        before, self._trouble = self._trouble, ""
+        try:
+            replace(self.path, content)
+        except OSError as error:
+            self._trouble = error.strerror or type(error).__name__
+            if self._trouble != before:
+                _log.warning("cannot write %s (%s): %s", self.path, self._trouble, self._lost)
+        return not self._trouble

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.apps.fleet.conftest import NOW, usage
@@ -9,6 +10,7 @@ from claude_gauge.apps.fleet.merge import State
 from claude_gauge.apps.fleet.nodes import FORGET_S, MOST_NODES, Nodes
 from claude_gauge.contract.freshness import SILENCE_S
 from claude_gauge.contract.usage import MAX_BYTES, stamp
+from claude_gauge.system.atomic_file import StateFile
 
 
 def said(at: float = NOW, **changes: object) -> bytes:
@@ -280,9 +282,10 @@ def test_recalled_after_a_restart() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, null]", b'[{"node": "a"}]', b'{"node": 3}', b"[" * 5000])
-def test_stored_nodes_that_are_unreadable(content: bytes) -> None:
+def test_stored_nodes_that_are_unreadable(content: bytes, tmp_path: Path) -> None:
     """A store of another shape is passed over."""
     nodes = Nodes()
-    nodes.recall(content)
+    (tmp_path / "fleet.json").write_bytes(content)
+    StateFile(tmp_path / "fleet.json", "").read(nodes.recall)
 
     assert nodes.members(NOW) == []

@@ -16,7 +16,7 @@ from claude_gauge.errors import AlreadyPublishingError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
-from claude_gauge.system import atomic_file
+from claude_gauge.system.atomic_file import StateFile
 from claude_gauge.system.net import answers
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Fleet:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time, with_demos: bool = False) -> None:
         self._settings, self._clock, self._with_demos = settings, clock, with_demos
         self._nodes, self._pace = Nodes(), Pace()
-        self._store = settings.state_dir / STORE
-        self._stored_at, self._storable = 0.0, True
+        self._store = StateFile(settings.state_dir / STORE, "absent nodes count again when they come back")
+        self._stored_at = 0.0
         self._news, self._stopping = threading.Event(), threading.Event()
         self._live: frozenset[str] = frozenset()
         self.link = Link(settings, status=status_topic(FLEET_NODE))
@@ -46,7 +46,7 @@ class Fleet:
     def run(self) -> None:
         """Publish until `stop`; raises AlreadyPublishingError when another fleet merges at this broker."""
         refuse_second(self._settings, self._stopping)
-        self._recall()
+        self._store.read(self._nodes.recall)  # a machine that is off sends nothing, and its use still counts
         self.link.start()
         try:
             if self.link.wait_connected(RETAINED_S):
@@ -58,7 +58,7 @@ class Fleet:
                 self._news.clear()
         finally:
             self.link.stop()
-            self._keep()
+            self._store.write(self._nodes.to_json())
 
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
@@ -76,7 +76,7 @@ class Fleet:
         self._log_changes(live)
         if live != self._live or steady - self._stored_at > STORE_S:
             self._stored_at = steady
-            self._keep()
+            self._store.write(self._nodes.to_json())
         self._live = live
         self.link.announce(usage_topic(FLEET_NODE), usage.to_json(), expiry_s=EXPIRY_S)
         self._pace.sent(usage, steady)
@@ -86,25 +86,6 @@ class Fleet:
             log.info("%s is here", node)
         for node in sorted(self._live - live):
             log.info("%s is away", node)
-
-    def _recall(self) -> None:
-        """Read the nodes that the last run stored: a machine that is off sends nothing, and its use still counts."""
-        try:
-            self._nodes.recall(self._store.read_bytes())
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            log.warning("can't read %s (%s): absent nodes count again when they come back", self._store, error)
-
-    def _keep(self) -> None:
-        """Store the nodes' state; a disk error is logged and the fleet goes on."""
-        try:
-            atomic_file.replace(self._store, self._nodes.to_json())
-            self._storable = True
-        except OSError as error:
-            if self._storable:
-                log.warning("can't write %s (%s): after a restart absent nodes are missing", self._store, error)
-            self._storable = False
 
     def _payload(self, message: Message) -> None:
         node = message.topic.split("/")[1]

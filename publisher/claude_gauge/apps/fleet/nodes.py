@@ -130,12 +130,8 @@ class Nodes:
         return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
 
     def recall(self, content: bytes) -> None:
-        """Take what `to_json` wrote; an entry of another shape is passed over."""
-        try:
-            entries = json.loads(content)
-        except (ValueError, RecursionError):
-            log.warning("what was stored of the nodes is unreadable: absent ones count again when they come back")
-            return
+        """Take what `to_json` wrote; an entry of another shape is passed over. Raises ValueError for no JSON."""
+        entries = json.loads(content)
         for entry in entries if isinstance(entries, list) else []:
             node = _recalled(entry)
             if node is not None and len(self._nodes) < MOST_NODES:

@@ -15,7 +15,7 @@ from pathlib import Path
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, resets, same
 from claude_gauge.contract.usage import Usage
-from claude_gauge.system import atomic_file
+from claude_gauge.system.atomic_file import StateFile
 
 WINDOW_S = 5 * 3600.0
 FIVE_HOURS = "five_hour"  # the limit that the fuel gauge shows
@@ -107,49 +107,39 @@ log = logging.getLogger(__name__)
 
 
 class Memory:
-    """One small file per node; a disk that fails costs a repeated alert at worst."""
+    """Two small files per node; a disk that fails costs a repeated alert at worst."""
 
     def __init__(self, state_dir: Path, node: str) -> None:
-        self._path = state_dir.expanduser() / f"{node}.alerts.json"
-        self._limits_path = state_dir.expanduser() / f"{node}.limit-alerts.json"
+        lost = "after a restart an alert may come twice"
+        self._file = StateFile(state_dir / f"{node}.alerts.json", lost)
+        self._limits_file = StateFile(state_dir / f"{node}.limit-alerts.json", lost)
 
     def load(self, now: float) -> Fired | None:
         """Return what was told before this start (`now`: epoch seconds), where that can be believed."""
-        try:
-            stored = json.loads(self._path.read_bytes())
-            fired = Fired(float(stored["threshold"]), float(stored["ends"]), str(stored["source"]))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            log.warning("cannot read %s (%s): an alert may come twice", self._path, error.__class__.__name__)
-            return None
-        if not 0 < fired.threshold <= 1 or not fired.ends <= now + FIVE_HOUR_RESET_S:
-            log.warning("%s: told under a wrong clock, or garbage: not believed", self._path)
+        fired = self._file.read(_fired)
+        if fired and not (0 < fired.threshold <= 1 and fired.ends <= now + FIVE_HOUR_RESET_S):
+            log.warning("%s: told under a wrong clock, or garbage: not believed", self._file.path)
             return None
         return fired
 
     def load_limits(self) -> Mapping[str, float]:
         """Return the threshold that was told last of each of the plan's other limits."""
-        try:
-            stored = json.loads(self._limits_path.read_bytes())
-            limits = {str(name): float(threshold) for name, threshold in stored.items()}
-            return {name: threshold for name, threshold in limits.items() if 0 < threshold <= 1}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
-            log.warning("cannot read %s (%s): an alert may come twice", self._limits_path, error.__class__.__name__)
-            return {}
+        return self._limits_file.read(_thresholds) or {}
 
     def save(self, fired: Fired) -> None:
         """Keep what was told: the whole file at once, or the one before."""
-        self._write(self._path, asdict(fired))
+        self._file.write(json.dumps(asdict(fired)).encode())
 
     def save_limits(self, limits: Mapping[str, float]) -> None:
         """Keep what was told of the plan's other limits."""
-        self._write(self._limits_path, dict(limits))
+        self._limits_file.write(json.dumps(dict(limits)).encode())
 
-    def _write(self, path: Path, content: Mapping[str, object]) -> None:
-        try:
-            atomic_file.replace(path, json.dumps(content).encode())
-        except OSError as error:
-            log.warning("cannot write %s (%s): after a restart an alert may come twice", path, error.strerror)
+
+def _fired(content: bytes) -> Fired:
+    stored = json.loads(content)
+    return Fired(float(stored["threshold"]), float(stored["ends"]), str(stored["source"]))
+
+
+def _thresholds(content: bytes) -> Mapping[str, float]:
+    limits = {str(name): float(threshold) for name, threshold in json.loads(content).items()}
+    return {name: threshold for name, threshold in limits.items() if 0 < threshold <= 1}

@@ -42,7 +42,7 @@ from claude_gauge.sources.statusline.waiting import (
     Story,
     read_event,
 )
-from claude_gauge.system import atomic_file
+from claude_gauge.system.atomic_file import StateFile
 
 _IDLE_WAKE_S = 60.0
 # Not the opened and closed ones, which our own reading makes, too.
@@ -190,6 +190,7 @@ class Plan:
         self._lock = threading.RLock()  # the transcripts' thread tells of denials
         self._accounts: plan_figures.Accounts = ()
         self._saved: plan_figures.Accounts = ()
+        self._file = StateFile(self._state_dir / FILE, "after a restart the plan's past windows are unknown")
         self._kept = False  # on the disk
         self._logs: dict[str, SessionLog] = {}
         self._denials: deque[tuple[str, Event]] = deque(maxlen=KEPT_DENIALS)
@@ -357,11 +358,8 @@ class Plan:
         accounts = self._accounts
         if accounts == self._saved:
             return
-        try:
-            atomic_file.replace(self._state_dir / FILE, json.dumps(plan_figures.to_json(accounts)).encode())
+        if self._file.write(json.dumps(plan_figures.to_json(accounts)).encode()):
             self._kept = True
-        except OSError as error:
-            log.warning("cannot keep the plan's figures in %s: %s", self._state_dir, error.strerror)
         self._saved = accounts
 
 
