@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S, Blocks
 from claude_gauge.counting.reading import Block
+from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S, Blocks
 
 HOUR = 3600.0
 MIDNIGHT = 1_763_856_000.0

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.window import Window
+from claude_gauge.counting.sums import Window
 
 AT = 1_763_900_000.0
 

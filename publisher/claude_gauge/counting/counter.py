@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from claude_gauge.contract.plan_window import Refused, happened
-from claude_gauge.counting.blocks import WEEK_S, Blocks
 from claude_gauge.counting.ledger import Change, Filed, Ledger
 from claude_gauge.counting.reading import Block, Traffic
+from claude_gauge.counting.sums import FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.counting.turn import Turn
-from claude_gauge.counting.window import FIVE_MINUTES_S, Window
 
 _DAY_S = 86400.0
 _SETTLE_S = 6 * 3600.0  # what ended longer ago is known by its total alone

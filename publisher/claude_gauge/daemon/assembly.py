@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import EXPIRY_S, Usage, status_topic, usage_topic
-from claude_gauge.counting.blocks import FIVE_HOURS_S
 from claude_gauge.counting.derive import Limits
+from claude_gauge.counting.sums import FIVE_HOURS_S
 from claude_gauge.daemon.lifetime import KeptWindow, Lifetime
 from claude_gauge.daemon.machine import NodeLock, Watchdog, notify
 from claude_gauge.daemon.publisher import Publisher

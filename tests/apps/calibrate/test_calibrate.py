@@ -13,8 +13,8 @@ from tests.support.claude_events import run, status
 
 from claude_gauge.apps.calibrate.propose import Past, ceiling, redline, round_up, set_values
 from claude_gauge.contract.usage import stamp
-from claude_gauge.counting.blocks import Span
 from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.sums import Span
 from claude_gauge.sources.statusline.plan_figures import Window
 
 HOUR = 3600.0

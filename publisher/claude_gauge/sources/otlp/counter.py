@@ -20,8 +20,8 @@ from typing import NamedTuple
 from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
 from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.sums import FIVE_MINUTES_S
 from claude_gauge.counting.turn import Turn
-from claude_gauge.counting.window import FIVE_MINUTES_S
 from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.sources.otlp.reconcile import Fill
 

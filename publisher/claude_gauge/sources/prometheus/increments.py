@@ -38,7 +38,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from claude_gauge.contract import plan_window
-from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
+from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
 from claude_gauge.sources.prometheus.client import Answer, Sample, TroubleError
 from claude_gauge.sources.prometheus.names import Metric, narrowed, one_of, select, session
 

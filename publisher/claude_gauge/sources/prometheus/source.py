@@ -13,9 +13,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S, Blocks
 from claude_gauge.counting.reading import Block, Health, Reading, Tokens
-from claude_gauge.counting.window import FIVE_MINUTES_S, Window
+from claude_gauge.counting.sums import FIVE_HOURS_S, FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
 from claude_gauge.sources.prometheus.increments import Increment, Reader

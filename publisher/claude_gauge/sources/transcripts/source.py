@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from claude_gauge.counting.blocks import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.counter import Counter
 from claude_gauge.counting.reading import READING, Health, Reading
+from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.turn import Denial, Turn, denial, parse
 from claude_gauge.sources.transcripts.follower import LONGEST
 from claude_gauge.sources.transcripts.readers import TASK_BYTES, Readers
