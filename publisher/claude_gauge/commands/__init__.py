@@ -1,1 +1,1 @@
-"""One file per command; each imports what it needs when it runs, so that `--help` stays quick."""
+"""The command line: one file per kind of command; each command imports what it needs when it runs."""

@@ -22,18 +22,25 @@ if TYPE_CHECKING:
     from typer._click import Context
     from typer._click.formatting import HelpFormatter
 
-# In the order of the help.
+# Heading of the help -> command -> the module that has it, all in the order of the help.
 _GROUPS = {
-    "Look": ("demo", "show", "watch", "web", "doctor"),
-    "Publish": ("publish", "service", "fleet"),
-    "Set up": ("setup", "calibrate", "config", "otel", "discovery", "schema"),
-    "Device": ("sim", "firmware"),
-    "Broker": ("broker",),
-    "Run by Claude Code": ("statusline", "hook"),
+    "Look": dict.fromkeys(("demo", "show", "watch", "web", "doctor"), "look"),
+    "Publish": dict.fromkeys(("publish", "service", "fleet"), "publish"),
+    "Set up": {
+        "setup": "claude_settings",
+        "calibrate": "settings",
+        "config": "settings",
+        "otel": "claude_settings",
+        "discovery": "schemas",
+        "schema": "schemas",
+    },
+    "Device": dict.fromkeys(("sim", "firmware"), "device"),
+    "Broker": {"broker": "broker"},
+    "Run by Claude Code": dict.fromkeys(("statusline", "hook"), "hooks"),
 }
-_COMMANDS = [name for names in _GROUPS.values() for name in names]
+_COMMANDS = {name: module for group in _GROUPS.values() for name, module in group.items()}
+_HIDDEN = ("hook",)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_HIDDEN = {"hook": "statusline"}  # run by Claude Code, not by people -> the module it is in
 
 
 class Grouped(TyperGroup):
@@ -67,7 +74,7 @@ def build(wanted: str = "") -> typer.Typer:
     )
     app.callback()(root)
     for name in [wanted] if wanted in _COMMANDS else _COMMANDS:
-        command = getattr(import_module(f"claude_gauge.commands.{_HIDDEN.get(name, name)}"), name)
+        command = getattr(import_module(f"claude_gauge.commands.{_COMMANDS[name]}"), name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

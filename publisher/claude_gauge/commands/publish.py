@@ -1,4 +1,4 @@
-"""`claude-gauge publish`: follows usage and publishes it until it is ended."""
+"""The commands that publish: `publish`, `service` (the same, started at login) and `fleet` (all nodes merged)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands.flags import EVERY, Config, with_settings
+from claude_gauge.commands.flags import BROKER, EVERY, Config, with_settings
 
 
 @with_settings(*EVERY)
@@ -28,3 +28,80 @@ def publish(
             typer.echo(publish_once(settings))
         else:
             run_until_signal(settings, lock)
+
+
+service = typer.Typer(
+    help="Run the publisher as a service of your own session.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@service.command()
+@with_settings(*EVERY)
+def install(
+    *,
+    config: Config,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the service's definition, install nothing.")
+    ] = False,
+) -> None:
+    """Install the service and start it, now and at every login.
+
+    It runs with the settings that are in force now.
+    """
+    from claude_gauge.apps.service.job import job
+    from claude_gauge.apps.service.manager import manager
+
+    services, planned = manager(), job(config)
+    if only_print:
+        typer.echo(services.definition(planned), nl=False)
+        return
+    notes = services.install(planned)
+    typer.echo(f"installed {services.path}; look at it with `claude-gauge service status`")
+    for note in notes:
+        typer.echo(note)
+
+
+@service.command()
+def uninstall() -> None:
+    """Stop the service and remove it; settings and state stay."""
+    from claude_gauge.apps.service.manager import manager
+
+    services = manager()
+    services.uninstall()
+    typer.echo(f"removed {services.path}")
+
+
+@service.command()
+def status() -> None:
+    """Show whether the service runs."""
+    from claude_gauge.apps.service.manager import manager
+
+    raise typer.Exit(manager().status())
+
+
+@service.command()
+def logs() -> None:
+    """Show the newest 100 lines of the service's log."""
+    from claude_gauge.apps.service.manager import manager
+
+    raise typer.Exit(manager().logs())
+
+
+@with_settings(*BROKER, "redline", "discovery", "state_dir", "log_format")
+def fleet(
+    *,
+    config: Config,
+    demos: Annotated[bool, typer.Option("--demos", help="Merge demos too: their figures are made up.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Merge all nodes into claude-gauge/all/usage."""
+    from claude_gauge.apps.fleet.app import Fleet
+    from claude_gauge.commands import logs
+    from claude_gauge.contract.usage import FLEET_NODE
+    from claude_gauge.daemon.machine import NodeLock
+    from claude_gauge.system.signals import until_signal
+
+    settings = config.settings
+    logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
+    with NodeLock(settings.state_dir, FLEET_NODE):
+        until_signal(Fleet(settings, with_demos=demos))

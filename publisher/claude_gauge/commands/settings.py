@@ -1,4 +1,4 @@
-"""`claude-gauge calibrate`: proposes a ceiling and a redline from the person's own history."""
+"""The commands of the gauge's own settings: `config` shows them, `calibrate` proposes a ceiling and a redline."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands.flags import Config, with_settings
+from claude_gauge.commands.flags import EVERY, Config, with_settings
 
 DAY_S = 86400.0
+
+
+@with_settings(*EVERY)
+def config(*, config: Config) -> None:
+    """Show each setting, its value and where it came from.
+
+    Secrets are masked.
+    """
+    from claude_gauge.system.plain_text import harmless
+
+    for name, value, origin in config.rows():
+        typer.echo(harmless(f"{name:22} {value:36} {origin}"))
 
 
 @with_settings("state_dir", "tach")

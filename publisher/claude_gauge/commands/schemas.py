@@ -1,4 +1,4 @@
-"""`claude-gauge discovery`: shows or removes the discovery message of a node."""
+"""The commands that print what others read of us: `schema` (the payload) and `discovery` (Home Assistant's device)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from claude_gauge.commands.flags import READER, Config, with_settings
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
+
+
+def schema() -> None:
+    """Print the JSON schema of the payload."""
+    import json
+
+    from claude_gauge.contract import usage
+
+    typer.echo(json.dumps(usage.schema(), indent=2))
+
 
 discovery = typer.Typer(no_args_is_help=True, help="Show or remove a node's device in Home Assistant.")
 Fleet = Annotated[

@@ -1,4 +1,4 @@
-"""`claude-gauge statusline` and `hook` as the help shows them; `entry.py` runs them past typer."""
+"""The commands that Claude Code runs, `statusline` and `hook`, for the help; `hooks/entry.py` runs them without typer."""
 
 from __future__ import annotations
 

@@ -1,15 +1,81 @@
-"""`claude-gauge otel`: Claude Code's telemetry switched on so that it counts right, and off again."""
+"""The commands that change Claude Code's settings: `setup` (statusline, hooks) and `otel` (telemetry)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT, Temporality
 from claude_gauge.commands.flags import Config, with_settings
+
+if TYPE_CHECKING:
+    from claude_gauge.claude_code.settings_file import Change
+
+SUMMARY = (
+    "Each command above runs claude-gauge: as the statusline it stores the plan's figures, as a hook it notes whether "
+    "Claude Code waits for you. `claude-gauge setup --undo` removes them."
+)
+
+
+@with_settings("state_dir")
+def setup(
+    *,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove the statusline and the hooks again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    statusline: Annotated[bool, typer.Option(help="Add the statusline (plan figures).")] = True,
+    hooks: Annotated[bool, typer.Option(help="Add the hooks (Claude waits for you).")] = True,
+    config: Config,
+) -> None:
+    """Have Claude Code report plan figures and when it waits.
+
+    Adds a statusline and hooks to Claude Code's settings. It shows the change first, leaves everything else as it is
+    and keeps a backup. Your own statusline goes on working; --undo restores it.
+    """
+    from claude_gauge.claude_code import entries
+    from claude_gauge.claude_code.folders import settings_files
+    from claude_gauge.errors import GaugeError
+
+    files = settings_files()
+    state_dir = config.settings.state_dir.expanduser().absolute()
+    if undo:
+        _carry_out(entries.take_out(files), "these settings hold no statusline or hook of claude-gauge.", yes=yes)
+        _forget_hooks(state_dir)
+        return
+    program = entries.program()
+    if entries.is_fleeting(program):
+        raise GaugeError(
+            f"{program[1]} is a temporary copy (uvx, pipx run) that a cache may delete; "
+            "install claude-gauge, then run `claude-gauge setup`"
+        )
+    ours = entries.Ours(program, str(state_dir))
+    planned = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
+    if _carry_out(planned, "statusline and hooks are in place already.", yes=yes, summary=SUMMARY):
+        _forget_hooks(state_dir)
+        typer.echo("Claude Code sessions that run now may need a restart to use it.")
+        typer.echo("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")
+    for change in planned:
+        _warn_of_obstacles(change.path)
+
+
+def _forget_hooks(state_dir: Path) -> None:
+    """Delete the hooks' events: `waiting` is unknown until the next hook runs."""
+    import contextlib
+
+    from claude_gauge.hooks.spool import FOLDER, HOOKS, remove
+
+    with contextlib.suppress(OSError):  # a folder that can't be written to is told by `doctor`
+        remove(str(state_dir / FOLDER / HOOKS))
+
+
+def _warn_of_obstacles(path: Path) -> None:
+    from claude_gauge.claude_code.folders import obstacles, project_obstacles
+
+    for obstacle in (*obstacles(path), *project_obstacles([Path.cwd()], path)):
+        typer.echo(f"Note: {obstacle.found}; {obstacle.advice}.", err=True)
+
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")
 Endpoint = Annotated[
@@ -75,7 +141,6 @@ def install(
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
     from claude_gauge.claude_code.settings_file import plan, read
-    from claude_gauge.commands.changes import carry_out
     from claude_gauge.errors import GaugeError
 
     wanted = telemetry.variables(endpoint, temporality)
@@ -94,17 +159,17 @@ def install(
             )
         planned.append(change)
         gone[path] = (env, rivals)
-    carry_out(
+    _carry_out(
         planned,
         "the environment is in these settings already.",
         yes=yes,
         first=lambda each: record.keep(each.path, wanted, *gone[each.path]),
     )
-    _warn(wanted, [change.path for change in planned])
+    _warn_of_rivals(wanted, [change.path for change in planned])
     typer.echo("Claude Code sessions that run now do not use it; start them again.")
 
 
-def _warn(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
+def _warn_of_rivals(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
     """Print what overrides these settings: managed settings, or variables that this shell exports."""
     import os
 
@@ -128,7 +193,6 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
     from claude_gauge.claude_code.settings_file import given_back, plan
-    from claude_gauge.commands.changes import carry_out
 
     record = telemetry.Record(config.settings.state_dir)
     planned = []
@@ -136,5 +200,43 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
         ours, before = record.of(path)
         edit = functools.partial(telemetry.take_out, ours=ours, before=before)
         planned.append(given_back(plan(path, edit), edit, telemetry.without_empty))
-    for change in carry_out(planned, "these settings hold nothing that `otel install` added.", yes=yes):
+    for change in _carry_out(planned, "these settings hold nothing that `otel install` added.", yes=yes):
         record.forget(change.path)
+
+
+def _carry_out(
+    planned: Sequence[Change],
+    nothing: str,
+    *,
+    yes: bool,
+    summary: str = "",
+    first: Callable[[Change], None] = lambda _: None,
+) -> list[Change]:
+    """Show the changes and their `summary`, ask unless `yes`, write all or none; return those that were needed.
+
+    `first` is called with each change before it is written.
+
+    Ends the command with exit code 1 where the person says no.
+    """
+    import time
+
+    from claude_gauge.claude_code.settings_file import write
+    from claude_gauge.system.plain_text import harmless
+
+    needed = [change for change in planned if change.needed]
+    for change in needed:
+        typer.echo(harmless(change.diff(), keep="\n\t"))
+    if not needed:
+        typer.echo(f"Nothing to do: {nothing}")
+    elif summary:
+        typer.echo(summary)
+    question = "Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"
+    if needed and not yes and not typer.confirm(question):
+        typer.echo("Nothing written.")
+        raise typer.Exit(1)
+    for change in needed:
+        first(change)
+    for change, backup in zip(needed, write(needed, time.time()), strict=True):
+        typer.echo(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}")
+        typer.echo(f"  backup: {backup}" if backup else "  there was no such file before")
+    return needed
