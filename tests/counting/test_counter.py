@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,3 +138,40 @@ def test_line_from_the_future_is_refused_and_counted() -> None:
     assert tally.add(TURN._replace(at=AT + 60, message_id="m2"), AT)
     assert tally.refused.news() == "1 times ahead of this clock"
     assert (tally.week(AT + DAY), tally.traffic(AT + DAY).minute.total) == (1155, 0)
+
+
+# Which ids a gateway leaves out (None), or makes the same for every message.
+_GATEWAYS: dict[str, dict[str, Any]] = {
+    "a constant message id": {"message_id": "m", "request_id": None},
+    "a constant message id beside request ids": {"message_id": "m"},
+    "no message id": {"message_id": None},
+    "no request id": {"request_id": None},
+    "no ids but the line's": {"message_id": None, "request_id": None},
+    "no ids at all": {"message_id": None, "request_id": None, "line_id": None},
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(_GATEWAYS)),
+    st.lists(st.sampled_from((7.0, 45.0, 1200.0, 4000.0, 7.0 * 3600)), min_size=1, max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_gateways_ids_lose_nothing_however_long_it_runs(kind: str, steps: list[float], random: Random) -> None:
+    """Each minute shows what ended in it, hours after the first response, too; forks of it all add nothing."""
+    tally, now, turns = Counter(), AT, list[Turn]()
+    for number, step in enumerate(steps):
+        now += step
+        own: dict[str, Any] = {"message_id": f"m{number}", "request_id": f"r{number}", "line_id": f"l{number}"}
+        turns.append(TURN._replace(at=now, cache_read=1000 + number, **(own | _GATEWAYS[kind])))
+        tally.add(turns[-1], now)
+        tally.tidy(now)
+
+        assert tally.traffic(now).minute.total == sum(turn.total for turn in turns if now - 60 < turn.at)
+
+    whole = sum(turn.total for turn in turns if turn.at > now - 7 * DAY)
+    for turn in random.sample(turns, len(turns)):
+        tally.add(turn, now)
+        tally.tidy(now)
+
+    assert tally.week(now) == whole

@@ -63,12 +63,13 @@ class _Response:
     """What is known of one response while it is recent."""
 
     __slots__ = (
-        "advisor", "best", "cache_creation", "cache_read", "ended", "filed_at", "first_at", "input", "keys", "message",
-        "output", "request", "sidechain", "sizes", "thinking", "times",
+        "advisor", "best", "cache_creation", "cache_read", "ended", "filed_at", "first_at", "first_key", "input",
+        "keys", "message", "output", "request", "sidechain", "sizes", "thinking", "times",
     )  # fmt: skip
 
-    def __init__(self, key: int, turn: Turn) -> None:
+    def __init__(self, key: int, first_key: int, turn: Turn) -> None:
         self.keys: tuple[int, ...] = (key,)  # more than one where replays were found
+        self.first_key = first_key  # by its ids alone
         self.message = _number(turn.message_id) if turn.message_id else None
         self.times: tuple[float, ...] = (turn.at,)  # of its lines, each once
         self._begin(turn)
@@ -88,6 +89,11 @@ class _Response:
         """All its tokens."""
         flat = self.input + self.output + self.cache_read + self.cache_creation
         return flat if self.advisor is NOTHING else flat + round(self.advisor.total)
+
+    @property
+    def prompt(self) -> tuple[int, int, int]:
+        """The figures that no line of another response has."""
+        return self.input, self.cache_read, self.cache_creation
 
     def counted(self, since: float = -math.inf) -> Counted:
         """Return what it amounts to now; without the kinds of tokens where it ended before a time."""
@@ -110,11 +116,11 @@ class _Response:
 
     def fits(self, turn: Turn) -> bool:
         """Tell whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
-        prompt, known = _prompt(turn), (self.input, self.cache_read, self.cache_creation)
+        prompt, known = _prompt(turn), self.prompt
         apart = max(self.first_at - turn.at, turn.at - self.ended)
-        if turn.message_id and turn.request_id:
+        if turn.request_id:
             return apart <= _RECYCLED_S or prompt == known
-        if turn.request_id or not turn.message_id or turn.at in self.times:
+        if not turn.message_id or turn.at in self.times:
             return True
         if not any(prompt) or not any(known):
             return apart <= _SAME_RESPONSE_S
@@ -259,6 +265,7 @@ class Ledger:
         self._recent: dict[int, _Response] = {}
         self._lines: dict[int, int] = {}  # message id and time of a line -> a key of its response
         self._settled: dict[int, _Table] = {}  # day -> message id, or key -> `_packed`
+        self._settled_to = -math.inf  # when the last of them can have ended
 
     def __len__(self) -> int:
         return len(self._recent) + sum(map(len, self._settled.values()))
@@ -274,17 +281,14 @@ class Ledger:
         Of a response that ended before `shown_since` (epoch seconds) the total alone is told: neither that only its
         end moved, nor which kinds of tokens it has.
         """
-        key = first = _key(turn)
-        response = self._recent.get(key)
-        if response is not None and not response.fits(turn):
-            key = hash((first, _prompt(turn) if any(_prompt(turn)) else turn.at // _SAME_RESPONSE_S))
-            response = self._recent.get(key)
+        first = _key(turn)
+        key, response = self._recent_with(first, turn)
         if response is None:
-            for each in (key, first) if key != first else (key,):
+            for each in _settled_keys(turn, key, first):
                 settled = self._settled_with(each, turn)
                 if settled is not None:
                     return _raise_settled(*settled, turn)
-            response, before = _Response(key, turn), None
+            response, before = _Response(key, first, turn), None
             self._recent[key] = response
         elif response.repeats(turn):
             return self._moved(response, turn, shown_since)
@@ -296,6 +300,19 @@ class Ledger:
             return self._united(before, response, twin)
         after = response.counted(shown_since)
         return (Change(before, after),) if after != before else ()
+
+    def _recent_with(self, first: int, turn: Turn) -> tuple[int, _Response | None]:
+        """Find a line's response, and its key; None, and the key that it gets, for a new one.
+
+        Where a gateway gives all the same ids, one has the key of the ids alone, the others one with the prompt.
+        """
+        response = self._recent.get(first)
+        if response is not None and response.fits(turn):
+            return first, response
+        told = any(_prompt(turn))
+        key = _prompt_key(first, _prompt(turn)) if told else hash((first, turn.at // _SAME_RESPONSE_S))
+        other = self._recent.get(key)
+        return (first, None) if response is None and other is None else (key, other)
 
     def _moved(self, response: _Response, turn: Turn, since: float) -> tuple[Change, ...]:
         if turn.at in response.times:
@@ -329,7 +346,9 @@ class Ledger:
         return other
 
     def _settled_with(self, key: int, turn: Turn) -> tuple[_Table, int, int] | None:
-        """Find where, and as what, a line's response was settled; the same key on another day is recycled."""
+        """Find where, and as what, a line's response was settled; later, or on another day, its key is recycled."""
+        if turn.at > self._settled_to + _RECYCLED_S:
+            return None
         message = _number(turn.message_id) if turn.message_id else 0
         for day in self._days(turn.at):
             packed = day.get(message) if turn.message_id else None
@@ -359,6 +378,7 @@ class Ledger:
         times, totals = list[float](), list[int]()
         for number, (names, keys, packed, ats) in filed.items():
             day = self._day(number)
+            self._settled_to = max(self._settled_to, max(ats) + _RECYCLED_S)
             if day.misses(names) and self._recent.keys().isdisjoint(keys):
                 day.update(names, packed)
                 times += ats
@@ -387,19 +407,22 @@ class Ledger:
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
+        self._settled_to = max(self._settled_to, before)
         for key in [key for key, response in self._recent.items() if response.ended < before]:
             response = self._recent.pop(key)
             for at in response.times:
                 self._lines.pop(hash((response.message, at)), None)
             if key != response.keys[0]:
                 continue
-            name = response.message if response.message is not None and response.request else key
-            packed = _packed(response.total, response.request, response.sidechain)
-            self._keep(key, name, packed, response.ended)
+            self._keep(key, response)
 
-    def _keep(self, key: int, name: int, packed: int, ended: float) -> None:
-        day = self._day(int(ended // _DAY_S))
+    def _keep(self, key: int, response: _Response) -> None:
+        day = self._day(int(response.ended // _DAY_S))
+        packed = _packed(response.total, response.request, response.sidechain)
+        name = response.message if response.message is not None and response.request else response.first_key
         day.put(key if name != key and day.get(name) is not None else name, packed)
+        if response.message is not None and not response.request and any(response.prompt):
+            day.put(_prompt_key(response.first_key, response.prompt), packed)
 
     def pack(self) -> None:
         """Take less memory; for when no history is being read."""
@@ -469,7 +492,7 @@ def file_apart(
         request = _number(turn.request_id)
         day.names.append(name)
         day.keys.append(hash((name, request)))
-        day.packed.append(_packed(turn.total, request & _REQUEST_MASK | 1, turn.sidechain))
+        day.packed.append(_packed(turn.total, _bits(request), turn.sidechain))
         day.ats.append(first)
     return days, rest
 
@@ -490,7 +513,12 @@ def _sizes(turn: Turn) -> tuple[tuple[int, int], ...]:
 
 def _request(turn: Turn) -> int:
     """Return some bits of the request id's hash, 0 where there is none."""
-    return _number(turn.request_id) & _REQUEST_MASK | 1 if turn.request_id else 0
+    return _bits(_number(turn.request_id)) if turn.request_id else 0
+
+
+def _bits(number: int) -> int:
+    """Return 16 bits of a number, never 0; neighbours differ."""
+    return number % _REQUEST_MASK + 1
 
 
 def _prompt(turn: Turn) -> tuple[int, int, int]:
@@ -504,6 +532,17 @@ def _most(one: Tokens, other: Tokens) -> Tokens:
         max(one.cache_read, other.cache_read),
         max(one.cache_creation, other.cache_creation),
     )
+
+
+def _prompt_key(first: int, prompt: tuple[int, int, int]) -> int:
+    return hash((first, prompt))
+
+
+def _settled_keys(turn: Turn, key: int, first: int) -> tuple[int, ...]:
+    """Return under which keys a line's response may be settled: by the prompt where it has a message id alone."""
+    if turn.message_id and not turn.request_id and any(_prompt(turn)):
+        return (_prompt_key(first, _prompt(turn)),)
+    return (key, first) if key != first else (key,)
 
 
 def _key(turn: Turn) -> int:
