@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.claude_events import event, run, status
 
-from claude_gauge.apps.doctor.claude_code import claude_code
+from claude_gauge.apps.doctor.sources import claude_code
 from claude_gauge.claude_code.entries import Ours, program
 from claude_gauge.claude_code.folders import managed_files, obstacles
 from claude_gauge.config import Settings

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.claude_events import EVENTS, SESSION, event, run, status
 
-from claude_gauge.apps.doctor.claude_code import claude_code
+from claude_gauge.apps.doctor.sources import claude_code
 from claude_gauge.claude_code import entries
 from claude_gauge.claude_code.entries import Ours, add_hooks, add_statusline, is_fleeting, program, without_ours
 from claude_gauge.claude_code.settings_file import Change, write

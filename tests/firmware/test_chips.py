@@ -14,7 +14,7 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.device import chips as boards
+from claude_gauge.apps.device import settings as boards
 from claude_gauge.apps.device.build import pure
 from claude_gauge.apps.device.serial_board import About
 from claude_gauge.apps.device.virtual_board import VirtualBoard

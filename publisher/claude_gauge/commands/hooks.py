@@ -1,4 +1,4 @@
-"""The commands that Claude Code runs, `statusline` and `hook`, for the help; `hooks/entry.py` runs them without typer."""
+"""The commands that Claude Code runs, for the help: `statusline`, `hook`; `hooks/entry.py` runs them without typer."""
 
 from __future__ import annotations
 

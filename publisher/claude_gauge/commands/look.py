@@ -119,7 +119,7 @@ def _newest(settings: Settings, own_node: str) -> _Newest:
 
     Raises GaugeError for another machine's node: its figures can't be computed here.
     """
-    from claude_gauge.daemon.process import compute_once
+    from claude_gauge.daemon.assembly import compute_once
     from claude_gauge.errors import GaugeError
 
     published, why = _from_topic(settings)

@@ -18,8 +18,8 @@ def publish(
 ) -> None:
     """Follow Claude Code's usage; publish it by MQTT and HTTP."""
     from claude_gauge.commands import logs
+    from claude_gauge.daemon.assembly import publish_once, run_until_signal
     from claude_gauge.daemon.machine import NodeLock
-    from claude_gauge.daemon.process import publish_once, run_until_signal
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")

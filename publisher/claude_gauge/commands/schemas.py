@@ -45,8 +45,8 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
     """Remove a node's device and its retained topics."""
-    from claude_gauge.apps.discovery.removal import remove as take_away
     from claude_gauge.commands import logs
+    from claude_gauge.outlets.homeassistant.announcer import remove as take_away
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     node = _node(config.settings, fleet=fleet)

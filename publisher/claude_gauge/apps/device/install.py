@@ -19,9 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from claude_gauge.apps.device.build import BYTECODE, firmware, fixed, pure
-from claude_gauge.apps.device.chips import check, chip_of, wired
 from claude_gauge.apps.device.serial_board import CLEAR, FORGET, About, SerialBoard
-from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings, merged, seen_from_the_network
+from claude_gauge.apps.device.settings import (
+    CA_FILE,
+    ca_as_der,
+    check,
+    chip_of,
+    device_settings,
+    merged,
+    seen_from_the_network,
+    wired,
+)
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.contract.scales import REST_DEGREES, SCALE_DEGREES, gauges
 from claude_gauge.contract.usage import NODE_PATTERN

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from claude_gauge.apps.doctor import broker, claude_code, machine, sources
+from claude_gauge.apps.doctor import broker, machine, sources
 from claude_gauge.apps.doctor.machine import Check
 from claude_gauge.claude_code.folders import transcript_roots
 from claude_gauge.config import Config
@@ -24,7 +24,7 @@ def examine(config: Config) -> Iterator[Check]:
     yield from machine.folders(settings, roots, time.time(), named=named)
     yield from machine.watches(roots)
     yield from machine.disk(settings)
-    yield from claude_code.claude_code(settings)
+    yield from sources.claude_code(settings)
     yield from sources.plan(settings)
     yield from sources.prometheus(settings)
     yield from sources.ccusage(settings)

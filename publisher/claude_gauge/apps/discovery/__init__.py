@@ -1,1 +1,0 @@
-"""The command `discovery`: removes a node's device from Home Assistant."""
