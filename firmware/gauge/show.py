@@ -121,7 +121,10 @@ class Show:
 
     def _wanted(self) -> list:
         usage = self.usage
-        return [share(usage[field], self._tach_high if name == "tach" else high) for name, field, high in GAUGES]
+        return [
+            None if usage[field] is None else share(usage[field], self._tach_high if name == "tach" else high)
+            for name, field, high in GAUGES
+        ]
 
     def _light(self, colours: list, now_ms: int) -> None:
         self._lamps_ms = now_ms

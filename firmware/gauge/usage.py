@@ -25,6 +25,14 @@ REST: "dict[str, Any]" = {
     "updated_at": "",
 }
 SHARES = ("window_5h_pct", "thinking_ratio", "cache_hit_rate")
+# Which part in `sources` tells a figure; a figure that is not known is None, and its needle rests.
+PART_OF = {
+    "rate_1m": "tach",
+    "cache_hit_rate": "tach",
+    "window_5h_tokens": "fuel",
+    "window_5h_pct": "fuel",
+    "thinking_ratio": "thinking",
+}
 EXTRAS = ("waiting", "limit_before_reset")  # booleans beyond the seed's fields that a lamp shows
 
 
@@ -40,10 +48,23 @@ def parse(payload: bytes) -> "dict | None":
         return None
     if not isinstance(given, dict) or not all(_fits(name, given.get(name)) for name in REST):
         return None
-    usage = {name: given[name] for name in REST}
+    usage = {name: None if _unknown(name, given) else given[name] for name in REST}
     for name in EXTRAS:
         usage[name] = given.get(name) is True
     return usage
+
+
+def _unknown(name: str, given: dict) -> bool:
+    """Tell whether a figure is not known, by the contract's rule: see `Usage.figure` of the publisher."""
+    parts = given.get("sources")
+    part = parts.get(PART_OF.get(name)) if isinstance(parts, dict) else None
+    if (
+        not isinstance(part, dict)
+        or part.get("ok") is not False
+        or (name == "window_5h_pct" and given.get("fuel_source"))
+    ):
+        return False
+    return name == "thinking_ratio" or (given["stall"] and not given[name])
 
 
 def _fits(name: str, value: "Any") -> bool:

@@ -65,13 +65,14 @@ class Gauge:
         """Place a value on the scale: 0 at its zero mark, 1 at its last one, and never beyond."""
         return min(1.0, max(0.0, value / self.high))
 
-    def of(self, usage: Usage) -> float:
-        """Return this gauge's share of the scale for a payload."""
-        return self.share(self.value(usage))
+    def of(self, usage: Usage) -> float | None:
+        """Return this gauge's share of the scale for a payload; None where its value is not known."""
+        value = self.value(usage)
+        return None if value is None else self.share(value)
 
-    def value(self, usage: Usage) -> float:
-        """Return this gauge's value in a payload."""
-        return float(getattr(usage, self.field))
+    def value(self, usage: Usage) -> float | None:
+        """Return this gauge's value in a payload; None where it is not known."""
+        return usage.figure(self.field)
 
     def text(self, value: float) -> str:
         """Write a value as people read it: `42 %`, `1.24 M`."""

@@ -26,6 +26,15 @@ NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
 
+# The seed's figures, which can't be null, and the part in `sources` that tells each; see `Usage.figure`.
+PART_OF = {
+    "rate_1m": "tach",
+    "cache_hit_rate": "tach",
+    "window_5h_tokens": "fuel",
+    "window_5h_pct": "fuel",
+    "thinking_ratio": "thinking",
+}
+
 Share = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda share: round(share, 6))]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT, json_schema_extra={"unit": "tokens"})]
 PartName = Annotated[str, Field(max_length=8)]
@@ -139,6 +148,19 @@ class Usage(BaseModel):
     def made_up(self) -> bool:
         """Whether a demo made these figures."""
         return any(part.source == DEMO_SOURCE for part in self.sources.values())
+
+    def figure(self, field: str) -> float | None:
+        """Return one of the figures in PART_OF as readers show it: None where it is not known.
+
+        The field itself keeps the last known value, or 0 where none ever was. It is not known where its part's source
+        is not ok, and either it is the thinking, which is told or not, or it is 0 beside `stall`: none was kept. The
+        plan's own share is known without the source of the tokens.
+        """
+        value = float(getattr(self, field))
+        part = self.sources.get(PART_OF[field])
+        if part is None or part.ok or (field == "window_5h_pct" and self.fuel_source):
+            return value
+        return None if field == "thinking_ratio" or (self.stall and not value) else value
 
     def to_json(self) -> bytes:
         """Return the payload's bytes, the same wherever it is read: UTF-8 JSON under MAX_BYTES.

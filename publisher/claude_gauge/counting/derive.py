@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import (
@@ -77,7 +77,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         rate_1m=round(min(max(0.0, rate), MAX_COUNT), 3),
         window_5h_tokens=tokens,
         window_5h_pct=fuel.share if fuel else kept.share,
-        thinking_ratio=_thinking_ratio(traffic) if traffic else kept.thinking_ratio,
+        thinking_ratio=_thinking_ratio(traffic) if _thinking_is_told(traffic) else kept.thinking_ratio,
         cache_hit_rate=cache,
         last_model=_plain(traffic.model, 24) if traffic and traffic.model else kept.model,
         hot=traffic is not None and rate > limits.redline,
@@ -182,6 +182,10 @@ def _cache_hit_rate(traffic: Traffic) -> float:
     five = traffic.five_minutes
     read = five.input + five.cache_read + five.cache_creation
     return _share(five.cache_read / read) if read > 0 else 0.0
+
+
+def _thinking_is_told(traffic: Traffic | None) -> TypeGuard[Traffic]:
+    return traffic is not None and traffic.thinking != "unknown"
 
 
 def _thinking_ratio(traffic: Traffic) -> float:

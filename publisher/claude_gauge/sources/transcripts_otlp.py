@@ -104,8 +104,11 @@ class TranscriptsOtlp:
         self._feed.settle(now)
         reading = self._transcripts.read(now)
         seen = reading.traffic is not None and reading.traffic.newest_at is not None
-        sources = {part: self._health(health, seen=seen) for part, health in reading.sources.items()}
-        return replace(reading, sources=sources)
+        thinking = reading.sources["thinking"]
+        sources = {part: self._health(reading.sources[part], seen=seen) for part in ("tach", "fuel")}
+        # OTLP tells no thinking: without transcripts it is not known, without OTLP it is.
+        well = replace(thinking, source=NAME, degraded=not thinking.ok and (thinking.degraded or seen))
+        return replace(reading, sources={**sources, "thinking": well})
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
         """Tell each minute's tokens, None until all of them are read."""

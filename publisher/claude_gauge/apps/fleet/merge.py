@@ -125,7 +125,7 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         fuel_source=fuel.fuel_source if fuel else None,
         limit_name=fuel.limit_name if fuel else None,
         limit_pct=fuel.limit_share if fuel else None,
-        sources={"nodes": _part(members)},
+        sources={"nodes": _part(members), **_thinking(live)},
         account=fuel.label if fuel else None,
         node=FLEET_NODE,
         hot_node=_hottest(live) if hot else None,
@@ -198,14 +198,22 @@ def _fuel_is_low(fuel: Account | None) -> bool:
     return fuel is not None and fuel.fuel_source is not None and fuel.share > FUEL_WARN
 
 
-def _weighted(live: Sequence[Member], ratio: str) -> float:
-    """Weigh a ratio by the nodes' rates; while all idle, it is that of the node that worked last."""
+def _weighted(nodes: Iterable[Member], ratio: str) -> float:
+    """Weigh a ratio by the rates of the nodes that know it; while all idle, it is that of the one that worked last."""
+    live = [member for member in nodes if member.usage.figure(ratio) is not None]
     total = sum(member.usage.rate_1m for member in live)
     if total <= 0:
         last = max(live, key=lambda member: member.moved_at, default=None)
         return float(getattr(last.usage, ratio)) if last else 0.0
     weighed: float = sum(getattr(member.usage, ratio) * member.usage.rate_1m for member in live)
     return round(min(1.0, weighed / total), 6)
+
+
+def _thinking(live: Sequence[Member]) -> dict[str, Part]:
+    """Say that no node that is on tells its thinking, where that is so."""
+    if not live or any(member.usage.figure("thinking_ratio") is not None for member in live):
+        return {}
+    return {"thinking": Part(source="nodes", ok=False, why="told by no node")}
 
 
 def _last_model(live: Sequence[Member]) -> str:

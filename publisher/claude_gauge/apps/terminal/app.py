@@ -137,9 +137,10 @@ class Watch:
     def _news(self) -> None:
         now = time.time()
         usage, stale = self.node.known(now)
-        if usage is not None and not stale:
+        rate = None if usage is None or stale else usage.figure("rate_1m")
+        if usage is not None and rate is not None:
             with self._lock:
-                self._strip.add(now, usage.rate_1m, usage.window_5h_pct)
+                self._strip.add(now, rate, usage.figure("window_5h_pct"))
         self.changed()
 
 

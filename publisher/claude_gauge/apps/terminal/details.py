@@ -9,7 +9,7 @@ from typing import Any
 
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.scales import gauges, short
-from claude_gauge.contract.usage import Part, Usage
+from claude_gauge.contract.usage import PART_OF, Part, Usage
 
 
 def details(usage: Usage | None, now: float, columns: int) -> list[str]:
@@ -28,9 +28,10 @@ def details(usage: Usage | None, now: float, columns: int) -> list[str]:
 
 def _items(usage: Usage, now: float) -> list[str]:
     resets, week = seconds(usage.window_5h_resets_at), usage.window_7d_pct
+    block = usage.figure("window_5h_tokens")
     return [
         *(["CLAUDE WAITS FOR YOU"] if usage.waiting else []),
-        f"block {short(usage.window_5h_tokens)} tokens",
+        f"block {UNKNOWN if block is None else short(block)} tokens",
         *([f"resets in {span((resets - now) / 60)}"] if resets is not None and resets > now else []),
         *([f"limit in {span(usage.minutes_to_limit)}"] if usage.minutes_to_limit is not None else []),
         *(["DRY BEFORE THE RESET"] if usage.limit_before_reset else []),
@@ -78,15 +79,15 @@ def span(minutes: float) -> str:
 def rows(usage: Usage, now: float) -> Iterator[tuple[str, str]]:
     """Yield name and value of each figure as people say them: the dials first, then what is beyond them."""
     dials = gauges(1.0)
-    yield dials[0].label, _window(usage.window_5h_pct, usage.window_5h_resets_at, now)
+    yield dials[0].label, _window(usage.figure("window_5h_pct"), usage.window_5h_resets_at, now)
     if usage.fuel_source == "ceiling":
         yield "", "of a ceiling that is a guess until `claude-gauge setup` or `calibrate`"
     for gauge in dials[1:]:
-        yield gauge.label, _text(gauge.field, getattr(usage, gauge.field), now)
+        yield gauge.label, _text(gauge.field, gauge.value(usage), now)
     yield "7-day plan", _window(usage.window_7d_pct, usage.window_7d_resets_at, now)
     yield "Fullest limit", fullest(usage)
     for name, field in type(usage).model_fields.items():
-        value = getattr(usage, name)
+        value = usage.figure(name) if name in PART_OF else getattr(usage, name)
         if name not in _TOLD and (value is not None or name not in _SELDOM):
             yield str(field.title), _text(name, value, now)
     yield "Sources", sources(usage) or UNKNOWN

@@ -127,9 +127,9 @@ def _needle(scene: Scene, gauge: Gauge, number: int) -> float | None:
 
 
 def _value(scene: Scene, gauge: Gauge) -> tuple[str, str]:
-    if scene.dark or scene.usage is None:
+    value = None if scene.dark or scene.usage is None else gauge.value(scene.usage)
+    if value is None:
         return "--", DIM
-    value = gauge.value(scene.usage)
     role = gauge.role(value)
     return gauge.text(value), COLOURS[role] if role else INK
 

@@ -208,7 +208,7 @@ def value_template(name: str, field: Mapping[str, Any]) -> str:
         return f"{{{{ {{true: 'ON', false: 'OFF'}}.get({value}, 'None') }}}}"
     if field["type"] == "object":
         return f"{{% set parts = {value} or {{}} %}}{HEALTH}"
-    given = f"{{% set value = {value} %}}"
+    given = f"{{% set value = {value} %}}{_doubted(name)}"
     if field.get("format") == "date-time":
         return given + SECONDS
     if field["type"] == "string":
@@ -216,6 +216,16 @@ def value_template(name: str, field: Mapping[str, Any]) -> str:
     return (
         f"{given}{{% if value is number %}}{_rounded(field)}{_held(name, field)}{{% else %}}{{{{ none }}}}{{% endif %}}"
     )
+
+
+def _doubted(name: str) -> str:
+    """Take back a figure that is not known, as `Usage.figure` does."""
+    if name not in usage.PART_OF:
+        return ""
+    part = f"((value_json.get('sources') or {{}}).get('{usage.PART_OF[name]}') or {{}})"
+    unkept = "" if name == "thinking_ratio" else " and value_json.get('stall') and not value"
+    told = " and not value_json.get('fuel_source')" if name == "window_5h_pct" else ""
+    return f"{{% if {part}.get('ok') is false{unkept}{told} %}}{{% set value = none %}}{{% endif %}}"
 
 
 def _unit(field: Mapping[str, Any]) -> str | None:

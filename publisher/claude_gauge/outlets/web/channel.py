@@ -84,8 +84,9 @@ class Channel:
         stamp = seconds(usage.updated_at) if usage and retained else None
         self.payload, self._made_at = payload, now if stamp is None else stamp
         self._usage = answer(HTTPStatus.OK, payload, "application/json")
-        if usage is not None and not retained:
-            self.history.add(now, usage.rate_1m, usage.window_5h_pct if usage.fuel_source else None)
+        rate = usage.figure("rate_1m") if usage and not retained else None
+        if usage is not None and rate is not None:
+            self.history.add(now, rate, usage.window_5h_pct if usage.fuel_source else None)
         told = self._told()
         for stream in tuple(self.streams):
             stream.send(told if retained else _event(payload))

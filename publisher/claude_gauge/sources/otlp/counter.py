@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
-from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.reading import Tokens, Traffic
 from claude_gauge.counting.sums import FIVE_MINUTES_S
 from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
@@ -107,7 +108,22 @@ class OtlpCounter(Counter):
         self._partners: dict[int, int] = {}  # event's key -> the response that it was found to be
         self._paired: dict[int, _Entry] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it was found to be, where the line came first
+        self._untold: dict[int | str, tuple[float, float]] = {}  # event's or fill's key -> time, output: no thinking
         self._pruned_at = 0.0
+
+    def traffic(self, now: float) -> Traffic:
+        """Return the recent sums; what OTLP alone told is taken to have thought as much as the rest."""
+        traffic = super().traffic(now)
+        self._untold = {key: each for key, each in self._untold.items() if each[0] > now - 2 * FIVE_MINUTES_S}
+        untold = sum(output for at, output in self._untold.values() if now - FIVE_MINUTES_S < at <= now)
+        if not untold:
+            return traffic
+        five = traffic.five_minutes
+        told = five.output - untold
+        if told <= 0:
+            return replace(traffic, thinking="unknown")
+        scaled = replace(five, thinking=five.thinking * five.output / told)
+        return replace(traffic, five_minutes=scaled, thinking="estimated")
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what a transcript's line tells."""
@@ -158,6 +174,7 @@ class OtlpCounter(Counter):
         """
         counted = Turn(event.at, None, None, _line(event.key), turn.model, False, *event.figures)  # noqa: FBT003
         self._ledger.add(counted)
+        self._untold.pop(event.key, None)
         same = turn._replace(message_id=None, request_id=None, line_id=counted.line_id, sidechain=False)
         return super().add(same, now)
 
@@ -180,7 +197,7 @@ class OtlpCounter(Counter):
         tokens = request.tokens
         figures = round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation)
         self._events.add(_Entry(at, request.key, name, figures))
-        return self._count(at, request.model, tokens, now)
+        return self._count(request.key, at, request.model, tokens, now)
 
     def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
         """Tell whether a line without its event told this response, and make them one."""
@@ -190,13 +207,14 @@ class OtlpCounter(Counter):
                 return True
         return False
 
-    def _count(self, at: float, model: str, tokens: Tokens, now: float) -> bool:
+    def _count(self, key: int | str, at: float, model: str, tokens: Tokens, now: float) -> bool:
         """Count without the ledger: the reconciler knows what is told again."""
         self._window.seen(at, model, now)
         if at < self.oldest:
             return False
         if at > now - 2 * FIVE_MINUTES_S:
             self._window.add(at, tokens)
+            self._untold[key] = at, tokens.output
         self.blocks.add(at, round(tokens.total))
         return True
 
@@ -213,7 +231,9 @@ class OtlpCounter(Counter):
         """Enter what metrics told, or lower what was entered under the same key `before`."""
         at = min(fill.at, now)
         if before == Tokens():
-            return self._count(at, fill.model, fill.tokens, now)
+            return self._count(fill.key, at, fill.model, fill.tokens, now)
+        if fill.key in self._untold:
+            self._untold[fill.key] = at, fill.tokens.output
         self._apply(Change(_counted(at, before), _counted(at, fill.tokens)), now)
         return True
 

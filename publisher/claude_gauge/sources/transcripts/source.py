@@ -123,7 +123,7 @@ class Transcripts:
                 sources={
                     "tach": health,
                     "fuel": health if self._chained else Health(NAME, ok=False, why=READING, degraded=True),
-                    "thinking": Health(NAME, why="estimated" if traffic.thinking == "estimated" else ""),
+                    "thinking": _thinking(health, traffic),
                 },
             )
 
@@ -329,3 +329,12 @@ class Transcripts:
         self._ready.set()  # the block is exact: nobody need wait for the week
         self._changed()
         return False
+
+
+def _thinking(health: Health, traffic: Traffic) -> Health:
+    """Say whether the thinking is known: what only slows the reading, or makes it less exact, leaves it known."""
+    if traffic.thinking == "unknown":
+        return Health(NAME, ok=False, why="no thinking in telemetry", degraded=True)
+    if not health.ok and not health.degraded:
+        return health
+    return Health(NAME, why="estimated" if traffic.thinking == "estimated" else "")

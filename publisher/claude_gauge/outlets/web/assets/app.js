@@ -4,7 +4,7 @@ import { Heard } from "./heard.js";
 import { listen } from "./stream.js";
 import { Strip } from "./strip.js";
 import { Wall } from "./wall.js";
-import { clock, percent, short, sources, span } from "./words.js";
+import { clock, figure, percent, short, sources, span } from "./words.js";
 
 const LOST_MS = 1500; // a stream that comes back sooner was never away
 const ALL = "all"; // the machines side by side, above what a fleet adds up
@@ -116,7 +116,8 @@ async function offerNodes(waits = [2_000, 5_000, 20_000]) {
 
 // Put what was just heard onto the strip.
 function note() {
-  if (!heard.stale(seconds())) strip.add(heard.usage.rate_1m, heard.usage.fuel_source ? heard.usage.window_5h_pct : null, seconds());
+  const rate = heard.stale(seconds()) ? null : figure(heard.usage, "rate_1m");
+  if (rate !== null) strip.add(rate, heard.usage.fuel_source ? heard.usage.window_5h_pct : null, seconds());
 }
 
 function makeLamp(lamp) {
@@ -157,7 +158,7 @@ function show() {
   document.getElementById("wall").hidden = !wall?.cards.size;
   document.getElementById("cluster").hidden = Boolean(alone && wall?.cards.size);
   document.documentElement.toggleAttribute("data-stale", Boolean(why && !walled));
-  for (const dial of dials) dial.show(usage && usage[dial.gauge.field]);
+  for (const dial of dials) dial.show(figure(usage, dial.gauge.field));
   for (const lamp of lamps) shine(lamp, usage);
   write(heard.usage ?? {}, usage);
   move();
@@ -172,9 +173,11 @@ function told(why, live) {
   const state = document.getElementById("state"), word = why ? "not live" : "live";
   if (state.textContent !== word) state.textContent = word;
   const known = !why && heard.usage;
-  const title = why ? "STALE" : known ? `${percent(known.window_5h_pct)} · ${short(known.rate_1m)}/min` : `${live} live`;
+  const used = figure(known, "window_5h_pct"), rate = figure(known, "rate_1m");
+  const figures = `${used === null ? "—" : percent(used)} · ${rate === null ? "—" : short(rate)}/min`;
+  const title = why ? "STALE" : known ? figures : `${live} live`;
   document.title = `${known && known.waiting ? "⏳ " : ""}${title} · claude-gauge`;
-  const icon = document.querySelector("link[rel=icon]"), href = `state.svg?show=${known ? Math.floor(known.window_5h_pct * 100 + 0.5) : ""}`;
+  const icon = document.querySelector("link[rel=icon]"), href = `state.svg?show=${used === null ? "" : Math.floor(used * 100 + 0.5)}`;
   if (icon.getAttribute("href") !== href) icon.setAttribute("href", href);
   const said = document.getElementById("said");
   const words = known ? [known.waiting && "Claude waits for you", known.limit_before_reset && "the limit comes before the reset"].filter(Boolean).join(", ") : "";
@@ -190,7 +193,7 @@ function write(usage, live) {
   const until = usage.window_5h_resets_at ? (Date.parse(usage.window_5h_resets_at) / 1000 - seconds()) / 60 : NaN;
   const known = (test, text) => test ? text : "—";
   put("node", String(usage.node ?? node));
-  put("window_5h_tokens", known(Number.isFinite(usage.window_5h_tokens), `${short(usage.window_5h_tokens)} tokens`));
+  put("window_5h_tokens", known(figure(usage, "window_5h_tokens") !== null, `${short(usage.window_5h_tokens)} tokens`));
   put("window_5h_resets_at", known(until > 0, span(until)));
   put("minutes_to_limit", known(Number.isFinite(usage.minutes_to_limit), `${span(usage.minutes_to_limit)}${usage.limit_before_reset ? ", before the reset" : ""}`), usage.limit_before_reset === true);
   const week = usage.window_7d_resets_at ? (Date.parse(usage.window_7d_resets_at) / 1000 - seconds()) / 60 : NaN;

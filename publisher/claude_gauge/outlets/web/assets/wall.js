@@ -1,7 +1,7 @@
 // All machines side by side: a card for each, with its dials and what its lamps would say.
 import { Dial } from "./dial.js";
 import { Heard } from "./heard.js";
-import { percent } from "./words.js";
+import { figure, percent } from "./words.js";
 
 const seconds = () => Date.now() / 1000;
 
@@ -38,7 +38,7 @@ class Card {
     if (this.state.textContent !== text) this.state.textContent = text;
     this.element.toggleAttribute("data-stale", Boolean(why));
     this.element.toggleAttribute("data-waits", Boolean(usage?.waiting));
-    for (const dial of this.dials) dial.show(usage && usage[dial.gauge.field]);
+    for (const dial of this.dials) dial.show(figure(usage, dial.gauge.field));
     return !why;
   }
 }

@@ -14,6 +14,16 @@ export function short(count) {
 
 export const percent = (share) => `${Math.floor(share * 100 + 0.5)} %`;
 
+const PARTS = { rate_1m: "tach", cache_hit_rate: "tach", window_5h_tokens: "fuel", window_5h_pct: "fuel", thinking_ratio: "thinking" };
+
+// A figure of a payload, or null where it is not known: the same rule as Usage.figure of claude_gauge/contract/usage.py.
+export function figure(usage, field) {
+  const found = usage?.[field], part = usage?.sources?.[PARTS[field]];
+  if (!Number.isFinite(found)) return null;
+  if (!part || part.ok || (field === "window_5h_pct" && usage.fuel_source)) return found;
+  return field === "thinking_ratio" || (usage.stall && !found) ? null : found;
+}
+
 export const value = (gauge, figure) => gauge.unit === "%" ? percent(figure) : short(figure);
 
 export function span(minutes) {
