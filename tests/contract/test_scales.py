@@ -51,6 +51,7 @@ def test_any_redline_gives_a_readable_face(redline: float) -> None:
 def test_share_stays_on_the_scale(rate: float) -> None:
     """No value points the needle off its scale."""
     share = scales.gauges(1_000_000)[1].of(usage(rate_1m=rate))
+    assert share is not None
 
     assert 0 <= share <= 1
     assert 0 < scales.step(share) < scales.STEPS

@@ -6,6 +6,7 @@ from tests.support.payloads import at_rest as usage
 
 from claude_gauge.contract.usage import Part
 
+AWAY = Part(source="transcripts", ok=False, why="no transcripts")
 PAYLOADS = {
     "rest": usage(),
     "cruising": usage(
@@ -28,6 +29,26 @@ PAYLOADS = {
     "waiting": usage(waiting=True, last_model="haiku", idle=True),
     "dry-before-reset": usage(limit_before_reset=True, minutes_to_limit=4.2, warn=True, idle=False, rate_1m=50_000),
     "stalled": usage(stall=True, idle=True, sources={"tokens": Part(source="prometheus", ok=False, why="refused")}),
+    "nothing-known": usage(stall=True, sources={"tach": AWAY, "fuel": AWAY, "thinking": AWAY}),
+    "thinking-unknown": usage(
+        rate_1m=120_000,
+        window_5h_tokens=0,
+        cache_hit_rate=0.5,
+        thinking_ratio=0.25,  # as it was when it was told last
+        idle=False,
+        sources={
+            "tach": Part(source="otlp", ok=True),
+            "fuel": Part(source="otlp", ok=True),
+            "thinking": Part(source="otlp", ok=False, why="no thinking in telemetry"),
+        },
+    ),
+    "kept": usage(
+        rate_1m=120_000,
+        window_5h_tokens=5_000_000,
+        window_5h_pct=0.05,
+        stall=True,
+        sources={"tach": AWAY, "fuel": AWAY},
+    ),
     "unknown-family": usage(last_model="mythos", idle=False, rate_1m=12.5),
     "fleet": usage(node="all", rate_1m=800_000, account="work", window_7d_pct=0.5, window_7d_tokens=10**9, idle=False),
     "largest": usage(

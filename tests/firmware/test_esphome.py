@@ -14,7 +14,7 @@ from tests.support.parts import part
 
 from claude_gauge.apps.broker.certificates import make_ca
 from claude_gauge.contract import scales
-from claude_gauge.contract.usage import status_topic, usage_topic
+from claude_gauge.contract.usage import Usage, status_topic, usage_topic
 from gauge.settings import DEFAULTS
 from gauge.usage import REST, STALE_MS
 
@@ -111,5 +111,7 @@ def test_reads_fields_of_the_contract() -> None:
     """Every field that it reads is one of the payload's."""
     read = set(re.findall(r'x\["(\w+)"\]', FILE.read_text()))
 
+    beyond = set(re.findall(r'beyond\["(\w+)"\]', FILE.read_text()))
     assert read <= {*REST, "waiting"}
+    assert beyond <= set(Usage.model_fields)
     assert {gauge.field for gauge in scales.gauges(1)} <= read

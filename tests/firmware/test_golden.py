@@ -12,7 +12,7 @@ from tests.support import ROOT
 from tests.support.parts import part
 
 from claude_gauge.contract import scales
-from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, MISSED_HEARTBEATS, Usage
+from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, MISSED_HEARTBEATS, PART_OF, Usage
 from gauge import lamps, needle, scale
 from gauge import usage as device
 
@@ -45,9 +45,10 @@ def test_no_file_without_a_payload() -> None:
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_both_parsers_agree(name: str) -> None:
-    """The publisher's model and the firmware's parser read the same from a golden payload."""
+    """The publisher's model and the firmware's parser read the same from a golden payload, also what is not known."""
     text = (FOLDER / f"{name}.json").read_bytes()
-    theirs = Usage.model_validate_json(text).model_dump()
+    usage = Usage.model_validate_json(text)
+    theirs = usage.model_dump() | {field: usage.figure(field) for field in PART_OF}
     ours = device.parse(text)
 
     assert ours == {field: theirs[field] or False if field in device.EXTRAS else theirs[field] for field in ours}
@@ -75,6 +76,7 @@ def test_fields_are_the_contracts() -> None:
 
     assert set(device.REST) == required
     assert set(device.EXTRAS) <= set(Usage.model_fields) - required
+    assert device.PART_OF == PART_OF
 
 
 def test_figures_are_the_contracts() -> None:

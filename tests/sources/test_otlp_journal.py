@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.sources.otlp import event, metrics, point
 from tests.sources.receiving import NOW, Clock
@@ -63,6 +63,7 @@ class World:
 
 
 @given(line=st.sampled_from([EVENT, SERIES, FILL, OLD]), at=st.integers(0, 7), value=values)
+@example(line=SERIES, at=6, value=2.0**63)
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_wrong_value(tmp_path: Path, line: list[Any], at: int, value: object) -> None:
     """A wrong value in a right shape never keeps the publisher from starting, receiving and starting again."""

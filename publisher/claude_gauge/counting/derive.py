@@ -189,8 +189,8 @@ def _thinking_is_told(traffic: Traffic | None) -> TypeGuard[Traffic]:
 
 
 def _thinking_ratio(traffic: Traffic) -> float:
-    five = traffic.five_minutes
-    return _share(five.thinking / five.output) if five.output > 0 else 0.0
+    told = traffic.five_minutes.output - traffic.untold
+    return _share(traffic.five_minutes.thinking / told) if told > 0 else 0.0
 
 
 def _stall(reading: Reading, traffic: Traffic | None, limits: Limits, now: float) -> bool:

@@ -59,13 +59,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The fast part: what the tachometer, the temperature and the boost gauge show."""
+    """The fast part: what the tachometer, the temperature and the boost gauge show.
+
+    `untold` is how much of the five minutes' output has no known thinking.
+    """
 
     minute: Tokens = Tokens()
     five_minutes: Tokens = Tokens()
     thinking: Thinking = "exact"
     model: str = ""
     newest_at: float | None = None
+    untold: float = 0
 
 
 @dataclass(frozen=True, slots=True)

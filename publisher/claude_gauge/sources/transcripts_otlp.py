@@ -129,9 +129,8 @@ class TranscriptsOtlp:
 
     def _health(self, health: Health, *, seen: bool) -> Health:
         if health.ok:
-            return replace(
-                health, source=NAME, ok=not self._deaf, why=health.why or self._deaf, degraded=bool(self._deaf)
-            )
+            why = self._deaf or self._feed.left_out
+            return replace(health, source=NAME, ok=not why, why=why, degraded=bool(why))
         # Without transcripts OTLP may still tell everything.
         return replace(health, source=NAME, degraded=health.degraded or (seen and not self._deaf))
 

@@ -31,6 +31,20 @@ def test_rates_and_tokens_add_up() -> None:
     assert (found.node, found.updated_at, found.idle) == ("all", stamp(NOW), False)
 
 
+def test_thinking_of_the_nodes_that_know_it() -> None:
+    """A node whose thinking is not known does not thin out that of the others; where none is, the fleet's is not."""
+    untold: dict[str, Any] = {
+        "sources": {"thinking": Part(source="otlp", ok=False)},
+        "rate_1m": 900,
+        "thinking_ratio": 0,
+    }
+    mixed = merged(member("a", rate_1m=100, thinking_ratio=0.4), member("b", **untold))
+    none = merged(member("b", **untold))
+
+    assert (mixed.figure("thinking_ratio"), none.figure("thinking_ratio")) == (0.4, None)
+    assert none.figure("rate_1m") == 900
+
+
 def test_plan_percentage_is_taken_once() -> None:
     """Two nodes of one account show the same window: its share is not added; the newest one counts."""
     reset = stamp(NOW + 3600)

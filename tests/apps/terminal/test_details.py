@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from paho.mqtt import publish
+from tests.firmware.golden import PAYLOADS
 from tests.support import payloads
 from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.terminal.details import details, rows, span
+from claude_gauge.apps.terminal.picture import Look, Scene, draw
+from claude_gauge.contract.scales import gauges
 from claude_gauge.contract.usage import Part, Usage, stamp, usage_topic
 
 NOON = 1_790_000_000.0
@@ -35,6 +38,20 @@ def test_dials_have_their_names_and_units() -> None:
     assert found["5H PLAN"] == "42 %, resets in 2 h 05 min"
     assert found["TOKENS/MIN"] == "500,000 tokens/min"
     assert (found["THINKING/OUTPUT"], found["CACHE HIT"]) == ("31 %", "93 %")
+
+
+@pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
+def test_a_figure_that_is_not_known(name: str) -> None:
+    """`show` says unknown and the terminal's dial rests with a dash where no source tells a figure, never 0 %."""
+    payload = PAYLOADS[name]
+    said = dict(rows(payload, NOON))
+    picture = draw(Scene(payload, "", NOON), Look(columns=120, rows=40, colour=False, ascii_only=True))
+    values = next(line for line in picture.splitlines() if "--" in line or ("%" in line and "MIN" not in line))
+
+    for gauge in gauges(1_000_000):
+        assert (said[gauge.label] == "unknown") is (gauge.value(payload) is None)
+    assert (said["5-hour tokens"] == "unknown") is (payload.figure("window_5h_tokens") is None)
+    assert values.count("--") == sum(gauge.value(payload) is None for gauge in gauges(1_000_000))
 
 
 def test_people_read_no_true_and_no_none() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.firmware.golden import PAYLOADS
 from tests.outlets.homeassistant.conftest import BUSY, REST, Node, node
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
@@ -21,7 +22,7 @@ from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import Usage, alert_topic, status_topic
+from claude_gauge.contract.usage import PART_OF, Usage, alert_topic, status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert
 from claude_gauge.outlets.alerts.outlet import to_json
@@ -95,6 +96,22 @@ def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto
         "sources",
     }
     assert (found["window_5h_pct"], found["cache_hit_rate"], found["idle"]) == ("0.0", "0.0", "on")
+
+
+@pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
+def test_figures_that_no_source_tells(home: RunningHomeAssistant, house_broker: Mosquitto, name: str) -> None:
+    """A figure that can't be null, but that no source tells, is unknown, too: by the same rule as in every reader."""
+    payload = PAYLOADS[name]
+    with node(house_broker, name) as resting:
+        resting.say(BUSY)
+        home.wait_state(resting.entity("sensor", "rate_1m"), "1230")
+        resting.say(payload)
+        home.wait_state(resting.entity("binary_sensor", "hot"), "off")
+        found = {field: home.state(resting.entity("sensor", field)) for field in PART_OF}
+
+    assert {field for field, state in found.items() if state == "unknown"} == {
+        field for field in PART_OF if payload.figure(field) is None
+    }
 
 
 def test_small_moves_are_held(

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
-from claude_gauge.counting.reading import Tokens, Traffic
+from claude_gauge.counting.reading import Thinking, Tokens, Traffic
 from claude_gauge.counting.sums import FIVE_MINUTES_S
 from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
@@ -112,18 +112,14 @@ class OtlpCounter(Counter):
         self._pruned_at = 0.0
 
     def traffic(self, now: float) -> Traffic:
-        """Return the recent sums; what OTLP alone told is taken to have thought as much as the rest."""
+        """Return the recent sums, and how much of the output OTLP alone told: its thinking is not known."""
         traffic = super().traffic(now)
         self._untold = {key: each for key, each in self._untold.items() if each[0] > now - 2 * FIVE_MINUTES_S}
         untold = sum(output for at, output in self._untold.values() if now - FIVE_MINUTES_S < at <= now)
         if not untold:
             return traffic
-        five = traffic.five_minutes
-        told = five.output - untold
-        if told <= 0:
-            return replace(traffic, thinking="unknown")
-        scaled = replace(five, thinking=five.thinking * five.output / told)
-        return replace(traffic, five_minutes=scaled, thinking="estimated")
+        thinking: Thinking = "estimated" if traffic.five_minutes.output > untold else "unknown"
+        return replace(traffic, thinking=thinking, untold=untold)
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count what a transcript's line tells."""

@@ -61,18 +61,31 @@ class Export:
         return json.dumps({"partialSuccess": partial}).encode()
 
 
-def site(accept: Callable[[Export], bool], host: str, token: str | None, clock: Callable[[], float]) -> Site:
-    """Build what is served at the OTLP address; `accept` tells whether an export was stored."""
-    refused = Refused()
+def site(
+    accept: Callable[[Export], bool],
+    host: str,
+    token: str | None,
+    clock: Callable[[], float],
+    refused: Refused | None = None,
+) -> Site:
+    """Build what is served at the OTLP address; `accept` tells whether an export was stored.
+
+    What could not be counted is added to `refused`: records, and exports that could not be read at all.
+    """
+    refused = Refused() if refused is None else refused
 
     def take(request: Request) -> Answer:
         content_type = request.headers.get("content-type", "")
         encoding = request.headers.get("content-encoding", "").strip()
-        export = understand(request.path, content_type, encoding, request.body, clock())
-        for _ in range(export.decoded.rejected):
-            refused.add(export.decoded.why)
-        if news := refused.news():
-            log.warning("OTLP: not counted so far: %s", news)
+        try:
+            export = understand(request.path, content_type, encoding, request.body, clock())
+            refused.add(export.decoded.why, export.decoded.rejected)
+        except RefusedError:
+            refused.add("exports that could not be read")
+            raise
+        finally:
+            if news := refused.news():
+                log.warning("OTLP: not counted so far: %s", news)
         if not accept(export):
             why = "counted, but not stored: the disk can't be written"
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "5"))

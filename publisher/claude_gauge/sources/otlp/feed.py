@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 
 from claude_gauge.config import Settings, read_secret
+from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.reading import Health, Reading, Tokens
 from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.decode import Point
@@ -53,6 +54,7 @@ class OtlpFeed:
         self._told_elsewhere = told_elsewhere
         self._clock = clock
         self._lock = threading.Lock()  # of reconciler and journal; taken before the counter's, never after
+        self._refused = Refused()
         self._entered: dict[str, Tokens] = {}
         self._filled: OtlpCounter | None = None
         self._forgot_at = 0.0
@@ -63,6 +65,12 @@ class OtlpFeed:
         """The port that is listened on, of use where 0 was asked for."""
         return self._listener.port if self._listener else int(self._address.rpartition(":")[2])
 
+    @property
+    def left_out(self) -> str:
+        """Say how much of what was received is not counted; "" where all is."""
+        count = len(self._refused) + self._journal.skipped
+        return f"{count} otlp records refused" if count else ""
+
     def start(self, changed: Callable[[], None]) -> None:
         """Load what was kept, then listen; raises GaugeError where the address can't be had."""
         if self._listener is not None:
@@ -70,7 +78,7 @@ class OtlpFeed:
         self._changed = changed
         self.load()
         self._journal.open(self._clock())
-        taken = site(self.accept, host_of(self._address), self._token, self._clock)
+        taken = site(self.accept, host_of(self._address), self._token, self._clock, self._refused)
         self._listener = self._server.listen(self._address, taken, name="OTLP", flag="--otlp")
         host = host_of(self._address)
         if not is_loopback(host) and self._token is None:
@@ -202,14 +210,16 @@ class Otlp:
             self._counter.tidy(now)
             traffic = self._counter.traffic(now)
             block, week = self._counter.block(now), self._counter.week(now)
-        silent = Health(NAME, ok=traffic.newest_at is not None, why="" if traffic.newest_at else "nothing received yet")
+        seen, left_out = traffic.newest_at is not None, self._feed.left_out
+        why = left_out or ("" if seen else "nothing received yet")
+        health = Health(NAME, ok=not why, why=why, degraded=seen and bool(why))
         return Reading(
             traffic=replace(traffic, thinking="unknown"),
             block=block,
             week_tokens=week,
             sources={
-                "tach": silent,
-                "fuel": silent,
+                "tach": health,
+                "fuel": health,
                 "thinking": Health(NAME, ok=False, why="no thinking in telemetry", degraded=True),
             },
         )

@@ -18,8 +18,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import math
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritten
 MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
 _LONGEST_TEXT = 300
-_MOST_SUM = 10**18  # tokens of all events of one session
+_MOST_SUM = 10**15  # tokens of all events of one session
 _NUMBERS = frozenset({int, float})  # a bool is no number
 _EVENT = b'["r",'
 Record = Request | Series | Fill
@@ -119,6 +119,7 @@ class Journal:
         self._worth = 0  # bytes of it that say something that is not obsolete, when it was last read or rewritten
         self._waiting = b""  # what could not be written yet
         self._complained = False
+        self.skipped = 0  # lines that were broken, when it was read last
         self._swap = threading.Lock()
         self._rewriting: threading.Thread | None = None
 
@@ -135,7 +136,8 @@ class Journal:
                 found.take(_record(line), now)
             except (ValueError, TypeError):
                 bad += 1
-        self._skipped(bad)
+        self.skipped = 0
+        self._skip(bad)
         self._worth += sum(map(len, found.lines()))
         return found
 
@@ -157,7 +159,7 @@ class Journal:
             for unit in request.units:
                 if unit in metered:
                     sums.old[unit] = sums.old.get(unit, Tokens()) + request.tokens
-        self._skipped(bad)
+        self._skip(bad)
 
     def open(self, now: float) -> None:
         """Begin to write: a half line that a power cut left is ended, so that it spoils no other."""
@@ -275,7 +277,8 @@ class Journal:
         self._complained = False
         return True
 
-    def _skipped(self, bad: int) -> None:
+    def _skip(self, bad: int) -> None:
+        self.skipped += bad
         if bad:
             log.warning("OTLP: %d broken lines in %s were skipped", bad, self._path)
 
@@ -333,7 +336,8 @@ def _series(record: list[Any]) -> Series:
     if kind not in KINDS.values() or not isinstance(recent, list):
         raise ValueError(kind)
     times = tuple(map(_number, recent[-1:]))
-    return Series(_text(name), _text(unit), kind, _number(at), _number(value), _number(total), times)
+    figures = _number(value, MOST_TOKENS), _number(total, MOST_TOKENS)
+    return Series(_text(name), _text(unit), kind, _number(at), *figures, times)
 
 
 def _fill(record: list[Any]) -> Fill:
@@ -355,8 +359,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _number(value: object) -> float:
-    if type(value) not in _NUMBERS or not 0 <= value < math.inf:  # type: ignore[operator]
+def _number(value: object, most: float = sys.float_info.max) -> float:
+    if type(value) not in _NUMBERS or not 0 <= value <= most:  # type: ignore[operator]
         raise ValueError(value)
     return float(value)  # type: ignore[arg-type]
 

@@ -160,7 +160,7 @@ class Poll:
         why = (
             "sessions share a series" if counters.shared(at)
             else "no session ids: inexact" if counters.anonymous(at)
-            else "impossible values refused" if len(counters.refused)
+            else f"{len(counters.refused)} values not believed" if counters.refused
             else ""
         )  # fmt: skip
         return Health(NAME, ok=not why, why=why, degraded=bool(why))

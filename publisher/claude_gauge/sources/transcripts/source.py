@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from claude_gauge.counting.counter import Counter
-from claude_gauge.counting.reading import READING, Health, Reading
+from claude_gauge.counting.reading import READING, Health, Reading, Traffic
 from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.turn import Denial, Turn, denial, parse
 from claude_gauge.sources.transcripts.follower import LONGEST
@@ -142,11 +142,19 @@ class Transcripts:
             return Health(NAME, ok=False, why="no transcripts folder")
         if self._tail.unreadable:
             return Health(NAME, ok=False, why=f"{self._tail.unreadable} unreadable", degraded=True)
-        if self._tail.skipped:
-            return Health(NAME, ok=False, why=f"{self._tail.skipped} lines too long", degraded=True)
+        if self._left_out:
+            return Health(NAME, ok=False, why=self._left_out, degraded=True)
         if self._polling:
             return Health(NAME, ok=False, why=self._watch.trouble or "file events missed", degraded=True)
         return Health(NAME)
+
+    @property
+    def _left_out(self) -> str:
+        """Say how many lines were not counted as they are: too long, or with times or counts that can't be."""
+        long, odd = self._tail.skipped, len(self._counter.refused)
+        if long and odd:
+            return f"{long + odd} lines not counted"
+        return f"{long} lines too long" if long else f"{odd} lines not believed" if odd else ""
 
     @property
     def _polling(self) -> bool:

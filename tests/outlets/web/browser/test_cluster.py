@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -8,6 +9,7 @@ from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ViewportSize
+from tests.firmware.golden import PAYLOADS
 from tests.support.http import get
 from tests.support.net import wait_until
 from tests.support.page import Cluster
@@ -17,7 +19,7 @@ from tests.support.payloads import usage
 from claude_gauge.apps.terminal.details import span
 from claude_gauge.contract import scales
 from claude_gauge.contract.needle import Needle
-from claude_gauge.contract.usage import Usage
+from claude_gauge.contract.usage import Usage, stamp
 from claude_gauge.outlets.web import site
 from claude_gauge.outlets.web.shim import Shim
 
@@ -53,9 +55,26 @@ def test_needles_stand_where_the_payload_says(open_cluster: Open, shim: Shim, mo
     cluster.live()
 
     for gauge in FACES:
-        text = gauge.text(gauge.value(payload))
-        assert cluster.gauge(gauge.field).startswith(text)
+        value = gauge.value(payload)
+        assert value is not None
+        assert cluster.gauge(gauge.field).startswith(gauge.text(value))
         assert abs(cluster.angle(gauge.field) - scales.angle(gauge.of(payload))) <= 0.18
+
+
+@pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
+def test_unknown_figures_rest(open_cluster: Open, shim: Shim, name: str) -> None:
+    """A figure that is not known is a dash and its needle rests, never 0; the others stand where they belong."""
+    payload = PAYLOADS[name].model_copy(update={"updated_at": stamp(time.time())})
+    shim.push(payload.to_json())
+    cluster = open_cluster()
+    cluster.live()
+
+    for gauge in FACES:
+        value = gauge.value(payload)
+        assert cluster.gauge(gauge.field).startswith("unknown" if value is None else gauge.text(value))
+        assert abs(cluster.angle(gauge.field) - scales.angle(gauge.of(payload))) <= 0.18
+    known = payload.figure("window_5h_tokens") is not None
+    assert (cluster.text("window_5h_tokens") != "—") is known
 
 
 def test_pushed(open_cluster: Open, shim: Shim) -> None:
