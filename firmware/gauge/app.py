@@ -22,6 +22,8 @@ ALIVE_MS = 20_000  # longer than a connection, or the look-up of a name, may tak
 REPORT_MS = 60_000
 NTP_MS, NTP_AGAIN_MS = 3_600_000, 30_000
 DAY_S = 86_400
+YEAR_S = 366 * DAY_S
+WRONG_S = 60  # a clock that is further from a live payload's is set by it
 GRACE_MS = 600_000  # for someone who interrupts us to work on the board: the watchdog can't be stopped
 
 
@@ -54,6 +56,7 @@ class Device:
         self.remote = remote.Remote(settings, self.link, self.show, self.update, board.reset)
         self._asked_ms: int | None = None
         self._questions = 0
+        self._served = False  # whether a time server has answered
         self._reported_ms = 0
         self._session = 0
 
@@ -69,15 +72,20 @@ class Device:
         """Take in a message."""
         base, _, leaf = topic.decode().rpartition("/")
         if base == "claude-gauge/" + self.settings["node"]:
-            utc_s = board.utc_s()
-            taken = self.show.hear(leaf.encode(), payload, retained=retained, utc_s=utc_s)
-            told_s = epoch(self.show.usage["updated_at"]) if taken else None
-            if utc_s is None and not retained and told_s is not None:
-                board.set_clock(told_s)  # where no time server can be reached, a live payload is as good
+            taken = self.show.hear(leaf.encode(), payload, retained=retained, utc_s=board.utc_s())
+            told_s = epoch(self.show.usage["updated_at"]) if taken and not retained else None
+            if told_s is not None and not self._served:
+                self._believe(told_s)
             return
         self.remote.hear(topic.decode(), payload, retained=retained)
         if self.update:
             self.update.hear(topic.decode(), payload)
+
+    def _believe(self, told_s: int) -> None:
+        # Where no time server answers, a live payload is as good; the next ones correct it if its clock was wrong.
+        utc_s = board.utc_s()
+        if utc_s is None or abs(told_s - utc_s) > WRONG_S:
+            board.set_clock(told_s)
 
     def feed(self) -> bool:
         """Feed the watchdog if the needles' loop and the link run; tell whether they do."""
@@ -122,13 +130,18 @@ class Device:
         utc_s = board.utc_s()
         if utc_s is not None:
             self.show.minute = (utc_s // 60 + self.settings["utc_offset_min"]) % 1440
-            if utc_s - self.known.get("utc", 0) > DAY_S:
-                self.known.keep("utc", utc_s)
+            self._keep_time(utc_s)
         every_ms = NTP_AGAIN_MS if utc_s is None else NTP_MS
         due = self._asked_ms is None or now_ms - self._asked_ms > every_ms
         if self.settings["ntp"] and due and self.wifi.connected():
             self._asked_ms = now_ms
             await self._ask_time()
+
+    def _keep_time(self, utc_s: int) -> None:
+        # A payload's time may be far off: it is kept only where it is not, or TLS could fail from the next start on.
+        ahead_s = utc_s - max(self.known.get("utc", 0), self.settings["utc_floor"], board.BUILT_S)
+        if ahead_s < -DAY_S or DAY_S < ahead_s < YEAR_S or (self._served and ahead_s > DAY_S):
+            self.known.keep("utc", utc_s)
 
     async def _ask_time(self) -> None:
         # In turn the server that was named, and the broker's host: it often is the one machine that has the time.
@@ -145,6 +158,7 @@ class Device:
             return
         self.names.good(host)
         board.set_clock(answer)
+        self._served = True
         self._questions -= 1  # who answered is asked again
 
     def _announce(self) -> None:

@@ -49,13 +49,15 @@ def fill(settings: "dict[str, Any]", body: str) -> str:
         given[name] = unquote(value)
     for name, path, _label, kind in FIELDS:
         text = given.get(name, "")
+        if name in ("host", "port", "node"):
+            text = text.strip()  # phones put a blank behind a word
         if kind == "number" and (not text.isdigit() or not 0 < int(text) < 65_536):
             return "The port should be a number from 1 to 65535."
         if kind != "password" or text:  # an empty field keeps what is stored
             (settings[path[0]] if path[0] else settings)[path[1]] = int(text) if kind == "number" else text
     if not settings["broker"]["host"] or not settings["wifi"]["ssid"]:
         return "Wi-Fi network and broker are needed."
-    if not settings["node"] or "/" in settings["node"] or "#" in settings["node"] or "+" in settings["node"]:
+    if texts.topics(settings):
         return "The node should be a plain name."
     entered = {"ssid": settings["wifi"]["ssid"], "password": given.get("wifi_password", "")}
     wrong = texts.network(entered, "wifi") + texts.lengths(settings["broker"])

@@ -107,9 +107,11 @@ def wrong(settings: "dict[str, Any]") -> "list[str]":
         f"{name}: {value} is not from {low} to {high}" for name, value, low, high in ranges if not low <= value <= high
     ]
     problems += network(settings["wifi"], "wifi")
-    for place, other in enumerate(settings["networks"][:NETWORKS]):
+    for place, other in enumerate(settings["networks"]):
         problems += network(other, f"networks[{place}]")
-    problems += lengths(broker)
+    problems += lengths(broker) + topics(settings)
+    if settings["lamps"]["night"] and not night(settings["lamps"]["night"]):
+        problems.append('lamps.night: wants ["22:00", "07:00", 0.1]: from, to, and a brightness from 0 to 1')
     return problems + [problem for name in chips.NEEDLES for problem in _dial(settings["needles"][name], name)]
 
 
@@ -133,6 +135,15 @@ def lengths(broker: "dict[str, Any]") -> "list[str]":
         problems.append("broker.host: the name or the address of a machine, without port and without mqtt://")
     long = [key for key in ("user", "password") if len(broker[key].encode()) > LONGEST_TEXT]
     return problems + [f"broker.{key}: {LONGEST_TEXT} bytes at most" for key in long]
+
+
+def topics(settings: "dict[str, Any]") -> "list[str]":
+    """Say which names can't be part of a topic: a broker ends the session of who sends one."""
+    problems = []
+    for name, foreign in (("id", "/+#\0"), ("node", "/+#\0"), ("discovery", "+#\0")):
+        if any(letter in settings[name] for letter in foreign):
+            problems.append(f"{name}: {settings[name]!r} is not a plain name")
+    return problems if settings["node"] else problems + ["node: is empty; the name of a machine, or all"]
 
 
 def _hex(text: str) -> bool:
@@ -163,7 +174,8 @@ def night(given: list) -> "list | None":
     try:
         start, end, level = given
         minutes = [int(text[:2]) * 60 + int(text[3:5]) for text in (start, end)]
-        return minutes + [min(1.0, max(0.0, level))]
+        level = min(1.0, max(0.0, level))
+        return minutes + [level] if all(0 <= minute < 1440 for minute in minutes) else None
     except (ValueError, TypeError, IndexError):
         return None
 

@@ -58,6 +58,13 @@ def test_retained_payload_waits_for_a_live_one(broker: Mosquitto, tmp_path: Path
             assert gauge.clock == (2026, 11, 23, 12, 0, 15)
 
 
+def settable(clock: Path) -> list[str]:
+    """Return a command for the real MicroPython whose clock, kept in a file, the firmware can set."""
+    clock.write_text("@2000-01-01 00:00:00\n")
+    faked = {"FAKETIME_TIMESTAMP_FILE": clock, "FAKETIME_NO_CACHE": 1, "FAKETIME_DONT_FAKE_MONOTONIC": 1}
+    return ["env", *(f"{name}={value}" for name, value in faked.items()), f"LD_PRELOAD={FAKETIME}", *micropython()]
+
+
 class Secured:
     """A broker with a certificate of a moment ago, and a board that knows its CA and begins in the year 2000."""
 
@@ -73,17 +80,10 @@ class Secured:
         (self.flash / "ca.der").write_bytes(ssl.PEM_cert_to_DER_cert(authority.certificate.decode()))
         self.broker = Mosquitto(folder / "broker", f"certfile {folder}/b.crt", f"keyfile {folder}/b.key")
         self.clock = folder / "clock"
-        self.clock.write_text("@2000-01-01 00:00:00\n")
 
     def board(self, **changes: object) -> VirtualBoard:
         """Return the board, under the real MicroPython whose clock the firmware can set."""
-        faked = {"FAKETIME_TIMESTAMP_FILE": self.clock, "FAKETIME_NO_CACHE": 1, "FAKETIME_DONT_FAKE_MONOTONIC": 1}
-        command = [
-            "env",
-            *(f"{name}={value}" for name, value in faked.items()),
-            f"LD_PRELOAD={FAKETIME}",
-            *micropython(),
-        ]
+        command = settable(self.clock)
         secure = {"host": "localhost", "ca": "ca.der"}
         return VirtualBoard(self.flash, config(self.broker.port, broker=secure, watchdog_ms=0, **changes), command)
 
@@ -189,3 +189,17 @@ def test_time_server(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path)
 
     assert done.stdout.strip() == str(NOON_S)
+
+
+def test_payload_of_a_wrong_clock(broker: Mosquitto, tmp_path: Path) -> None:
+    """A payload that is years ahead sets the clock until the next one corrects it, and the flash never keeps that."""
+    board = VirtualBoard(tmp_path / "flash", config(broker.port, watchdog_ms=0), settable(tmp_path / "clock"))
+    known = tmp_path / "flash" / "known.json"
+    with Sender(broker.port) as sender, board as gauge:
+        linked(gauge)
+        for stamp in ("2041-01-01T00:00:00.000Z", "2026-11-28T12:00:15.000Z"):
+            sender.send(usage(window_5h_pct=0.25, updated_at=stamp))
+            assert gauge.wait(lambda at=stamp[:4]: gauge.clock[:1] == (int(at),))  # type: ignore[misc]
+        assert gauge.wait(lambda: "utc" in json.loads(known.read_text()))
+
+    assert NOON_S < json.loads(known.read_text())["utc"] < NOON_S + 7 * 86_400

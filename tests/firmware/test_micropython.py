@@ -14,7 +14,7 @@ from tests.support import ROOT
 from tests.support.parts import part
 
 from claude_gauge.apps.device.build import firmware
-from gauge import ota
+from gauge import ota, settings
 
 FIRMWARE = ROOT / "firmware"
 FILES = sorted(path for path in FIRMWARE.rglob("*.py") if "virtual" not in path.parts)
@@ -89,3 +89,31 @@ def test_one_module_alone_touches_the_hardware() -> None:
     }
 
     assert importing == {"board.py"}
+
+
+def test_any_mistake_in_the_settings(tmp_path: Path) -> None:
+    """A wrong value anywhere in config.json is told or harmless: it never makes a board that restarts without end."""
+    script = Path(__file__).with_name("any_settings.py")
+    command = [str(part(MICROPYTHONS[0])), "-X", "heapsize=64M", str(script), str(FIRMWARE), "7", "1500"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path)
+    _, made, _, wrong = done.stdout.split()[-4:]
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert int(made) > 300 < int(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("node", ""), ("node", "a/b"), ("node", "+"), ("id", "#"), ("discovery", "ha/#"), ("networks", 6 * [{}] + [5])],
+)
+def test_setting_that_a_broker_would_hang_up_on(name: str, value: object) -> None:
+    """What can be no part of a topic, or no network, is named; a broker would end every session without a word."""
+    assert [problem for problem in settings.wrong(settings.merge({name: value})) if problem.startswith(name)]
+
+
+@pytest.mark.parametrize("hours", [["25:00", "07:00", 0.1], ["22:00", "07:00"], ["22:00", "07:00", "dark"], [5]])
+def test_night_that_makes_no_sense(hours: list[object]) -> None:
+    """Night hours that no lamp would follow are named."""
+    told = settings.wrong(settings.merge({"lamps": {"night": hours}}))
+
+    assert [problem for problem in told if problem.startswith("lamps.night")]
