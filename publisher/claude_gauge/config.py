@@ -215,7 +215,7 @@ def _split(url: str) -> SplitResult:
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether a setting's value must never be shown: by its type."""
+    """Return whether a setting's value must never be shown: by its type."""
     return holds(Settings.model_fields[name], SecretStr)
 
 

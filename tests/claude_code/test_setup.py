@@ -210,7 +210,7 @@ def person(tmp_path: Path) -> Home:
 
 
 def waits(person: Home) -> bool | None:
-    """Tell whether a publisher would say that Claude Code waits."""
+    """Return whether a publisher would say that Claude Code waits."""
     plan = Plan(Settings(state_dir=person.state))
     plan.load()
     return plan.read(time.time()).waiting

@@ -55,7 +55,7 @@ def engine() -> Iterator[None]:
 
 
 def has_image(name: str) -> bool:
-    """Tell whether the engine has this image, without asking any registry."""
+    """Return whether the engine has this image, without asking any registry."""
     return docker("image", "inspect", name).returncode == 0
 
 

@@ -35,7 +35,7 @@ class Clock:
         new.replace(self.file)
 
     def now(self) -> float:
-        """Tell what the publisher takes for the present."""
+        """Return what the publisher takes for the present."""
         return time.time() + self.offset
 
     def environment(self) -> dict[str, str]:

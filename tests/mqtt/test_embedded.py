@@ -242,7 +242,7 @@ def test_crashed_broker_comes_back(start: Start, connect: Connect) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process ended."""
+    """Return whether a process ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

@@ -29,12 +29,12 @@ threading.Event().wait()
 
 
 def online(heard: Heard) -> bool:
-    """Tell whether this is `online`."""
+    """Return whether this is `online`."""
     return heard.topic == STATUS and heard.payload == b"online"
 
 
 def offline(heard: Heard) -> bool:
-    """Tell whether this is `offline`."""
+    """Return whether this is `offline`."""
     return heard.topic == STATUS and heard.payload == b"offline"
 
 

@@ -43,7 +43,7 @@ class Broker:
         return self._last
 
     def answer(self, sender: Sender) -> bool:
-        """Answer what was sent, in order, up to what is forbidden; tell whether anything was."""
+        """Answer what was sent, in order, up to what is forbidden; return whether anything was."""
         asked, self._unanswered = self._unanswered, []
         for mid, what in asked:
             if what in self.forbidden:

@@ -134,7 +134,7 @@ def write_transcripts(acts: Iterable[Act], home: ClaudeHome) -> None:
 
 
 def acts_end(acts: Iterable[Act]) -> float:
-    """Tell when the newest happened."""
+    """Return when the newest happened."""
     return max(act.at for act in acts)
 
 
@@ -164,7 +164,7 @@ def send_metrics(acts: Iterable[Act], source: Otlp | TranscriptsOtlp, *, cumulat
 
 
 def scraped(acts: Sequence[Act], now: float) -> Iterator[Series]:
-    """Tell what Prometheus scraped every 15 s of the counters, until five minutes after a session's last response."""
+    """Return what Prometheus scraped every 15 s of the counters, until five minutes after a session's last response."""
     by_series: dict[tuple[str, str, str], list[tuple[float, int]]] = {}
     for act in acts:
         for kind, count in zip(KINDS, act.tokens, strict=True):

@@ -388,7 +388,7 @@ def test_ipv6() -> None:
 
 
 def answers_v6(port: int) -> bool:
-    """Tell whether something accepts connections on IPv6's loopback."""
+    """Return whether something accepts connections on IPv6's loopback."""
     with socket.socket(socket.AF_INET6) as probe:
         return probe.connect_ex(("::1", port)) == 0
 

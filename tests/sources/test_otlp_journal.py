@@ -47,7 +47,7 @@ class World:
         self.feed.load()
 
     def event(self, number: int) -> bool:
-        """Take an event; tell whether it was stored."""
+        """Take an event; return whether it was stored."""
         return self.feed.accept(
             Export("logs", decode_logs(event(NOW - 1, f"q{number}", sequence=number)), protobuf=False)
         )

@@ -95,7 +95,7 @@ class Api:
 
 
 def answered(body: dict[str, Any]) -> bool:
-    """Tell whether a request brings the result of a tool."""
+    """Return whether a request brings the result of a tool."""
     return "tool_result" in json.dumps(body.get("messages", []))
 
 

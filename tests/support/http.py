@@ -67,7 +67,7 @@ class Wire:
         return Reply(int(first.split()[1]), headers, body)
 
     def ended(self) -> bool:
-        """Read all that is left and tell whether the server ended the connection."""
+        """Read all that is left and return whether the server ended the connection."""
         try:
             while more := self.socket.recv(65536):
                 self._rest += more

@@ -49,7 +49,7 @@ class Lamp:
         return [each.idle for session in sessions for each in open_questions(session, now, PATIENCE)]
 
     def due(self, now: float) -> float | None:
-        """Tell when the lamp may change by itself."""
+        """Return when the lamp may change by itself."""
         times = [due(story.session, now, PATIENCE) for story in self.stories.values()]
         return min((time for time in times if time is not None), default=None)
 

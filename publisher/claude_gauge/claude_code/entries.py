@@ -35,7 +35,7 @@ def program() -> tuple[str, str]:
 
 
 def is_fleeting(paths: Iterable[str]) -> bool:
-    """Tell whether the program is in a cache (`uvx`, `pipx run`), which may delete it."""
+    """Return whether the program is in a cache (`uvx`, `pipx run`), which may delete it."""
     return any(not {".cache", "Caches"}.isdisjoint(Path(path).parts) for path in paths)
 
 

@@ -49,7 +49,7 @@ class Change:
 
     @property
     def needed(self) -> bool:
-        """Tell whether there is anything to write."""
+        """Return whether there is anything to write."""
         return self.before != self.after
 
     def diff(self) -> str:
@@ -180,7 +180,7 @@ def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _without(content: dict[str, Any], edit: Edit, plain: Edit) -> bool:
-    """Tell whether nothing of ours is in there."""
+    """Return whether nothing of ours is in there."""
     try:
         return _same(plain(edit(copy.deepcopy(content))), plain(content))
     except (GaugeError, RecursionError, AttributeError):

@@ -43,7 +43,7 @@ class Freshness:
         self._only_online = False
 
     def payload(self, payload: bytes, now: float, *, retained: bool) -> bool:
-        """Take a payload; tell whether it was one.
+        """Take a payload; return whether it was one.
 
         A retained payload may have lain at the broker for days: its own stamp must vouch for it.
         """

@@ -17,7 +17,7 @@ class Pace:
         self._sent_at = 0.0
 
     def wants(self, usage: Usage, now: float) -> bool:
-        """Tell whether this payload should go out now."""
+        """Return whether this payload should go out now."""
         if self._sent is None:
             return True
         passed = now - self._sent_at
@@ -79,7 +79,7 @@ class Needle:
         return wait_us(self._speed)
 
     def advance(self, elapsed_us: float) -> bool:
-        """Make the steps that fit into the time that went by; tell whether it still moves."""
+        """Make the steps that fit into the time that went by; return whether it still moves."""
         self._owed_us += elapsed_us
         while self._owed_us > 0:
             took = self.step()

@@ -15,17 +15,17 @@ MOST_TOKENS = 10**12  # in one response, or told at once
 
 
 def happened(at: float, now: float) -> bool:
-    """Tell whether something can have happened at `at`."""
+    """Return whether something can have happened at `at`."""
     return 0 < at <= now + AHEAD_S  # false for what is no number
 
 
 def resets(at: float, now: float, longest_s: float = SEVEN_DAY_RESET_S) -> bool:
-    """Tell whether a window that still runs can end at `at`; `longest_s` is FIVE_HOUR_RESET_S for a 5-hour one."""
+    """Return whether a window that still runs can end at `at`; `longest_s` is FIVE_HOUR_RESET_S for a 5-hour one."""
     return now < at <= now + longest_s
 
 
 def tokens(count: float) -> bool:
-    """Tell whether a count can be one of tokens: finite, not negative, not absurd."""
+    """Return whether a count can be one of tokens: finite, not negative, not absurd."""
     return 0 <= count <= MOST_TOKENS
 
 
@@ -81,11 +81,11 @@ class PlanWindow:
     resets_at: float
 
     def runs(self, now: float) -> bool:
-        """Tell whether the window still runs at `now`; its figure ends with it."""
+        """Return whether the window still runs at `now`; its figure ends with it."""
         return resets(self.resets_at, now)
 
     def about(self, resets_at: float | None) -> bool:
-        """Tell whether a block that ends then, a local guess, is about this window."""
+        """Return whether a block that ends then, a local guess, is about this window."""
         return resets_at is not None and abs(resets_at - self.resets_at) <= NEAR_BLOCK_S
 
 
@@ -99,7 +99,7 @@ class PlanLimit:
 
 
 def same(one: float, other: float) -> bool:
-    """Tell whether two reset times are those of one window."""
+    """Return whether two reset times are those of one window."""
     return abs(one - other) <= SAME_WINDOW_S
 
 
@@ -116,7 +116,7 @@ def minutes_to_limit(left: float | None, rate: float) -> float | None:
 
 
 def runs_dry(share: float, minutes: float | None, resets_at: float | None, now: float) -> bool | None:
-    """Tell whether a window is used up before it resets; None where its reset is not known.
+    """Return whether a window is used up before it resets; None where its reset is not known.
 
     `minutes` is None where nothing is being used.
     """

@@ -243,5 +243,5 @@ def family(model: str) -> str:
 
 
 def _is_id(word: str) -> bool:
-    """Tell whether a word is a number, or letters and digits mixed as only ids are."""
+    """Return whether a word is a number, or letters and digits mixed as only ids are."""
     return len(word) >= _SHORTEST_ID and any(each.isdigit() for each in word)

@@ -32,7 +32,7 @@ class Counter:
         self._reading = False
 
     def add(self, turn: Turn, now: float) -> bool:
-        """Count what one line tells; tell whether it changed anything."""
+        """Count what one line tells; return whether it changed anything."""
         if not happened(turn.at, now):
             self.refused.add("times ahead of this clock")
             return False

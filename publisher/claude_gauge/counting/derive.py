@@ -129,7 +129,7 @@ class _Kept:
 
 
 def _answers(reading: Reading, part: str) -> bool:
-    """Tell whether a part's source is there; one that is merely degraded is."""
+    """Return whether a part's source is there; one that is merely degraded is."""
     health = reading.sources.get(part)
     return health is None or health.ok or health.degraded
 

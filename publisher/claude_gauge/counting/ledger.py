@@ -111,11 +111,11 @@ class _Response:
         return Counted(self.ended, tokens, estimated, self.filed_at, self.total)
 
     def _estimated(self) -> bool:
-        """Tell whether the count of thinking is unknown: it is 0 beside a thinking block."""
+        """Return whether the count of thinking is unknown: it is 0 beside a thinking block."""
         return not self.thinking and any(thought for thought, _ in self.sizes)
 
     def fits(self, turn: Turn) -> bool:
-        """Tell whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
+        """Return whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
         prompt, known = _prompt(turn), self.prompt
         apart = max(self.first_at - turn.at, turn.at - self.ended)
         if turn.request_id:
@@ -127,7 +127,7 @@ class _Response:
         return prompt == known
 
     def repeats(self, turn: Turn) -> bool:
-        """Tell whether a line adds nothing but its time: two of three do, and a history holds hundreds of thousands."""
+        """Return whether a line adds nothing but its time: two of three do, and a history holds hundreds of thousands."""
         if turn.sidechain != self.sidechain:
             return turn.sidechain
         total = turn.total
@@ -233,7 +233,7 @@ class _Table:
             self.pack()
 
     def misses(self, keys: array[int]) -> bool:
-        """Tell whether none of these is there."""
+        """Return whether none of these is there."""
         if not self._fresh.keys().isdisjoint(keys):
             return False
         return not self._keys or all(self.get(key) is None for key in keys)

@@ -185,7 +185,7 @@ def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> None:
 
 
 def _repeats(fields: _Line, last: _Line) -> bool:
-    """Tell whether a line makes the same turn as the one before, but for its id and time."""
+    """Return whether a line makes the same turn as the one before, but for its id and time."""
     message, other = fields.message, last.message
     if message is None or other is None or not message.id or not fields.requestId:
         return False

@@ -71,7 +71,7 @@ class NodeLock:
             self._file, self._lost = fresh, False
 
     def _stands(self) -> bool:
-        """Tell whether the file that is locked is the one that the next publisher would find."""
+        """Return whether the file that is locked is the one that the next publisher would find."""
         try:
             return os.path.samestat(os.fstat(self._file), self._path.stat())
         except OSError:

@@ -96,7 +96,7 @@ def fingerprint(name: object, given: object) -> str:
 
 
 def _by_the_client(event: dict[str, object]) -> bool:
-    """Tell whether the client itself submitted this prompt, such as the news that a background task ended."""
+    """Return whether the client itself submitted this prompt, such as the news that a background task ended."""
     source = event.get("source")
     if isinstance(source, str):
         return source not in _PERSON

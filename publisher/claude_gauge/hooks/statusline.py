@@ -60,7 +60,7 @@ def reset_time(value: object) -> float | None:
 
 
 def live(resets_at: float, length_s: float, now: float) -> bool:
-    """Tell whether a window can be the present one: its reset is in the future, by no more than its length."""
+    """Return whether a window can be the present one: its reset is in the future, by no more than its length."""
     return now < resets_at <= now + length_s + SLACK_S
 
 
@@ -154,7 +154,7 @@ def _mark(status: dict[str, object], figures: dict[str, list[object]]) -> list[o
 
 
 def _repeated(marks: list[object], mark: list[object]) -> bool:
-    """Tell whether a session told this before; where nothing else marks it, whether it told just this last."""
+    """Return whether a session told this before; where nothing else marks it, whether it told just this last."""
     marked = mark[:2] != [None, None]
     return any(_alike(old, mark, resets=not marked) for old in (marks if marked else marks[-1:]))
 
@@ -167,7 +167,7 @@ def _alike(old: object, new: list[object], *, resets: bool) -> bool:
 
 
 def _one_window(old: object, new: object) -> bool:
-    """Tell whether two reset times are of one window: they differ by minutes from answer to answer."""
+    """Return whether two reset times are of one window: they differ by minutes from answer to answer."""
     before, after = reset_time(old), reset_time(new)
     return before == after if before is None or after is None else abs(before - after) <= SLACK_S
 
@@ -264,7 +264,7 @@ def _room(pipe: int) -> int:
 
 
 def _given(name: str) -> bool:
-    """Tell whether a variable was there when this process began, where that can be known."""
+    """Return whether a variable was there when this process began, where that can be known."""
     try:
         with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib is slow
             return any(entry.startswith(f"{name}=".encode()) for entry in file.read().split(b"\0"))

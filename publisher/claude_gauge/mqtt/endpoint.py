@@ -103,7 +103,7 @@ class Trust:
 
 
 def speaks_tls(endpoint: Endpoint) -> bool:
-    """Tell whether TLS is spoken at a port where we came without it; certificates do not matter here."""
+    """Return whether TLS is spoken at a port where we came without it; certificates do not matter here."""
     return bool(_certificate(endpoint))
 
 

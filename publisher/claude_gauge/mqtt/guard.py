@@ -46,7 +46,7 @@ class Repairs:
         return due
 
     def next(self, otherwise: float) -> float:
-        """Tell when the next one is due."""
+        """Return when the next one is due."""
         return min(self._due.values(), default=otherwise)
 
 
@@ -89,7 +89,7 @@ class Guard:
             self.repairs.want(topic, now)
 
     def rival(self, now: float) -> bool:
-        """Tell whether another publisher was heard of late."""
+        """Return whether another publisher was heard of late."""
         return self._rival_at is not None and now - self._rival_at < EPISODE_S
 
 

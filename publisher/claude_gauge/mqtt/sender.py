@@ -96,12 +96,12 @@ class Outbox:
             return message
 
     def waits_since(self, now: float) -> float:
-        """Tell when the oldest unacknowledged message was sent; `now` when there is none."""
+        """Return when the oldest unacknowledged message was sent; `now` when there is none."""
         with self._lock:
             return next((at for _, at in self._unacked.values()), now)
 
     def empty(self) -> bool:
-        """Tell whether everything is sent and acknowledged."""
+        """Return whether everything is sent and acknowledged."""
         with self._lock:
             return not (self._due or self._once or self._unacked)
 
@@ -177,11 +177,11 @@ class Quarantine:
         self._times.pop(request.key, None)
 
     def suspects(self, request: Request) -> bool:
-        """Tell whether a request has to be tried alone."""
+        """Return whether a request has to be tried alone."""
         return request.key in self._suspects
 
     def holds(self, request: Request) -> bool:
-        """Tell whether a request is left out; a smaller value than the one that ended connections is not."""
+        """Return whether a request is left out; a smaller value than the one that ended connections is not."""
         size, _ = self._held.get(request.key, (request.size + 1, 0.0))
         return request.size >= size
 

@@ -147,7 +147,7 @@ class Failover:
                 self._start(name, changed)
 
     def _wanted(self, name: str) -> bool:
-        """Tell whether, for some part, nobody before this one answers."""
+        """Return whether, for some part, nobody before this one answers."""
         now = self._clock()
         parts = {part: choice.order for part, choice in self._choices.items() if name in choice.order}
         return not parts or any(
@@ -173,7 +173,7 @@ class Failover:
                 self._away[name] = FAILED
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell what the tach's source remembers, None where it can't."""
+        """Return what the tach's source remembers, None where it can't."""
         source = self._sources.get(self._choices["tach"].name or "")
         return source.past(since, now) if isinstance(source, Remembers) else None
 
@@ -217,7 +217,7 @@ class Failover:
         return [readings[name] for name in self._choices[part].order]
 
     def due(self, now: float) -> float | None:
-        """Tell when the reading changes by the passing of time alone."""
+        """Return when the reading changes by the passing of time alone."""
         times = [source.due(now) for name, source in self._sources.items() if name not in self._away]
         return min((time for time in times if time is not None), default=None)
 
@@ -234,7 +234,7 @@ class Failover:
 
 
 def knows(reading: Reading, part: str) -> bool:
-    """Tell whether a reading holds anything of this part: a source that never saw use is no better than none."""
+    """Return whether a reading holds anything of this part: a source that never saw use is no better than none."""
     traffic, block = reading.traffic, reading.block
     seen = traffic is not None and traffic.newest_at is not None
     if part == "tach" or _health(reading, part).why == READING:  # its figure comes in seconds
@@ -243,7 +243,7 @@ def knows(reading: Reading, part: str) -> bool:
 
 
 def answers(reading: Reading, part: str) -> bool:
-    """Tell whether a source answers for a part: it knows it, and what it knows is not old."""
+    """Return whether a source answers for a part: it knows it, and what it knows is not old."""
     health = _health(reading, part)
     return knows(reading, part) and (health.ok or health.degraded)
 

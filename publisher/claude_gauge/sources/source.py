@@ -87,7 +87,7 @@ class Polled:
 
     @property
     def stopping(self) -> bool:
-        """Tell whether the end was asked for."""
+        """Return whether the end was asked for."""
         return self._stopping.is_set()
 
     def start(self) -> None:

@@ -100,7 +100,7 @@ class TranscriptsOtlp:
         self._transcripts.load()
 
     def read(self, now: float) -> Reading:
-        """Tell what is counted so far."""
+        """Return what is counted so far."""
         self._feed.settle(now)
         reading = self._transcripts.read(now)
         seen = reading.traffic is not None and reading.traffic.newest_at is not None
@@ -115,7 +115,7 @@ class TranscriptsOtlp:
         return self._transcripts.past(since, now)
 
     def due(self, now: float) -> float | None:
-        """Tell when a sum changes by the passing of time."""
+        """Return when a sum changes by the passing of time."""
         times = (self._transcripts.due(now), self._feed.due())
         return min((time for time in times if time is not None), default=None)
 

@@ -139,7 +139,7 @@ class Companion:
             self._process.wait()
 
     def said(self, word: str) -> bool:
-        """Tell whether it said this."""
+        """Return whether it said this."""
         return word in self._log.read_text("utf-8", "replace")
 
     def last_words(self) -> str:

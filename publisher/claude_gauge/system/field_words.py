@@ -46,7 +46,7 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
 
 
 def holds(field: FieldInfo, kind: type) -> bool:
-    """Tell whether a type is a field's own or part of it."""
+    """Return whether a type is a field's own or part of it."""
     return kind in _types(field.annotation)
 
 

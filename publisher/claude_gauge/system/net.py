@@ -24,7 +24,7 @@ def trusting(ca: Path | None) -> ssl.SSLContext:
 
 
 def answers(host: str, port: int, seconds: float = 0.5) -> bool:
-    """Tell whether something accepts connections there."""
+    """Return whether something accepts connections there."""
     try:
         with socket.create_connection((host, port), seconds):
             return True
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an IP address or the name `localhost` is reached from this machine alone; other names may be any."""
+    """Return whether an IP address or the name `localhost` is reached from this machine alone; other names may be any."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -67,7 +67,7 @@ class OwnHosts:
         self._names = {*names, "localhost", *(name.lower() for name in added)}
 
     def __call__(self, host: str | None) -> bool:
-        """Tell whether a Host header (without its port) names this server."""
+        """Return whether a Host header (without its port) names this server."""
         if host is None or host in self._names or host.endswith(".localhost"):
             return True
         try:

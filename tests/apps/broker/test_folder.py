@@ -135,7 +135,7 @@ class Visit:
         return link
 
     def passes(self, writer: str, topic: str, reader: str, barrier: tuple[str, str]) -> bool:
-        """Tell whether what one writes reaches the other; the barrier (writer, topic) surely does, and later."""
+        """Return whether what one writes reaches the other; the barrier (writer, topic) surely does, and later."""
         by, sure = self.inside(barrier[0]), barrier[1]
         one, _two = self.inside(writer), self.inside(reader)
         wait_until(lambda: by.send(sure, b"begin", qos=1) and (sure, b"begin") in self.heard[reader], "the barrier")

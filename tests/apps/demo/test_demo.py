@@ -78,7 +78,7 @@ def test_nothing_of_the_person_is_touched(env: dict[str, str], tmp_path: Path) -
 
 
 def clean(port: int) -> bool:
-    """Tell whether the broker keeps nothing at all."""
+    """Return whether the broker keeps nothing at all."""
     with Listener(port) as late:
         late.client.publish("end", b"", qos=1)
         late.wait(lambda heard: heard.topic == "end")

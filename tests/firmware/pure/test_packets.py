@@ -12,7 +12,7 @@ def publish(payload: bytes, packet_id: int = 0, topic: bytes = b"a/b", *, retain
 
 
 def refused(data: bytes) -> bool:
-    """Tell whether the decoder refuses these bytes."""
+    """Return whether the decoder refuses these bytes."""
     try:
         for first, body, whole in packets.Packets().feed(data):
             if first >> 4 == packets.PUBLISH:

@@ -56,7 +56,7 @@ class Desk:
         return source
 
     def read(self) -> Reading:
-        """Tell what a freshly started publisher would know now."""
+        """Return what a freshly started publisher would know now."""
         source = self.plan()
         source.stop()
         return source.read(self.clock.now)

@@ -54,7 +54,7 @@ class Desk:
 
     @property
     def waiting(self) -> bool | None:
-        """Tell whether Claude waits, as a publisher knows it."""
+        """Return whether Claude waits, as a publisher knows it."""
         return self.plan.read(time.time()).waiting
 
     def begin(self, claude: ClaudeCode) -> None:
@@ -77,7 +77,7 @@ class Desk:
         return [record for record in records if record["event"] == name]
 
     def stays_lit(self, for_s: float) -> bool:
-        """Tell whether the lamp stays lit so long."""
+        """Return whether the lamp stays lit so long."""
         end = time.time() + for_s
         wait_until(lambda: self.waiting is not True or time.time() > end, "the time to pass")
         return self.waiting is True

@@ -43,7 +43,7 @@ def after(*events: Event) -> Session:
 
 
 def waits(session: Session, after_s: float) -> bool:
-    """Tell whether a person is waited for, so many seconds after the first request."""
+    """Return whether a person is waited for, so many seconds after the first request."""
     return bool(open_questions(session, AT + after_s, PATIENCE))
 
 

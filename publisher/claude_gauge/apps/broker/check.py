@@ -239,7 +239,7 @@ def _list(topics: Iterator[str] | set[str]) -> str:
 
 
 def may(user: User, access: str, topic: str, discovery: str) -> bool:
-    """Tell whether a user should be able to `read` or `write` a topic.
+    """Return whether a user should be able to `read` or `write` a topic.
 
     Written apart from the rules that make the ACL, so that a mistake in them is found here.
     """

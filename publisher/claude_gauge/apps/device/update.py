@@ -160,7 +160,7 @@ def _figures(payload: bytes) -> dict[str, Any]:
 
 
 def forget(settings: Settings, device: str) -> bool:
-    """Remove a board's retained topics and its device in Home Assistant; tell whether it is on.
+    """Remove a board's retained topics and its device in Home Assistant; return whether it is on.
 
     A board that is on says some of it again: switch it off first. Raises GaugeError where nothing is kept of it.
     """

@@ -75,7 +75,7 @@ class VirtualBoard:
 
     @property
     def running(self) -> bool:
-        """Tell whether the firmware runs."""
+        """Return whether the firmware runs."""
         return self._thread.is_alive()
 
     @property

@@ -64,7 +64,7 @@ def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: boo
 
 
 def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> bool:
-    """Tell whether this machine only shows other machines' figures: it has no Claude Code, but a broker."""
+    """Return whether this machine only shows other machines' figures: it has no Claude Code, but a broker."""
     if named or settings.source not in {"auto", "transcripts"} or any(root.is_dir() for root in roots):
         return False
     if settings.broker is not None:

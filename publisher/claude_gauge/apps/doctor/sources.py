@@ -48,7 +48,7 @@ def claude_code(settings: Settings, environ: Mapping[str, str] = os.environ) -> 
 
 
 def is_set_up(content: Mapping[str, Any]) -> bool:
-    """Tell whether these settings have a statusline or hook of claude-gauge."""
+    """Return whether these settings have a statusline or hook of claude-gauge."""
     return any(_ours(content))
 
 

@@ -58,21 +58,21 @@ class Member:
         return left / minutes if left and minutes else self.usage.rate_1m
 
     def window_runs(self, now: float) -> bool:
-        """Tell whether what it used of the 5-hour window still counts at `now`."""
+        """Return whether what it used of the 5-hour window still counts at `now`."""
         reset = seconds(self.usage.window_5h_resets_at)
         if reset is None:
             return self.live
         return resets(reset, now, FIVE_HOUR_RESET_S)
 
     def week_runs(self, now: float) -> bool:
-        """Tell whether its figure of the plan's 7-day window still counts at `now`."""
+        """Return whether its figure of the plan's 7-day window still counts at `now`."""
         reset = seconds(self.usage.window_7d_resets_at)
         if self.usage.window_7d_pct is None or reset is None:
             return self.live and self.usage.window_7d_pct is not None
         return resets(reset, now)
 
     def counts(self, now: float) -> bool:
-        """Tell whether any of its figures still counts at `now`."""
+        """Return whether any of its figures still counts at `now`."""
         return self.live or self.window_runs(now) or self.week_runs(now)
 
 
@@ -183,7 +183,7 @@ def _newest(members: Sequence[Member], window: str) -> Member | None:
 
 
 def _knows_its_pace(usage: Usage) -> bool:
-    """Tell whether a node's tokens are those of the window: one that works and names no minutes knows that not."""
+    """Return whether a node's tokens are those of the window: one that works and names no minutes knows that not."""
     return usage.fuel_source != "plan" or usage.idle or usage.minutes_to_limit is not None or usage.window_5h_pct >= 1
 
 
@@ -194,7 +194,7 @@ def _minutes(members: Sequence[Member], share: float) -> float | None:
 
 
 def _fuel_is_low(fuel: Account | None) -> bool:
-    """Tell whether WARN is due for the fuel: only a figure that has a source can say so."""
+    """Return whether WARN is due for the fuel: only a figure that has a source can say so."""
     return fuel is not None and fuel.fuel_source is not None and fuel.share > FUEL_WARN
 
 

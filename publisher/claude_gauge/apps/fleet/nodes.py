@@ -82,7 +82,7 @@ class Nodes:
         self._full = False
 
     def payload(self, name: str, payload: bytes, now: float, *, retained: bool) -> bool:
-        """Take a node's payload; tell whether the merged payload may change."""
+        """Take a node's payload; return whether the merged payload may change."""
         if not _is_node(name) or len(payload) > MAX_BYTES:
             return False
         with self._lock:
@@ -160,7 +160,7 @@ def names(members: Iterable[Member]) -> frozenset[str]:
 
 
 def _is_node(name: str) -> bool:
-    """Tell whether a topic's level names a node: anybody may write below our topics."""
+    """Return whether a topic's level names a node: anybody may write below our topics."""
     return not node_fault(name)
 
 
@@ -190,7 +190,7 @@ def _read(node: _Node, payload: _Payload) -> None:
 
 
 def _is_older(node: _Node, before: Usage, usage: Usage, payload: _Payload) -> bool:
-    """Tell whether a payload was overtaken on its way, as bridges and clustered brokers let it happen.
+    """Return whether a payload was overtaken on its way, as bridges and clustered brokers let it happen.
 
     One that comes later than that, or after another that was behind, comes from a clock that was set back. A retained
     one that is not newer came with a reconnect: it says nothing about being alive.
@@ -204,7 +204,7 @@ def _is_older(node: _Node, before: Usage, usage: Usage, payload: _Payload) -> bo
 
 
 def _tokens_moved(before: Usage | None, usage: Usage) -> bool:
-    """Tell whether tokens flowed since the payload before."""
+    """Return whether tokens flowed since the payload before."""
     if before is None:
         return not usage.idle
     return usage.window_5h_tokens > before.window_5h_tokens or usage.last_model != before.last_model

@@ -178,7 +178,7 @@ def unit(job: Job, *, confined: bool = True) -> str:
 
 
 def _lives_in_tmp(job: Job) -> bool:
-    """Tell whether something that the job needs would be hidden from it by a /tmp of its own."""
+    """Return whether something that the job needs would be hidden from it by a /tmp of its own."""
     places = [job.command[0], str(job.state_dir), *job.environment.values()]
     return any(place.startswith(("/tmp/", "/var/tmp/")) for place in places)  # noqa: S108 - nothing is made there
 

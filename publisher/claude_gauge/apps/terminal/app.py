@@ -207,7 +207,7 @@ def _quits(keys: str) -> bool:
 
 
 def _frame(scene: Scene, needles: list[Needle], look: Look, elapsed_s: float) -> tuple[str, bool]:
-    """Draw one frame and tell whether a needle still moves."""
+    """Draw one frame and return whether a needle still moves."""
     for needle, gauge in zip(needles, look.faces, strict=True):
         needle.point(None if scene.dark or scene.usage is None else gauge.of(scene.usage))
     moving = [needle.advance(min(elapsed_s, 2 * FRAME_S) * 1e6) for needle in needles]

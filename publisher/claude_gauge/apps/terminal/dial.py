@@ -37,7 +37,7 @@ class Canvas:
         return x + len(text)
 
     def blank(self, x: int, y: int, length: int) -> bool:
-        """Tell whether nothing is drawn yet where a text of this length would stand."""
+        """Return whether nothing is drawn yet where a text of this length would stand."""
         return 0 <= y < self.rows and set(self._characters[y][max(0, x) : x + length]) <= {" "}
 
     def dot(self, x: float, y: float, colour: str = "") -> None:

@@ -159,7 +159,7 @@ class Ccusage:
         self._asked.stop()
 
     def read(self, now: float) -> Reading:
-        """Tell what was answered last."""
+        """Return what was answered last."""
         with self._lock:
             fuel, health = self._fuel, self._health
         if fuel is None:
@@ -168,7 +168,7 @@ class Ccusage:
         return Reading(block=Block() if over else fuel.block, week_tokens=fuel.week_tokens, sources={"fuel": health})
 
     def due(self, now: float) -> float | None:
-        """Tell when the block ends."""
+        """Return when the block ends."""
         with self._lock:
             end = self._fuel.block.end if self._fuel else None
         return end if end is not None and end > now else None

@@ -196,7 +196,7 @@ class OtlpCounter(Counter):
         return self._count(request.key, at, request.model, tokens, now)
 
     def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
-        """Tell whether a line without its event told this response, and make them one."""
+        """Return whether a line without its event told this response, and make them one."""
         for line in self._nearest(self._lines, turn, turn.at - _longest(turn), turn.at + SAME_MOMENT_S):
             if self._taken.get(line.key, key) == key and not self._differ(name, line.request):
                 self._taken[line.key] = key
@@ -220,7 +220,7 @@ class OtlpCounter(Counter):
         return 0 if name in self._recycled else name
 
     def _differ(self, one: int, other: int) -> bool:
-        """Tell whether two ids name two responses."""
+        """Return whether two ids name two responses."""
         return bool(one and other and one != other and not {one, other} & self._recycled)
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:

@@ -123,7 +123,7 @@ class OtlpFeed:
         self._journal.close()
 
     def due(self) -> float | None:
-        """Tell when metrics are next to be compared with events."""
+        """Return when metrics are next to be compared with events."""
         with self._lock:
             return self._reconciler.due()
 
@@ -152,7 +152,7 @@ class OtlpFeed:
                 self._entered[fill.key] = fill.tokens
 
     def accept(self, export: Export) -> bool:
-        """Count one export; tell whether it is stored, too."""
+        """Count one export; return whether it is stored, too."""
         now, decoded = self._clock(), export.decoded
         with self._lock:
             requests = [request for request in decoded.requests if self._reconciler.request(request, now)]
@@ -201,7 +201,7 @@ class Otlp:
         self._feed.load()
 
     def read(self, now: float) -> Reading:
-        """Tell what is counted so far."""
+        """Return what is counted so far."""
         if now < self._read_at - DAY_S:
             self._counter = OtlpCounter()  # in that future, what is present now was old and forgotten
         self._read_at = now
@@ -225,7 +225,7 @@ class Otlp:
         )
 
     def due(self, now: float) -> float | None:
-        """Tell when a sum changes by the passing of time."""
+        """Return when a sum changes by the passing of time."""
         with self._lock:
             counter = self._counter.due(now)
         return min((time for time in (counter, self._feed.due()) if time is not None), default=None)

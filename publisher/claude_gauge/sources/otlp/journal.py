@@ -167,7 +167,7 @@ class Journal:
             self._start_rewriting(now)
 
     def append(self, records: Iterable[Record], now: float) -> bool:
-        """Add records, in one write; tell whether all that there ever was is stored now.
+        """Add records, in one write; return whether all that there ever was is stored now.
 
         What can't be stored waits, and is tried again with the next.
         """

@@ -173,7 +173,7 @@ class Reconciler:
         return FIRST_EVENT_S if now - unit.first_at < EVENTS_LATE_S else 0.0
 
     def due(self) -> float | None:
-        """Tell when `settle` has something to do."""
+        """Return when `settle` has something to do."""
         return min((waiting[0].due for waiting in self._waiting.values()), default=None)
 
     def settle(self, now: float) -> list[Fill]:

@@ -104,12 +104,12 @@ class Series:
         return value if value < before else value - before
 
     def _returned(self, at: float, before: float, value: float) -> bool:
-        """Tell whether it jumped back to where it was before it started again."""
+        """Return whether it jumped back to where it was before it started again."""
         low, high = before, self.dropped_from
         return at - self.dropped_at <= _LATE_S and low < high <= value <= high + (high - low) / 10
 
     def shared(self, now: float) -> bool:
-        """Tell whether two processes write to it in turns."""
+        """Return whether two processes write to it in turns."""
         return len(self.returns) > self.most_returns and now - self.returns[-1] < _SHARED_S
 
 
@@ -124,15 +124,15 @@ class Counters:
         return len(self._series)
 
     def knows(self, key: Key) -> bool:
-        """Tell whether a series was seen before."""
+        """Return whether a series was seen before."""
         return key in self._series
 
     def shared(self, now: float) -> bool:
-        """Tell whether two processes write to one series in turns."""
+        """Return whether two processes write to one series in turns."""
         return any(each.shared(now) for each in self._series.values())
 
     def anonymous(self, now: float) -> bool:
-        """Tell whether a series that moved in the last 5 hours names no session, so that several may write to it."""
+        """Return whether a series that moved in the last 5 hours names no session, so that several may write to it."""
         return any(now - each.at < FIVE_HOURS_S and not session(dict(key))[1] for key, each in self._series.items())
 
     def base(self, samples: Iterable[Sample], at: float) -> None:

@@ -106,7 +106,7 @@ class Poll:
         return Reading(traffic=traffic, block=block, week_tokens=sums.week_tokens)
 
     def due(self, now: float) -> float | None:
-        """Tell when a sum next changes by the passing of time alone."""
+        """Return when a sum next changes by the passing of time alone."""
         with self._lock:
             due = self._count.due(now + self._engine.skew)
         return None if due is None else due - self._engine.skew
@@ -119,7 +119,7 @@ class Poll:
             )
 
     def _stale(self, at: float) -> bool:
-        """Tell whether there is no history yet, or one of another clock or of other names."""
+        """Return whether there is no history yet, or one of another clock or of other names."""
         reader = self._reader
         if not reader.found or at < reader.until - FIVE_MINUTES_S:
             return True
@@ -208,14 +208,14 @@ class Prometheus:
         self._engine.close()
 
     def read(self, now: float) -> Reading:
-        """Tell what the newest answered round told."""
+        """Return what the newest answered round told."""
         health = self._health
         thinking = Health(NAME, ok=False, why=NO_THINKING, degraded=True)
         sources = {"tach": health, "fuel": health, "thinking": thinking}
         return dataclasses.replace(self._poll.reading(now), sources=sources)
 
     def due(self, now: float) -> float | None:
-        """Tell when a sum next changes by the passing of time alone."""
+        """Return when a sum next changes by the passing of time alone."""
         return self._poll.due(now)
 
     def past(self, since: float, now: float) -> dict[int, int] | None:

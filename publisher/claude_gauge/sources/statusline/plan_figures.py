@@ -123,7 +123,7 @@ def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
 
 
 def _fits(known: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
-    """Tell whether an account knows a window (True), may have it (False), or can't (None)."""
+    """Return whether an account knows a window (True), may have it (False), or can't (None)."""
     apart = [abs(each.resets_at - window.resets_at) for each in known]
     if any(each <= SAME_WINDOW_S for each in apart):
         return True
@@ -161,7 +161,7 @@ def _ends_at(figure: Figure) -> float:
 
 
 def due(accounts: Accounts, now: float) -> float | None:
-    """Tell when the next figure ends."""
+    """Return when the next figure ends."""
     figures_now = accounts[-1].limits.values() if accounts else ()
     return min((ends_at for each in figures_now if (ends_at := _ends_at(each)) > now), default=None)
 

@@ -79,7 +79,7 @@ class FolderHints(FileSystemEventHandler):
             log.debug("no events from %s: %s", self._folder, error.strerror or error)
 
     def _watching(self) -> bool:
-        """Tell whether the watch lives: it ends with its folder, whose inode number the next one may get."""
+        """Return whether the watch lives: it ends with its folder, whose inode number the next one may get."""
         observer = self._observer
         return observer is not None and observer.is_alive() and all(each.is_alive() for each in observer.emitters)
 
@@ -124,7 +124,7 @@ class SessionLog:
         self._offset = 0
 
     def quiet(self, now: float) -> bool:
-        """Tell whether the session has told nothing for a day and asks nothing."""
+        """Return whether the session has told nothing for a day and asks nothing."""
         return self.stamp is not None and now - self.stamp[2] / 1e9 > QUIET_S and not self.story.session.questions
 
     def read(self, path: str) -> tuple[list[Event], bool]:
@@ -239,7 +239,7 @@ class Plan:
         return any(waiting.open_questions(session, now, self._patience) for session in sessions)
 
     def due(self, now: float) -> float | None:
-        """Tell when a window resets or a wait is dropped."""
+        """Return when a window resets or a wait is dropped."""
         with self._lock:
             sessions = [each.story.session for each in self._logs.values()]
             times = [waiting.due(session, now, self._patience) for session in sessions]
@@ -387,7 +387,7 @@ def _kept(entry: os.DirEntry[str], now: float) -> os.stat_result | None:
 
 
 def _hindrance(folder: Path) -> str:
-    """Tell why Claude Code's calls can't write there; "" where they can."""
+    """Return why Claude Code's calls can't write there; "" where they can."""
     if not (folder.stat().st_mode & 0o200 and os.access(folder, os.W_OK | os.X_OK)):
         return "state folder not writable"
     space = os.statvfs(folder)

@@ -222,7 +222,7 @@ def _without_idle(session: Session) -> tuple[Question, ...]:
 
 
 def _open(question: Question, statusline_at: float, now: float) -> bool:
-    """Tell whether a question that did not end is open, going by statusline and Notification."""
+    """Return whether a question that did not end is open, going by statusline and Notification."""
     if question.idle:
         return True
     if question.notified_at is not None:
@@ -243,7 +243,7 @@ class Patience:
     running_s: float = math.inf
 
     def ends_at(self, question: Question) -> float:
-        """Tell when a question is dropped."""
+        """Return when a question is dropped."""
         watched = question.process is not None and not question.idle
         return question.since + (self.running_s if watched else self.waiting_s)
 
@@ -258,7 +258,7 @@ def open_questions(session: Session, now: float, patience: Patience) -> list[Que
 
 
 def due(session: Session, now: float, patience: Patience) -> float | None:
-    """Tell when the passing of time alone next changes the open questions."""
+    """Return when the passing of time alone next changes the open questions."""
     times = [
         time
         for each in open_questions(session, now, patience)

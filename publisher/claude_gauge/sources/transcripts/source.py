@@ -109,7 +109,7 @@ class Transcripts:
         self._end_readers()
 
     def read(self, now: float) -> Reading:
-        """Tell what is counted so far; the block only once its whole chain is read, a part of it says nothing."""
+        """Return what is counted so far; the block only once its whole chain is read, a part of it says nothing."""
         with self._lock:
             self._counter.tidy(now)
             traffic = self._counter.traffic(now)
@@ -133,7 +133,7 @@ class Transcripts:
             return self._counter.blocks.minutes(since, now) if self._whole else None
 
     def due(self, now: float) -> float | None:
-        """Tell when a sum changes by the passing of time."""
+        """Return when a sum changes by the passing of time."""
         with self._lock:
             return self._counter.due(now) if self._chained else self._counter.traffic_due(now)
 
@@ -200,7 +200,7 @@ class Transcripts:
         return min(LONGEST_SCAN_S, max(SCAN_S, took * SCAN_SHARE))
 
     def _listen(self, until: float, *, idle: bool) -> bool:
-        """Wait for hints, or for readers, and pass the hints on; tell whether some were lost."""
+        """Wait for hints, or for readers, and pass the hints on; return whether some were lost."""
         paths, lost = self._hints.take(min(SCAN_S, max(0.0, until - time.monotonic())) if idle else 0.0)
         for path in paths:
             self._event_health.hinted(path)
@@ -235,7 +235,7 @@ class Transcripts:
         return abs(by) > JUMP_S
 
     def _advance(self) -> bool:
-        """Read one more piece, what is new first; tell whether there is more to do at once."""
+        """Read one more piece, what is new first; return whether there is more to do at once."""
         if self._tail.live:
             self._read_new()
             return True
@@ -267,7 +267,7 @@ class Transcripts:
         return self._conclude() or worked or (self._chained and self._tail.peek())
 
     def _have_read(self, readers: Readers) -> bool:
-        """Give the readers what they can take, and count what they found; tell whether there was something."""
+        """Give the readers what they can take, and count what they found; return whether there was something."""
         while readers.hungry and (task := self._tail.take(TASK_BYTES)):
             readers.give(task)
         answer = readers.take()
@@ -301,7 +301,7 @@ class Transcripts:
             self._changed()
 
     def _count(self, turns: Sequence[Turn]) -> bool:
-        """Count what is new; tell whether that changed anything."""
+        """Count what is new; return whether that changed anything."""
         now = self._clock()
         with self._lock:
             changed = [self._counter.add(turn, now) for turn in turns]
@@ -318,7 +318,7 @@ class Transcripts:
             _log.warning("a line of more than %d MiB was passed over: what it tells is not counted", LONGEST >> 20)
 
     def _conclude(self) -> bool:
-        """Note what is exact now; tell whether more history has to be read for that."""
+        """Note what is exact now; return whether more history has to be read for that."""
         if self._whole or self._tail.known_since > self._needed + _ROUNDED_S or self._tail.live:
             return False
         complete = not self._tail.behind and not self._tail.doubts

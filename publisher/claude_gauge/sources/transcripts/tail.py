@@ -378,7 +378,7 @@ class Tail:
         return listed
 
     def _walked(self, link: str, targets: set[str]) -> bool:
-        """Tell whether a linked folder is walked anyway, or was already: loops end here."""
+        """Return whether a linked folder is walked anyway, or was already: loops end here."""
         target = os.path.realpath(link)
         if target in targets or any(
             (target + os.sep).startswith(os.path.realpath(root) + os.sep) for root in self._roots

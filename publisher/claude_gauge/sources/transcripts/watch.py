@@ -105,7 +105,7 @@ class EventHealth:
         self._suspects = grown
 
     def judge(self, now: float) -> bool:
-        """Decide, right before a scan; tell whether trust was lost by this."""
+        """Decide, right before a scan; return whether trust was lost by this."""
         if self._suspects:
             just_lost = self._lost_at is None
             if just_lost:
@@ -141,7 +141,7 @@ class Watch:
         return self._shortage if self._short >= _LOOKS else ""
 
     def tend(self, roots: Sequence[Path]) -> bool:
-        """Watch every root that exists, anew where a root was replaced or its observer died; tell whether any was."""
+        """Watch every root that exists, anew where a root was replaced or its observer died; return whether any was."""
         began = False
         for root in roots:
             identity = _identity(root)
@@ -291,7 +291,7 @@ def _watches() -> int | None:
 
 
 def _at_watch_limit() -> bool:
-    """Tell whether the kernel refuses one more watch."""
+    """Return whether the kernel refuses one more watch."""
     try:
         from watchdog.observers.inotify_c import inotify_add_watch, inotify_init  # noqa: PLC0415 - Linux only
     except ImportError:  # no Linux
