@@ -110,4 +110,4 @@ def test_nothing_can_be_handed_over(claude: Path) -> None:
     folder.rmdir()
     folder.write_text("a file in its place")
 
-    assert [(state, "handed over" in text) for state, text in found(claude)] == [("warn", True)]
+    assert [(state, "nothing can be written" in text) for state, text in found(claude)] == [("warn", True)]

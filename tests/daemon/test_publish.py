@@ -130,7 +130,7 @@ def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener:
         there = run("show", "--json", "--node", "elsewhere", env=env)
 
     assert (other.returncode, other.stdout) == (1, "")
-    assert "nothing heard yet; is its publisher running? This machine is test" in other.stderr
+    assert "nothing received yet; is its publisher running? This machine is test" in other.stderr
     assert json.loads(own.stdout)["window_5h_tokens"] == SAMPLE
     assert json.loads(there.stdout)["node"] == "elsewhere"
 

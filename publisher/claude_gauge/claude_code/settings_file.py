@@ -137,7 +137,7 @@ def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Ch
     content = _parsed(path, text)
     try:
         wanted = edit(copy.deepcopy(content))
-        if json.dumps(wanted) == json.dumps(content):  # unlike ==, this tells 1 from True, and sees the order
+        if json.dumps(wanted) == json.dumps(content):  # unlike ==, this sees 1 and True differ, and the order
             return Change(path, before, before)
         return Change(path, before, (bom + rewrite(text, wanted, written)).encode())
     except RecursionError:
@@ -237,7 +237,7 @@ def _write_in_place(path: Path, content: bytes) -> None:
 
 
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # unlike ==, this tells 1 from True
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # unlike ==: 1 and True differ
 
 
 def _free_name(path: Path, now: float) -> Path:

@@ -66,7 +66,7 @@ def _forget_hooks(state_dir: Path) -> None:
 
     from claude_gauge.hooks.spool import FOLDER, HOOKS, remove
 
-    with contextlib.suppress(OSError):  # a folder that can't be written to is told by `doctor`
+    with contextlib.suppress(OSError):  # `doctor` reports a folder that can't be written to
         remove(str(state_dir / FOLDER / HOOKS))
 
 

@@ -128,7 +128,7 @@ def _flushed(code: int) -> int:
 
 
 def _where(error: OSError) -> str:
-    """Say what failed and, as far as the system tells, where: a full disk does not name the file."""
+    """Return what failed and, where the system says so, where: a full disk does not name the file."""
     what = error.strerror or str(error)
     if error.filename is not None:
         return f"{error.filename}: {what}"

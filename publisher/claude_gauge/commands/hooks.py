@@ -16,7 +16,7 @@ def statusline(
         str | None, typer.Option(help="Your own statusline command, run afterwards.", metavar="COMMAND")
     ] = None,
 ) -> None:
-    """Hand over the plan's figures, then run your statusline.
+    """Store the plan's figures, then run your statusline.
 
     `claude-gauge setup` puts it into Claude Code's settings.
     """
@@ -27,7 +27,7 @@ def statusline(
 
 
 def hook(*, state_dir: StateDir = None) -> None:
-    """Tell the publisher whether Claude waits for you.
+    """Note whether Claude waits for you.
 
     `claude-gauge setup` puts it into Claude Code's settings.
     """

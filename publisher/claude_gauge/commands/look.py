@@ -128,7 +128,7 @@ def _newest(settings: Settings, own_node: str) -> _Newest:
     if settings.node != own_node:
         raise GaugeError(f"{why}; is its publisher running? This machine is {own_node}")
     usage = compute_once(settings)
-    return _Newest(usage, usage.to_json(), f"computed here, since no publisher was heard: {why}")
+    return _Newest(usage, usage.to_json(), f"computed here, since there is no fresh payload: {why}")
 
 
 def _from_topic(settings: Settings) -> tuple[_Newest | None, str]:
@@ -148,7 +148,7 @@ def _from_topic(settings: Settings) -> tuple[_Newest | None, str]:
     unreadable = link.unreadable(usage_topic(settings.node))
     if unreadable.what:
         return None, str(unreadable)
-    usage, stale = node.known(time.time())
+    usage, stale = node.newest(time.time())
     if usage is None or stale:
         return None, f"{usage_topic(settings.node)} at {link.endpoint.place}: {stale}"
     age = time.time() - (seconds(usage.updated_at) or 0)

@@ -10,17 +10,17 @@ from pydantic import ValidationError
 from claude_gauge.contract.usage import HEARTBEAT_S, MISSED_HEARTBEATS, OFFLINE, ONLINE, Usage
 
 SILENCE_S = MISSED_HEARTBEATS * HEARTBEAT_S
-CLOCK_S = 1.0  # what a clock may be corrected by in passing
+CLOCK_S = 1.0  # a small correction of the clock
 CLOCKS_APART_S = 900.0  # two machines' clocks may differ by so much
-FIRST_WORD_S = HEARTBEAT_S + 5.0  # a node that is there says something within this
+FIRST_WORD_S = HEARTBEAT_S + 5.0  # a running node publishes within this
 
 
 def read(payload: bytes) -> Usage | None:
     """Read a payload as every reader must: unknown fields ignored; None for anything that is no payload."""
     try:
-        found = json.loads(payload)
-        known = {name: value for name, value in found.items() if name in Usage.model_fields}
-        return Usage.model_validate(known)
+        members = json.loads(payload)
+        fields = {name: value for name, value in members.items() if name in Usage.model_fields}
+        return Usage.model_validate(fields)
     except (ValueError, AttributeError, RecursionError, ValidationError):
         return None
 
@@ -45,7 +45,7 @@ class Freshness:
     def payload(self, payload: bytes, now: float, *, retained: bool) -> bool:
         """Take a payload; return whether it was one.
 
-        A retained payload may have lain at the broker for days: its own stamp must vouch for it.
+        A retained payload may be days old: its own time stamp decides.
         """
         usage = read(payload)
         if usage is not None:
@@ -76,9 +76,9 @@ class Freshness:
         if self.status == OFFLINE:
             return "publisher offline"
         if self.usage is None:
-            return "nothing heard yet"
+            return "nothing received yet"
         came, until = self._live
-        # A clock that was set back knows nothing of the payload's age: the next heartbeat mends it.
+        # After a clock was set back the payload's age is unknown until the next heartbeat.
         if came - CLOCK_S <= now < until and not (self._only_online and self.status != ONLINE):
             return ""
         return f"no heartbeat since {self.usage.updated_at[:19].replace('T', ' ')} UTC"

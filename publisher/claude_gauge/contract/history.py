@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Slice:
     """One slice of time: its number since the epoch, the highest rate in it and the last share of the window.
 
-    The share is None where it was not known: a payload that only kept it, or a time that a source remembers.
+    The share is None where it was unknown: in a payload that only kept the last one, or before the first payload.
     """
 
     number: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 AHEAD_S = 120.0  # a clock that is right may be this far ahead of ours; what is further ahead did not happen yet
 FIVE_HOUR_RESET_S = 5.25 * 3600.0  # a 5-hour window ends no later than this from now: 15 minutes for the clocks
 SEVEN_DAY_RESET_S = 8 * 86400.0
-MOST_TOKENS = 10**12  # in one response, or told at once
+MOST_TOKENS = 10**12  # in one response, or in one report
 
 
 def happened(at: float, now: float) -> bool:
@@ -37,11 +37,11 @@ def whole_tokens(value: object) -> int | None:
 
 
 class Refused:
-    """Counts what was not believed, by reason, and says when that is worth a line in the log."""
+    """Counts refused figures by reason, and says when that is worth a log line."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._digits: Counter[str] = Counter()  # of each count when it was told last
+        self._digits: Counter[str] = Counter()  # of each count when it was last logged
 
     def add(self, why: str, count: int = 1) -> None:
         """Count some."""
@@ -53,7 +53,7 @@ class Refused:
         return dict(self._counts)
 
     def news(self) -> str:
-        """Return all that was refused when a reason's count has one more digit than at the last telling, else ""."""
+        """Return all that was refused when a reason's count has one more digit than in the last log line, else ""."""
         digits = Counter({why: len(str(count)) for why, count in self._counts.items()})
         if digits == self._digits:
             return ""
@@ -91,7 +91,7 @@ class PlanWindow:
 
 @dataclass(frozen=True, slots=True)
 class PlanLimit:
-    """The fullest of all limits that the plan tells, by its own name (`five_hour`, `seven_day_opus`, ...)."""
+    """The fullest of all limits that the plan reports, by its own name (`five_hour`, `seven_day_opus`, ...)."""
 
     name: str
     share: float
@@ -104,7 +104,7 @@ def same(one: float, other: float) -> bool:
 
 
 def tokens_left(tokens: float, share: float) -> float | None:
-    """Return how many tokens are left where `tokens` are that share; None where the two tell nothing."""
+    """Return how many tokens are left where `tokens` are that share; None where the two do not suffice."""
     return tokens / share * (1 - share) if share > 0 and tokens > 0 else None
 
 

@@ -114,13 +114,13 @@ class Usage(BaseModel):
     fuel_source: Literal["plan", "ceiling"] | None = Field(
         default=None,
         title="Fuel source",
-        description="The 5-hour share is the plan's own figure, or tokens / ceiling; null while it is not known",
+        description="The 5-hour share is the plan's own figure, or tokens / ceiling; null while unknown",
     )
     limit_name: str | None = Field(
         default=None,
         max_length=24,
         title="Fullest limit",
-        description="The fullest of all limits that the plan tells, e.g. `seven_day_opus`: what stops work first",
+        description="The fullest of all limits that the plan reports, e.g. `seven_day_opus`: what stops work first",
     )
     limit_pct: Share | None = Field(
         default=None, title="Fullest limit used", description="Share of that limit that is used"

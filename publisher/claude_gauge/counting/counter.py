@@ -12,7 +12,7 @@ from claude_gauge.counting.sums import FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.counting.turn import Turn
 
 _DAY_S = 86400.0
-_SETTLE_S = 6 * 3600.0  # what ended longer ago is known by its total alone
+_SETTLE_S = 6 * 3600.0  # of what ended longer ago only the total is kept
 _TIDY_S = 600.0
 _MANY = 5000  # responses that history may add before its older ones are settled
 KEEP_S = WEEK_S + _DAY_S
@@ -32,7 +32,7 @@ class Counter:
         self._reading = False
 
     def add(self, turn: Turn, now: float) -> bool:
-        """Count what one line tells; return whether it changed anything."""
+        """Count one line; return whether it changed anything."""
         if not happened(turn.at, now):
             self.refused.add("times ahead of this clock")
             return False
@@ -47,7 +47,7 @@ class Counter:
     def add_history(self, turn: Turn, times: Sequence[float], now: float) -> None:
         """Count a line of history, and lines that repeat it but for their times."""
         self.add(turn, now)
-        for at in dict.fromkeys(times):  # a line that is told twice changes nothing
+        for at in dict.fromkeys(times):  # a repeated line changes nothing
             if at != turn.at:
                 self.add(turn._replace(at=at), now)
 

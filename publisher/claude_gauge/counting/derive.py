@@ -1,6 +1,6 @@
 """A reading, the limits and the time -> the `Usage` that every reader gets; pure, computed once.
 
-A part of the reading drives lamps and limits only while it is known: its source told it and is not away. The seed's
+A part of the reading drives lamps and limits only while it is current: its source has it and answers. The seed's
 fields of a part that is not known keep their last value (the 5-hour window's until it resets), all others are null,
 `fuel_source` among them, and `stall` is on.
 """
@@ -45,7 +45,7 @@ class _Fuel:
     share: float
     source: Literal["plan", "ceiling"]
     resets_at: float | None
-    left: float | None  # tokens, where they can be told
+    left: float | None  # tokens, where they can be computed
 
 
 def derive(  # noqa: PLR0913 - the payload's whole world, each by name
@@ -135,20 +135,20 @@ def _answers(reading: Reading, part: str) -> bool:
 
 
 def _fullest(reading: Reading, now: float) -> PlanLimit | None:
-    """Return what stops work first: the fullest limit that the plan tells."""
+    """Return what stops work first: the fullest limit that the plan reports."""
     windows = {"five_hour": reading.plan_5h, "seven_day": reading.plan_7d}
-    told = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
-    told = [each for each in told if PlanWindow(each.share, each.resets_at).runs(now)]
+    running = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
+    running = [each for each in running if PlanWindow(each.share, each.resets_at).runs(now)]
     if reading.limit is not None and now < reading.limit.resets_at:  # some, such as a spend limit, run for a month
-        told.append(reading.limit)
-    return max(told, key=lambda each: each.share, default=None)
+        running.append(reading.limit)
+    return max(running, key=lambda each: each.share, default=None)
 
 
 def _fuel(plan: PlanWindow | None, block: Block | None, limits: Limits, now: float) -> _Fuel | None:
     """Take the plan's own figure, which holds whatever the sources of tokens do, else the block's tokens / ceiling."""
     if plan is not None and plan.runs(now):
         share = _share(plan.share)
-        # What the plan allows is not told in tokens; the block's tokens and the share together tell it.
+        # The plan's allowance is not reported in tokens; it follows from the block's tokens and the share.
         tokens = block.tokens if block and plan.about(block.end) else 0
         return _Fuel(share, "plan", plan.resets_at, tokens_left(tokens, share))
     if block is None:
@@ -162,7 +162,7 @@ def _limit_before_reset(fuel: _Fuel | None, traffic: Traffic | None, minutes: fl
         return None
     busy = traffic is not None and traffic.minute.total > 0
     if busy and minutes is None and 0 < fuel.share < 1:
-        return None  # there is a pace, but what is left can't be told
+        return None  # there is a pace, but what is left can't be computed
     return runs_dry(fuel.share, minutes, fuel.resets_at, now)
 
 

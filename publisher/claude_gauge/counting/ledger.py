@@ -5,11 +5,11 @@ block. Forks and resumed sessions copy lines; a sidechain may replay a message o
 id; older versions wrote early lines with little output yet. Lines arrive in any order, and any number of times.
 
     unknown --first line--> recent --a day old (`settle`)--> settled --`forget`--> unknown
-                            every figure is known             its total alone is known
+                            has every figure                  has its total alone
 
 What a response amounts to follows from the set of its lines, not from their order:
 
-- each figure is the largest that a line tells; if any line is of the main chain, sidechain lines count for nothing;
+- each figure is the largest in any line; if any line is of the main chain, sidechain lines count for nothing;
 - it ended at the time of its latest line: that places it in the last minute and the last five;
 - it is filed in the blocks at the first line with the largest total, as ccusage does.
 
@@ -41,8 +41,8 @@ _REQUEST_MASK = (1 << _REQUEST_BITS) - 1
 class Counted(NamedTuple):
     """One response as the sums hold it; times in epoch seconds.
 
-    `ended` places its tokens in the last minutes, `filed_at` its total in the blocks. `estimated` tells that its
-    thinking share is a guess.
+    `ended` places its tokens in the last minutes, `filed_at` its total in the blocks. `estimated`: its thinking
+    share is a guess.
     """
 
     ended: float
@@ -60,7 +60,7 @@ class Change(NamedTuple):
 
 
 class _Response:
-    """What is known of one response while it is recent."""
+    """One response with all of its figures, while it is recent."""
 
     __slots__ = (
         "advisor", "best", "cache_creation", "cache_read", "ended", "filed_at", "first_at", "first_key", "input",
@@ -116,18 +116,18 @@ class _Response:
 
     def fits(self, turn: Turn) -> bool:
         """Return whether a line with this response's ids is of this response, or a gateway gives all the same ids."""
-        prompt, known = _prompt(turn), self.prompt
+        prompt, own = _prompt(turn), self.prompt
         apart = max(self.first_at - turn.at, turn.at - self.ended)
         if turn.request_id:
-            return apart <= _RECYCLED_S or prompt == known
+            return apart <= _RECYCLED_S or prompt == own
         if not turn.message_id or turn.at in self.times:
             return True
-        if not any(prompt) or not any(known):
+        if not any(prompt) or not any(own):
             return apart <= _SAME_RESPONSE_S
-        return prompt == known
+        return prompt == own
 
     def repeats(self, turn: Turn) -> bool:
-        """Return whether a line adds nothing but its time: two of three do, and a history holds hundreds of thousands."""
+        """Return whether a line adds nothing but its time: two of three do, of hundreds of thousands in a history."""
         if turn.sidechain != self.sidechain:
             return turn.sidechain
         total = turn.total
@@ -153,7 +153,7 @@ class _Response:
             self.times += (turn.at,)
 
     def take(self, turn: Turn) -> None:
-        """Add what a line tells."""
+        """Add a line's figures."""
         self._date(turn)
         if turn.sidechain and not self.sidechain:
             return
@@ -165,7 +165,7 @@ class _Response:
         self.sizes = () if self.thinking else tuple(dict.fromkeys(self.sizes + _sizes(turn)))
 
     def absorb(self, other: _Response) -> None:
-        """Become one with another response: what the main chain tells of them, else the larger figures."""
+        """Merge with another response: the main chain's figures, else the larger ones."""
         self.times += tuple(at for at in other.times if at not in self.times)
         self.keys += other.keys
         if other.sidechain and not self.sidechain:
@@ -257,7 +257,7 @@ class Ledger:
 
     The key is message id + request id. Where the request id is missing, a gateway may give every message one id:
     then lines belong together only if they share the prompt's figures or the very time. Lines without a message id
-    are known by the request's id, else by their own.
+    are identified by the request's id, else by their own.
     """
 
     def __init__(self) -> None:
@@ -272,14 +272,14 @@ class Ledger:
 
     @property
     def unsettled(self) -> int:
-        """How many responses are still known in full."""
+        """How many responses still have all of their figures."""
         return len(self._recent)
 
     def add(self, turn: Turn, shown_since: float = -math.inf) -> tuple[Change, ...]:
         """Count a line; return what it changed: nothing for a repeat.
 
-        Of a response that ended before `shown_since` (epoch seconds) the total alone is told: neither that only its
-        end moved, nor which kinds of tokens it has.
+        Of a response that ended before `shown_since` (epoch seconds) only the total is reported: neither a change of
+        its end alone, nor the kinds of its tokens.
         """
         first = _key(turn)
         key, response = self._recent_with(first, turn)
@@ -309,8 +309,8 @@ class Ledger:
         response = self._recent.get(first)
         if response is not None and response.fits(turn):
             return first, response
-        told = any(_prompt(turn))
-        key = _prompt_key(first, _prompt(turn)) if told else hash((first, turn.at // _SAME_RESPONSE_S))
+        has_prompt = any(_prompt(turn))
+        key = _prompt_key(first, _prompt(turn)) if has_prompt else hash((first, turn.at // _SAME_RESPONSE_S))
         other = self._recent.get(key)
         return (first, None) if response is None and other is None else (key, other)
 
@@ -399,7 +399,7 @@ class Ledger:
         return day
 
     def _rest_days(self, busy: Container[int]) -> None:
-        """Pack the days of which nothing was heard for a while: history comes about a day at a time."""
+        """Pack the days without new responses for a while: history comes about a day at a time."""
         for number, day in self._settled.items():
             day.idle = 0 if number in busy else day.idle + 1
             if day.idle == _IDLE:
@@ -443,7 +443,7 @@ def _raise_settled(day: _Table, key: int, packed: int, turn: Turn) -> tuple[Chan
 
 
 def _raised(day: _Table, key: int, old: int, new: int) -> int:
-    """Raise what is known of a settled response to what is told; return by how many tokens."""
+    """Raise a settled response to larger figures; return by how many tokens."""
     (before, request, sidechain), (total, new_request, aside) = _unpacked(old), _unpacked(new)
     main_now = sidechain and not aside
     if not main_now and (total <= before or aside > sidechain):
@@ -471,8 +471,8 @@ def file_apart(
 ) -> tuple[dict[int, Filed], list[tuple[Turn, Sequence[float]]]]:
     """Set apart what can be settled at once: each response whose lines all are alike and ended before a time.
 
-    `found` are turns, each with the times of the lines that only repeat it. What is told twice, has no ids or lies
-    next to midnight is in the rest.
+    `found` are turns, each with the times of the lines that only repeat it. A response that occurs twice, has no ids
+    or lies next to midnight is in the rest.
     """
     names = [_number(turn.message_id) if turn.message_id else 0 for turn, _ in found]
     often, days, rest = Counter(names), dict[int, Filed](), []
@@ -498,7 +498,7 @@ def file_apart(
 
 
 def _packed(total: int, request: int, sidechain: bool) -> int:  # noqa: FBT001 - a bit of it
-    """Put into one number what stays known of a settled response: an object each would be ten times as large."""
+    """Pack what is kept of a settled response into one number: an object each would be ten times as large."""
     return min(total, _MOST_TOTAL) << _REQUEST_BITS + 1 | request << 1 | sidechain
 
 

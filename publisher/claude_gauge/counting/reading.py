@@ -13,7 +13,7 @@ from typing import Literal
 from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 
 Tach = Literal["all", "fresh", "output"]
-READING = "reading history"  # why a part is not known yet
+READING = "reading history"  # why a part is not available yet
 Thinking = Literal["exact", "estimated", "unknown"]
 
 
@@ -96,7 +96,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All that is known at one moment; `sources` has a `Health` per part: tach, fuel, thinking, plan."""
+    """All that a source knows at one moment; `sources` has a `Health` per part: tach, fuel, thinking, plan."""
 
     traffic: Traffic | None = None
     block: Block | None = None

@@ -30,7 +30,7 @@ NOTHING = Tokens()
 class Turn(NamedTuple):
     """What one line says of one response: `at` in epoch seconds, figures in tokens, blocks in characters.
 
-    `thinking` is None where the line does not tell it; `thought` and `spoken` are then the sizes of the line's content
+    `thinking` is None where the line does not have it; `thought` and `spoken` are then the sizes of the line's content
     blocks, from which the ledger estimates it, and else 0. `advisor` is what models that were asked for advice used:
     it is in no other figure. A tuple, since histories hold hundreds of thousands of them.
     """
@@ -176,7 +176,7 @@ def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> None:
     """Append a turn, or, if it repeats the last one, its time."""
     if found:
         last, times = found[-1]
-        # All but `at` and `line_id` are the same; without both ids the time tells responses apart.
+        # All but `at` and `line_id` are the same; without both ids the time distinguishes responses.
         same = turn.message_id == last.message_id and turn.request_id == last.request_id and turn[4:] == last[4:]
         if same and turn.message_id and turn.request_id:
             times.append(turn.at)

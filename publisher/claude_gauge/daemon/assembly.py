@@ -148,7 +148,7 @@ class _Http:
     ) -> None:
         self._settings, self._assembly, self._server = settings, assembly, server
         self._source, self._clock = source, clock
-        self._recalls = settings.tach == "all"  # the past is known in all kinds of tokens together
+        self._recalls = settings.tach == "all"  # the past is available in all kinds of tokens together only
         self._shim: Shim | None = None
 
     def start(self) -> None:
@@ -171,7 +171,7 @@ class _Http:
 
 
 class _Systemd:
-    """Tells the service manager that the publisher is ready: it has published."""
+    """Reports to the service manager that the publisher is ready: it has published."""
 
     def start(self) -> None:
         pass  # not ready yet
@@ -180,7 +180,7 @@ class _Systemd:
         notify("READY=1")
 
     def stop(self) -> None:
-        pass  # its end is told by the process's
+        pass  # the manager sees the process end
 
 
 class _Lock:
@@ -204,8 +204,8 @@ _log = logging.getLogger(__name__)
 
 def run_until_signal(settings: Settings, lock: NodeLock) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
-    url, embedded, told = resolve(settings)
-    _log.info("%s", told)
+    url, embedded, which = resolve(settings)
+    _log.info("%s", which)
     try:
         until_signal(Assembly(settings, url=url, lock=lock))
     finally:

@@ -45,11 +45,11 @@ class NodeLock:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyPublishingError(self._told(file)) from None
+            raise AlreadyPublishingError(self._holder(file)) from None
         except OSError as error:  # some network file systems have no locks
             os.close(file)
             raise GaugeError(f"state_dir: cannot lock {self._path}: {error.strerror}; name another folder") from None
-        with contextlib.suppress(OSError):  # on a full disk the lock holds without telling whose it is
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, without the holder's process number
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         return file
@@ -77,7 +77,7 @@ class NodeLock:
         except OSError:
             return False
 
-    def _told(self, file: int) -> str:
+    def _holder(self, file: int) -> str:
         holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
         os.close(file)
         who = f"process {holder}" if holder else "another process"
@@ -120,7 +120,7 @@ class Watchdog:
         self.every_s = int(patience) / 3e6 if ours and patience.isdecimal() and int(patience) > 0 else math.inf
 
     def __call__(self) -> float:
-        """Say that the loop is alive; return within how many seconds it has to come by again."""
+        """Report that the loop is alive; return within how many seconds it must be called again."""
         if self.every_s < math.inf:
             notify("WATCHDOG=1", self._environ)
         return self.every_s

@@ -24,7 +24,7 @@ _RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 class Publisher:
     """Computes each payload once and passes it to all outlets; `clock` returns epoch seconds.
 
-    `watchdog` is called at each pass and says within how many seconds it wants to be called again. `rival` tells if
+    `watchdog` is called at each pass and says within how many seconds it wants to be called again. `rival` says if
     another publisher writes to this node's topics, `lifetime` the sum of all tokens ever. Each decision looks at the
     clock once: what is due between two looks would be missed by both.
     """

@@ -60,7 +60,7 @@ def note(event: dict[str, object], folder: str, now: float, entrypoint: str | No
     if content["event"] in _ASKS and (parent := spool.process(os.getppid())) and parent[0] in _CLIENTS:
         content["process"] = parent[1]  # so that a `kill -9` is noticed
     if content["event"] == "SessionEnd":
-        spool.store(folder, name, content)  # all is over: what was told before need not be kept
+        spool.store(folder, name, content)  # all is over: earlier events need not be kept
     else:
         spool.append(folder, name, content)
     if not os.path.exists(f"{folder}/{HOOKS}"):  # noqa: PTH110 - pathlib is slow

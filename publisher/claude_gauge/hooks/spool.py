@@ -3,8 +3,8 @@
 They hold plan figures, model, session id, times, names of events and fingerprints; never a text, never a path.
 
     <session>.status   the newest statusline of a session: one JSON object, replaced whole
-    <session>.events   what its hooks told: a JSON object a line, appended; hooks run side by side and lose nothing
-    hooks              there once a hook has run, so that "nobody waits" is known and not guessed
+    <session>.events   the events of its hooks: one JSON object per line, appended, so that parallel hooks lose nothing
+    hooks              there once a hook has run, so that "nobody waits" is certain
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def load(path: str) -> dict[str, object]:
 
 
 def process(pid: int) -> tuple[str, list[object]] | None:
-    """Return a process's name, and by what it is known for certain: pid, start, pid namespace.
+    """Return a process's name and its identity: pid, start, pid namespace.
 
-    None for one that has ended, also where nobody has taken notice of that yet, and without /proc.
+    None for one that has ended (a zombie too), and without /proc.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - as above

@@ -31,7 +31,7 @@ def length_s(limit: str) -> float:
 
 
 def percentage(figures: object) -> object:
-    """Return the raw percentage of one of `rate_limits`; of one that only tells amounts, what they make."""
+    """Return the raw percentage of one of `rate_limits`; where it has amounts alone, computed from them."""
     if not isinstance(figures, dict):
         return None
     used, whole = number(figures.get("used_usd")), number(figures.get("limit_usd"))
@@ -91,7 +91,7 @@ _BAR = 10
 
 
 def run(state_dir: str | None, then: str | None, text: bytes, now: float | None = None) -> int:
-    """Store what one statusline call tells, then run `then` in our place, or print a line of ours."""
+    """Store the figures of one statusline call, then run `then` in our place, or print a line of ours."""
     now = time.time() if now is None else now
     status: dict[str, object] = {}
     trouble = ""
@@ -115,8 +115,8 @@ def run(state_dir: str | None, then: str | None, text: bytes, now: float | None 
 def store(status: dict[str, object], folder: str, now: float) -> None:
     """Keep the plan's raw figures, the model and the time, in a file of this session's own; raises OSError, KeyError.
 
-    A terminal repeats its figures for hours. They are news when its session has used the API since it last told them:
-    only then do they get this time, else the stored ones stay as they are.
+    A terminal repeats its figures for hours. They are new when its session has used the API since it last reported
+    them: only then do they get this time, else the stored ones stay as they are.
     """
     name = spool.safe(status["session_id"]) + STATUS
     stored = spool.load(f"{folder}/{name}")
@@ -136,7 +136,7 @@ def store(status: dict[str, object], folder: str, now: float) -> None:
 
 
 def _limits(status: dict[str, object]) -> dict[str, list[object]]:
-    """Return the raw percentage and reset time of every limit that is told."""
+    """Return the raw percentage and reset time of every limit that is reported."""
     limits = status.get("rate_limits")
     return {
         spool.safe(name)[:_LONGEST_NAME]: [_figure(percentage(limit)), _figure(limit.get("resets_at"))]
@@ -154,7 +154,7 @@ def _mark(status: dict[str, object], figures: dict[str, list[object]]) -> list[o
 
 
 def _repeated(marks: list[object], mark: list[object]) -> bool:
-    """Return whether a session told this before; where nothing else marks it, whether it told just this last."""
+    """Return whether a session reported this before; without a mark, whether its last report was the same."""
     marked = mark[:2] != [None, None]
     return any(_alike(old, mark, resets=not marked) for old in (marks if marked else marks[-1:]))
 

@@ -124,7 +124,7 @@ class BoundedClient(mqtt.Client):
 class Connection:
     """One paho client, driven by one thread: `open`, then `turn` while `alive`, then `close` or `drop`.
 
-    `heard` and `answered` are called within `turn`; an answer is a PUBACK or a SUBACK.
+    `received` and `answered` are called within `turn`; an answer is a PUBACK or a SUBACK.
     """
 
     def __init__(  # noqa: PLR0913 - whom to connect to, as whom, how, and whom to tell
@@ -132,7 +132,7 @@ class Connection:
         endpoint: Endpoint,
         identity: Identity,
         version: MQTTProtocolVersion,
-        heard: Handler,
+        received: Handler,
         answered: Answered,
         *,
         abilities: Abilities = Abilities(),
@@ -146,7 +146,7 @@ class Connection:
         self.largest_packet: int | None = None
         self.unacked_limit = UNACKED_LIMIT
         self._endpoint = endpoint
-        self._heard, self._answered = heard, answered
+        self._received, self._answered = received, answered
         self._complaint, self._password = "", False
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0
@@ -316,7 +316,7 @@ class Connection:
         if self._client.cut:
             return
         lost = LOST in getattr(message.properties, "UserProperty", ())
-        self._heard(Message(topic, bytes(message.payload), message.qos, message.retain, lost=lost))
+        self._received(Message(topic, bytes(message.payload), message.qos, message.retain, lost=lost))
 
     def _on_publish(
         self, _client: mqtt.Client, _user: object, mid: int, reason: ReasonCode, _properties: object

@@ -65,12 +65,12 @@ class Guard:
         self.repairs = Repairs()
 
     def said(self, topic: str, payload: bytes) -> None:
-        """Remember what we publish, so that its echo is known."""
+        """Remember what we publish, so that its echo is recognised."""
         if topic.startswith(self._prefix):
             self._said.setdefault(topic, deque(maxlen=REMEMBERED)).append(_digest(payload))
 
     def judge(self, topic: str, payload: bytes, now: float) -> Verdict:
-        """Say what a message means that came while we are connected."""
+        """Return what a message means that came while we are connected."""
         said = self._said.get(topic)
         if said is None:
             return Verdict.OURS
@@ -89,7 +89,7 @@ class Guard:
             self.repairs.want(topic, now)
 
     def rival(self, now: float) -> bool:
-        """Return whether another publisher was heard of late."""
+        """Return whether another publisher wrote recently."""
         return self._rival_at is not None and now - self._rival_at < EPISODE_S
 
 

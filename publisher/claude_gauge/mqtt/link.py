@@ -2,7 +2,7 @@
 
 The thread goes round these states; any of them may end at any moment by `stop` or by the network:
 
-    connecting -> waiting for CONNACK -> connected (send, receive) -> away (told once, a pause) -> connecting
+    connecting -> waiting for CONNACK -> connected (send, receive) -> away (logged once, a pause) -> connecting
 
 * Another thread only puts things into the outbox or among the listeners, and wakes this one.
 * Each connection starts from nothing: it says `online`, sends every topic's newest value again, then subscribes.
@@ -132,11 +132,11 @@ class Link:
         return self._report.reason
 
     def refusal(self, topic: str) -> Reason:
-        """Say why the broker does not take what is published to this topic; `FINE` as long as it did not say so."""
+        """Return why the broker refuses what is published to this topic; `FINE` as long as it did not."""
         return self._report.refusal((False, topic))
 
     def unreadable(self, topic_filter: str) -> Reason:
-        """Say why the broker does not let us subscribe to this filter; `FINE` as long as it did not say so."""
+        """Return why the broker refuses a subscription to this filter; `FINE` as long as it did not."""
         return self._report.refusal((True, topic_filter))
 
     @property

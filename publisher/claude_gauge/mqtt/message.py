@@ -18,7 +18,7 @@ LONGEST_TOPIC = 65535
 class Message:
     """A message; of one that came in, `retain` says that the broker had kept it from an earlier time.
 
-    `lost`: the broker says it in the sender's place (a last will), since that connection broke. MQTT 5 alone tells.
+    `lost`: the broker says it in the sender's place (a last will), since that connection broke. Only MQTT 5 marks it.
     """
 
     topic: str
@@ -38,14 +38,14 @@ Handler = Callable[[Message], None]
 
 
 def topic_fault(topic: str) -> str:
-    """Say why nothing can be published to this topic; an empty string where it can."""
+    """Return why nothing can be published to this topic; an empty string where it can."""
     if set(topic) & {"+", "#"}:
         return "a topic that is written to holds no + or #"
     return _text_fault(topic)
 
 
 def filter_fault(topic_filter: str) -> str:
-    """Say why nobody can subscribe to this filter; an empty string where one can."""
+    """Return why nobody can subscribe to this filter; an empty string where one can."""
     levels = topic_filter.split("/")
     if any("+" in level and level != "+" for level in levels):
         return "+ stands for a whole level"

@@ -103,12 +103,12 @@ def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR091
 
 
 def certificate(complaint: str, host: str, names: tuple[str, ...] = ()) -> Reason:
-    """Say why a broker's certificate is not accepted; `names` are those that it is for, where they are known."""
+    """Return why a broker's certificate is not accepted; `names` are those that it is for, where available."""
     lower = complaint.lower()
     if "mismatch" in lower:
-        known = f", only for {', '.join(names)}" if names else ""
+        only = f", only for {', '.join(names)}" if names else ""
         return Reason(
-            f"shows a certificate that is not accepted: it is not for {host}{known}",
+            f"shows a certificate that is not accepted: it is not for {host}{only}",
             "use a name that it has, or have one made for this name",
         )
     if "expired" in lower:
@@ -161,7 +161,7 @@ class Report:
         return next((each for each in reasons if each.what), FINE)
 
     def connected(self, version: str) -> None:
-        """Say that the broker let us in; once, where connections come and go."""
+        """Log that the broker let us in; once, where connections come and go."""
         self._away = FINE
         log.log(
             logging.DEBUG if self._connected_told else logging.INFO, "connected to broker %s (%s)", self._place, version
@@ -169,7 +169,7 @@ class Report:
         self._connected_told = True
 
     def away(self, why: Reason) -> None:
-        """Say why the broker can't be used at present."""
+        """Log why the broker can't be used at present."""
         reason = Reason(f"broker {self._place} {why.what}", why.advice)
         if reason != self._away:
             self._away = reason
@@ -182,7 +182,7 @@ class Report:
         self._told, self._connected_told = FINE, False
 
     def refused(self, asked: Asked, why: Reason) -> None:
-        """Say that the broker does not take or give this, others it does."""
+        """Log that the broker refuses this topic or filter, but not all."""
         if asked not in self._refused:
             reason = Reason(f"broker {self._place} {why.what}", why.advice)
             self._refused[asked] = reason
@@ -193,11 +193,11 @@ class Report:
         self._refused.pop(asked, None)
 
     def refusal(self, asked: Asked) -> Reason:
-        """Say why the broker does not take or give this; `FINE` where it does, as far as it said."""
+        """Return why the broker refuses this topic or filter; `FINE` where it did not."""
         return self._refused.get(asked, FINE)
 
     def rival(self, topic: str, *, there: bool) -> None:
-        """Say that another publisher writes to our topics, or no longer does."""
+        """Log that another publisher writes to our topics, or no longer does."""
         if there and not self._rival.what:
             self._rival = Reason(
                 f"another publisher writes to our topics {topic}", "give one of the two another --node"

@@ -178,7 +178,7 @@ class Failover:
         return source.past(since, now) if isinstance(source, Remembers) else None
 
     def read(self, now: float) -> Reading:
-        """Tell each part as its chosen source does."""
+        """Return each part as its chosen source has it."""
         readings = {name: self._read(name, now) for name in self._sources}
         with self._lock:
             chosen = {part: choice.choose(readings, now) for part, choice in self._choices.items()}
@@ -229,7 +229,7 @@ class Failover:
         for name, source in self._sources.items():
             try:
                 source.stop()
-            except Exception:  # noqa: BLE001 - told in full; the others must stop too
+            except Exception:  # noqa: BLE001 - logged in full; the others must stop too
                 _log.exception("%s did not stop in good order", name)
 
 

@@ -96,7 +96,7 @@ class _Builder:
         return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
 
     def _local(self, *, listen: bool) -> str:
-        denied = self._plan.denied  # a transcript knows of "No" and Escape, which no hook tells
+        denied = self._plan.denied  # a transcript has "No" and Escape, for which no hook fires
         if listen and self._settings.otlp != "off":
             from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp
 

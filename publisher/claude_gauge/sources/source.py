@@ -31,7 +31,7 @@ class Remembers(Protocol):
     """A source that has figures from before the publisher's start."""
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute (numbered from the epoch) after `since`; None until it knows."""
+        """Return the tokens of each minute (numbered from the epoch) after `since`; None until they are read."""
 
 
 @runtime_checkable
@@ -45,7 +45,7 @@ class Loads(Protocol):
 FIRST_S = 2.0  # what the first payload waits for at most
 
 Wait = Callable[[float], bool]
-"""Waits so many seconds, less when the end has come; tells whether it has."""
+"""Waits so many seconds, less when the end has come; returns whether it has."""
 
 Rest = Callable[[float, Wait], None]
 """Rests after an answer that took so many seconds."""

@@ -1,7 +1,7 @@
-"""Transcripts and OTLP in one counter: each response once, whichever tells it, and first come, first shown.
+"""Transcripts and OTLP in one counter: each response once, shown as soon as the first of them reports it.
 
-Transcripts know thinking and every session of this machine; OTLP adds what they lack: compaction, containers,
-other machines. Metrics of a session whose transcript lies here are passed over, its events are held against it.
+Transcripts have thinking and every session of this machine; OTLP adds what they lack: compaction, containers,
+other machines. Of a session whose transcript is here, metrics are ignored and events are matched with its lines.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SESSION = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class LocalSessions:
-    """Tells which sessions have a transcript below `roots`."""
+    """Knows which sessions have a transcript below `roots`."""
 
     def __init__(self, roots: Sequence[Path], clock: Callable[[], float]) -> None:
         self._roots, self._clock = roots, clock
@@ -41,13 +41,13 @@ class LocalSessions:
     def __call__(self, session: str) -> bool:
         """Look once for one that is there, and now and then for one that is not."""
         if not _SESSION.fullmatch(session):
-            return True  # metrics that name no session can't be told from the transcripts: they say nothing new
-        found, looked_at = self._known.get(session, (False, -LOOK_AGAIN_S))
+            return True  # metrics that name no session can't be matched with transcripts: they are taken for known
+        present, looked_at = self._known.get(session, (False, -LOOK_AGAIN_S))
         now = self._clock()
-        if not found and abs(now - looked_at) >= LOOK_AGAIN_S:
-            found = any(True for root in self._roots for _ in root.glob(f"*/{session}.jsonl"))
-            self._known[session] = found, now
-        return found
+        if not present and abs(now - looked_at) >= LOOK_AGAIN_S:
+            present = any(True for root in self._roots for _ in root.glob(f"*/{session}.jsonl"))
+            self._known[session] = present, now
+        return present
 
 
 class TranscriptsOtlp:
@@ -111,7 +111,7 @@ class TranscriptsOtlp:
         return replace(reading, sources={**sources, "thinking": well})
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell each minute's tokens, None until all of them are read."""
+        """Return each minute's tokens, None until all of them are read."""
         return self._transcripts.past(since, now)
 
     def due(self, now: float) -> float | None:

@@ -44,7 +44,7 @@ def create(path: Path, content: bytes, mode: int) -> None:
 class StateFile:
     """State for the next start. A disk that fails, or a damaged file, is a warning and stops nothing.
 
-    `lost` says, for the log, what is lost without the file. A write that fails is told once, until one succeeds or
+    `lost` says, for the log, what is lost without the file. A write that fails is logged once, until one succeeds or
     fails for another reason.
     """
 

@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an IP address or the name `localhost` is reached from this machine alone; other names may be any."""
+    """Return whether an IP address, or the name `localhost`, is loopback; other names may be anything."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -55,8 +55,8 @@ def host_of(address: str) -> str:
 class OwnHosts:
     """The Host headers that are ours, by the host that is listened on and more names.
 
-    A page elsewhere can point its own name at this machine (DNS rebinding); an address can't be rebound. So names are
-    ours only where they are known, and where all addresses are listened on, any address is fine.
+    A page elsewhere can point its own name at this machine (DNS rebinding); an address can't be rebound. So only
+    names on a list are ours; where all addresses are listened on, any address is.
     """
 
     def __init__(self, listens_on: str, added: Iterable[str] = ()) -> None:

@@ -12,7 +12,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Job(Protocol):
-    """Something that runs until it is told to stop, from a signal handler too."""
+    """Something that runs until `stop`, which a signal handler may call."""
 
     def run(self) -> None:
         """Work until `stop` is called."""

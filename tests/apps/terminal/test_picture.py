@@ -69,7 +69,7 @@ def test_nothing_heard_yet() -> None:
     """Before the first payload the cluster is dark and says why."""
     picture = draw(Scene(None), PLAIN)
 
-    assert "STALE: nothing heard yet" in picture
+    assert "STALE: nothing received yet" in picture
     assert "--" in picture
 
 

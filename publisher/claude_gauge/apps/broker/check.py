@@ -27,7 +27,7 @@ class Probe:
     """One connection; its network runs only inside the methods."""
 
     def __init__(self, endpoint: Endpoint, context: ssl.SSLContext | None) -> None:
-        self.heard: list[tuple[str, bytes]] = []
+        self.received: list[tuple[str, bytes]] = []
         self._endpoint, self._context = endpoint, context
         self._acked: dict[int, str | None] = {}
         self._wake = Wake()
@@ -74,7 +74,7 @@ class Probe:
         self._wake.close()
 
     def _hear(self, message: Message) -> None:
-        self.heard.append((message.topic, message.payload))
+        self.received.append((message.topic, message.payload))
 
 
 def until(probes: Iterable[Probe], done: Callable[[], bool], seconds: float = STEP_S) -> bool:
@@ -194,16 +194,16 @@ class Inspection:
                     for reader in probes:
                         if may(reader, "read", topic, discovery):
                             expected[reader].add((topic, writer.name.encode()))
-        heard = {user: probe.heard for user, probe in probes.items()}
-        until(probes.values(), lambda: all(expected[user] <= set(heard[user]) for user in probes))
-        for reader, messages in heard.items():
+        received = {user: probe.received for user, probe in probes.items()}
+        until(probes.values(), lambda: all(expected[user] <= set(received[user]) for user in probes))
+        for reader, messages in received.items():
             yield self._compared(reader, {each for each in messages if self._mark in each[0]}, expected[reader])
         for writer in probes:
-            yield self._written(writer, heard, samples)
+            yield self._written(writer, received, samples)
         yield from self._unproven(probes)
 
-    def _compared(self, reader: User, heard: set[tuple[str, bytes]], expected: set[tuple[str, bytes]]) -> Finding:
-        wrong, missing = heard - expected, expected - heard
+    def _compared(self, reader: User, received: set[tuple[str, bytes]], expected: set[tuple[str, bytes]]) -> Finding:
+        wrong, missing = received - expected, expected - received
         who = f"{reader.name} ({reader.role})"
         if wrong:
             return Finding(ok=False, text=f"{who} was given {_list(topic for topic, _ in wrong)}")
@@ -211,8 +211,10 @@ class Inspection:
             return Finding(ok=False, text=f"{who} was not given {_list(topic for topic, _ in missing)}")
         return Finding(ok=True, text=f"{who} was given what it may read ({len(expected)}), and nothing else")
 
-    def _written(self, writer: User, heard: dict[User, list[tuple[str, bytes]]], samples: list[str]) -> Finding:
-        came = {topic for messages in heard.values() for topic, payload in messages if payload == writer.name.encode()}
+    def _written(self, writer: User, received: dict[User, list[tuple[str, bytes]]], samples: list[str]) -> Finding:
+        came = {
+            topic for messages in received.values() for topic, payload in messages if payload == writer.name.encode()
+        }
         forbidden = [topic for topic in samples if not may(writer, "write", topic, self._register.discovery)]
         wrong = came & set(forbidden)
         if wrong:

@@ -188,7 +188,7 @@ def put_config(cable: SerialBoard, settings: Settings, config: Mapping[str, Any]
     cable.reset()
 
 
-def _settings(  # noqa: PLR0913 - what the board says, what it is told, and who hears of it
+def _settings(  # noqa: PLR0913 - what the board has, what it gets, and a callback
     cable: SerialBoard,
     settings: Settings,
     about: About,

@@ -117,7 +117,7 @@ def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes, *, only_
 
 def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) -> Iterator[Check]:
     topic = usage_topic(settings.node)
-    usage, stale = node.known(now)
+    usage, stale = node.newest(now)
     if usage is None:
         state, advice = f"nothing retained on {topic}", "start `claude-gauge publish`"
         if others:

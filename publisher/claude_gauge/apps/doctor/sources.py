@@ -65,7 +65,7 @@ def _entries(path: Path, content: Mapping[str, Any], settings: Settings) -> Iter
     wanted = str(settings.state_dir.expanduser().absolute())
     other = [folder for _, given in ours if (folder := given.get("--state-dir", wanted)) != wanted]
     if other:
-        yield Check(LINK, "warn", f"{path} hands over to {other[0]}, the publisher looks in {wanted}", AGAIN)
+        yield Check(LINK, "warn", f"{path} writes to {other[0]}, the publisher reads {wanted}", AGAIN)
     if len([command for command, _ in ours if options(command, "hook") is not None]) < len(EVENTS):
         yield Check(LINK, "warn", f"{path} calls us for {len(ours)} of {1 + len(EVENTS)} things", AGAIN)
     if options(_statusline(content), "statusline") is None:
@@ -85,7 +85,7 @@ def _effect(path: Path, settings: Settings) -> Iterator[Check]:
     trouble = _unwritable(folder)
     if trouble:
         advice = "make it writable for the user that runs Claude Code, or set another CLAUDE_GAUGE_STATE_DIR"
-        yield Check(LINK, "warn", f"nothing can be handed over in {folder}: {trouble}", advice)
+        yield Check(LINK, "warn", f"nothing can be written to {folder}: {trouble}", advice)
     elif not switched_off and since is not None and called < since < ran:
         yield Check(
             LINK, "warn", f"set up, and a session ran {age(ran - since)} later, but it never called us",
@@ -95,7 +95,7 @@ def _effect(path: Path, settings: Settings) -> Iterator[Check]:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Say why nothing can be written into a folder; one that is not there yet is made by the first call."""
+    """Return why nothing can be written into a folder; one that is not there yet is made by the first call."""
     try:
         if folder.exists():
             with tempfile.TemporaryFile(dir=folder):
@@ -157,20 +157,20 @@ def plan(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterato
     reading = source.read(time.time())
     ask = "ask Claude Code something: its plan figures come with the answer, for Pro and Max"
     if reading.plan_5h is not None:
-        yield Check("plan figures", "ok", f"{reading.plan_5h.share:.0%} of the 5-hour window, told by Claude Code")
+        yield Check("plan figures", "ok", f"{reading.plan_5h.share:.0%} of the 5-hour window, reported by Claude Code")
     elif "plan" in reading.sources:
         yield Check("plan figures", "ok", "none for now: fuel is tokens / ceiling", ask)
     elif any(_set_up(path) for path in settings_files(environ)):
-        yield Check("plan figures", "off", "set up, nothing handed over yet: fuel is tokens / ceiling", ask)
+        yield Check("plan figures", "off", "set up, nothing reported yet: fuel is tokens / ceiling", ask)
     else:
-        yield Check("plan figures", "off", "not handed over: fuel is tokens / ceiling", "`claude-gauge setup`")
+        yield Check("plan figures", "off", "not reported: fuel is tokens / ceiling", "`claude-gauge setup`")
 
 
 def _set_up(path: Path) -> bool:
     try:
         return is_set_up(read(path))
     except GaugeError:
-        return False  # told where Claude Code's settings are looked at
+        return False  # reported by the check of Claude Code's settings
 
 
 def prometheus(settings: Settings) -> Iterator[Check]:

@@ -5,7 +5,7 @@ machine that used it is still on or not: a node that is gone keeps its tokens an
 window's reset.
 
 What belongs to an account is taken once per account. The plan's own percentage stands for all nodes of the account:
-of several, the one that a node told last. Without one, the shares of the ceiling that each node used add up. Of
+of several, the one that a node reported last. Without one, the shares of the ceiling that each node used add up. Of
 several accounts the one that is used most is shown, by its label: it is the first that runs dry.
 
 Ratios are weighted by each node's rate, which is exact while all nodes work evenly and near enough else: the payloads
@@ -175,7 +175,7 @@ def account(members: Sequence[Member], now: float) -> Account:
 
 
 def _newest(members: Sequence[Member], window: str) -> Member | None:
-    """Find the newest figure of the latest window: the one told last; where that is not known, the highest."""
+    """Find the newest figure of the latest window: the one reported last; where that is unknown, the highest."""
     ends = {m.node: seconds(getattr(m.usage, f"{window}_resets_at")) or 0.0 for m in members}
     latest = max(ends.values(), default=0.0)
     present = [m for m in members if same(ends[m.node], latest)]

@@ -128,7 +128,7 @@ class Watch:
 
     def scene(self, now: float) -> Scene:
         """Return the scene to draw at `now`."""
-        usage, stale = self.node.known(now)
+        usage, stale = self.node.newest(now)
         if not self.link.connected:
             stale = self.link.trouble or f"connecting to {self.link.endpoint.place}"
         with self._lock:
@@ -136,7 +136,7 @@ class Watch:
 
     def _news(self) -> None:
         now = time.time()
-        usage, stale = self.node.known(now)
+        usage, stale = self.node.newest(now)
         rate = None if usage is None or stale else usage.figure("rate_1m")
         if usage is not None and rate is not None:
             with self._lock:

@@ -85,7 +85,7 @@ def _title(canvas: Canvas, scene: Scene, look: Look) -> None:
     if live:
         canvas.text(look.columns - len(live) - 3, 0, f"{'*' if look.ascii_only else '●'} {live}", LIVE)
         return
-    warning = f" STALE: {scene.stale or 'nothing heard yet'} "
+    warning = f" STALE: {scene.stale or 'nothing received yet'} "
     hatch = "/" if look.ascii_only else "\N{BOX DRAWINGS LIGHT DIAGONAL UPPER RIGHT TO LOWER LEFT}"
     canvas.text(0, 1, hatch * 3 + warning + hatch * look.columns, ALARM)
 

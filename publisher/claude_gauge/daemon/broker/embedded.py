@@ -86,7 +86,7 @@ class Embedded:
         return [self._mosquitto, "-c", str(conf)]
 
     def _watch(self) -> None:
-        """Start the broker again whenever it ends without being told to."""
+        """Start the broker again whenever it ends without `stop`."""
         while True:
             self._child.wait()
             if self._stopping.is_set():
@@ -122,18 +122,18 @@ MOVE = "for one that all machines can use see `claude-gauge broker init`, then -
 
 
 def resolve(settings: Settings, *, port: int = 1883) -> tuple[str, Embedded | None, str]:
-    """Return the broker's URL, the broker that was started for it if any, and a line that tells a person."""
+    """Return the broker's URL, the broker that was started for it if any, and a line about it for the log."""
     if settings.broker is not None and settings.broker != EMBEDDED:
         return settings.broker, None, f"broker {parse(settings.broker).place}"
-    found = f"mqtt://localhost:{port}", None, f"broker localhost:{port}, found on this machine"
+    present = f"mqtt://localhost:{port}", None, f"broker localhost:{port}, found on this machine"
     taken = answers("localhost", port)
     if taken and settings.broker is None:
-        return found
+        return present
     try:
         started = start(settings, port=0 if taken else port)
     except GaugeError:
         if settings.broker is None and answers("localhost", port):  # someone else was quicker
-            return found
+            return present
         raise
     kind = (
         started.kind if started.kind == MOSQUITTO else f"{started.kind}, good for trying out: install mosquitto to stay"

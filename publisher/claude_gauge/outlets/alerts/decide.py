@@ -1,6 +1,6 @@
 """Whether a payload is worth an alert: each threshold once per window, and of several passed at once the highest.
 
-The plan's other limits (`seven_day_opus`, `spend_limit`, …) are told by the same thresholds, each limit by itself.
+The plan's other limits (`seven_day_opus`, `spend_limit`, …) have the same thresholds, each limit by itself.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESET = 0.1  # a limit that fell by so much has begun anew
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """What was told in the present window: the highest threshold, until when it holds, and whose window it is."""
+    """What was sent in the present window: the highest threshold, until when it holds, and whose window it is."""
 
     threshold: float
     ends: float
@@ -42,7 +42,7 @@ class Alert:
 
     @property
     def text(self) -> str:
-        """Say it in a sentence, times on this machine's clock."""
+        """Return the alert as a sentence, with times on this machine's clock."""
         usage = self.usage
         fullest = f"{(usage.limit_pct or 0) * 100:.0f} % of the limit {usage.limit_name} is used"
         if self.limit:
@@ -64,7 +64,7 @@ def _other_limit(usage: Usage) -> float:
 def decide_limit(
     usage: Usage, thresholds: Sequence[float], sent: Mapping[str, float], now: float
 ) -> tuple[Alert | None, Mapping[str, float]]:
-    """Return the alert that the fullest limit is worth, if any, and the threshold told last of each limit by then."""
+    """Return the alert that the fullest limit is worth, if any, and the threshold last sent of each limit."""
     share, name = _other_limit(usage), usage.limit_name
     if name is None or share <= 0:
         return None, sent
@@ -78,7 +78,7 @@ def decide_limit(
 def decide(
     usage: Usage, thresholds: Sequence[float], fired: Fired | None, now: float
 ) -> tuple[Alert | None, Fired | None]:
-    """Return the alert to tell, if any, and what has been told of this window then (None: nothing)."""
+    """Return the alert to send, if any, and what has then been sent for this window (None: nothing)."""
     reset = seconds(usage.window_5h_resets_at)
     if usage.fuel_source is None or (reset is not None and reset <= now):
         return None, fired  # an old figure, kept while the source is away, says nothing of this window
@@ -93,9 +93,9 @@ def decide(
 
 
 def _of_this_window(fired: Fired | None, source: str, reset: float | None, now: float) -> Fired | None:
-    """Keep what was told while its window lasts; the plan's own reset is believed over the guess from tokens."""
+    """Keep what was sent while its window lasts; the plan's own reset goes before the guess from tokens."""
     if fired is None or not resets(fired.ends, now, FIVE_HOUR_RESET_S):
-        return None  # over, or told under a clock that was wrong
+        return None  # over, or sent while the clock was wrong
     if reset is None:
         return fired
     if source != fired.source:
@@ -115,23 +115,23 @@ class Memory:
         self._limits_file = StateFile(state_dir / f"{node}.limit-alerts.json", lost)
 
     def load(self, now: float) -> Fired | None:
-        """Return what was told before this start (`now`: epoch seconds), where that can be believed."""
+        """Return what was sent before this start (`now`: epoch seconds), where that is plausible."""
         fired = self._file.read(_fired)
         if fired and not (0 < fired.threshold <= 1 and fired.ends <= now + FIVE_HOUR_RESET_S):
-            log.warning("%s: told under a wrong clock, or garbage: not believed", self._file.path)
+            log.warning("%s: written while the clock was wrong, or garbage: ignored", self._file.path)
             return None
         return fired
 
     def load_limits(self) -> Mapping[str, float]:
-        """Return the threshold that was told last of each of the plan's other limits."""
+        """Return the threshold that was last sent for each of the plan's other limits."""
         return self._limits_file.read(_thresholds) or {}
 
     def save(self, fired: Fired) -> None:
-        """Keep what was told: the whole file at once, or the one before."""
+        """Store what was sent; the file is replaced whole."""
         self._file.write(json.dumps(asdict(fired)).encode())
 
     def save_limits(self, limits: Mapping[str, float]) -> None:
-        """Keep what was told of the plan's other limits."""
+        """Store what was sent of the plan's other limits."""
         self._limits_file.write(json.dumps(dict(limits)).encode())
 
 

@@ -107,7 +107,7 @@ class Alerts:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Read what was told before."""
+        """Read what was sent before."""
         self._fired = self._memory.load(self._clock()) if self._thresholds else None
 
     def __call__(self, usage: Usage, _payload: bytes) -> None:
@@ -117,7 +117,7 @@ class Alerts:
         now = self._clock()
         alert, fired = decide(usage, self._thresholds, self._fired, now)
         if fired is not None and fired != self._fired:
-            self._memory.save(fired)  # before it is told: a crash between must not tell it twice
+            self._memory.save(fired)  # saved before it is sent: a crash in between must not send it twice
         limit_alert, limits = decide_limit(usage, self._thresholds, self._limits, now)
         if limits != self._limits:
             self._memory.save_limits(limits)
@@ -131,7 +131,7 @@ class Alerts:
         self._alerts.put(alert)
 
     def stop(self) -> None:
-        """End the thread; what is being told is not waited for."""
+        """End the thread; a notification that is under way is not waited for."""
         self._stopping.set()
         self._alerts.put(None)
 
@@ -147,7 +147,7 @@ class Alerts:
             run(self._command, alert)
 
     def _say(self, alert: Alert) -> None:
-        """Say it on the topic, once, as soon as there is a broker: not retained, for it is an event."""
+        """Publish it on the topic, once, as soon as there is a broker: not retained, for it is an event."""
         payload = to_json(alert)
         end = time.monotonic() + BROKER_S
         while not self._link.send(self._topic, payload, qos=1) and time.monotonic() < end:

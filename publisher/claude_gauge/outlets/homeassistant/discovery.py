@@ -25,7 +25,7 @@ from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, st
 Schema = Mapping[str, Any]
 Entity = dict[str, Any]
 
-SELF = frozenset({"node", "schema_version"})  # the device itself tells these
+SELF = frozenset({"node", "schema_version"})  # these describe the device itself
 FLEET_ONLY = frozenset({"hot_node"})
 DIAGNOSTICS = frozenset({"account", "fuel_source", "sources", "updated_at"})
 OFF_AT_FIRST = frozenset({"account", "updated_at"})  # a person switches them on; one would be stored every second

@@ -25,15 +25,15 @@ class Listens(Protocol):
 
 
 class Nodes:
-    """Hands on every valid payload, by `told(node, payload, retained)`, and every status, by `said(node, status)`.
+    """Calls `on_payload(node, payload, retained)` for each valid payload, `on_status(node, status)` for each status.
 
     Both are called on the link's thread.
     """
 
     def __init__(
-        self, link: Listens, told: Callable[[str, bytes, bool], None], said: Callable[[str, str], None]
+        self, link: Listens, on_payload: Callable[[str, bytes, bool], None], on_status: Callable[[str, str], None]
     ) -> None:
-        self._link, self._told, self._said = link, told, said
+        self._link, self._on_payload, self._on_status = link, on_payload, on_status
         self._listening = False
 
     def listen(self) -> None:
@@ -46,12 +46,12 @@ class Nodes:
     def _usage(self, message: Message) -> None:
         node = _node(message.topic)
         if node and read(message.payload) is not None:
-            self._told(node, message.payload, message.retain)
+            self._on_payload(node, message.payload, message.retain)
 
     def _status(self, message: Message) -> None:
         node, status = _node(message.topic), message.payload.decode("ascii", "replace")
         if node and status in (ONLINE, OFFLINE):
-            self._said(node, status)
+            self._on_status(node, status)
 
 
 def _node(topic: str) -> str:
@@ -87,9 +87,9 @@ class Channel:
         rate = usage.figure("rate_1m") if usage and not retained else None
         if usage is not None and rate is not None:
             self.history.add(now, rate, usage.window_5h_pct if usage.fuel_source else None)
-        told = self._told()
+        aged = self._aged()
         for stream in tuple(self.streams):
-            stream.send(told if retained else _event(payload))
+            stream.send(aged if retained else _event(payload))
 
     def say(self, status: str) -> None:
         """Take what the node's status topic says: `online` or `offline`."""
@@ -108,7 +108,7 @@ class Channel:
 
     @property
     def stale(self) -> bool:
-        """Whether what is known can't be believed any more."""
+        """Whether the newest payload is stale."""
         return self.age is None or self.age >= SILENCE_S or self.status == OFFLINE
 
     def usage(self) -> Answer:
@@ -124,9 +124,9 @@ class Channel:
         return as_json({"slice_s": self.history.slice_s, "slices": slices})
 
     def joined(self, stream: Stream) -> bytes:
-        """Take a listener: it is told the newest payload and how old that is."""
+        """Add a listener: it gets the newest payload and its age."""
         self.streams[stream] = None
-        return RETRY + (_status(self.status) if self.status else b"") + self._told()
+        return RETRY + (_status(self.status) if self.status else b"") + self._aged()
 
     def left(self, stream: Stream) -> None:
         """Forget a listener."""
@@ -144,21 +144,21 @@ class Channel:
             "usage": usage,
         }
 
-    def _told(self) -> bytes:
+    def _aged(self) -> bytes:
         if self.payload is None:
             return b""
         return f"event: age\ndata: {max(0.0, self.age or 0.0):.1f}\n\n".encode() + _event(self.payload)
 
 
 class Wall:
-    """All nodes at once: each listener is told every node's newest figures, as one JSON object per node."""
+    """All nodes at once: each listener gets every node's newest figures, as one JSON object per node."""
 
     def __init__(self, channels: Callable[[], list[Channel]]) -> None:
         self._channels = channels
         self._streams: dict[Stream, None] = {}
 
     def joined(self, stream: Stream) -> bytes:
-        """Take a listener: it is told of every node."""
+        """Add a listener: it gets an event per node."""
         self._streams[stream] = None
         return RETRY + b"".join(map(_entry, self._channels()))
 
@@ -167,7 +167,7 @@ class Wall:
         self._streams.pop(stream, None)
 
     def changed(self, channel: Channel) -> None:
-        """Tell everyone of a node that changed."""
+        """Send a changed node to every listener."""
         if self._streams:
             entry = _entry(channel)
             for stream in tuple(self._streams):

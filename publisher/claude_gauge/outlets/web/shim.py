@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Shim:
     """HTTP at `address`; a request only ever touches the bytes that were pushed last.
 
-    `own` is this publisher's node, None for a mere display. Other nodes are heard over `link`.
+    `own` is this publisher's node, None for a mere display. Other nodes are read over `link`.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -80,7 +80,7 @@ class Shim:
         if self._nodes is not None:
             self._nodes.listen()
 
-    def _hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the link tells it
+    def _hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
         if self._listener is not None:
             self._listener.soon(self._site.hear, node, payload, retained)
 
@@ -117,7 +117,7 @@ def serve(
 
 
 class Display:
-    """Serves the page with every node that the broker tells of; `run` until `stop`."""
+    """Serves the page with every node of the broker; `run` until `stop`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

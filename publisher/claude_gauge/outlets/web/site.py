@@ -135,7 +135,7 @@ class WebSite:
         """Fill the strip with what was used before."""
         self.own.history.remember(minutes, self.clock())
 
-    def hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the link tells it
+    def hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
         """Take a valid payload of another node."""
         channel = self._other(node)
         if channel is not None:
@@ -157,7 +157,7 @@ class WebSite:
         if channel is None:
             if len(self._others) >= MOST_NODES and not self._forget_one():
                 return None
-            channel = self._others[node] = Channel(self.clock, node, f"nothing heard of node {node} yet")
+            channel = self._others[node] = Channel(self.clock, node, f"nothing received from node {node} yet")
         return channel
 
     def _forget_one(self) -> bool:
@@ -198,7 +198,7 @@ class WebSite:
         try:
             health = dict(self._health())
         except Exception:
-            log.exception("the publisher's health could not be told")
+            log.exception("the publisher's health could not be read")
             health = {"health": "unknown"}
         if self._own_name is None:
             connected = bool(health.get("broker", {}).get("connected"))

@@ -108,7 +108,7 @@ _KNOWN = (
 
 
 def explain(finished: Finished, command: Command) -> CcusageError:
-    """Say why a call failed."""
+    """Return why a call failed."""
     called = " ".join(command.argv)
     if finished.code is None:
         return CcusageError("took too long", f"ccusage: {called} took too long and was stopped")
@@ -179,7 +179,7 @@ def parse_week(text: str | bytes, today: date) -> int:
 
 
 def first_day(today: date) -> date:
-    """Tell the first of the last 7 calendar days."""
+    """Return the first of the last 7 calendar days."""
     return today - timedelta(days=DAYS - 1)
 
 

@@ -1,7 +1,7 @@
 """ccusage as a source of fuel: the 5-hour block and the last 7 days, by its command line.
 
 Called by a thread of its own, one call at a time, at most every 10 s and never more than a tenth of the time,
-however many readers there are. It tells nothing of the last minute: that comes from the transcripts.
+however many readers there are. It knows nothing of the last minute: that comes from the transcripts.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Asked(Protocol):
     """Something that answers for the block and the week; raises CcusageError."""
 
     def block(self) -> Block:
-        """Tell the active block."""
+        """Return the active block."""
 
     def week(self, now: float) -> int:
-        """Tell the last 7 days' tokens."""
+        """Return the last 7 days' tokens."""
 
     def stop(self) -> None:
         """End what runs."""
@@ -109,7 +109,7 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class Fuel:
-    """What was told last: the block, and the week with the block of that moment, which is asked for less often."""
+    """The newest answers: the block, and the week (asked for less often) with the block of that moment."""
 
     block: Block
     week: int | None = None
@@ -117,7 +117,7 @@ class Fuel:
 
     @property
     def week_tokens(self) -> int | None:
-        """The last 7 days' tokens, with what the block grew by since they were told."""
+        """The last 7 days' tokens, with what the block grew by since that answer."""
         if self.week is None:
             return None
         then = self.week_block
@@ -128,7 +128,7 @@ class Fuel:
 class Ccusage:
     """Asks in a thread; what it knows stays when ccusage fails, and health says so.
 
-    `news` tells something that changes with the transcripts: while it stays the same, nothing is asked for long.
+    `news` returns a value that changes with the transcripts: while it is the same, ccusage is rarely asked.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Ccusage:
             health = Health(self._name, ok=False, why=error.why)
             if health != self._health and not self._thread.stopping:
                 _log.warning("%s", error)
-        except Exception:  # noqa: BLE001 - nothing may end the asking: told in full, then it goes on
+        except Exception:  # noqa: BLE001 - nothing may end the polling: logged in full, then it goes on
             _log.exception("asking ccusage failed; going on")
             health = Health(self._name, ok=False, why="internal error, see the log")
         with self._lock:

@@ -5,8 +5,8 @@ the same prompt figures are the same response, if the event's time fits: it is s
 transcript's line may have the time of a block that was finished up to LONGEST_S before. One event stands for one
 response, so two with the same figures stay two.
 
-    event first   it is counted; lines of its response then raise what it told (thinking, above all)
-    lines first   they are counted; the event adds what is more (a stream that was cut) and tells the end's time
+    event first   it is counted; lines of its response then raise its figures (thinking, above all)
+    lines first   they are counted; the event adds what is more (a stream that was cut) and has the time of the end
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STRIDE, _PROMPT, _REQUEST = 7, 0, 2  # of a timeline's numbers: prompt's hash, 
 
 
 class _Timeline:
-    """What was told, by the hour and unsorted: 64 bytes each, for a week has hundreds of thousands."""
+    """What was counted, by the hour and unsorted: 64 bytes each, as a week has hundreds of thousands."""
 
     def __init__(self) -> None:
         self._hours: dict[int, tuple[array[float], array[int]]] = {}
@@ -105,14 +105,14 @@ class OtlpCounter(Counter):
         self._recycled: set[int] = set()  # ids that a gateway gave to several
         self._lines, self._events = _Timeline(), _Timeline()  # of what was counted
         self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
-        self._partners: dict[int, int] = {}  # event's key -> the response that it was found to be
+        self._partners: dict[int, int] = {}  # event's key -> the response that it is
         self._paired: dict[int, _Entry] = {}  # and back: the next line of that response takes no second event
-        self._taken: dict[int, int] = {}  # response -> the event that it was found to be, where the line came first
+        self._taken: dict[int, int] = {}  # response -> the event that it is, where the line came first
         self._untold: dict[int | str, tuple[float, float]] = {}  # event's or fill's key -> time, output: no thinking
         self._pruned_at = 0.0
 
     def traffic(self, now: float) -> Traffic:
-        """Return the recent sums, and how much of the output OTLP alone told: its thinking is not known."""
+        """Return the recent sums, and how much of the output only OTLP reported: its thinking is unknown."""
         traffic = super().traffic(now)
         self._untold = {key: each for key, each in self._untold.items() if each[0] > now - 2 * FIVE_MINUTES_S}
         untold = sum(output for at, output in self._untold.values() if now - FIVE_MINUTES_S < at <= now)
@@ -122,7 +122,7 @@ class OtlpCounter(Counter):
         return replace(traffic, thinking=thinking, untold=untold)
 
     def add(self, turn: Turn, now: float) -> bool:
-        """Count what a transcript's line tells."""
+        """Count a transcript's line."""
         self._prune(now)
         event = self._event_of(turn)
         if event is not None:
@@ -164,7 +164,7 @@ class OtlpCounter(Counter):
         return [each for other, apart, each in sorted(ranked) if not other or apart <= SAME_MOMENT_S]
 
     def _raise(self, event: _Entry, turn: Turn, now: float) -> bool:
-        """Add what a line tells beyond its event, which the ledger gets to know without counting it again.
+        """Add what a line has beyond its event, which the ledger records without counting it again.
 
         A subagent's line too: ids that are the same make it the same.
         """
@@ -175,7 +175,7 @@ class OtlpCounter(Counter):
         return super().add(same, now)
 
     def event(self, request: Request, now: float) -> bool:
-        """Count what an event tells; of a response that a transcript told, only what is more (its stream was cut)."""
+        """Count an event; of a response that a transcript has, only what is more (its stream was cut)."""
         self._prune(now)
         name, at = _name(request.request_id), min(request.at, now)
         if name and self._firsts.get(name, request.key) != request.key:
@@ -196,7 +196,7 @@ class OtlpCounter(Counter):
         return self._count(request.key, at, request.model, tokens, now)
 
     def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
-        """Return whether a line without its event told this response, and make them one."""
+        """Return whether a line without its event is this response, and make them one."""
         for line in self._nearest(self._lines, turn, turn.at - _longest(turn), turn.at + SAME_MOMENT_S):
             if self._taken.get(line.key, key) == key and not self._differ(name, line.request):
                 self._taken[line.key] = key
@@ -204,7 +204,7 @@ class OtlpCounter(Counter):
         return False
 
     def _count(self, key: int | str, at: float, model: str, tokens: Tokens, now: float) -> bool:
-        """Count without the ledger: the reconciler knows what is told again."""
+        """Count without the ledger: the reconciler knows what is repeated."""
         self._window.seen(at, model, now)
         if at < self.oldest:
             return False
@@ -224,7 +224,7 @@ class OtlpCounter(Counter):
         return bool(one and other and one != other and not {one, other} & self._recycled)
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:
-        """Enter what metrics told, or lower what was entered under the same key `before`."""
+        """Enter what metrics reported, or lower what was entered under the same key `before`."""
         at = min(fill.at, now)
         if before == Tokens():
             return self._count(fill.key, at, fill.model, fill.tokens, now)

@@ -68,7 +68,7 @@ class Request(NamedTuple):
 
 @dataclass(slots=True)
 class Decoded:
-    """All that one export told; `units` are those that send logs at all."""
+    """The content of one export; `units` are those that send logs at all."""
 
     points: list[Point] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -144,7 +144,7 @@ def _request(record: Json, attributes: Json, units: tuple[str, ...], decoded: De
         decoded.reject(f"{REQUEST}: {AHEAD}")
         return
     request_id = _text(attributes.get("request_id"))
-    # A gateway may make request ids constant: the session's own numbering tells its events apart.
+    # A gateway may make request ids constant: the session's own numbering distinguishes its events.
     key = _digest({"unit": units[0], "number": attributes.get("event.sequence"), "id": request_id, "at": at})
     decoded.requests.append(
         Request(
@@ -164,7 +164,7 @@ def event_key(digest: str) -> int:
 
 
 def _units(resource: Json, attributes: Json) -> tuple[str, ...]:
-    """Name the session (where it is told) and the origin: Claude Code of one person on one kind of host."""
+    """Name the session (where there is one) and the origin: Claude Code of one person on one kind of host."""
     origin = "~" + _digest(resource, {name: attributes.get(name) for name in PERSON})
     session = _text(attributes.get("session.id"))
     return (session, origin) if session else (origin,)

@@ -68,7 +68,7 @@ def site(
     clock: Callable[[], float],
     refused: Refused | None = None,
 ) -> Site:
-    """Build what is served at the OTLP address; `accept` tells whether an export was stored.
+    """Build what is served at the OTLP address; `accept` returns whether an export was stored.
 
     What could not be counted is added to `refused`: records, and exports that could not be read at all.
     """

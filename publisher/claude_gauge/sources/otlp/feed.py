@@ -29,7 +29,7 @@ _BATCH = 500  # events of the journal that are counted at once
 class OtlpFeed:
     """Fills the counter (under `lock`) with what is received at `settings.otlp`, and was before.
 
-    `counter` tells which one: where all is counted anew it is another, and is filled from what was kept.
+    `counter` returns it: where all is counted anew it is another one, filled from what was kept.
     `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
     """
 
@@ -193,11 +193,11 @@ class Otlp:
         return self._feed.port
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Load what earlier runs were told, then listen; raises GaugeError where the address can't be had."""
+        """Load what earlier runs received, then listen; raises GaugeError where the address can't be had."""
         self._feed.start(changed)
 
     def load(self) -> None:
-        """Read what earlier runs were told, without listening."""
+        """Read what earlier runs received, without listening."""
         self._feed.load()
 
     def read(self, now: float) -> Reading:

@@ -2,7 +2,7 @@
 
 Lines are appended before an export is answered: what was answered survives a crash of ours. Later lines of a key
 replace earlier ones. What is over 8 days old is dropped, its sum alone is kept for the comparison of events with
-metrics. No text of any conversation is ever in it. A line is a JSON list; its first item tells the record:
+metrics. No text of any conversation is ever in it. A line is a JSON list; its first item is the record's type:
 
     ["r", key, request id, [units], at, model, [counts]]              an event
     ["s", name, unit, kind, at, value, total, [newest point's time]]  a series of metrics, as of now
@@ -67,7 +67,7 @@ _event = Decoder(_Event).decode
 
 @dataclass(slots=True)
 class Sums:
-    """What the file tells beside the events; `old` is what each unit's dropped events add up to."""
+    """What the file holds beside the events; `old` is what each unit's dropped events add up to."""
 
     series: dict[str, Series] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
@@ -271,7 +271,7 @@ class Journal:
         except OSError as error:
             if not self._complained:
                 why = error.strerror or error
-                log.warning("OTLP: cannot write %s: %s; a restart will forget what is told now", self._path, why)
+                log.warning("OTLP: cannot write %s: %s; a restart will forget what is received now", self._path, why)
             self._complained = True
             return False
         self._complained = False

@@ -1,6 +1,6 @@
 """Reconciles OTLP events with OTLP metrics, so that tokens reported by both count once.
 
-Claude Code tells each token twice: by an `api_request` event, exact in time, and by the counters of its metrics,
+Claude Code reports each token twice: by an `api_request` event, exact in time, and by the counters of its metrics,
 exported once a minute. Events count as they are. Metrics are compared with them per session, and only their surplus
 is entered, as fills: all of it where a session sends no events, and what went by while we were away where its counters
 are cumulative. For each session, and each kind of token,
@@ -35,7 +35,7 @@ from claude_gauge.sources.otlp.series import Meters, Series, Used, of_kind
 
 EVENTS_LATE_S = 15.0  # what a session that sends events is given before its metrics are compared
 FIRST_EVENT_S = 6.0  # what a new session is given to send its first one; Claude Code sends them every 5 s
-SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it tells the event
+SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it reports the event
 RETURN_S = 30 * 86400.0  # a session that was silent for longer is taken for over
 MOST_UNITS = 50_000
 PIECE_S = 60.0
@@ -47,7 +47,7 @@ _NOTHING = Tokens()
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """Tokens that metrics told and no event did; entered again under the same key, the newest figures hold."""
+    """Tokens that metrics reported and no event did; entered again under the same key, the newest figures hold."""
 
     key: str
     unit: str
@@ -73,7 +73,7 @@ class _Comparison:
 
 @dataclass(slots=True)
 class _Unit:
-    """One session (or origin): all its metrics counted, all its events told, and what was filled in."""
+    """One session (or origin): all its metrics counted, the sum of its events, and what was filled in."""
 
     metered: Tokens = _NOTHING
     filled: Tokens = _NOTHING
@@ -81,19 +81,19 @@ class _Unit:
     talks: bool = False
     first_at: float = 0.0
     newest_at: float = 0.0
-    told: list[float] = field(default_factory=lambda: [0, 0, 0, 0])  # what its events add up to, by kind
+    explained: list[float] = field(default_factory=lambda: [0, 0, 0, 0])  # what its events add up to, by kind
     events: list[tuple[float, Tokens]] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
 
     def explain(self, tokens: Tokens, at: float) -> None:
-        """Add what an event told; called for each event of a week at every start."""
+        """Add an event's figures; called for each event of a week at every start."""
         self.talks = True
         self.newest_at = max(self.newest_at, at)
-        told = self.told
-        told[0] += tokens.input
-        told[1] += tokens.output
-        told[2] += tokens.cache_read
-        told[3] += tokens.cache_creation
+        explained = self.explained
+        explained[0] += tokens.input
+        explained[1] += tokens.output
+        explained[2] += tokens.cache_read
+        explained[3] += tokens.cache_creation
 
 
 class Reconciler:
@@ -129,7 +129,7 @@ class Reconciler:
                 self._compare(name, unit, now + self._patience(unit, now), _nothing(name, unit))
 
     def explain(self, unit: str, tokens: Tokens, now: float) -> None:
-        """Count tokens of old as told, without their events."""
+        """Count the tokens of dropped events, without the events."""
         self._unit(unit, now).explain(tokens, now - KEEP_S)
 
     def talks(self, units: Iterable[str], now: float) -> None:
@@ -138,7 +138,7 @@ class Reconciler:
             self._unit(unit, now).talks = True
 
     def request(self, request: Request, now: float, *, kept: bool = False) -> bool:
-        """Count an event, received or `kept` by an earlier run; False for one that was told before."""
+        """Count an event, received or `kept` by an earlier run; False for a repeat."""
         day = self._requests.setdefault(int(request.at // _DAY_S), {})
         if request.key in day:
             return False
@@ -197,7 +197,7 @@ class Reconciler:
             if event_at <= at + SAME_MOMENT_S:
                 break
             later += tokens
-        return Tokens(*unit.told) - later
+        return Tokens(*unit.explained) - later
 
     def _raise(self, unit: _Unit, used: Used, missing: Tokens) -> Iterator[Fill]:
         if not missing.total:

@@ -81,10 +81,10 @@ class Meters:
                 del self.series[oldest.name]
 
     def _step(self, name: str, point: Point, now: float) -> tuple[float | None, float]:
-        """Count one point; return since when it tells, None for a repeat, and what it added."""
+        """Count one point; return since when it counts, None for a repeat, and what it added."""
         series = self.series.get(name)
         if series is None:
-            # Without a start there is no telling when the first value was used: it is only where counting begins.
+            # Without a start the time of the first value's tokens is unknown: it is only where counting begins.
             known = not point.cumulative or point.start > self._forgotten_at
             added = point.value if known else 0.0
             unit = sys.intern(point.unit)

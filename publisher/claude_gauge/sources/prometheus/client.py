@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 MOST_WORDS = 28
-SKEW_S = 2.0  # the Date header tells whole seconds only
+SKEW_S = 2.0  # the Date header has whole seconds only
 _HEAVY = {HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 _WHY = {
     HTTPStatus.UNAUTHORIZED: "401: credentials refused",
@@ -37,7 +37,7 @@ _WHY = {
 
 
 class TroubleError(Exception):
-    """Why there is no usable answer, in at most 28 characters, as the payload tells it.
+    """Why there is no usable answer, in at most 28 characters, as in the payload.
 
     `heavy`: the question was too much for the engine or for us; a smaller one may be answered.
     """
@@ -108,7 +108,7 @@ class PrometheusClient:
         return sorted(data)
 
     def learn_clock(self, now: float) -> None:
-        """Ask something small: with the first answer it is known how far the engine's clock is ahead."""
+        """Ask something small: the first answer shows how far the engine's clock is ahead."""
         if not self._clock_known:
             self.now("vector(1)", now)
 
@@ -129,7 +129,7 @@ class PrometheusClient:
     def _body(self, method: str, what: str, form: dict[str, str]) -> bytes:
         import httpx  # noqa: PLC0415 - 100 ms that no other source needs
 
-        # VictoriaMetrics hides its newest 30 s and remembers answers, unless told not to; others ignore the word.
+        # VictoriaMetrics hides its newest 30 s and caches answers, unless `nocache` is set; others ignore it.
         form = {**form, "nocache": "1"}
         try:
             status, body = self._send(method, f"{self._base}/{what}", form)

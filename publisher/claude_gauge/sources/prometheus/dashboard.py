@@ -23,7 +23,7 @@ them all panels are empty. *unknown*: no token was seen in 8 days.
 
 **5H PLAN** is the block's tokens / *Ceiling*: set it at the top. The plan's own percentage is not in any metric; the
 needles and the web page show it. **TOKENS/MIN** is a share of *Redline*. **THINKING/OUTPUT** is missing: no metric
-tells thinking tokens; the publisher has it with `--source hybrid`.
+has thinking tokens; the publisher has it with `--source hybrid`.
 """
 _LEFT = "($ceiling - claude_gauge:window_5h_tokens)"
 

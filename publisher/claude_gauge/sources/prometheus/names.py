@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One counter: our name for it, its unit, Claude Code's name as a pattern, and the labels worth telling apart."""
+    """One counter: our name for it, its unit, Claude Code's name as a pattern, and the labels to show."""
 
     name: str
     unit: str
@@ -55,7 +55,7 @@ METRICS = (
 
 
 def session(labels: Mapping[str, str]) -> tuple[str, str]:
-    """Return the session's label and its text; ("session_id", "") where no label tells it."""
+    """Return the session's label and its text; ("session_id", "") where no label has it."""
     for label in SESSION_LABELS:
         if labels.get(label):
             return label, labels[label]

@@ -112,7 +112,7 @@ class Poll:
         return None if due is None else due - self._engine.skew
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute; None until it knows."""
+        """Return the tokens of each minute; None until they are read."""
         with self._lock:
             return (
                 self._count.past(since + self._engine.skew, now + self._engine.skew) if self._reader.counters else None
@@ -166,7 +166,7 @@ class Poll:
         return Health(NAME, ok=not why, why=why, degraded=bool(why))
 
     def _missing(self, at: float) -> str:
-        """Say what the engine has in place of the token counter."""
+        """Return what the engine has in place of the token counter."""
         others = [
             name
             for name in self._engine.names('{__name__=~"(?i).*claude.*"}', at - WEEK_S, at)
@@ -208,7 +208,7 @@ class Prometheus:
         self._engine.close()
 
     def read(self, now: float) -> Reading:
-        """Return what the newest answered round told."""
+        """Return the figures of the newest answered round."""
         health = self._health
         thinking = Health(NAME, ok=False, why=NO_THINKING, degraded=True)
         sources = {"tach": health, "fuel": health, "thinking": thinking}
@@ -219,7 +219,7 @@ class Prometheus:
         return self._poll.due(now)
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell the tokens of each minute; None until it knows."""
+        """Return the tokens of each minute; None until they are read."""
         return self._poll.past(since, now)
 
     def stop(self) -> None:
@@ -232,7 +232,7 @@ class Prometheus:
             health = self._poll.take(now)
         except TroubleError as trouble:
             health = Health(NAME, ok=False, why=trouble.why)
-        except Exception:  # nothing may end the asking: told in full, then it goes on
+        except Exception:  # nothing may end the polling: logged in full, then it goes on
             _log.exception("asking Prometheus failed; going on with the next round")
             health = Health(NAME, ok=False, why="internal error, see the log")
         if health != self._health:

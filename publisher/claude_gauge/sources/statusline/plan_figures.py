@@ -1,10 +1,10 @@
 """The plan's own figures: those of the account that reported last, and each account's past windows.
 
-A statusline is news when the session's API time has moved since that session last told figures (`hooks.statusline`
+A statusline is news when the session's API time has moved since that session last reported figures (`hooks.statusline`
 marks it so); a repeat never reaches this module with a new time. News replaces what was known of its account, in both
 directions: the plan may take a percentage back.
 
-Nobody tells whose figures they are. An account's windows of one kind follow one another: each ends at least its
+The figures do not say whose they are. An account's windows of one kind follow one another: each ends at least its
 length after the one before, give or take the `SAME_WINDOW_S` by which the client's reset times of one window differ.
 Figures whose windows neither are an account's nor can follow them belong to another account.
 """
@@ -29,7 +29,7 @@ FALL = 0.02  # less is rounding
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One limit: the share of it that was used, when it resets (None: not told), and when this was news."""
+    """One limit: the share of it that was used, when it resets (None: unknown), and when this was new."""
 
     share: float
     resets_at: float | None
@@ -79,9 +79,9 @@ def figures(status: Mapping[str, object]) -> dict[str, Figure]:
 
 
 def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
-    """Take in what statuslines told, the oldest first; the same twice, or older than what is known, changes nothing."""
-    told = [(max(figure.at for figure in each.values()), each) for each in news if each]
-    for at, each in sorted(told, key=lambda one: one[0]):
+    """Take in statuslines' figures, the oldest first; the same twice, or older ones, change nothing."""
+    dated = [(max(figure.at for figure in each.values()), each) for each in news if each]
+    for at, each in sorted(dated, key=lambda one: one[0]):
         if any(slot in each for slot in SLOTS) or not accounts or at > accounts[-1].spoke_at:
             accounts = _enter(accounts, at, each)  # without a window it can only be of the one that spoke last
     return accounts
@@ -150,7 +150,7 @@ def present(accounts: Accounts, slot: Slot, now: float) -> PlanWindow | None:
 
 
 def fullest(accounts: Accounts, now: float) -> PlanLimit | None:
-    """Return the limit that is used up most, of all that the plan tells."""
+    """Return the limit that is used up most, of all that the plan reports."""
     limits = accounts[-1].limits if accounts else {}
     running = [PlanLimit(name, each.share, _ends_at(each)) for name, each in limits.items() if now < _ends_at(each)]
     return max(running, key=lambda limit: (limit.share, limit.name), default=None)

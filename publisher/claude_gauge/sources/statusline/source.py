@@ -124,7 +124,7 @@ class SessionLog:
         self._offset = 0
 
     def quiet(self, now: float) -> bool:
-        """Return whether the session has told nothing for a day and asks nothing."""
+        """Return whether the session was silent for a day and asks nothing."""
         return self.stamp is not None and now - self.stamp[2] / 1e9 > QUIET_S and not self.story.session.questions
 
     def read(self, path: str) -> tuple[list[Event], bool]:
@@ -167,9 +167,9 @@ def _spoke_at(
     before: Mapping[str, float], fresh: Mapping[str, Mapping[str, object]], statuses: Iterable[str]
 ) -> dict[str, float]:
     """Return when each session's statusline ran last."""
-    told = {name.removesuffix(STATUS): number(content.get("at")) for name, content in fresh.items()}
+    stamps = {name.removesuffix(STATUS): number(content.get("at")) for name, content in fresh.items()}
     sessions = {name.removesuffix(STATUS) for name in statuses}
-    return {name: at for name, at in {**before, **told}.items() if at is not None and name in sessions}
+    return {name: at for name, at in {**before, **stamps}.items() if at is not None and name in sessions}
 
 
 WAITING_MINUTES = 10.0  # until an unanswered wait is dropped, where the end of its client can't be seen
@@ -183,11 +183,11 @@ class Plan:
     ) -> None:
         self._state_dir = settings.state_dir.expanduser()
         self._folder = self._state_dir / FOLDER
-        minutes = settings.waiting_minutes  # one that is set holds also where the client is known to run
+        minutes = settings.waiting_minutes  # a set one holds even while the client's process runs
         self._patience = Patience((minutes or WAITING_MINUTES) * 60, minutes * 60 if minutes else math.inf)
         self._clock = clock
         self._look_every_s = look_every_s
-        self._lock = threading.RLock()  # the transcripts' thread tells of denials
+        self._lock = threading.RLock()  # the transcripts' thread reports denials
         self._accounts: plan_figures.Accounts = ()
         self._saved: plan_figures.Accounts = ()
         self._file = StateFile(self._state_dir / FILE, "after a restart the plan's past windows are unknown")
@@ -222,16 +222,16 @@ class Plan:
         return self._accounts[-1].five_hour if self._accounts else ()
 
     def read(self, now: float) -> Reading:
-        """Say what is known; touches no disk."""
+        """Return the plan's figures and `waiting`; touches no disk."""
         with self._lock:
-            tells = bool(self._why or self._spoke or self._accounts)
+            reports = bool(self._why or self._spoke or self._accounts)
             health = Health("statusline", not self._why, self._why, degraded=bool(self._why))
             return Reading(
                 plan_5h=plan_figures.present(self._accounts, "five_hour", now),
                 plan_7d=plan_figures.present(self._accounts, "seven_day", now),
                 limit=plan_figures.fullest(self._accounts, now),
                 waiting=self._waits(now) if self._hooks and not self._why else None,
-                sources={"plan": health} if tells else {},
+                sources={"plan": health} if reports else {},
             )
 
     def _waits(self, now: float) -> bool:
@@ -247,7 +247,7 @@ class Plan:
         return min((time for time in times if time is not None), default=None)
 
     def denied(self, denial: Denial) -> None:
-        """Take in that a transcript tells of a tool call that was not let run: no hook tells of "No" and Escape."""
+        """Take in a denied tool call from a transcript: no hook fires for "No" and Escape."""
         if abs(denial.at - self._clock()) >= DENIALS_S:
             return  # history
         session, agent = spool.safe(denial.session), spool.safe(denial.agent or MAIN)
@@ -277,7 +277,7 @@ class Plan:
                 if reading != self._last:
                     changed()
                 self._save()  # last: the disk may take its time, a lamp not
-            except Exception:  # nothing may end the watch: told in full, then it goes on
+            except Exception:  # nothing may end the watch: logged in full, then it goes on
                 log.exception("following %s failed; going on", self._folder)
             # Hooks may come by the dozen a second.
             self._stopped.wait(min(LONGEST_REST_S, REST * (time.monotonic() - began)))
@@ -329,7 +329,7 @@ class Plan:
     def _status(self, name: str) -> dict[str, object]:
         content = spool.load(f"{self._folder}/{name}")
         if "at" in content and "limits" not in content:
-            log.info("%s: an older version's figures are left aside until that session tells them anew", name)
+            log.info("%s: an older version's figures are ignored until that session reports new ones", name)
         return content
 
     def _events(self, session: str, held: SessionLog) -> tuple[list[Event], bool]:
@@ -364,7 +364,7 @@ class Plan:
 
 
 def forget(state_dir: Path) -> list[Path]:
-    """Remove the stored plan figures and what the statuslines told; return what was removed. Raises OSError."""
+    """Remove the stored plan figures and the statuslines' files; return what was removed. Raises OSError."""
     stored = [state_dir / FILE, state_dir / OLDER_FILE, *(state_dir / FOLDER).glob(f"*{STATUS}")]
     removed = [path for path in stored if path.exists()]
     for path in removed:

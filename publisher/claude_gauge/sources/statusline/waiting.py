@@ -1,6 +1,6 @@
 """Whether Claude Code waits for the person: which dialogs are open, by hooks, statusline and transcript.
 
-No event tells that a dialog opened or closed; it follows from these, all as the client was seen to behave (2.1.332):
+No event says that a dialog opened or closed; it follows from these, all as the client was seen to behave (2.1.332):
 
     a dialog opens      PermissionRequest or Elicitation fires at once. About 6 s later, if it is still open, a
                         Notification follows, which does not say whose it is.
@@ -12,7 +12,7 @@ No event tells that a dialog opened or closed; it follows from these, all as the
     a turn ends         Stop or SubagentStop. A person can't submit a prompt while a dialog is open; the client itself
                         can, when a background agent ends.
     not in a terminal   `claude -p` denies by itself what an SDK's host or an editor asks its person. The Notification
-                        tells the two apart.
+                        distinguishes the two.
 
 So each question is kept by itself, known by its agent and a fingerprint of its tool and input:
 
@@ -23,7 +23,7 @@ So each question is kept by itself, known by its agent and a fingerprint of its 
          7 s without a word  ▼ │
     asked elsewhere ──► unconfirmed ──(the same ends)──► gone
 
-A client that is killed tells nothing. Where its process is known, the question lasts as long as that runs.
+A client that is killed reports nothing. Where its process is known, the question lasts as long as that runs.
 
 A Notification that no question explains is a question of an unknown agent (`ANYONE`). An idle prompt is one, too,
 which only work that goes on ends. Everything here is a function of events and time, with no disk and no clock.
@@ -46,7 +46,7 @@ MAIN, ANYONE = "main", "anyone"
 ON_ITS_WAY_S = 2.0  # how long after a request a statusline may come that was started before it
 NOTIFIED_BY_S = 7.0  # a question that is open so long was followed by a Notification
 NOTIFIED_TO_S = 15.0  # how old a question may be that a Notification is about
-LATE_S = 10.0  # how much later than it was told an event may be read
+LATE_S = 10.0  # how much later than its time an event may be read
 CLOCK_SLACK_S = 60.0
 
 _ONE_CALL = frozenset({"PostToolUse", "PostToolUseFailure", "PermissionDenied", "ElicitationResult"})
@@ -58,7 +58,7 @@ Process = tuple[int, int, str]  # pid, start, namespace: see `spool.process`
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a hook, the statusline or the transcript told at one time (epoch seconds).
+    """What a hook, the statusline or the transcript reported at one time (epoch seconds).
 
     `question` is a fingerprint, `kind` a notification's or a denial's type. `client` marks a prompt that no person
     submitted, `background` a Stop with tasks that run on, `outside` a session that is not in a terminal. `process` is
@@ -80,7 +80,7 @@ class Event:
 class Question:
     """Something that Claude Code asked at `at`, and may still wait for.
 
-    `loose`: told by a Notification of a client that fires no PermissionRequest; any end of a tool may be its end.
+    `loose`: reported by a Notification of a client that fires no PermissionRequest; any end of a tool may be its end.
     """
 
     at: float

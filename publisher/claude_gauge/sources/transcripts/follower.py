@@ -72,7 +72,7 @@ class Lines:
 class Follower:
     """Reads what is new in a file, and notices when it is no longer the file that it was.
 
-    A file is known by what was read last before the present offset, not by its inode or size: an inode is used
+    A file is identified by what was read last before the present offset, not by its inode or size: an inode is used
     again at once after a deletion, and a rewritten file may have grown past the offset. What no longer matches is
     read again from its start; the ledger knows what it has counted.
     """
@@ -126,7 +126,7 @@ class Follower:
     def read(self, leap: int = LEAP) -> tuple[list[bytes], bool]:
         """Read the next chunk: (whole lines, whether there may be more). Raises OSError.
 
-        Where more than `leap` bytes are unread, only the end is read, and `gap` tells what was left out. A last
+        Where more than `leap` bytes are unread, only the end is read, and `gap` says what was left out. A last
         record that lacks nothing but its newline is returned, too, and again when the newline has come.
         """
         descriptor = _open(self.path)
@@ -198,7 +198,7 @@ def read_stretch(path: str, start: int, stop: int, lines: Lines | None = None) -
 
 
 def last_time(path: str) -> float | None:
-    """Return the latest time that the end of a file tells, in epoch seconds. Raises OSError."""
+    """Return the latest time at the end of a file, in epoch seconds. Raises OSError."""
     descriptor = _open(path)
     try:
         size = os.fstat(descriptor).st_size
@@ -244,6 +244,6 @@ def _behind_last_newline(descriptor: int, start: int, stop: int) -> int:
 
 
 def _before(descriptor: int, offset: int) -> bytes:
-    """Read the bytes just before an offset, by which a file is known again."""
+    """Read the bytes just before an offset, by which a file is recognised."""
     start = max(0, offset - _MARK_BYTES)
     return os.pread(descriptor, offset - start, start) if offset else b""

@@ -38,8 +38,8 @@ _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 class Answer(NamedTuple):
     """How a task went.
 
-    `found` are turns, each with the times of lines that only repeat it; `filed` are responses of old, in columns, and
-    `newest` tells when the last of these ended, and by which model.
+    `found` are turns, each with the times of lines that only repeat it; `filed` are settled responses, in columns, and
+    `newest` is when the last of these ended, and by which model.
     """
 
     task: list[Piece]
@@ -132,7 +132,7 @@ class Readers:
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a failure is told by the parent
+            stderr=subprocess.DEVNULL,  # the parent logs a failure
             env=without_secrets(os.environ),
             start_new_session=True,  # Ctrl-C is for the parent alone
         )

@@ -1,7 +1,7 @@
 """The transcripts as a source: one thread reads them, the counter counts them.
 
 What is written now is read first, always; history behind it, newest files first, and in child processes where there
-is much of it. Two moments are told: the block is exact when all that was written since the last pause of over 5 hours
+is much of it. Two moments matter: the block is exact when all that was written since the last pause of over 5 hours
 is read (`_chained`), and the week when the last 7 days are, too (`_whole`). Where no such pause is found in the week,
 reading goes on back to one: the block's start depends on it.
 """
@@ -82,7 +82,7 @@ class Transcripts:
             self._chained = self._whole = False
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin to follow; returns when the block is known, or, where it will take long, the last minutes are.
+        """Begin to follow; returns when the block is read, or, where that takes long, the last minutes are.
 
         A third of a second at most.
         """
@@ -128,7 +128,7 @@ class Transcripts:
             )
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
-        """Tell each minute's tokens, None until all of them are read."""
+        """Return each minute's tokens, None until all of them are read."""
         with self._lock:
             return self._counter.blocks.minutes(since, now) if self._whole else None
 
@@ -169,7 +169,7 @@ class Transcripts:
                     self._begin()
                     begun = True
                 self._follow()
-            except Exception:  # nothing may end the watch: told in full, then it goes on with a scan
+            except Exception:  # nothing may end the watch: logged in full, then it goes on with a scan
                 _log.exception("following the transcripts failed; going on in a second")
                 self._hints.put(None)
                 self._stopping.wait(POLL_S)
@@ -208,7 +208,7 @@ class Transcripts:
         return lost
 
     def _reconcile(self, *, lost: bool) -> None:
-        """Scan, and see whether the watch still tells all."""
+        """Scan, and check that the watch reports everything."""
         if lost:
             _log.info("file events were lost: looking through all files")
         if self._event_health.judge(time.monotonic()):
@@ -315,7 +315,7 @@ class Transcripts:
             _log.warning("transcripts: lines not counted: %s", refused)
         if self._tail.skipped and not self._told_of_length:
             self._told_of_length = True
-            _log.warning("a line of more than %d MiB was passed over: what it tells is not counted", LONGEST >> 20)
+            _log.warning("a line of more than %d MiB was skipped: its figures are not counted", LONGEST >> 20)
 
     def _conclude(self) -> bool:
         """Note what is exact now; return whether more history has to be read for that."""

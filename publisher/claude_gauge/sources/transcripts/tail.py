@@ -1,7 +1,7 @@
 """All transcripts below the roots: new lines first, history after them.
 
 Three queues, and `step` serves them in this order:
-1. `urgent`: files of which an event or a scan told that they have grown, and files written in the last minutes.
+1. `urgent`: files that an event or a scan reported as grown, and files written in the last minutes.
 2. `recent`: the ends of files that hold more than can be read at once, backwards, until the caller says `enough`.
 3. `history`: everything else, by the time of its last write, newest first, each file from its end. It goes back to
    `oldest`; files that were not written since then wait unread. Readers in other processes may take it by `take`.
@@ -134,7 +134,7 @@ class Tail:
         """Look at every file; note the changed ones to be read, forget the gone.
 
         New files written after `live_since` (epoch seconds) are urgent. Return those that have grown or are new, and
-        of which no hint has told: somebody should have.
+        that no hint has named: an event should have.
         """
         self.folders = 0
         self._scan = (self._scan + 1) % 100  # small numbers are shared: no memory per file
@@ -303,7 +303,7 @@ class Tail:
         return self._tried(follower.path, partial(follower.read, self.leap_bytes)) or ([], False)
 
     def _tried(self, path: str, read: Callable[[], T]) -> T | None:
-        """Do something with a file; one that is gone is forgotten, one that can't be read is told of, once."""
+        """Do something with a file; one that is gone is forgotten, one that can't be read is logged once."""
         try:
             result = read()
         except FileNotFoundError:
@@ -333,7 +333,7 @@ class Tail:
             file.scan = self._scan
             if (file.stat == now and path not in self._unreadable) or path in self._urgent:
                 continue
-            # Other times alone prove nothing: no event tells them to us, nor anything of linked folders.
+            # Other times alone prove nothing: no event comes for them, nor for linked folders.
             same = file.stat is not None and file.stat[CONTENT] == now[CONTENT]
             if not (linked or same or path in self._unreadable):
                 grown.add(path)

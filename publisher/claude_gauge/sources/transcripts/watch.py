@@ -84,7 +84,7 @@ class EventHealth:
     """Compares scans with hints; times in seconds of one steady clock.
 
     An event may be on its way when a scan finds its file, so a file is only suspect until the next scan: what nothing
-    told of by then was missed.
+    reported by then was missed.
     """
 
     def __init__(self) -> None:
@@ -97,11 +97,11 @@ class EventHealth:
         return self._lost_at is not None
 
     def hinted(self, path: str) -> None:
-        """Note that an event told of this file."""
+        """Note that an event named this file."""
         self._suspects.discard(path)
 
     def found(self, grown: set[str]) -> None:
-        """Note what a scan found grown before any event told of it."""
+        """Note files that a scan found grown before any event named them."""
         self._suspects = grown
 
     def judge(self, now: float) -> bool:
@@ -247,7 +247,7 @@ class _Hands(EventQueue):
 
 
 class _LostEvents(logging.Handler):
-    """Takes what watchdog logs: an overflow of the kernel's queue is told by a log line alone.
+    """Takes what watchdog logs: an overflow of the kernel's queue is reported by a log line alone.
 
     The rest is for developers: a folder that goes away while its watch ends is an error there, and nothing to us.
     """
@@ -277,7 +277,7 @@ def _emitting(observer: BaseObserver) -> bool:
 
 
 def _watches() -> int | None:
-    """Count the folders that this process watches by inotify; None where that cannot be told."""
+    """Count the folders that this process watches by inotify; None where that is unknown."""
     try:
         descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are what is wanted
     except OSError:

@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._busy = False  # a request is answered on the worker thread
         self._ending = False
-        self._waiting: dict[str, bytes] = {}  # what a client that does not read has yet to be told
+        self._waiting: dict[str, bytes] = {}  # the newest event per stream for a client that does not read
         self._answer: Answer | None = None  # of a stream
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -26,7 +26,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class RefusedError(Exception):
-    """A request that is not answered but refused; the text tells its sender why."""
+    """A request that is not answered but refused; the text says why."""
 
     def __init__(self, status: HTTPStatus, why: str, *headers: tuple[str, str]) -> None:
         super().__init__(why)
@@ -64,10 +64,10 @@ class Stream(Protocol):
 
 
 class Feed(Protocol):
-    """What goes on being told to those who asked for it."""
+    """A stream: its listeners get a first payload, then each new one."""
 
     def joined(self, stream: Stream) -> bytes:
-        """Take a listener, and return what it is told first."""
+        """Add a listener, and return what it gets first."""
 
     def left(self, stream: Stream) -> None:
         """Forget a listener that is gone."""
@@ -144,7 +144,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Site:
-    """Routes by their paths; `hosts` tells which Host is ours, `token` is the bearer token that has to be sent.
+    """Routes by their paths; `hosts` decides which Host is ours, `token` is the bearer token that has to be sent.
 
     A refusal is JSON with the reason under `error_name`.
     """
@@ -174,7 +174,7 @@ class Site:
         return route
 
     def respond(self, route: Route, request: Request) -> Answer:
-        """Answer a request; a fault of ours is told in the log, and as 500."""
+        """Answer a request; a fault of ours is logged, and answered with 500."""
         try:
             return route.answer(request)
         except RefusedError as refused:

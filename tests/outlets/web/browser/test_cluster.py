@@ -162,7 +162,7 @@ def test_icon_and_fullest_limit(open_cluster: Open, shim: Shim) -> None:
 def test_before_the_first_payload(open_cluster: Open, shim: Shim) -> None:
     """Without any payload the needles rest below zero and the page says that nothing was heard."""
     cluster = open_cluster()
-    said = cluster.stale("nothing heard yet")
+    said = cluster.stale("nothing received yet")
 
     assert said
     assert shim.port

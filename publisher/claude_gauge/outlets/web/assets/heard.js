@@ -34,7 +34,7 @@ export class Heard {
   stale(now) {
     if (this.trouble) return this.trouble;
     if (this.status === "offline") return "publisher offline";
-    if (!this.usage) return "nothing heard yet";
+    if (!this.usage) return "nothing received yet";
     // The wall clock may be set back, the steady one stands still while a laptop sleeps: the one that ran further is right.
     const age = Math.max(now - this.came[0], steady() - this.came[1]);
     return age < this.left ? "" : "no heartbeat";
