@@ -22,7 +22,7 @@ from platformdirs import user_config_path, user_state_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from claude_gauge.contract.usage import NODE_PATTERN, node_fault
+from claude_gauge.contract.usage import MAX_COUNT, NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.field_words import holds, takes, words
 
@@ -96,8 +96,10 @@ class Settings(BaseModel):
         **words(default=f"{OTLP_ADDRESS} where the source needs it"),
     )
     otlp_token_file: Path | None = Field(default=None, description="File with a bearer token that exporters must send")
-    ceiling_5h: int = Field(default=100_000_000, gt=0, description="Tokens that fill 5H PLAN (fuel)")
-    redline: float = Field(default=1_000_000, gt=0, description="Tokens per minute above which HOT lights")
+    ceiling_5h: int = Field(default=100_000_000, gt=0, le=MAX_COUNT, description="Tokens that fill 5H PLAN (fuel)")
+    redline: float = Field(
+        default=1_000_000, gt=0, le=MAX_COUNT, description="Tokens per minute above which HOT lights"
+    )
     stall_minutes: float = Field(default=10, gt=0, description="Minutes of silence before STALL lights")
     cache_floor: Share | None = Field(default=None, description="Cache hit rate below which WARN lights")
     tach: Literal["all", "fresh", "output"] = Field(

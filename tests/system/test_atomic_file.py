@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from claude_gauge.system.atomic_file import StateFile
 
 DAMAGED = [b"", b"[]", b"{}", b"7", b"null", b'"x"', b'{"at": "x"}', b'{"at": null}', b"\xff", b"[" * 100_000]
+DAMAGED.append(b'{"at": 1' + b"0" * 400 + b"}")  # no float is that large
 
 
 def parse(content: bytes) -> float:

@@ -35,10 +35,12 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 
     from claude_gauge.outlets.homeassistant.discovery import discovery as payload
     from claude_gauge.outlets.homeassistant.discovery import discovery_topic
+    from claude_gauge.outlets.homeassistant.numbers import offer
 
+    numbers = "none" if fleet else offer(config.settings)
     node = _node(config.settings, fleet=fleet)
     typer.echo(discovery_topic(config.settings.discovery, node), err=True)
-    typer.echo(json.dumps(json.loads(payload(node)), indent=2))
+    typer.echo(json.dumps(json.loads(payload(node, numbers=numbers)), indent=2))
 
 
 @discovery.command()

@@ -18,9 +18,14 @@ def config(*, config: Config) -> None:
 
     Secrets are masked.
     """
+    from claude_gauge.outlets.homeassistant.numbers import held
     from claude_gauge.system.plain_text import harmless
 
-    for name, value, origin in config.rows():
+    holding = held(config.settings)
+    for name, setting, whence in config.rows():
+        value, origin = setting, whence
+        if getattr(holding, name) != getattr(config.settings, name):
+            value, origin = str(getattr(holding, name)), f"Home Assistant, in place of {setting} ({whence})"
         typer.echo(harmless(f"{name:22} {value:36} {origin}"))
 
 
@@ -43,11 +48,13 @@ def calibrate(
 
     from claude_gauge.apps.calibrate import propose
     from claude_gauge.claude_code.folders import transcript_roots
+    from claude_gauge.contract.usage import ORDERS
     from claude_gauge.hooks.statusline import FIVE_HOURS_S
+    from claude_gauge.outlets.homeassistant.numbers import held
     from claude_gauge.sources.statusline.source import Plan
 
     now = time.time()
-    settings = config.settings
+    settings = held(config.settings)
     since = now - days * DAY_S
     used, blocks = propose.read(transcript_roots(), since)
     plan = Plan(settings)
@@ -55,8 +62,11 @@ def calibrate(
     windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
     typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {len(used.responses):,} responses.\n")
     proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, settings.tach)]
+    set_elsewhere = {name for name in ORDERS.values() if getattr(settings, name) != getattr(config.settings, name)}
     for proposal in proposals:
-        present = f"now {getattr(settings, proposal.setting):,.0f}, {config.origins.get(proposal.setting, 'default')}"
+        name = proposal.setting
+        origin = "set in Home Assistant" if name in set_elsewhere else config.origins.get(name, "default")
+        present = f"now {getattr(settings, name):,.0f}, {origin}"
         typer.echo(f"{proposal.setting} = {'?' if proposal.value is None else proposal.value}   ({present})")
         for reason in proposal.reasons:
             typer.echo(f"    {reason}")
@@ -70,6 +80,8 @@ def calibrate(
         _write(config.path, values)
         for name in [name for name in values if config.origins.get(name) == "environment"]:
             typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
+        for name in [name for name in set_elsewhere & values.keys() if getattr(config.settings, name) == values[name]]:
+            typer.echo(f"Note: {name} was {values[name]} already, so what Home Assistant set still holds.", err=True)
 
 
 def _forget(state_dir: Path) -> None:

@@ -21,6 +21,8 @@ ONLINE, OFFLINE = "online", "offline"
 FLEET_NODE = "all"
 BOARDS = "device"  # claude-gauge/device/<board>/…; in Home Assistant claude_gauge_device_<board>
 ALERT_EVENT = "threshold"
+# The settings that Home Assistant may set where the broker has users, by the last level of their topic.
+ORDERS = {"ceiling": "ceiling_5h", "redline": "redline"}
 DEMO_SOURCE = "demo"  # in `sources`: the figures are made up; the fleet passes such a payload over unless asked
 NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
@@ -212,6 +214,16 @@ def status_topic(node: str) -> str:
 def alert_topic(node: str) -> str:
     """Topic of a node's alerts: events, not retained."""
     return f"claude-gauge/{node}/alert"
+
+
+def settings_topic(node: str) -> str:
+    """Topic of the ceiling and the redline that hold on a node, where Home Assistant may set them."""
+    return f"claude-gauge/{node}/settings"
+
+
+def order_topic(node: str, name: str) -> str:
+    """Topic on which Home Assistant sets one of ORDERS."""
+    return f"claude-gauge/{node}/set/{name}"
 
 
 def stamp(epoch_s: float) -> str:

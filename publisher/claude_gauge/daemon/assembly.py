@@ -21,7 +21,8 @@ from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.alerts.outlet import Alerts
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
-from claude_gauge.outlets.web.shim import Shim, serve
+from claude_gauge.outlets.homeassistant.numbers import Numbers, held
+from claude_gauge.outlets.web.shim import Shim, scales_of, serve
 from claude_gauge.sources.select import choose
 from claude_gauge.sources.source import Remembers, Source
 from claude_gauge.system.http.server import Server
@@ -68,10 +69,13 @@ class Assembly:
         server = Server()  # one for all addresses
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         source = source or choose(settings, clock=clock, server=server)
+        self._numbers = Numbers(self.link, settings, self._hold_against)
+        self._http = _Http(self._numbers.settings, self, server, source, clock)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
         lifetime = Lifetime(settings.state_dir, settings.node, source)
         self._outlets: list[Outlet] = [
-            _Http(settings, self, server, source, clock),  # first: a port that can't be had ends the start
+            self._http,  # first: a port that can't be had ends the start
+            self._numbers,
             _Broker(self.link, settings),
             Alerts(settings, self.link, clock=clock),
             self._window,
@@ -83,7 +87,7 @@ class Assembly:
         self._started: ExitStack | None = None
         self.publisher = Publisher(
             source,
-            limits_of(settings),
+            limits_of(self._numbers.settings),
             self._outlets,
             node=settings.node,
             account=settings.account,
@@ -112,6 +116,11 @@ class Assembly:
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
         self.publisher.stop()
+
+    def _hold_against(self, settings: Settings) -> None:
+        """Take what Home Assistant set: the figures, and the scales of the page."""
+        self.publisher.hold_against(limits_of(settings))
+        self._http.rescale(settings)
 
     def health(self) -> dict[str, Any]:
         """Return the state of the broker and of each source, for `/healthz`."""
@@ -165,6 +174,10 @@ class _Http:
                 self._shim.remember(past)
                 self._recalls = False
 
+    def rescale(self, settings: Settings) -> None:
+        if self._shim is not None:
+            self._shim.rescale(scales_of(settings))
+
     def stop(self) -> None:
         if self._shim is not None:
             self._shim.stop()
@@ -215,7 +228,7 @@ def run_until_signal(settings: Settings, lock: NodeLock) -> None:
 
 def compute_once(settings: Settings) -> Usage:
     """Read all that matters, and compute one payload."""
-    source = choose(settings)
+    source, settings = choose(settings), held(settings)
     source.load()
     now = time.time()
     return derive(source.read(now), limits_of(settings), now, node=settings.node, account=settings.account)

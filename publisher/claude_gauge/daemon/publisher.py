@@ -52,6 +52,7 @@ class Publisher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._looked_at = -LEAST_GAP_S  # of the steady clock
+        self._news = False  # to be told though no needle moves
         self.latest: Usage | None = None
         self.kept: Usage | None = None  # what is shown of the window until the source knows it
 
@@ -71,6 +72,11 @@ class Publisher:
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
         self._stopping.set()
+        self._wake.set()
+
+    def hold_against(self, limits: Limits) -> None:
+        """Hold the figures against these limits from now on, and send a payload at once; from any thread."""
+        self._limits, self._news = limits, True
         self._wake.set()
 
     def compute(self) -> Usage:
@@ -98,9 +104,10 @@ class Publisher:
 
     def turn(self) -> float:
         """Send what is due; return how many seconds may pass until the next look."""
+        news, self._news = self._news, False  # before the look: an order that comes later has a payload of its own
         usage, until_change = self._look()
         steady = time.monotonic()
-        if self._pace.wants(usage, steady):
+        if news or self._pace.wants(usage, steady):
             self._tell_changes(usage)
             self.latest = usage
             payload = usage.to_json()

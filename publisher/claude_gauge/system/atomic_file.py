@@ -59,7 +59,7 @@ class StateFile:
             return parse(self.path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
             why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
             _log.warning("cannot read %s (%s): %s", self.path, why, self._lost)
             return None

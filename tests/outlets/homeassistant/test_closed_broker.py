@@ -5,21 +5,30 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from tests.outlets.homeassistant.conftest import BUSY, node
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import wait_until
+from tests.support.publisher import Publishing, environment
+from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.users import PASSWORD, closed
 
-from claude_gauge.apps.broker.folder import password_line
-from claude_gauge.apps.broker.roles import Role, User, acl
+from claude_gauge.apps.broker.roles import Role, User
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import status_topic
+from claude_gauge.mqtt.link import Link
+from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
+from claude_gauge.outlets.homeassistant.numbers import Numbers
 
-PASSWORD = "correct horse"
 USERS = [
     User(name="desk", role=Role.PUBLISHER),
+    User(name="real", role=Role.PUBLISHER),
     User(name="all", role=Role.FLEET),
     User(name="homeassistant", role=Role.HOMEASSISTANT),
 ]
@@ -29,13 +38,7 @@ USERS = [
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
     """Home Assistant and a broker with a user for each."""
     folder = tmp_path_factory.mktemp("closed")
-    (folder / "acl").write_text(acl(USERS, "homeassistant"))
-    (folder / "passwords").write_text("".join(password_line(user.name, PASSWORD) + "\n" for user in USERS))
-    lines = [f"acl_file {folder / 'acl'}", f"password_file {folder / 'passwords'}"]
-    with (
-        Mosquitto(folder / "broker", *lines, anonymous=False) as broker,
-        RunningHomeAssistant(folder / "homeassistant") as home,
-    ):
+    with closed(folder / "closed", USERS) as broker, RunningHomeAssistant(folder / "homeassistant") as home:
         home.connect(broker.port, username="homeassistant", password=PASSWORD)
         yield home, broker
 
@@ -89,3 +92,87 @@ def test_fleet_command(house_broker: Mosquitto, home: RunningHomeAssistant, tmp_
 
     assert "WARNING" not in said
     assert "desk is here" in said
+
+
+def _set(home: RunningHomeAssistant, name: str, value: float) -> None:
+    home.post("services/number/set_value", {"entity_id": f"number.claude_gauge_real_{name}", "value": value})
+
+
+def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+    """Ceiling and redline are set in Home Assistant; fuel and HOT follow, and a restart of either side keeps them."""
+    claude = ClaudeHome(tmp_path / "claude")
+    claude.append(assistant(time.time(), 1, tokens=(10, 1224, 0, 0)))
+    env = environment(
+        claude,
+        tmp_path,
+        CLAUDE_GAUGE_BROKER=house_broker.url.replace("//", "//real@"),
+        CLAUDE_GAUGE_BROKER_PASSWORD=PASSWORD,
+        CLAUDE_GAUGE_NODE="real",
+        CLAUDE_GAUGE_HTTP="off",
+    )
+    fuel, hot = "sensor.claude_gauge_real_window_5h_pct", "binary_sensor.claude_gauge_real_hot"
+    with Publishing(tmp_path / "log", env=env) as publisher:
+        home.wait_state("number.claude_gauge_real_ceiling", "100000000")
+        home.wait_state("number.claude_gauge_real_redline", "1000000")
+        home.wait_state(fuel, "0.0")
+        _set(home, "ceiling", 2468)
+        home.wait_state(fuel, "50.0")
+        home.wait_state("number.claude_gauge_real_ceiling", "2468")
+        claude.append(assistant(time.time(), 2, tokens=(10, 1224, 0, 0)))
+        home.wait_state(fuel, "100.0")
+        _set(home, "redline", 1500.5)
+        home.wait_state(hot, "on")
+        shown = home.states("number.claude_gauge_real")
+        home.stop()
+        home.start()
+        home.wait_state("number.claude_gauge_real_redline", "1500.5")
+        publisher.end()
+        home.wait_state("number.claude_gauge_real_redline", "unavailable")
+        publisher.start()
+        home.wait_state("number.claude_gauge_real_redline", "1500.5")
+        home.wait_state("number.claude_gauge_real_ceiling", "2468")
+        publisher.end()
+    done = subprocess.run(
+        [sys.executable, "-m", "claude_gauge", "discovery", "remove"], env=env, check=True, capture_output=True
+    )
+    wait_until(lambda: not home.states("claude_gauge_real"), "its entities to be gone")
+
+    assert {each.attributes["friendly_name"]: each.attributes["unit_of_measurement"] for each in shown.values()} == {
+        "Claude Code real Ceiling": "tokens",
+        "Claude Code real Redline": "tokens/min",
+    }
+    assert {(each.attributes["min"], each.attributes["step"], each.attributes["mode"]) for each in shown.values()} == {
+        (1, 1, "box")
+    }
+    assert done.stdout == b"removed real from Home Assistant and from the broker\n"
+
+
+def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+    """A node that no longer signs in takes its numbers away; all its other entities stay."""
+    settings = [
+        Settings(
+            broker=house_broker.url.replace("//", "//desk@"),
+            broker_password=SecretStr(PASSWORD),
+            node="desk",
+            state_dir=tmp_path,
+            discovery=prefix,
+        )
+        for prefix in ("homeassistant", "homeassistant")
+    ]
+    parts = []
+    for offers, each in zip((True, False), settings, strict=True):
+        link = Link(each, status=status_topic("desk"))
+        told = each if offers else each.model_copy(update={"broker_password": None})
+        numbers = Numbers(link, told, lambda _: None)
+        HomeAssistant(link, told).start()
+        numbers.start()
+        link.start()
+        try:
+            wait_until(lambda wanted=offers: bool(home.states("number.claude_gauge_desk")) == wanted, "the numbers")  # type: ignore[misc]
+            parts.append(set(home.states("claude_gauge_desk")))
+        finally:
+            numbers.stop()
+            link.stop()
+
+    assert parts[0] - parts[1] == {"number.claude_gauge_desk_ceiling", "number.claude_gauge_desk_redline"}
+    assert not parts[1] - parts[0]

@@ -172,7 +172,9 @@ class Inspection:
         """Return one made-up topic of each kind; no real client uses them."""
         own = [f"{user.own}/{self._mark}" for user in self._known() if user.own]
         discovery = self._register.discovery
-        foreign = [f"{ROOT}/{self._mark}/usage", f"{ROOT}/{self._mark}/status", f"{ROOT}/device/{self._mark}/update"]
+        leaves = ["usage", "status", "settings", "set/ceiling", "set/redline", f"set/{self._mark}"]
+        foreign = [f"{ROOT}/{self._mark}/{leaf}" for leaf in leaves]
+        foreign += [f"{ROOT}/device/{self._mark}/{leaf}" for leaf in ("update", "set/identify")]
         return [
             *own,
             *foreign,
@@ -255,7 +257,8 @@ def may(user: User, access: str, topic: str, discovery: str) -> bool:
     }.get(user.role, [])
     in_own = bool(own) and levels[: len(own)] == own and len(levels) > len(own)
     if access == "write":
-        others = {Role.UPDATER: board and levels[3:4] == ["update"], Role.HOMEASSISTANT: home}
+        order = ours and (levels[2:] in (["set", "ceiling"], ["set", "redline"]) or (board and levels[3:4] == ["set"]))
+        others = {Role.UPDATER: board and levels[3:4] == ["update"], Role.HOMEASSISTANT: home or order}
         return others.get(user.role, in_own)
     shown = ours and len(levels) == 3 and levels[2] in {"usage", "status"}  # noqa: PLR2004 - claude-gauge/NODE/LEAF
     seen = {Role.DEVICE: in_own or shown, Role.UPDATER: board, Role.HOMEASSISTANT: ours or home}

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, node_fault
+from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, ORDERS, node_fault, order_topic
 
 ROOT = "claude-gauge"
 
@@ -29,7 +29,7 @@ MEANING = {
     Role.FLEET: "writes claude-gauge/all, reads all",
     Role.DEVICE: "reads usage and status, writes its own status",
     Role.UPDATER: "sends firmware to devices",
-    Role.HOMEASSISTANT: "reads all, has the discovery topics",
+    Role.HOMEASSISTANT: "reads all, has the discovery topics, sets nodes' numbers and boards",
     Role.VIEWER: "reads all, writes nothing",
 }
 
@@ -85,7 +85,9 @@ def rules(user: User, discovery: str) -> list[str]:
         case Role.UPDATER:
             return [f"topic read {ROOT}/device/#", f"topic write {ROOT}/device/+/update/#"]
         case Role.HOMEASSISTANT:
-            return [f"topic read {ROOT}/#", f"topic write {ROOT}/device/+/set/#", f"topic readwrite {discovery}/#"]
+            orders = [f"topic write {order_topic('+', name)}" for name in ORDERS]
+            boards = f"topic write {ROOT}/device/+/set/#"
+            return [f"topic read {ROOT}/#", *orders, boards, f"topic readwrite {discovery}/#"]
     return [f"topic read {ROOT}/#"]
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from claude_gauge.apps.doctor.machine import Check, age
 from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic, usage_topic
+from claude_gauge.contract.usage import FLEET_NODE, ONLINE, order_topic, status_topic, usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.node_reader import NodeReader
 from claude_gauge.outlets.homeassistant.discovery import discovery_topic
+from claude_gauge.outlets.homeassistant.numbers import offer
 
 CONNECT_S = 4.0
 DELIVERY_S = 3.0
@@ -81,6 +82,8 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
 
     link.listen(topic, take)
     filters = [f"{settings.discovery}/status", status_topic(FLEET_NODE)]
+    if offer(settings) == "offered":
+        filters.append(order_topic(settings.node, "+"))
     for each in filters:
         link.listen(each, lambda _message: None)
     link.wait_settled(SETTLED_S)

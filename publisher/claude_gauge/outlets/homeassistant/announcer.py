@@ -8,16 +8,23 @@ import threading
 from dataclasses import dataclass
 
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import FLEET_NODE, ONLINE, status_topic, usage_topic
+from claude_gauge.contract.usage import (
+    FLEET_NODE,
+    ONLINE,
+    ORDERS,
+    order_topic,
+    settings_topic,
+    status_topic,
+    usage_topic,
+)
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
+from claude_gauge.outlets.homeassistant.numbers import OFF, Offer, offer
 from claude_gauge.system.net import is_loopback
 
 log = logging.getLogger(__name__)
-
-OFF = "off"
 
 
 class HomeAssistant:
@@ -27,7 +34,9 @@ class HomeAssistant:
         self._link = link
         self._prefix = settings.discovery
         self._node = node or settings.node
-        self._page = page_url(settings.http) if self._node != FLEET_NODE else None
+        own = self._node != FLEET_NODE
+        self._page = page_url(settings.http) if own else None
+        self._numbers: Offer = offer(settings) if own else "none"
         self._fleet = False
         self._lock = threading.Lock()
 
@@ -53,9 +62,8 @@ class HomeAssistant:
             self._announce()
 
     def _announce(self) -> None:
-        self._link.announce(
-            discovery_topic(self._prefix, self._node), discovery(self._node, fleet=self._fleet, page=self._page)
-        )
+        payload = discovery(self._node, fleet=self._fleet, page=self._page, numbers=self._numbers)
+        self._link.announce(discovery_topic(self._prefix, self._node), payload)
 
 
 def page_url(address: str) -> str | None:
@@ -78,18 +86,21 @@ class Removal:
 
 
 def remove(settings: Settings, node: str) -> Removal:
-    """Clear the node's retained discovery, usage and status; raises GaugeError where the broker refuses.
+    """Clear what the broker retains of the node; raises GaugeError where it refuses.
 
+    That is its discovery, usage and status; its settings, and orders that somebody had it keep, where they are seen.
     Of a node whose publisher runs the discovery alone goes: it would say the others again. Where something of it is
     seen, topics that are not are cleared, too: a user may be allowed to write what it may not read. Where nothing is
     seen, discovery is left alone: Home Assistant warns of a device that it does not know.
     """
     discovery, status, usage = discovery_topic(settings.discovery, node), status_topic(node), usage_topic(node)
-    with Retained(settings, discovery, status, usage) as retained:
+    others = [settings_topic(node), *(order_topic(node, name) for name in ORDERS)]
+    with Retained(settings, discovery, status, usage, *others) as retained:
         retained.connect()
-        retained.look(topics=3)
+        retained.look(topics=3 + len(others))
         online = retained.held.get(status) == ONLINE.encode()
         seen = sum(bool(payload) for payload in retained.held.values())
         topics = [discovery] if online else [discovery, status, usage] if seen else [status, usage]
+        topics += [topic for topic in others if retained.held.get(topic) and not online]
         retained.write(dict.fromkeys(topics, b""))
     return Removal(seen, online)

@@ -20,7 +20,18 @@ from typing import Any
 
 from claude_gauge import HOMEPAGE, __version__
 from claude_gauge.contract import usage
-from claude_gauge.contract.usage import ALERT_EVENT, FLEET_NODE, alert_topic, status_topic, usage_topic
+from claude_gauge.contract.usage import (
+    ALERT_EVENT,
+    FLEET_NODE,
+    MAX_COUNT,
+    ORDERS,
+    alert_topic,
+    order_topic,
+    settings_topic,
+    status_topic,
+    usage_topic,
+)
+from claude_gauge.outlets.homeassistant.numbers import LEAST, Offer
 
 Schema = Mapping[str, Any]
 Entity = dict[str, Any]
@@ -49,6 +60,8 @@ ICONS = {
     "hot_node": "mdi:server-network",
     "limit_name": "mdi:speedometer-slow",
     "limit_pct": "mdi:gauge-full",
+    "ceiling": "mdi:arrow-collapse-up",
+    "redline": "mdi:car-speed-limiter",
 }
 PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1, "limit_pct": 1}
 
@@ -83,13 +96,18 @@ def discovery_topic(prefix: str, node: str) -> str:
     return f"{prefix}/device/{_device_id(node)}/config"
 
 
-def discovery(node: str, *, fleet: bool = False, page: str | None = None) -> bytes:
+def discovery(node: str, *, fleet: bool = False, page: str | None = None, numbers: Offer = "none") -> bytes:
     """Return a node's discovery payload.
 
     With `fleet`, its device hangs below that of all nodes merged. `page` is the URL of the node's own web page, where
-    others can reach it.
+    others can reach it. `numbers` that Home Assistant may set are offered, or taken away where they were offered once.
     """
     merged = node == FLEET_NODE
+    parts = {**entities(node), "rate_k": _thousands(node)}
+    if not merged:
+        parts["alert"] = _alert(node)
+    if numbers != "none":
+        parts |= {name: _number(node, name) if numbers == "offered" else {"platform": "number"} for name in ORDERS}
     device: Entity = {
         "identifiers": [_device_id(node)],
         "name": "Claude Code fleet" if merged else f"Claude Code {node}",
@@ -108,7 +126,7 @@ def discovery(node: str, *, fleet: bool = False, page: str | None = None) -> byt
             "state_topic": usage_topic(node),
             "availability_topic": status_topic(node),
             "qos": 1,
-            "components": {**entities(node), "rate_k": _thousands(node), **({} if merged else {"alert": _alert(node)})},
+            "components": parts,
         }
     ).encode()
 
@@ -150,6 +168,27 @@ def _alert(node: str) -> Entity:
         "icon": "mdi:bell-alert",
         "state_topic": alert_topic(node),
         "event_types": [ALERT_EVENT],
+    }
+
+
+def _number(node: str, name: str) -> Entity:
+    """Let a person set a number of the node; what holds is read from its settings topic."""
+    return {
+        "platform": "number",
+        "unique_id": f"{_device_id(node)}_{name}",
+        "default_entity_id": f"number.{_slug(_device_id(node))}_{name}",
+        "name": name.capitalize(),
+        "icon": ICONS[name],
+        "command_topic": order_topic(node, name),
+        "state_topic": settings_topic(node),
+        "value_template": f"{{% set value = value_json.get('{name}') if value_json is mapping %}}"
+        f"{{{{ value if value is number and value >= {LEAST} else none }}}}",
+        "min": LEAST,
+        "max": MAX_COUNT,
+        "step": 1,
+        "mode": "box",
+        "unit_of_measurement": "tokens" if name == "ceiling" else "tokens/min",
+        "entity_category": "config",
     }
 
 

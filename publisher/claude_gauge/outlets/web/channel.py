@@ -98,6 +98,11 @@ class Channel:
             for stream in tuple(self.streams):
                 stream.send(_status(status), "status")
 
+    def rescaled(self) -> None:
+        """Tell the listeners that the dials' scales are others now."""
+        for stream in tuple(self.streams):
+            stream.send(b"event: scales\ndata: new\n\n", "scales")
+
     @property
     def age(self) -> float | None:
         """Seconds since the newest payload was made, None before the first; a wrong clock of its maker makes it old."""

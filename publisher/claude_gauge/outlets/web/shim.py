@@ -71,6 +71,11 @@ class Shim:
         if self._listener is not None:
             self._listener.soon(self._site.remember, minutes)
 
+    def rescale(self, scales: Mapping[str, Any]) -> None:
+        """Draw the dials on these scales from now on, also on pages that are open; from any thread."""
+        if self._listener is not None:
+            self._listener.soon(self._site.rescale, scales)
+
     def stop(self) -> None:
         """End every connection; safe to call twice, and before `start`."""
         if self._listener is not None:
@@ -89,6 +94,11 @@ class Shim:
             self._listener.soon(self._site.say, node, status)
 
 
+def scales_of(settings: Settings) -> Mapping[str, Any]:
+    """Return the scales of the page's dials, as the settings say."""
+    return as_json(settings.redline, settings.cache_floor)
+
+
 def serve(
     settings: Settings,
     health: Callable[[], Mapping[str, Any]],
@@ -105,7 +115,7 @@ def serve(
     if settings.http == OFF:
         return None
     make = functools.partial(Shim, settings.http, health, server=server, link=link, hosts=settings.http_hosts)
-    shim = make(own=settings.node if own else None, scales=as_json(settings.redline, settings.cache_floor))
+    shim = make(own=settings.node if own else None, scales=scales_of(settings))
     try:
         shim.start()
     except GaugeError as error:

@@ -113,13 +113,13 @@ class WebSite:
         self._others: dict[str, Channel] = {}
         self._wall = Wall(self._heard)
         page = Page()
-        scales_answer = as_json({"node": own, **scales, "silence_s": SILENCE_S})
+        self.rescale(scales)
         roads: dict[str, Callable[[Request], Answer]] = {
             "/usage": lambda request: self._channel(request).usage(),
             "/events": lambda request: events(self._channel(request)),
             "/history": lambda request: self._channel(request).strip(),
             "/healthz": lambda _: self._healthz(),
-            "/scales": lambda _: scales_answer,
+            "/scales": lambda _: self._scales,
             "/nodes": lambda _: self._list(),
             "/nodes/events": lambda _: self._tell_all(),
             **dict.fromkeys(page.paths, page.answer),
@@ -130,6 +130,12 @@ class WebSite:
         """Take this node's newest payload."""
         self.own.push(payload)
         self._wall.changed(self.own)
+
+    def rescale(self, scales: Mapping[str, Any]) -> None:
+        """Draw the dials on these scales from now on; open pages ask for them."""
+        self._scales = as_json({"node": self._own_name, **scales, "silence_s": SILENCE_S})
+        for channel in (self.own, *self._others.values()):
+            channel.rescaled()
 
     def remember(self, minutes: Mapping[int, int]) -> None:
         """Fill the strip with what was used before."""

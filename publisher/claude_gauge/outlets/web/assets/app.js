@@ -16,13 +16,14 @@ if (theme === "dark" || theme === "light") document.documentElement.dataset.them
 
 const seconds = () => Date.now() / 1000;
 const field = (name) => document.querySelector(`[data-field="${name}"]`);
-let scales, node, heard, dials, wall, lamps, strip, before;
+let scales, drawn, node, heard, dials, wall, lamps, strip, before;
 
 async function begin() {
   try {
     const answer = await fetch("scales");
     if (!answer.ok) throw new Error(answer.status);
-    scales = await answer.json();
+    drawn = await answer.text();
+    scales = JSON.parse(drawn);
   } catch {
     document.getElementById("state").textContent = "publisher does not answer, trying again";
     setTimeout(begin, 2000);
@@ -56,11 +57,13 @@ function listenToNode() {
   const take = (kind, data) => {
     if (kind === "age") age = Number(data);
     else if (kind === "status") heard.status = data;
+    else if (kind === "scales") redraw();
     else if (kind === "open") {
       clearTimeout(lost);
       lost = undefined;
       heard.trouble = "";
       remember();
+      redraw(); // another publisher may answer now
     } else if (kind === "lost") {
       lost ??= setTimeout(() => {
         heard.trouble = "publisher lost, connecting again";
@@ -79,6 +82,16 @@ function listenToNode() {
 // The query that asks the server for this page's node; its own needs none.
 function asked() {
   return node === scales.node ? "" : `?node=${encodeURIComponent(node)}`;
+}
+
+// Begin anew where the dials' scales are no longer those that were drawn: somebody set another redline.
+async function redraw() {
+  try {
+    const answer = await fetch("scales");
+    if (answer.ok && await answer.text() !== drawn) location.reload();
+  } catch {
+    // the stream comes back, and it is asked again
+  }
 }
 
 async function remember() {

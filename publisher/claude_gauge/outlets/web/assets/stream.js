@@ -3,7 +3,7 @@
 const AGAIN_MS = 2000;
 
 export class Stream {
-  // `tell(kind, data)`: open, lost, status, age (seconds of the next payload), usage (its text), node (an entry of the wall).
+  // `tell(kind, data)`: open, lost, status, age (seconds of the next payload), usage (its text), node (an entry of the wall), scales (others than before).
   constructor(url, tell) {
     this.url = url;
     this.tell = tell;
@@ -13,7 +13,7 @@ export class Stream {
   open() {
     this.source = new EventSource(this.url);
     this.source.onopen = () => this.tell("open", "");
-    for (const kind of ["age", "status", "node"]) this.source.addEventListener(kind, (event) => this.tell(kind, event.data));
+    for (const kind of ["age", "status", "node", "scales"]) this.source.addEventListener(kind, (event) => this.tell(kind, event.data));
     this.source.onmessage = (event) => this.tell("usage", event.data);
     this.source.onerror = () => {
       this.tell("lost", "");

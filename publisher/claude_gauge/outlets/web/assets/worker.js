@@ -12,7 +12,7 @@ function tell(kind, data) {
   else if (kind === "usage") newest = { at: newest && newest.text === null ? newest.at : seconds(), text: data };
   else if (kind === "status") status = data;
   else if (kind === "node") nodes.set(JSON.parse(data).node, [data, seconds()]);
-  else state = kind;
+  else if (kind !== "scales") state = kind;
   for (const port of ports) port.postMessage([kind, data, 0]);
 }
 
