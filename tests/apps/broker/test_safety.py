@@ -301,7 +301,10 @@ TOPICS = [
     "claude-gauge/desk/usage", "claude-gauge/desk/status", "claude-gauge/desk/alert", "claude-gauge/lap/usage",
     "claude-gauge/all/usage", "claude-gauge/device/desk/status", "claude-gauge/device/desk/update",
     "claude-gauge/device/desk/update/x", "claude-gauge/device/lap/status", "homeassistant/x", "other/x",
-    "claude-gauge/desk/usage/deeper",
+    "claude-gauge/desk/usage/deeper", "claude-gauge/desk/settings", "claude-gauge/lap/settings",
+    "claude-gauge/desk/set/ceiling", "claude-gauge/lap/set/ceiling", "claude-gauge/lap/set/redline",
+    "claude-gauge/lap/set/usage", "claude-gauge/lap/set/ceiling/deeper", "claude-gauge/lap/x/set/ceiling",
+    "claude-gauge/device/desk/set/identify", "claude-gauge/device/lap/set/identify", "claude-gauge/device/set/ceiling",
 ]  # fmt: skip
 
 
