@@ -157,3 +157,23 @@ def test_two_machines_with_one_node_name() -> None:
 
     assert (told.sources["node"].ok, told.sources["node"].why) == (False, "another publisher has it")
     assert "node" not in publisher.compute().sources
+
+
+def test_other_limits_are_told_at_once() -> None:
+    """Another ceiling or redline makes a payload at the next look, also where no needle would move."""
+    tally = Counter()
+    tally.add(TURN._replace(at=NOW - 1), NOW)
+    source = Scripted(lambda now: Reading(tally.traffic(now), tally.block(now), tally.week(now)), lambda _: None)
+    heard: list[Usage] = []
+    publisher = Publisher(source, Limits(), [lambda usage, _: heard.append(usage)], node="n", clock=lambda: NOW)
+    publisher.turn()
+    publisher.turn()
+    before = len(heard)
+    publisher.hold_against(Limits(ceiling_5h=2310, redline=1000))
+    publisher.turn()
+    publisher.hold_against(Limits(ceiling_5h=2310, redline=1001))
+    publisher.turn()
+    publisher.turn()
+
+    assert before == 1
+    assert [(each.window_5h_pct, each.hot) for each in heard[1:]] == [(0.5, True), (0.5, True)]

@@ -87,6 +87,18 @@ def test_pushed(open_cluster: Open, shim: Shim) -> None:
     cluster.shows("window_5h_pct", "90 %")
 
 
+@pytest.mark.parametrize("query", ["", "?node=all"])
+def test_another_redline(open_cluster: Open, shim: Shim, query: str) -> None:
+    """Where somebody sets another redline, a page that is open draws its dials anew."""
+    shim.push(usage(rate_1m=1000).to_json())
+    cluster = open_cluster(query)
+    cluster.page.wait_for_selector(".gauge[data-field=rate_1m][aria-valuenow='1000'][aria-valuemax='1250000']")
+    shim.rescale({**scales.as_json(2000), "node": "studio"})
+
+    cluster.page.wait_for_selector(".gauge[data-field=rate_1m][aria-valuenow='1000'][aria-valuemax='2500']")
+    assert cluster.complaints == []
+
+
 def test_lamps(open_cluster: Open, shim: Shim) -> None:
     """Each lamp shines for its field, MODEL in its family's colour, and what shines is also said in words."""
     shim.push(usage(last_model="sonnet", hot=True, warn=True).to_json())
