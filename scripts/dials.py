@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.firmware.boards import Sender, board, fresh, linked
 from tests.support.mosquitto import Mosquitto
 
+from claude_gauge.apps.device.faces import face
 from claude_gauge.apps.device.virtual_board import VirtualBoard
-from claude_gauge.apps.device.wiring import face
 from claude_gauge.contract.scales import LAMPS, angle, gauges
 
 OUT = Path(__file__).parents[1] / "firmware" / "dials.svg"

@@ -8,11 +8,12 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from tests.firmware.wiring import plan, table, wires
 from tests.support import ROOT
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.device.wiring import PLACES, RADIUS, face, plan, sheet, table, wires
+from claude_gauge.apps.device.faces import PLACES, RADIUS, face, sheet
 from claude_gauge.contract.scales import angle, gauges
 from gauge import chips, settings
 

@@ -18,9 +18,9 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
+from claude_gauge.apps.device.faces import label
 from claude_gauge.apps.device.install import PLACES, figure, fitted
 from claude_gauge.apps.device.serial_board import only_port
-from claude_gauge.apps.device.wiring import label
 from claude_gauge.errors import GaugeError
 from gauge.scale import Dial
 

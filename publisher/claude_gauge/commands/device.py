@@ -145,10 +145,10 @@ def install(  # noqa: PLR0913 - each is a flag
     ] = None,
 ) -> None:
     """Put the firmware and its settings onto a board; start it."""
+    from claude_gauge.apps.device.faces import write_label
     from claude_gauge.apps.device.install import install as install_firmware
     from claude_gauge.apps.device.install import wanted_settings
     from claude_gauge.apps.device.serial_board import SerialBoard
-    from claude_gauge.apps.device.wiring import write_label
 
     wanted = wanted_settings(config.settings, **flags)
     own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
@@ -290,7 +290,7 @@ def faces(*, config: Config) -> None:
 
     True to scale, for your redline.
     """
-    from claude_gauge.apps.device.wiring import sheet
+    from claude_gauge.apps.device.faces import sheet
 
     typer.echo(sheet(config.settings.redline, config.settings.cache_floor), nl=False)
 

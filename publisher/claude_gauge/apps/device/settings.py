@@ -84,11 +84,6 @@ def names() -> tuple[str, ...]:
     return tuple(pure("chips").NAMES)
 
 
-def wiring(chip: str, movement: str = "quad") -> dict[str, Any]:
-    """Return a chip's own wiring in the form of config.json, with all of its defaults."""
-    return dict(pure("settings").merge({"movement": movement}, chip))
-
-
 def chip_of(about: About) -> str:
     """Return which chip a board has; raises GaugeError for one that the firmware does not run on."""
     firmware = pure("chips")
