@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import ROOT
+from tests.support.net import PATIENCE_S
 
 from claude_gauge import HOMEPAGE
 from claude_gauge.apps.device.build import fixed, modules
@@ -25,7 +26,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both archives."""
     folder = tmp_path_factory.mktemp("built")
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=110)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
     return folder
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.claude_events import EVENTS, SESSION, event, run, status
+from tests.support.net import PATIENCE_S
 
 from claude_gauge.apps.doctor.sources import claude_code
 from claude_gauge.claude_code import entries
@@ -428,7 +429,7 @@ def test_parent_is_claude_code(person: Home) -> None:
         claude = subprocess.Popen(
             ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=person.environ
         )
-        shown, _ = claude.communicate(timeout=30)
+        shown, _ = claude.communicate(timeout=PATIENCE_S)
 
         assert shown.decode().strip() == str(os.getpid())
 

@@ -13,7 +13,7 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 from tests.containers.engine import engine, has_image, make_image
 from tests.support import ROOT
 from tests.support.mosquitto import Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 COMPOSE = ROOT / "compose.yaml"
 
@@ -47,7 +47,7 @@ class Contained:
     def kill(self) -> None:
         """End it at once, as a crash does."""
         self._container.get_wrapped_container().kill()
-        self._container.get_wrapped_container().wait(timeout=30)
+        self._container.get_wrapped_container().wait(timeout=PATIENCE_S)
         self._killed = True
 
     def stop(self) -> None:

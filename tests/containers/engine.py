@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import find_mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 # What a container's root needs besides the broker: users' names, a shell's worth of folders, an anonymous config.
 CONFIG = "listener 1883\nallow_anonymous true\nlog_dest stderr\n"
@@ -21,7 +21,8 @@ PASSWD = "root:x:0:0:root:/:/bin/false\nmosquitto:x:1883:1883::/mosquitto:/bin/f
 
 def docker(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """Run docker's command."""
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, timeout=120, **options)  # type: ignore[call-overload, no-any-return]
+    command = ["docker", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def _runs() -> bool:
@@ -44,13 +45,13 @@ def engine() -> Iterator[None]:
         before = os.environ.get("DOCKER_HOST")
         os.environ["DOCKER_HOST"] = address
         try:
-            wait_until(lambda: _runs() or daemon.poll() is not None, "dockerd to answer", 60)
+            wait_until(lambda: _runs() or daemon.poll() is not None, "dockerd to answer")
             if daemon.poll() is not None:
                 pytest.skip(f"dockerd does not start here: {Path(folder, 'log').read_text()[-300:]}")
             yield
         finally:
             daemon.terminate()
-            daemon.wait(60)
+            daemon.wait(PATIENCE_S)
             os.environ.pop("DOCKER_HOST") if before is None else os.environ.update(DOCKER_HOST=before)
 
 

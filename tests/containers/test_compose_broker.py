@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import ROOT
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 from claude_gauge.apps.broker import roles
@@ -39,7 +39,12 @@ class Checkout:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run compose's plugin."""
         return subprocess.run(
-            [*self._command, *arguments], env=self._environ, capture_output=True, text=True, check=False, timeout=100
+            [*self._command, *arguments],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
         )
 
 

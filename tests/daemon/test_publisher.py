@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
+from tests.support.net import PATIENCE_S
 
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.counter import Counter
@@ -141,7 +142,7 @@ def test_burst_of_calls_is_few_looks() -> None:
     publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW)
     runner = threading.Thread(target=publisher.run)
     runner.start()
-    runner.join(10)
+    runner.join(PATIENCE_S)
 
     assert not runner.is_alive()
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(looks))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.support import ROOT
 from tests.support.mosquitto import Mosquitto
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.publisher import environment
 from tests.support.tmux import Terminal
 from tests.support.transcripts import ClaudeHome, assistant
@@ -112,14 +112,14 @@ class Walk:
                 stderr=file,
             )  # fmt: skip
         self.running.append(process)
-        wait_until(lambda: sign in log.read_text() or process.poll() is not None, f"{sign!r} of {command}", 60)
+        wait_until(lambda: sign in log.read_text() or process.poll() is not None, f"{sign!r} of {command}")
         assert sign in log.read_text(), f"{command}: {log.read_text()}"
         if not command.startswith("claude-gauge publish"):
             self._end(process)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
     def close(self) -> None:
         """End what still runs."""

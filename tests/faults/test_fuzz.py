@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.net import PATIENCE_S
 from tests.support.transcripts import assistant, encoded
 
 RUNS = 100_000
@@ -53,7 +54,7 @@ def test_line_parser_survives_a_fuzzer(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         check=False,
-        timeout=110,
+        timeout=PATIENCE_S,
     )
 
     assert done.returncode == 0, done.stderr[-2000:]

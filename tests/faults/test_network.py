@@ -30,7 +30,7 @@ def test_broker_comes_back(
         proxy.set(mode)
         for n in range(2, 12):
             claude.append(assistant(time.time(), n))
-        wait_until(lambda: proxy.accepted > accepted, "the publisher to notice and to try again", 60)
+        wait_until(lambda: proxy.accepted > accepted, "the publisher to notice and to try again")
         proxy.set("pass")
         wait_tokens(listener, 11 * SAMPLE)
         claude.append(assistant(time.time(), 12))

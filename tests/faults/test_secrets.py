@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import wait_tokens
@@ -63,7 +63,7 @@ def test_canaries_are_found_nowhere(
 
 
 def _get(port: int, path: str) -> bytes:
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         connection.request("GET", path)
         return connection.getresponse().read()
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 from tests.support.payloads import at_rest as usage
 
@@ -50,6 +51,15 @@ def installed(flash: Path) -> Path:
     return flash
 
 
+def hurried(flash: Path, module: str, **times: int) -> Path:
+    """Put the firmware into a flash with some of a module's waiting times made short, so that a test need not wait."""
+    path = installed(flash) / "gauge" / f"{module}.py"
+    text = path.read_text()
+    assert all(f"{name} " in text or f"{name}," in text for name in times)
+    path.write_text(text + "".join(f"\n{name} = {value}\n" for name, value in times.items()))
+    return flash
+
+
 def fresh(**changes: object) -> Usage:
     """Return a payload computed just now."""
     return usage(**{"updated_at": stamp(time.time()), **changes})
@@ -70,7 +80,7 @@ class Sender:
     def send(self, payload: Usage | bytes, *, retain: bool = True, topic: str = usage_topic(NODE)) -> None:
         """Publish and wait until the broker has it."""
         data = payload if isinstance(payload, bytes) else payload.to_json()
-        self.client.publish(topic, data, qos=1, retain=retain).wait_for_publish(10)
+        self.client.publish(topic, data, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
     def status(self, text: bytes) -> None:
         """Publish the status."""
@@ -84,19 +94,19 @@ class Sender:
         self.client.loop_stop()
 
 
-def linked(each: VirtualBoard, times: int = 1, deadline_s: float = 30) -> None:
+def linked(each: VirtualBoard, times: int = 1) -> None:
     """Wait until the board has a session with the broker, for the n-th time."""
-    assert each.wait(lambda: sum("link: connected" in line for line in each.log) >= times, deadline_s), each.log
+    assert each.wait(lambda: sum("link: connected" in line for line in each.log) >= times), each.log
 
 
-def shows(each: VirtualBoard, *shares: float, deadline_s: float = 30) -> None:
+def shows(each: VirtualBoard, *shares: float) -> None:
     """Wait until the needles stand at these shares."""
     steps = 1 / 3240
     wanted = pytest.approx(list(shares), abs=2 * steps)
-    assert each.wait(lambda: each.shares() == wanted, deadline_s), f"{each.shares()} {each.lamps} {each.log[-5:]}"
+    assert each.wait(lambda: each.shares() == wanted), f"{each.shares()} {each.lamps} {each.log[-5:]}"
 
 
-def rests(each: VirtualBoard, deadline_s: float = 30) -> None:
+def rests(each: VirtualBoard) -> None:
     """Wait until the needles rest on their stops and STALL alone shines."""
     stop = -20 / 270
 
@@ -104,7 +114,7 @@ def rests(each: VirtualBoard, deadline_s: float = 30) -> None:
         at_rest = each.shares() == [pytest.approx(stop, abs=0.001)] * 4
         return at_rest and each.lamps[3] != DARK and {*each.lamps[:3], each.lamps[4]} == {DARK}
 
-    assert each.wait(resting, deadline_s), f"{each.shares()} {each.lamps} {each.log[-5:]}"
+    assert each.wait(resting), f"{each.shares()} {each.lamps} {each.log[-5:]}"
 
 
 def told(text: str | bytes) -> Mapping[str, Any]:

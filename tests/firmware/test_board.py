@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, installed, linked, rests, shows, told
+from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, hurried, linked, rests, shows, told
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
@@ -230,13 +230,13 @@ def test_publishers_topic_is_ours(gauge: VirtualBoard) -> None:
 
 def test_watchdog_restarts_a_hung_link(broker: Mosquitto, tmp_path: Path) -> None:
     """A link that hangs for good takes the watchdog's food away, though the needles still live: the board restarts."""
-    flash = installed(tmp_path / "flash")
+    flash = hurried(tmp_path / "flash", "app", ALIVE_MS=3_000)
     link = (flash / "gauge" / "link.py").read_text()
     hung = link.replace("        await self._wifi.join(self._beat)\n", "        await asyncio.sleep(3600)\n")
     assert hung != link
     (flash / "gauge" / "link.py").write_text(hung)
     with board(flash, broker.port, watchdog_ms=2000) as gauge:
-        assert gauge.wait(lambda: gauge.starts == 2, 60), gauge.log
+        assert gauge.wait(lambda: gauge.starts == 2), gauge.log
 
 
 def test_watchdog_leaves_a_patient_board_alone(tmp_path: Path) -> None:

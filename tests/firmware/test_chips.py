@@ -11,6 +11,7 @@ import pytest
 from tests.firmware.boards import Sender, board, fresh, linked, micropython, rests, shows
 from tests.firmware.pty_board import PtyBoard
 from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.net import PATIENCE_S
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
@@ -150,7 +151,7 @@ def test_warn_flashes_where_settings_cant_be(tmp_path: Path) -> None:
             seen.append(gauge.lamps)
             return gauge.log.count(said) == 2
 
-        assert gauge.wait(told_twice, 30), gauge.log
+        assert gauge.wait(told_twice), gauge.log
         assert gauge.starts == 1
     lit = [place for lamps in seen for place, colour in enumerate(lamps) if colour != "000000"]
 
@@ -239,6 +240,6 @@ def test_micropython_knows_the_maps() -> None:
     code = "import sys, json; sys.path.insert(0, sys.argv[1]); from gauge import chips; print(json.dumps([%s]))"
     code %= f"chips.wiring(n, m) for n in chips.NAMES for m in {MOVEMENTS}"
     command = [*micropython(), "-c", code, str(Path(str(chips.__file__)).parents[1])]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
 
     assert json.loads(said) == [chips.wiring(name, movement) for name in chips.NAMES for movement in MOVEMENTS]

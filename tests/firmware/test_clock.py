@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.firmware.boards import Sender, board, config, installed, linked, micropython, rests, shows
 from tests.support.mosquitto import Mosquitto
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 from tests.support.payloads import at_rest as usage
 
@@ -138,7 +139,7 @@ def test_the_brokers_host_has_the_time(broker: Mosquitto, tmp_path: Path) -> Non
     with board(flash, broker.port, ntp="127.0.0.2") as gauge:
         linked(gauge)
 
-        assert gauge.wait(lambda: {"asked 127.0.0.2", "asked 127.0.0.1"} <= set(gauge.log), 30), gauge.log
+        assert gauge.wait(lambda: {"asked 127.0.0.2", "asked 127.0.0.1"} <= set(gauge.log)), gauge.log
 
 
 def test_slow_names_starve_no_watchdog(tmp_path: Path) -> None:
@@ -150,9 +151,7 @@ def test_slow_names_starve_no_watchdog(tmp_path: Path) -> None:
     assert dead != source
     (flash / "gauge" / "board.py").write_text(dead)
     with board(flash, 1883, broker={"host": "broker.lan"}, ntp="time.lan", watchdog_ms=4500) as gauge:
-        assert gauge.wait(lambda: gauge.log.count("asked broker.lan") > 1 and "asked time.lan" in gauge.log, 40), (
-            gauge.log
-        )
+        assert gauge.wait(lambda: gauge.log.count("asked broker.lan") > 1 and "asked time.lan" in gauge.log), gauge.log
         assert gauge.starts == 1
         assert any("the name is not known" in line for line in gauge.log)
 
@@ -186,7 +185,7 @@ def test_time_server(tmp_path: Path) -> None:
             code.replace("*A", f"'127.0.0.1', {port}"),
             str(folder()),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, cwd=tmp_path)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True, cwd=tmp_path)
 
     assert done.stdout.strip() == str(NOON_S)
 

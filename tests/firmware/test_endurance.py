@@ -37,7 +37,7 @@ def test_an_hour_of_messages_leaves_no_trace(
             payload = fresh(window_5h_pct=share, rate_1m=number * 1000.0, updated_at=stamp(began + number / 1000))
             sender.send(payload, retain=False)
         sender.send(fresh(window_5h_pct=0.5, rate_1m=625_000, updated_at=stamp(began + 10)))
-        shows(gauge, 0.5, 0.5, 0, 0, deadline_s=60)
+        shows(gauge, 0.5, 0.5, 0, 0)
         seen = len(gauge.heap)
         assert gauge.wait(lambda: len(gauge.heap) >= seen + 2)
         figure = f"heap in use: {before} bytes at first, {gauge.heap[-1]} after {MESSAGES} messages (64-bit words)"

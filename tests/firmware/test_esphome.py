@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import ROOT
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 
 from claude_gauge.apps.broker.certificates import make_ca
@@ -29,7 +30,7 @@ def resolved(folder: Path, text: str) -> str:
     secrets = {name: f"made-up-{name}" for name in SECRETS} | {"mqtt_ca": CERTIFICATE}
     (folder / "secrets.yaml").write_text("".join(f"{name}: {json.dumps(value)}\n" for name, value in secrets.items()))
     command = [str(part("esphome-2026.6.5/bin/esphome")), "config", str(folder / FILE.name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert "Configuration is valid" in done.stderr + done.stdout
     return done.stdout

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.firmware.golden import PAYLOADS
 from tests.support import ROOT
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 
 from claude_gauge.contract import scales
@@ -58,7 +59,7 @@ def test_micropython_parses_alike() -> None:
     """The same parser gives the same under the real MicroPython."""
     files = sorted(FOLDER.glob("*.json"))
     command = [str(part("micropython/micropython")), "-c", PARSE, str(FIRMWARE), *map(str, files)]
-    out = subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout
+    out = subprocess.run(command, capture_output=True, check=True, text=True, timeout=PATIENCE_S).stdout
 
     read = [json.loads(line) for line in out.splitlines()]
     expected = [device.parse(file.read_bytes()) for file in files]

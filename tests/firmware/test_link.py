@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import Sender, board, fresh, linked, rests, shows, told
+from tests.firmware.boards import Sender, board, fresh, hurried, linked, rests, shows, told
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
@@ -76,7 +76,7 @@ def test_hostile_bytes_never_crash(broker: Mosquitto, tmp_path: Path) -> None:
         CONNACK + b"\x30",
     ]
     with hostile(answers, broker.port) as server, board(tmp_path / "flash", server.server_address[1]) as gauge:
-        linked(gauge, 2, 90)
+        linked(gauge, 2)
         assert server.connections == 5
         with Sender(broker.port) as sender:
             sender.send(fresh(window_5h_pct=0.5))
@@ -131,11 +131,12 @@ def test_user_and_password(tmp_path: Path) -> None:
 def test_wifi_is_asked_again(broker: Mosquitto, tmp_path: Path) -> None:
     """An access point that ignores the first attempt is asked again; then all is as ever, signal included."""
     network = {"ssid": "home", "password": "x"}
+    flash = hurried(tmp_path / "flash", "wifi", TRY_MS=2_000)
     with (
         Listener(broker.port, "claude-gauge/device/+/diagnostics") as listener,
-        board(tmp_path / "flash", broker.port, wifi=network, virtual={"wifi_refusals": 1}) as gauge,
+        board(flash, broker.port, wifi=network, virtual={"wifi_refusals": 1}) as gauge,
     ):
-        linked(gauge, 1, 60)
+        linked(gauge)
 
         assert told(listener.wait(lambda heard: bool(heard.payload)).payload)["rssi"] == -50
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.firmware.pty_board import PtyBoard
 from tests.support.mosquitto import Mosquitto
+from tests.support.net import PATIENCE_S
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
@@ -48,7 +49,9 @@ def firmware(
 ) -> subprocess.CompletedProcess[str]:
     """Run one of the commands with a board at its port."""
     command = [sys.executable, "-m", "claude_gauge", "firmware", *words, "--port", board.port]
-    return subprocess.run(command, env=env, input=typed, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(
+        command, env=env, input=typed, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def config(board: PtyBoard) -> dict[str, object]:

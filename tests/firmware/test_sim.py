@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.parts import part
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
@@ -48,7 +48,7 @@ def simulated(out: Path, env: dict[str, str], *arguments: str) -> Iterator[subpr
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("folder", ["", "micropython", "micropython-newest-1.28.0.2"])
@@ -142,7 +142,7 @@ def test_sim_leaves_nothing_behind(env: dict[str, str], broker: Mosquitto, numbe
         sim = subprocess.Popen([*PROGRAM, "--lines"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         listener.wait(lambda heard: heard.payload == b"online")
         sim.send_signal(number)
-        _, said = sim.communicate(timeout=30)
+        _, said = sim.communicate(timeout=PATIENCE_S)
         topics = {heard.topic for heard in listener.messages}
     with Listener(broker.port, "claude-gauge/device/#") as late:
         late.client.publish("claude-gauge/device/end", b"", qos=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from platformdirs import user_state_dir
 from tests.support.claude_events import GAUGE, SESSION, STATUSES, run, status
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.claude_code.entries import Ours, program
 from claude_gauge.hooks import spool
@@ -261,7 +261,7 @@ def test_cancelled(tmp_path: Path) -> None:
     wait_until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"), "the person's command")
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(10) == -signal.SIGTERM
+    assert process.wait(PATIENCE_S) == -signal.SIGTERM
     assert limits(tmp_path)["five_hour"]
 
 

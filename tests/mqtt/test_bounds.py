@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.net import PATIENCE_S
 
 LARGE = 30 * 1024 * 1024
 LEAST = 12 * 1024 * 1024  # what may come and go for other reasons
@@ -26,11 +27,11 @@ def take(message):
     if message.topic == "t/end":
         came.set()
 link.start()
-assert link.wait_connected(10)
+assert link.wait_connected(PATIENCE_S)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 link.listen("t/large", take)
 link.listen("t/end", take)
-assert came.wait(30), (link.trouble, heard)
+assert came.wait(PATIENCE_S), (link.trouble, heard)
 print(link.version, heard, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 link.stop()
 """
@@ -42,10 +43,10 @@ def test_large_retained_message(
 ) -> None:
     """A retained message of 30 MB on a topic that we read is not kept, what comes after it is, and the link stays."""
     with Listener(broker.port, "none") as other:
-        other.client.publish("t/large", bytes(LARGE), qos=1, retain=True).wait_for_publish(30)
-        other.client.publish("t/end", b"x", qos=1, retain=True).wait_for_publish(30)
+        other.client.publish("t/large", bytes(LARGE), qos=1, retain=True).wait_for_publish(PATIENCE_S)
+        other.client.publish("t/end", b"x", qos=1, retain=True).wait_for_publish(PATIENCE_S)
     command = [sys.executable, "-c", READER, broker.url, version]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     spoken, heard, grown = (
         done.stdout.split("[")[0].strip(),

@@ -56,5 +56,5 @@ def test_any_trouble_in_any_order(
             held = {(heard.topic, heard.payload) for heard in late.messages if heard.retained}
             return held == {(STATUS, b"online"), (USAGE, b"last")}
 
-    wait_until(settled, "the broker to hold what is true", 20)
-    wait_until(lambda: seen[-1:] == [b"last"], "the reader to have it", 20)
+    wait_until(settled, "the broker to hold what is true")
+    wait_until(lambda: seen[-1:] == [b"last"], "the reader to have it")

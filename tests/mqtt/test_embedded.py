@@ -16,7 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.daemon.broker import embedded
@@ -72,7 +72,7 @@ def test_carries_our_topics(start: Start, kind: str, connect: Connect) -> None:
     link.announce(USAGE, b"1", expiry_s=60)
 
     assert broker.kind == kind
-    assert link.flush(10), link.trouble
+    assert link.flush(PATIENCE_S), link.trouble
     with Listener(broker.port, "claude-gauge/#", version=V311) as reader:
         assert reader.wait(lambda heard: heard.topic == USAGE).qos == 1
         reader.wait(lambda heard: heard.topic == STATUS and heard.payload == b"online")
@@ -102,7 +102,7 @@ def test_nothing_unasked(start: Start, connect: Connect) -> None:
     broker = start()
     link = connect(broker.url)
     link.announce(USAGE, b"1")
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port, USAGE, version=V311) as other, Listener(broker.port, STATUS, version=V311) as reader:
         other.wait(lambda heard: heard.topic == USAGE)
         reader.wait(lambda heard: heard.topic == STATUS)
@@ -131,7 +131,7 @@ def test_hundred_subscribers(start: Start, connect: Connect) -> None:
     try:
         for number in range(20):
             link.announce(USAGE, b"%d" % number)
-            assert link.flush(10)
+            assert link.flush(PATIENCE_S)
         for reader in readers:
             reader.wait(lambda heard: heard.payload == b"19")
             numbers = [int(heard.payload) for heard in reader.messages if heard.topic == USAGE]
@@ -164,19 +164,19 @@ def test_malformed_packets(start: Start, connect: Connect) -> None:
     """Two hundred clients that talk nonsense change nothing for the others, and cost no memory."""
     broker = start()
     link = connect(broker.url)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     dice, before = random.Random(7), memory_kib(broker.pid)
     for number in range(200):
         with socket.create_connection(("127.0.0.1", broker.port)) as peer:
             if number % 3:
-                peer.settimeout(5)
+                peer.settimeout(PATIENCE_S)
             try:
                 peer.sendall(garbage(dice))
             except OSError:
                 continue
     link.announce(USAGE, b"still there")
 
-    assert link.flush(10), link.trouble
+    assert link.flush(PATIENCE_S), link.trouble
     assert link.connected
     assert memory_kib(broker.pid) - before < 16_384
 
@@ -185,7 +185,7 @@ def test_reader_that_does_not_read(start: Start, connect: Connect) -> None:
     """A subscriber that takes nothing does not make the broker grow without end."""
     broker = start()
     link = connect(broker.url)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with socket.create_connection(("127.0.0.1", broker.port)) as slow:
         slow.sendall(b"\x10\x0d\0\4MQTT\4\2\0\x3c\0\1z")
         assert slow.recv(4) == b"\x20\2\0\0"
@@ -206,7 +206,7 @@ def _flood(link: Link, rounds: int) -> None:
         for _ in range(100):
             link.send("bulk", bytes(2000))
         link.announce(USAGE, b"%d" % number)
-        assert link.flush(10)
+        assert link.flush(PATIENCE_S)
 
 
 def _dropped(client: socket.socket) -> bool:
@@ -231,12 +231,12 @@ def test_crashed_broker_comes_back(start: Start, connect: Connect) -> None:
     broker = start()
     link = connect(broker.url)
     link.announce(USAGE, b"1")
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     first = broker.pid
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: broker.pid != first, "another broker")
 
-    assert link.flush(15), link.trouble
+    assert link.flush(PATIENCE_S), link.trouble
     with Listener(broker.port, USAGE, version=V311) as reader:
         reader.wait(lambda heard: heard.payload == b"1")
 
@@ -257,9 +257,9 @@ def test_does_not_outlive_its_owner(tmp_path: Path, kind: str) -> None:
         port, pid = map(int, said.readline().split())
     assert answers(port)
     owner.kill()
-    owner.wait(10)
+    owner.wait(PATIENCE_S)
 
-    wait_until(lambda: gone(pid), "the broker to end", 10)
+    wait_until(lambda: gone(pid), "the broker to end")
     assert not answers(port)
 
 
@@ -277,9 +277,9 @@ def test_terminal_is_closed_on_its_owner(tmp_path: Path, kind: str, number: int)
     with owner.stdout as said:
         _port, pid = map(int, said.readline().split())
     os.killpg(owner.pid, number)
-    owner.wait(10)
+    owner.wait(PATIENCE_S)
 
-    wait_until(lambda: gone(pid), "the broker to end", 10)
+    wait_until(lambda: gone(pid), "the broker to end")
 
 
 def test_stop_twice(start: Start) -> None:

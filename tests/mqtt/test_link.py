@@ -6,7 +6,7 @@ import time
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 
 def test_online_and_newest_value_are_retained(broker: Mosquitto, connect: Connect) -> None:
@@ -15,7 +15,7 @@ def test_online_and_newest_value_are_retained(broker: Mosquitto, connect: Connec
     for number in range(100):
         link.announce(USAGE, b"%d" % number)
 
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port) as late:
         late.wait(lambda heard: heard.topic == USAGE)
         late.wait(lambda heard: heard.topic == STATUS)
@@ -27,7 +27,7 @@ def test_311_subscriber(broker: Mosquitto, connect: Connect) -> None:
     link = connect(broker.url)
     link.announce(USAGE, b"1", expiry_s=60)
 
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     assert link.version == "MQTT 5"
     with Listener(broker.port, USAGE, version=MQTTProtocolVersion.MQTTv311) as reader:
         assert reader.wait(lambda heard: heard.payload == b"1").retained
@@ -37,7 +37,7 @@ def test_expired_value_is_gone(broker: Mosquitto, connect: Connect) -> None:
     """A late subscriber gets no value that is older than its expiry."""
     link = connect(broker.url)
     link.announce(USAGE, b"old", expiry_s=2)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port, USAGE) as early:
         early.wait(lambda heard: heard.retained)
     link.stop()
@@ -49,7 +49,7 @@ def test_expired_value_is_gone(broker: Mosquitto, connect: Connect) -> None:
             late.wait(lambda heard: heard.topic == "claude-gauge/end")
             return all(heard.topic != USAGE for heard in late.messages)
 
-    wait_until(nothing_kept, "the value to expire", 10)
+    wait_until(nothing_kept, "the value to expire")
 
 
 def test_stop_says_offline_once(broker: Mosquitto, connect: Connect) -> None:
@@ -68,7 +68,7 @@ def test_stop_says_offline_once(broker: Mosquitto, connect: Connect) -> None:
 def test_stop_delivers_the_last_value(broker: Mosquitto, connect: Connect) -> None:
     """What was announced just before `stop` arrives, and before `offline`."""
     link = connect(broker.url)
-    assert link.wait_connected(10)
+    assert link.wait_connected(PATIENCE_S)
     with Listener(broker.port, "claude-gauge/#") as reader:
         link.announce(USAGE, b"last")
         link.stop()
@@ -91,7 +91,7 @@ def test_send_goes_out_once(broker: Mosquitto, connect: Connect) -> None:
     """`send` sends once while connected, and says when there is no connection."""
     link = connect(broker.url)
     with Listener(broker.port, "once") as reader:
-        assert link.wait_connected(10)
+        assert link.wait_connected(PATIENCE_S)
         assert link.send("once", b"1")
         reader.wait(lambda heard: heard.payload == b"1")
         broker.kill()
@@ -110,7 +110,7 @@ def test_handler_that_fails(broker: Mosquitto, connect: Connect) -> None:
     link = connect(broker.url, status=None)
     link.listen("some/#", fail)
     link.listen("some/+", lambda message: heard.append(message.payload))
-    assert link.wait_connected(10)
+    assert link.wait_connected(PATIENCE_S)
     with Listener(broker.port) as other:
         other.client.publish("some/topic", b"1", qos=1, retain=True)
         wait_until(lambda: heard, "the first message")
@@ -133,7 +133,7 @@ def test_announced_from_many_threads(broker: Mosquitto, connect: Connect) -> Non
     for thread in threads:
         thread.join()
 
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port, "claude-gauge/here/+") as late:
         for name in range(8):
             late.wait(lambda heard, name=name: heard.topic.endswith(f"/{name}") and heard.payload == b"49")  # type: ignore[misc]
@@ -143,9 +143,9 @@ def test_two_links_of_one_process(broker: Mosquitto, connect: Connect) -> None:
     """Two links never throw each other out: their client ids differ."""
     links = [connect(broker.url, status=None) for _ in range(5)]
     for link in links:
-        assert link.wait_connected(10)
+        assert link.wait_connected(PATIENCE_S)
         link.announce("claude-gauge/x", b"1")
-        assert link.flush(10)
+        assert link.flush(PATIENCE_S)
 
     assert all(link.connected for link in links)
     assert "already connected" not in broker.log.read_text()
@@ -155,7 +155,7 @@ def test_idle_link_hardly_wakes(broker: Mosquitto, connect: Connect) -> None:
     """A link with nothing to do lets its thread sleep: under one wake-up a second."""
     link = connect(broker.url)
     link.announce(USAGE, b"1")
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     stat = f"/proc/self/task/{link._thread.native_id}/status"
 
     def switches() -> int:

@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Heard, Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.mqtt.endpoint import FIVE, NAMES, THREE
 
@@ -47,7 +47,7 @@ def test_garbage_on_our_usage(broker: Mosquitto, connect: Connect, version: MQTT
     """Garbage on our usage topic is replaced by our newest value."""
     link = connect(broker.url, version=version)
     link.announce(USAGE, OWN)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port) as other:
         other.wait(lambda heard: heard.payload == OWN)
         other.client.publish(USAGE, said, qos=1, retain=True)
@@ -63,7 +63,7 @@ def test_second_publisher(
     """A second publisher of our node elsewhere is told once, and never fought."""
     link = connect(broker.url, version=version)
     link.announce(USAGE, OWN)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port) as other:
         for _ in range(5):
             other.client.publish(USAGE, FOREIGN, qos=1, retain=True)
@@ -86,7 +86,7 @@ def test_own_values_are_no_rival(broker: Mosquitto, connect: Connect, version: M
     with Listener(broker.port, USAGE) as reader:
         for value in values:
             link.announce(USAGE, value)
-            assert link.flush(10)
+            assert link.flush(PATIENCE_S)
         reader.wait(lambda heard: heard.payload == values[-1])
 
         assert [heard.payload for heard in reader.messages] == values
@@ -99,8 +99,8 @@ def test_two_links_share_a_node(broker: Mosquitto, connect: Connect) -> None:
     first, second = connect(broker.url), connect(broker.url)
     first.announce(USAGE, OWN)
     second.announce(USAGE, FOREIGN)
-    assert first.flush(10)
-    assert second.flush(10)
+    assert first.flush(PATIENCE_S)
+    assert second.flush(PATIENCE_S)
     first.announce(USAGE, OWN.replace(b"00.000Z", b"09.000Z"))
     second.announce(USAGE, FOREIGN.replace(b"01.000Z", b"08.000Z"))
     wait_until(lambda: first.rival and second.rival, "both to notice")
@@ -114,7 +114,7 @@ def test_flood_of_garbage(broker: Mosquitto, connect: Connect) -> None:
     """Someone who floods our topic does not make us flood it too, and we have the last word."""
     link = connect(broker.url)
     link.announce(USAGE, OWN)
-    assert link.flush(10)
+    assert link.flush(PATIENCE_S)
     with Listener(broker.port) as other:
 
         def ours() -> list[Heard]:

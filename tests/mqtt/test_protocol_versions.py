@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 AMQTT = """
 import asyncio, sys
@@ -36,7 +36,7 @@ def only_311(tmp_path: Path) -> Iterator[int]:
     wait_until(lambda: answers(port), "amqtt to listen")
     yield port
     process.kill()
-    process.wait(10)
+    process.wait(PATIENCE_S)
 
 
 def test_falls_back_to_311(only_311: int, connect: Connect) -> None:
@@ -44,7 +44,7 @@ def test_falls_back_to_311(only_311: int, connect: Connect) -> None:
     link = connect(f"mqtt://127.0.0.1:{only_311}")
     link.announce(USAGE, b"1", expiry_s=60)
 
-    assert link.flush(15), link.trouble
+    assert link.flush(PATIENCE_S), link.trouble
     assert link.version == "MQTT 3.1.1"
     with Listener(only_311, "claude-gauge/#", version=MQTTProtocolVersion.MQTTv311) as reader:
         reader.wait(lambda heard: heard.topic == USAGE and heard.payload == b"1")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.net import PATIENCE_S
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
@@ -97,7 +98,7 @@ def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: 
     """A command whose write the broker refuses says so in one line and exits 1."""
     with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
         for topic in ("homeassistant/device/claude_gauge_old/config", "claude-gauge/device/shelf/status"):
-            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(10)
+            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(PATIENCE_S)
     done = run(*arguments, env=env)
 
     assert done.returncode == 1
@@ -123,7 +124,7 @@ def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
              "claude-gauge/device/shelf/diagnostics", "claude-gauge/device/shelf/update/state"]  # fmt: skip
     with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
         for topic in topics + board:
-            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(10)
+            admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(PATIENCE_S)
     removed = run("discovery", "remove", "--node", "old", env=env)
     forgot = run("firmware", "forget", "shelf", env=env)
     again = run("firmware", "forget", "shelf", env=env)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 
 from claude_gauge.apps.broker.certificates import Pair, issue, make_ca
 from claude_gauge.config import Settings
@@ -29,7 +29,7 @@ PASSWORD = "s3cret-canary"
 
 def told(link: Link, words: str) -> None:
     """Wait until the link says why the broker is away."""
-    wait_until(lambda: words in link.trouble, f"{words!r} in the link's trouble ({link.trouble!r})", 15)
+    wait_until(lambda: words in link.trouble, f"{words!r} in the link's trouble ({link.trouble!r})")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_right_password(closed: Mosquitto, connect: Connect) -> None:
     """User in the URL and password in the settings let us in."""
     link = connect(closed.url.replace("//", "//me@"), broker_password=PASSWORD)
 
-    assert link.wait_connected(10)
+    assert link.wait_connected(PATIENCE_S)
 
 
 def test_wrong_password(closed: Mosquitto, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +60,7 @@ def test_wrong_password(closed: Mosquitto, connect: Connect, tmp_path: Path, cap
     wait_until(lambda: closed.log.read_text().count("not authorised") > 2, "some more attempts")
     secret.write_text(PASSWORD + "\n")
 
-    assert link.wait_connected(15)
+    assert link.wait_connected(PATIENCE_S)
     assert caplog.text.count("trying again") == 1
     assert "canary" not in caplog.text
 
@@ -192,7 +192,7 @@ def test_tls(tls: Path, connect: Connect) -> None:
             link = connect(f"mqtts://{host}:{broker.port}", broker_ca=tls / "ca.crt")
             link.announce(USAGE, b"x" * 5000)
 
-            assert link.flush(10), link.trouble
+            assert link.flush(PATIENCE_S), link.trouble
 
 
 def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
@@ -204,8 +204,8 @@ def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
         reader.announce("burst", b"begin")
         wait_until(lambda: heard, "the subscription to work")
         writer = connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt", status=None)
-        assert reader.wait_connected(10)
-        assert writer.wait_connected(10)
+        assert reader.wait_connected(PATIENCE_S)
+        assert writer.wait_connected(PATIENCE_S)
         for number in range(200):
             writer.send("burst", b"%d" % number, qos=1)
 
@@ -227,7 +227,7 @@ def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
             suback = b"\x90\4" + subscribe[2:4] + b"\0\0"
             peer.sendall(suback + b"".join(b"\x30\5\0\1t\0" + b"%d" % number for number in range(5)))
 
-            wait_until(lambda: heard == [b"0", b"1", b"2", b"3", b"4"], "all five", 2)
+            wait_until(lambda: heard == [b"0", b"1", b"2", b"3", b"4"], "all five")
 
 
 def test_tls_unknown_ca(tls: Path, connect: Connect) -> None:
@@ -248,7 +248,7 @@ def test_tls_renewed_ca(tls: Path, connect: Connect) -> None:
         told(link, "no readable CA")
         own.write_bytes((tls / "ca.crt").read_bytes())
 
-        assert link.wait_connected(10)
+        assert link.wait_connected(PATIENCE_S)
 
 
 def test_tls_other_name(tls: Path, ca: Pair, connect: Connect) -> None:
@@ -274,7 +274,7 @@ def test_client_certificate(tls: Path, connect: Connect) -> None:
         url = f"mqtts://localhost:{broker.port}"
         known = connect(url, broker_ca=tls / "ca.crt", broker_cert=tls / "client.crt", broker_key=tls / "client.key")
 
-        assert known.wait_connected(10), known.trouble
+        assert known.wait_connected(PATIENCE_S), known.trouble
         told(connect(url, broker_ca=tls / "ca.crt"), "wants a client certificate")
         stranger = {"broker_cert": tls / "stranger.crt", "broker_key": tls / "stranger.key"}
         told(connect(url, broker_ca=tls / "ca.crt", **stranger), "does not accept our client certificate")
@@ -299,7 +299,7 @@ def test_websockets(tls: Path, connect: Connect, scheme: str) -> None:
         link.listen(USAGE, lambda message: heard.append(message.payload))
         link.announce(USAGE, b"x" * 70000)
 
-        assert link.flush(10), link.trouble
+        assert link.flush(PATIENCE_S), link.trouble
         wait_until(lambda: heard == [b"x" * 70000], "our own message")
 
 
@@ -324,7 +324,7 @@ def test_small_packets(tmp_path: Path, connect: Connect, caplog: pytest.LogCaptu
         link = connect(broker.url)
         link.announce(USAGE, b"x" * 500)
         link.announce(USAGE + "/small", b"1")
-        assert link.flush(10)
+        assert link.flush(PATIENCE_S)
         with Listener(broker.port, "claude-gauge/#") as reader:
             reader.wait(lambda heard: heard.topic.endswith("small"))
             link.announce(USAGE, b"x" * 50)
@@ -342,7 +342,7 @@ def test_broker_that_closes_at_large_packets(
         link.announce(USAGE + "/small", b"1")
         told(link, "closes the connection at")
 
-        assert link.flush(15), link.trouble
+        assert link.flush(PATIENCE_S), link.trouble
         with Listener(broker.port, "claude-gauge/#") as reader:
             reader.wait(lambda heard: heard.topic.endswith("small"))
             reader.wait(lambda heard: heard.topic == STATUS and heard.payload == b"online")
@@ -369,7 +369,7 @@ def test_forbidden_topic(tmp_path: Path, connect: Connect, caplog: pytest.LogCap
         link = connect(broker.url)
         for number in range(3):
             link.announce(USAGE, b"%d" % number)
-            assert link.flush(10)
+            assert link.flush(PATIENCE_S)
         with Listener(broker.port, "#") as reader:
             reader.wait(lambda heard: heard.topic == STATUS)
         assert "ACL" in link.trouble

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import resource
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from tests.sources.otlp import event, metrics, point, samples
 from tests.sources.receiving import NOW, Clock, receiving, send
+from tests.support.net import wait_until
 
 from claude_gauge.counting.reading import Tokens
 
@@ -347,7 +349,7 @@ def test_journal_is_rewritten_when_it_grows(tmp_path: Path, monkeypatch: pytest.
     with receiving(tmp_path) as (source, clock):
         for number in range(50):
             send(source, "/v1/metrics", _grow(number + 1, NOW - 60 + number))
-            source._feed._journal.close()  # wait for a rewrite that is under way
+            wait_until(lambda: "otlp-journal" not in {each.name for each in threading.enumerate()}, "a rewrite's end")
         clock.now += 40
         source.read(clock.now)
     journal = next(tmp_path.glob("otlp-*.jsonl"))

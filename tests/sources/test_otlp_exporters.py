@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from tests.sources.claude_code import claude_code, go_on, wait_said
 from tests.sources.otlp import SESSION
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.otlp.feed import Otlp
@@ -46,7 +46,7 @@ def test_javascript(tmp_path: Path, form: str, temporality: str, compression: st
     source = _source(tmp_path, port := free_port())
     settings = {"form": form, "temporality": temporality, "compression": compression, "session": SESSION}
     with _claude_code(port, {**settings, "requests": REQUESTS, "wait_ms": 150}) as claude:
-        assert claude.wait(60) == 0
+        assert claude.wait(PATIENCE_S) == 0
 
     assert _week(source, 0) == TRUE
     assert _week(source, 40) == TRUE  # the metrics told the same tokens, and had their time
@@ -63,7 +63,7 @@ def test_publisher_restarts_under_javascript(tmp_path: Path) -> None:
         wait_said(claude, "req_2")
         source = _source(tmp_path, port)
         go_on(claude)
-        assert claude.wait(60) == 0
+        assert claude.wait(PATIENCE_S) == 0
 
     assert _week(source, 40) == TRUE
     source.stop()

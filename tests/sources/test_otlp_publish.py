@@ -13,7 +13,7 @@ import pytest
 from tests.sources.claude_code import claude_code, go_on, wait_said
 from tests.sources.otlp import SESSION
 from tests.support.mosquitto import Heard, Listener, Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import SAMPLE, ClaudeHome
 from tests.support.unshared import unshared
@@ -63,8 +63,8 @@ def test_killed_in_mid_session(tmp_path: Path, broker: Mosquitto, env: dict[str,
             publisher.start()
             wait_until(lambda: answers(port), "the publisher to listen again")
             go_on(claude)
-            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE, 60)
-            assert claude.wait(30) == 0
+            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+            assert claude.wait(PATIENCE_S) == 0
         highest = max(_usage(each).get("window_5h_tokens", 0) for each in listener.messages)
 
     assert highest == 5 * SAMPLE
@@ -78,7 +78,7 @@ def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
     with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env):
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
-            assert claude.wait(60) == 0
+            assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
         shown = run("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
 
@@ -96,7 +96,7 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
     with Listener(broker.port, TOPIC) as listener, publishing:
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
-            assert claude.wait(60) == 0
+            assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert publishing.log.count("a restart will forget") == 1
@@ -113,7 +113,7 @@ def test_read_only_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
     with Listener(broker.port, TOPIC) as listener, publishing:
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
-            assert claude.wait(60) == 0
+            assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert "Traceback" not in publishing.log
@@ -128,9 +128,9 @@ def test_token(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
     with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=guarded) as publishing:
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as stranger:
-            assert stranger.wait(60) == 0
+            assert stranger.wait(PATIENCE_S) == 0
         with _claude_code(env, OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer s3cret") as claude:
-            assert claude.wait(60) == 0
+            assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
 
         assert "s3cret" not in publishing.log

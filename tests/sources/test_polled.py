@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.sources.source import Polled, Wait, every
 
@@ -29,7 +29,7 @@ def test_stop_interrupts_an_answer_and_a_rest() -> None:
 
     def ask() -> None:
         hanging.set()
-        told.append("answer" if let_go.wait(20) else "hung")
+        told.append("answer" if let_go.wait(PATIENCE_S) else "hung")
 
     def rest(_: float, wait: Wait) -> None:
         told.append("ended" if wait(20) else "rested")
@@ -37,9 +37,9 @@ def test_stop_interrupts_an_answer_and_a_rest() -> None:
     polled = Polled("test", ask, rest, interrupt=let_go.set, ended=lambda: told.append("closed"))
     thread = threading.Thread(target=polled.start)
     thread.start()
-    assert hanging.wait(5)
+    assert hanging.wait(PATIENCE_S)
     polled.stop(5)
     polled.stop(5)
-    thread.join(5)
+    thread.join(PATIENCE_S)
 
     assert told == ["answer", "ended", "closed"]

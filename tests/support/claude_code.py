@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 
 KEY = "sk-ant-api03-made-up-for-tests-0000"
@@ -197,7 +198,7 @@ class ClaudeCode:
         """Run it without a terminal, as a script does, to its end; return its exit code."""
         command = [str(program()), "-p", prompt, *self._arguments]
         done = subprocess.run(
-            command, cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, check=False, timeout=120
+            command, cwd=self.folder, env=self._env, stdin=subprocess.DEVNULL, check=False, timeout=PATIENCE_S
         )
         return done.returncode
 
@@ -233,6 +234,6 @@ class ClaudeCode:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_S)
         os.close(self._terminal)
         self._terminal = -1

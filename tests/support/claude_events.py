@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.support import ROOT
+from tests.support.net import PATIENCE_S
 
 SAMPLES = ROOT / "tests" / "samples"
 STATUSES: list[dict[str, Any]] = [json.loads(line) for line in (SAMPLES / "statusline.ndjson").read_text().splitlines()]
@@ -42,5 +43,10 @@ def run(
     """Run the real command with this on its standard input."""
     given = text if isinstance(text, bytes) else json.dumps(text).encode()
     return subprocess.run(
-        [*GAUGE, *arguments], input=given, capture_output=True, timeout=60, check=False, env=environ or os.environ
+        [*GAUGE, *arguments],
+        input=given,
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env=environ or os.environ,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 CONFIG = Path(__file__).parents[2] / "broker/telemetry/collector.yaml"
@@ -41,11 +41,11 @@ class Collector:
 
     def send(self, body: object, path: str = "/v1/metrics") -> None:
         """Send it one export, as Claude Code does."""
-        httpx.post(f"http://127.0.0.1:{self.http}{path}", json=body, timeout=10).raise_for_status()
+        httpx.post(f"http://127.0.0.1:{self.http}{path}", json=body, timeout=PATIENCE_S).raise_for_status()
 
     def page(self) -> str:
         """Return what it shows to Prometheus."""
-        return httpx.get(f"http://{self.target}/metrics", timeout=10).text
+        return httpx.get(f"http://{self.target}/metrics", timeout=PATIENCE_S).text
 
     def _healthy(self) -> bool:
         assert self._process is not None
@@ -64,4 +64,4 @@ class Collector:
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 import httpx
+from tests.support.net import PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Faulty:
                     upstream + self.path,
                     content=body,
                     headers={"Content-Type": self.headers.get("Content-Type", "")},
-                    timeout=30,
+                    timeout=PATIENCE_S,
                 )
                 if outer.refuse_posts and self.command == "POST":
                     self.send_error(405)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 VERSION = "2026.11.0"
@@ -81,26 +81,26 @@ class RunningHomeAssistant:
                 env=environ,
                 start_new_session=True,
             )
-        wait_until(self._answers, "Home Assistant to answer", 90)
+        wait_until(self._answers, "Home Assistant to answer")
         if not self._token:
             self._onboard()
-        wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant to run", 90)
+        wait_until(lambda: self.get("config")["state"] == "RUNNING", "Home Assistant to run")
         return self
 
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"Home Assistant ended:\n{self.log.read_text()[-4000:]}"
         try:
-            return httpx.get(f"{self.url}/api/onboarding", timeout=5).status_code in {200, 404}
+            return httpx.get(f"{self.url}/api/onboarding", timeout=PATIENCE_S).status_code in {200, 404}
         except httpx.TransportError:
             return False
 
     def _onboard(self) -> None:
         client = f"{self.url}/"
         owner = {"client_id": client, "name": "Test", "username": "test", "password": "test", "language": "en"}
-        code = httpx.post(f"{self.url}/api/onboarding/users", json=owner, timeout=30).json()["auth_code"]
+        code = httpx.post(f"{self.url}/api/onboarding/users", json=owner, timeout=PATIENCE_S).json()["auth_code"]
         grant = {"client_id": client, "grant_type": "authorization_code", "code": code}
-        self._token = httpx.post(f"{self.url}/auth/token", data=grant, timeout=30).json()["access_token"]
+        self._token = httpx.post(f"{self.url}/auth/token", data=grant, timeout=PATIENCE_S).json()["access_token"]
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": client, "redirect_uri": client})
@@ -125,13 +125,13 @@ class RunningHomeAssistant:
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Ask its API."""
-        answer = httpx.get(f"{self.url}/api/{path}", headers=self._bearer, timeout=30)
+        answer = httpx.get(f"{self.url}/api/{path}", headers=self._bearer, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()
 
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
         """Tell its API something."""
-        answer = httpx.post(f"{self.url}/api/{path}", headers=self._bearer, json=body, timeout=30)
+        answer = httpx.post(f"{self.url}/api/{path}", headers=self._bearer, json=body, timeout=PATIENCE_S)
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.headers.get("content-type") == "application/json" else answer.text
 
@@ -154,7 +154,7 @@ class RunningHomeAssistant:
         found = self.states(entity).get(entity)
         return found.state if found else ""
 
-    def wait_state(self, entity: str, state: str, deadline_s: float = 30) -> None:
+    def wait_state(self, entity: str, state: str, deadline_s: float = PATIENCE_S) -> None:
         """Wait until an entity has this state."""
         wait_until(lambda: self.state(entity) == state, f"{entity} to be {state!r}", deadline_s)
 
@@ -171,7 +171,7 @@ class RunningHomeAssistant:
         """Count what its database holds of the entities whose id holds this text."""
         query = "SELECT count(*) FROM states JOIN states_meta USING (metadata_id) WHERE states_meta.entity_id LIKE ?"
         database = f"file:{self.folder / 'home-assistant_v2.db'}?mode=ro"
-        with closing(sqlite3.connect(database, uri=True, timeout=10)) as connection:
+        with closing(sqlite3.connect(database, uri=True, timeout=PATIENCE_S)) as connection:
             return int(connection.execute(query, (f"%{part_of_id}%",)).fetchone()[0])
 
     def complaints(self) -> list[str]:
@@ -185,10 +185,10 @@ class RunningHomeAssistant:
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
-                self._process.wait(30)
+                self._process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait(10)
+                self._process.wait(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self.start()

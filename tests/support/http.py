@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Reply:
 class Wire:
     """One TCP connection."""
 
-    def __init__(self, port: int, *, timeout_s: float = 20, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, timeout_s: float = PATIENCE_S, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

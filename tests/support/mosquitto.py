@@ -16,7 +16,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 
 def find_mosquitto() -> str:
@@ -80,7 +80,7 @@ class Mosquitto:
             return
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(number)
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -123,7 +123,7 @@ class Listener:
         self.client.on_message = self._message
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        assert self._ready.wait(10), "the listener could not subscribe"
+        assert self._ready.wait(PATIENCE_S), "the listener could not subscribe"
 
     def _connected(
         self, client: mqtt.Client, _user: object, _flags: object, _code: ReasonCode, _properties: Properties | None
@@ -135,7 +135,7 @@ class Listener:
             self.messages.append(Heard(message.topic, bytes(message.payload), message.retain, message.qos))
             self._news.notify_all()
 
-    def wait(self, wanted: Callable[[Heard], bool], deadline_s: float = 30, *, after: int = 0) -> Heard:
+    def wait(self, wanted: Callable[[Heard], bool], deadline_s: float = PATIENCE_S, *, after: int = 0) -> Heard:
         """Return the first message from index `after` on that is `wanted`; fail listing what came instead."""
 
         def found() -> Heard | None:

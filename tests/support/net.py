@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# What a busy machine may take for something that takes a moment on a quiet one: the deadline of all that should happen.
+PATIENCE_S = 120.0
 
 
 def free_port() -> int:
@@ -24,7 +26,7 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def wait_until(probe: Callable[[], T], what: str, deadline_s: float = 30.0) -> T:
+def wait_until(probe: Callable[[], T], what: str, deadline_s: float = PATIENCE_S) -> T:
     """Call `probe` until it answers something true, and return that; fail saying `what` was awaited."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:

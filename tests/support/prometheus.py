@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 OLD, NEW, VICTORIA, OTLP = "old", "new", "victoria", "otlp"
@@ -93,8 +93,8 @@ class Server:
         """Give it a past: Prometheus before its start, as blocks; VictoriaMetrics while it runs."""
         if self.kind == VICTORIA:
             body = "".join(line for each in past for line in _in_milliseconds(each)).encode()
-            httpx.post(f"{self.url}/api/v1/import/prometheus", content=body, timeout=60).raise_for_status()
-            httpx.get(f"{self.url}/internal/force_flush", timeout=60).raise_for_status()
+            httpx.post(f"{self.url}/api/v1/import/prometheus", content=body, timeout=PATIENCE_S).raise_for_status()
+            httpx.get(f"{self.url}/internal/force_flush", timeout=PATIENCE_S).raise_for_status()
             return self
         source = self._folder / "past.om"
         source.write_text(open_metrics(past))
@@ -118,7 +118,7 @@ class Server:
             program.append("--web.enable-otlp-receiver")
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([*program, *self._flags], stdout=log, stderr=log)
-        wait_until(self._ready, f"{self.kind} to be ready", 60)
+        wait_until(self._ready, f"{self.kind} to be ready")
         return self
 
     def _ready(self) -> bool:
@@ -127,7 +127,7 @@ class Server:
         if self._web:  # asks for a password before it says whether it is ready
             return "ready to receive web requests" in (self._folder / "log").read_text()
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=5).is_success
+            return httpx.get(f"{self.url}/-/ready", timeout=PATIENCE_S).is_success
         except httpx.HTTPError:
             return False
 
@@ -136,13 +136,15 @@ class Server:
         path = "/opentelemetry/v1/metrics" if self.kind == VICTORIA else "/api/v1/otlp/v1/metrics"
         request = ParseDict(body, ExportMetricsServiceRequest())
         headers = {"Content-Type": "application/x-protobuf"}
-        answer = httpx.post(f"{self.url}{path}", content=request.SerializeToString(), headers=headers, timeout=10)
+        answer = httpx.post(
+            f"{self.url}{path}", content=request.SerializeToString(), headers=headers, timeout=PATIENCE_S
+        )
         assert answer.is_success, answer.text
 
     def ask(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
         """Ask it as anyone would."""
         form = {"query": query, "nocache": "1", **({} if at is None else {"time": str(at)})}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=form, timeout=30)
+        answer = httpx.get(f"{self.url}/api/v1/query", params=form, timeout=PATIENCE_S)
         assert answer.is_success, answer.text
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
         return result
@@ -156,7 +158,7 @@ class Server:
         """End it; safe when it is gone already."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -182,7 +184,11 @@ def _in_milliseconds(series: Series) -> Iterable[str]:
 def promtool(kind: str, *arguments: str) -> str:
     """Run promtool and return what it said; a failure fails the test with its words."""
     done = subprocess.run(
-        [part(f"metrics/{kind}/usr/bin/promtool"), *arguments], capture_output=True, text=True, check=False, timeout=120
+        [part(f"metrics/{kind}/usr/bin/promtool"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

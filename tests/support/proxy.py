@@ -9,7 +9,7 @@ import struct
 import threading
 from typing import Literal, Self
 
-from tests.support.net import free_port
+from tests.support.net import PATIENCE_S, free_port
 
 Mode = Literal["pass", "slow", "half-open", "reset", "garbage"]
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER 0: close by RST
@@ -45,7 +45,7 @@ class Proxy:
                 elif mode == "garbage":
                     writer.write(NOISE)
 
-        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(PATIENCE_S)
 
     def _reset(self, writer: asyncio.StreamWriter) -> None:
         peer: socket.socket = writer.get_extra_info("socket")
@@ -87,7 +87,7 @@ class Proxy:
     def __enter__(self) -> Self:
         self._thread.start()
         starting = asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(10)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,7 +99,7 @@ class Proxy:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-        asyncio.run_coroutine_threadsafe(end(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(PATIENCE_S)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._loop.close()

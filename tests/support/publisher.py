@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.support.net import PATIENCE_S
 from tests.support.transcripts import ClaudeHome
 
 
@@ -27,7 +28,7 @@ def environment(claude: ClaudeHome, folder: Path, **more: str) -> dict[str, str]
 def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a command of ours to its end."""
     command = [sys.executable, "-m", "claude_gauge", *arguments]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 class Publishing:
@@ -57,13 +58,13 @@ class Publishing:
             self._process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
         return self
 
-    def end(self, number: int = signal.SIGTERM, deadline_s: float = 30) -> int:
+    def end(self, number: int = signal.SIGTERM, deadline_s: float = PATIENCE_S) -> int:
         """Send it a signal and return its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
         return self._process.wait(deadline_s)
 
-    def wait(self, deadline_s: float = 30) -> int:
+    def wait(self, deadline_s: float = PATIENCE_S) -> int:
         """Wait until it ends by itself; return its exit code."""
         assert self._process is not None
         return self._process.wait(deadline_s)
@@ -74,4 +75,4 @@ class Publishing:
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(PATIENCE_S)

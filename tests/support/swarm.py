@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from tests.support.net import PATIENCE_S
+
 
 def _text(text: str) -> bytes:
     return struct.pack(">H", len(text.encode())) + text.encode()
@@ -48,7 +50,7 @@ class Swarm:
         self.sent += 1
         number = struct.pack(">H", self.sent % 65535 + 1)
         connection = self._sockets[name]
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         connection.sendall(_packet(0x33, _text(topic) + number + payload))
         connection.settimeout(0)
 

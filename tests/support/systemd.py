@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import ROOT
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 PROGRAM = "/lib/systemd/systemd"
 # Systemd runs only where /run/systemd/system says that it is at work.
@@ -77,7 +77,9 @@ class UserManager:
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command as that person would."""
         inside = ["nsenter", "--target", str(self._process.pid), "--mount", *self._enter, *command]
-        return subprocess.run(inside, env={**self.env, **more}, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            inside, env={**self.env, **more}, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
 
     def ours(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a command of ours as that person would."""
@@ -182,10 +184,10 @@ def _answers(manager: UserManager) -> bool:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()  # it ends its services first
     try:
-        process.wait(20)
+        process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def _hierarchies() -> Sequence[Path]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 
 class Terminal:
@@ -40,7 +40,7 @@ class Terminal:
             capture_output=True,
             text=True,
             check=True,
-            timeout=30,
+            timeout=PATIENCE_S,
             env=self._environment,
         )
         return done.stdout
@@ -70,4 +70,4 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         kill = ["tmux", "-L", self._server, "kill-server"]
-        subprocess.run(kill, env=self._environment, check=False, timeout=30)
+        subprocess.run(kill, env=self._environment, check=False, timeout=PATIENCE_S)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.mosquitto import Heard, Listener
+from tests.support.net import PATIENCE_S
 
 Json = dict[str, Any]
 
@@ -16,13 +17,15 @@ def usage_of(heard: Heard) -> Json:
     return dict(json.loads(heard.payload)) if heard.topic.endswith("/usage") and heard.payload else {}
 
 
-def wait_usage(listener: Listener, wanted: Callable[[Json], bool], deadline_s: float = 30, *, after: int = 0) -> Json:
+def wait_usage(
+    listener: Listener, wanted: Callable[[Json], bool], deadline_s: float = PATIENCE_S, *, after: int = 0
+) -> Json:
     """Wait for a payload of which `wanted` is true."""
     return usage_of(
         listener.wait(lambda heard: bool(usage_of(heard)) and wanted(usage_of(heard)), deadline_s, after=after)
     )
 
 
-def wait_tokens(listener: Listener, tokens: int, deadline_s: float = 60, *, after: int = 0) -> Json:
+def wait_tokens(listener: Listener, tokens: int, deadline_s: float = PATIENCE_S, *, after: int = 0) -> Json:
     """Wait until the block holds just so many tokens."""
     return wait_usage(listener, lambda usage: usage["window_5h_tokens"] == tokens, deadline_s, after=after)

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.config import Settings, is_secret
 from claude_gauge.system.child import Child, Companion, without_secrets
@@ -68,7 +68,7 @@ def test_stopped() -> None:
     wait_until(lambda: child._running is not None, "the program to run")
     child.stop()
 
-    assert ended.wait(10)
+    assert ended.wait(PATIENCE_S)
     assert child.run(["true"], {"PATH": os.environ["PATH"]}, 10).code is None
 
 
@@ -86,9 +86,9 @@ def test_companion_ends_with_us(tmp_path: Path, number: int) -> None:
     with owner.stdout as said:
         pid = int(said.readline())
     owner.send_signal(number)
-    owner.wait(10)
+    owner.wait(PATIENCE_S)
 
-    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), "the companion to end", 10)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), "the companion to end")
 
 
 def _state(pid: int) -> str:

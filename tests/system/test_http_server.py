@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import pytest
 from tests.support.http import Wire
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.system.http import server
 from claude_gauge.system.http.connection import Phase
@@ -31,7 +31,7 @@ class Slow:
         """Count who is here."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.may.wait(20)
+        self.may.wait(PATIENCE_S)
         self.at_once -= 1
         return answer(HTTPStatus.OK, request.body, "text/plain")
 

@@ -16,7 +16,7 @@ from typing import Self
 import pytest
 from tests.support import ROOT
 from tests.support.mosquitto import Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 from typer.testing import CliRunner
 
 from claude_gauge.apps.broker import roles
@@ -131,7 +131,7 @@ class Visit:
     def inside(self, name: str) -> Link:
         """Connect over TLS and expect to get in."""
         link = self.link(name)
-        assert link.wait_connected(10), link.trouble
+        assert link.wait_connected(PATIENCE_S), link.trouble
         return link
 
     def passes(self, writer: str, topic: str, reader: str, barrier: tuple[str, str]) -> bool:
@@ -140,7 +140,7 @@ class Visit:
         one, _two = self.inside(writer), self.inside(reader)
         wait_until(lambda: by.send(sure, b"begin", qos=1) and (sure, b"begin") in self.heard[reader], "the barrier")
         one.announce(topic, b"tried")
-        assert one.flush(10)
+        assert one.flush(PATIENCE_S)
         by.send(sure, b"end", qos=1)
         wait_until(lambda: (sure, b"end") in self.heard[reader], "the end")
         return (topic, b"tried") in self.heard[reader]
@@ -217,7 +217,7 @@ def test_doors(visit: Visit, tmp_path: Path, kind: int) -> None:
     link = visit.link("desk", kind)
     strangers = [visit.link(None, kind), visit.link("desk", kind, wrong), visit.link("nobody", kind, wrong)]
 
-    assert link.wait_connected(10), link.trouble
+    assert link.wait_connected(PATIENCE_S), link.trouble
     for stranger in strangers:
         wait_until(lambda stranger=stranger: "password" in stranger.trouble, "the refusal")  # type: ignore[misc]
 
@@ -240,9 +240,9 @@ def test_large_message(closed: Closed, visit: Visit) -> None:
     """A message that no reader of ours could hold is not taken, and its writer is told."""
     desk = visit.inside("desk")
     desk.announce("claude-gauge/desk/usage", bytes(100_000))
-    assert desk.flush(10)
+    assert desk.flush(PATIENCE_S)
     desk.announce("claude-gauge/desk/alert", b"after")
-    assert desk.flush(10)
+    assert desk.flush(PATIENCE_S)
 
     wait_until(lambda: ("claude-gauge/desk/alert", b"after") in visit.heard["desk"], "the small message")
     assert all(len(payload) < 100_000 for _, payload in visit.heard["desk"])
@@ -267,7 +267,7 @@ def test_added_user_gets_in(closed: Closed, house: BrokerFolder, visit: Visit) -
     house.add(User(name="second", role=Role.DEVICE))
     closed.reload()
 
-    assert visit.link("second").wait_connected(10)
+    assert visit.link("second").wait_connected(PATIENCE_S)
 
 
 def test_new_password(closed: Closed, house: BrokerFolder, visit: Visit, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_new_password(closed: Closed, house: BrokerFolder, visit: Visit, tmp_pat
     late = visit.link("viewer", secret=old)
     wait_until(lambda: "password" in late.trouble, "the refusal")
 
-    assert visit.link("viewer").wait_connected(10)
+    assert visit.link("viewer").wait_connected(PATIENCE_S)
 
 
 def findings(house: BrokerFolder) -> list[tuple[bool, str]]:
@@ -339,7 +339,7 @@ def test_new_certificate(house: BrokerFolder, visit: Visit) -> None:
     """A certificate for other hosts is signed by the same CA: clients go on, under the new name only."""
     house.certify(["localhost"], today())
     with Closed(house.folder.parent / "running", house):
-        assert visit.link("desk").wait_connected(10)
+        assert visit.link("desk").wait_connected(PATIENCE_S)
         port = house.register().ports[1]
         elsewhere = Settings(
             broker=f"mqtts://desk@127.0.0.1:{port}",

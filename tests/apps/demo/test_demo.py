@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto, find_mosquitto
-from tests.support.net import free_port
+from tests.support.net import PATIENCE_S, free_port
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
@@ -57,7 +57,7 @@ def test_needles_move_on_a_bare_machine(env: dict[str, str], broker_kind: str) -
     """Payloads travel the real road and change, with an installed Mosquitto and where Python is all there is."""
     command = [sys.executable, "-m", "claude_gauge", "demo", "--lines", "--seconds", "4", "--speed", "5"]
     words = command if broker_kind == "Mosquitto" else _without_mosquitto(*command)
-    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     payloads, said = [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
     assert len({each["rate_1m"] for each in payloads}) > 2
@@ -126,7 +126,7 @@ def test_signals_leave_nothing_behind(env: dict[str, str], broker: Mosquitto, nu
         demo = subprocess.Popen([*command, *announce], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         listener.wait(lambda heard: heard.topic == "claude-gauge/demo/usage")
         demo.send_signal(number)
-        _, said = demo.communicate(timeout=30)
+        _, said = demo.communicate(timeout=PATIENCE_S)
         listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/demo/status", b""))
 
     assert b"Traceback" not in said

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tests.apps.fleet.conftest import usage
 from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.net import PATIENCE_S
 from tests.support.publisher import Publishing, environment
 from tests.support.swarm import Swarm
 from tests.support.transcripts import ClaudeHome
@@ -119,7 +120,7 @@ def test_ends_in_good_order(broker: Mosquitto, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
 
         listener.wait(lambda m: m.topic.endswith("status") and m.payload == b"offline")
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_second_fleet(broker: Mosquitto, tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_second_fleet(broker: Mosquitto, tmp_path: Path) -> None:
                 swarm.read(0.05)
                 time.sleep(0.05)
 
-            assert second.wait(30) == 75
+            assert second.wait(PATIENCE_S) == 75
             assert "another fleet" in (second.stderr.read() if second.stderr else "")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.payloads import usage
 from tests.support.tmux import Terminal
 
@@ -35,7 +35,7 @@ def publish(broker: Mosquitto, payload: bytes, *, status: bytes = b"online") -> 
     """Publish as a publisher does: retained."""
     with Listener(broker.port) as publisher:
         for topic, value in (("claude-gauge/studio/status", status), ("claude-gauge/studio/usage", payload)):
-            publisher.client.publish(topic, value, qos=1, retain=True).wait_for_publish(10)
+            publisher.client.publish(topic, value, qos=1, retain=True).wait_for_publish(PATIENCE_S)
 
 
 def test_live(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
@@ -131,7 +131,7 @@ def run(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -14,12 +14,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 
 from claude_gauge.apps.device.build import folder
 
 REPL = Path(__file__).parent / "repl.py"
 RESET = 3
+BUFFER = 16_384  # bytes that wait for a listener; a serial port loses the rest, too
 
 
 class PtyBoard:
@@ -47,29 +49,33 @@ class PtyBoard:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def _relay(self) -> None:
+        said, begun = b"", False
         while not self._stopping:
             assert self._process.stdin
             assert self._process.stdout
-            sources: list[Any] = [self._master, self._process.stdout]
-            ready, _, _ = select.select(sources, [], [], 0.1)
+            sources: list[Any] = [self._process.stdout, *([self._master] if begun else [])]
+            ready, writable, _ = select.select(sources, [self._master] if said else [], [], 0.1)
             if self._master in ready:
                 data = os.read(self._master, 4096)
                 if b"\x03" in data:
                     self._process.send_signal(signal.SIGINT)
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
+            if writable:
+                with suppress(BlockingIOError):
+                    said = said[os.write(self._master, said) :]
             if self._process.stdout in ready:
                 data = os.read(self._process.stdout.fileno(), 4096)
+                said = (said + data)[-BUFFER:]
+                begun = True  # before, an interrupt would end the interpreter itself
                 if data:
-                    with suppress(BlockingIOError):  # nobody listens: a serial port loses it, too
-                        os.write(self._master, data)
-                elif self._process.wait(10) == RESET:
-                    self._process.stdin.close()
-                    self._process.stdout.close()
-                    self.resets += 1
-                    self._process = self._spawn(main=True)
-                else:
+                    continue
+                if self._process.wait(PATIENCE_S) != RESET:
                     return
+                self._process.stdin.close()
+                self._process.stdout.close()
+                self.resets += 1
+                self._process, begun = self._spawn(main=True), False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -77,9 +83,9 @@ class PtyBoard:
 
     def __exit__(self, *_: object) -> None:
         self._stopping = True
-        self._thread.join(15)
+        self._thread.join(PATIENCE_S)
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
         for stream in (self._process.stdin, self._process.stdout):
             assert stream
             stream.close()

@@ -6,6 +6,7 @@ import sys
 import vfs
 
 BANNER = "raw REPL; CTRL-B to exit\r\n>"
+WINDOW = 0x4000  # characters that may be sent ahead in raw paste mode
 
 
 def read() -> str:
@@ -51,9 +52,22 @@ def fresh() -> dict:
     return names
 
 
+def pasted() -> str:
+    """Read code in raw paste mode: a new window is granted for each that was filled; Ctrl-D ends it."""
+    say("R\x01" + chr(WINDOW & 0xFF) + chr(WINDOW >> 8))
+    code: list = []
+    while True:
+        got = read()
+        if got == "\x04":
+            say("\x04")
+            return "".join(code)
+        code.append(got)
+        if len(code) % WINDOW == 0:
+            say("\x01")
+
+
 def execute(code: str, names: dict) -> None:
     """Run what was sent among the names of this session, and tell as the raw REPL does: output, errors, prompt."""
-    say("OK")
     error = None
     try:
         exec(code.replace("sys.implementation", "implementation"), names)  # noqa: S102 - it is what a REPL is for
@@ -67,28 +81,44 @@ def execute(code: str, names: dict) -> None:
     say("\x04>")
 
 
-def serve() -> None:
-    """Be a board's console for ever."""
-    raw, code, names = False, "", fresh()
-    say(">>> ")
-    while True:
-        got = read()
-        if got == "\x01":  # the question for raw paste mode ends so, too: to answer with the banner says no
-            raw, code = True, ""
+class Console:
+    """The state of the console: raw or friendly, and what was typed since the last command."""
+
+    def __init__(self) -> None:
+        self._raw = False
+        self._code = ""
+        self._names = fresh()
+
+    def serve(self) -> None:
+        """Be a board's console for ever; an interrupt between two commands is nothing."""
+        say(">>> ")
+        while True:
+            try:
+                self._take(read())
+            except KeyboardInterrupt:
+                continue
+
+    def _take(self, got: str) -> None:
+        if got == "\x05" and self._raw and not self._code:
+            if read() + read() == "A\x01":
+                execute(pasted(), self._names)
+        elif got == "\x01":
+            self._raw, self._code = True, ""
             say(BANNER)
         elif got == "\x02":
-            raw = False
+            self._raw = False
             say("\r\n>>> ")
-        elif got == "\x04" and not (raw and code):
-            names = fresh()
-            say(("OK" if raw else "") + "\r\nMPY: soft reboot\r\n" + (BANNER if raw else ">>> "))
+        elif got == "\x04" and not (self._raw and self._code):
+            self._names = fresh()
+            say(("OK" if self._raw else "") + "\r\nMPY: soft reboot\r\n" + (BANNER if self._raw else ">>> "))
         elif got == "\x04":
-            execute(code, names)
-            code = ""
+            code, self._code = self._code, ""
+            say("OK")
+            execute(code, self._names)
         elif got == "\x03":
-            code = ""
-        elif raw:
-            code += got
+            self._code = ""
+        elif self._raw:
+            self._code += got
 
 
 def boot(flash: str, hardware: str, main: bool) -> None:
@@ -103,7 +133,7 @@ def boot(flash: str, hardware: str, main: bool) -> None:
                 exec(file.read(), {"__name__": "__main__"})  # noqa: S102 - as a board does
         except KeyboardInterrupt:
             say("\r\nKeyboardInterrupt: \r\n")
-    serve()
+    Console().serve()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pytest
 from tests.apps.fleet.conftest import NOW
 from tests.outlets.alerts.test_decide import at
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
@@ -44,7 +44,7 @@ def alerts(broker: Mosquitto, folder: Path, command: str | None = None, *, conne
     found.start()
     link.start()
     try:
-        assert not connect or link.wait_connected(10)
+        assert not connect or link.wait_connected(PATIENCE_S)
         yield found
     finally:
         found.stop()

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from tests.support.net import free_port
+from tests.support.net import PATIENCE_S, free_port
 
 from claude_gauge.outlets.homeassistant.discovery import discovery
 
@@ -13,7 +13,9 @@ from claude_gauge.outlets.homeassistant.discovery import discovery
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `claude-gauge discovery …` to its end."""
     command = [sys.executable, "-m", "claude_gauge", "discovery", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE_S, check=False
+    )
 
 
 def test_show() -> None:

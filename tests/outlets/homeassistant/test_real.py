@@ -17,7 +17,7 @@ from tests.firmware.golden import PAYLOADS
 from tests.outlets.homeassistant.conftest import BUSY, REST, Node, node
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
@@ -310,7 +310,7 @@ def test_broker_crashes(home: RunningHomeAssistant, house_broker: Mosquitto) -> 
         patient.say(REST)
         house_broker.start()
 
-        home.wait_state(patient.entity("sensor", "rate_1m"), "0", 60)
+        home.wait_state(patient.entity("sensor", "rate_1m"), "0")
 
 
 def test_home_assistant_restarts(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
@@ -356,8 +356,8 @@ def test_switched_off(house_broker: Mosquitto) -> None:
     HomeAssistant(link, settings).start()
     link.start()
     try:
-        assert link.wait_connected(10)
-        assert link.flush(10)
+        assert link.wait_connected(PATIENCE_S)
+        assert link.flush(PATIENCE_S)
         with Listener(house_broker.port, "+/device/claude_gauge_silent/config") as listener:
             assert listener.messages == []
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.support.http import Wire, get, shown
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.payloads import usage
 
 from claude_gauge.counting.derive import Limits
@@ -281,7 +281,7 @@ def test_ipv6() -> None:
     """An IPv6 address in brackets is listened on, and answered to."""
     shim = Shim("[::1]:0", dict)
     shim.start()
-    with socket.create_connection(("::1", shim.port), timeout=20) as client:
+    with socket.create_connection(("::1", shim.port), timeout=PATIENCE_S) as client:
         client.sendall(f"GET /healthz HTTP/1.1\r\nHost: [::1]:{shim.port}\r\nConnection: close\r\n\r\n".encode())
         answer = client.makefile("rb").read()
     shim.stop()

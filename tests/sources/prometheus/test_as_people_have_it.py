@@ -74,7 +74,7 @@ def test_the_collectors_names(tmp_path: Path, strategy: str) -> None:
         Server(tmp_path / "engine", targets=[collector.target], rules=rules) as server,
     ):
         check(server, STRATEGIES[strategy], collector.send)
-        wait_until(lambda: server.value("claude_gauge:window_5h_tokens") == 14_000, "the rules' sum", 30)
+        wait_until(lambda: server.value("claude_gauge:window_5h_tokens") == 14_000, "the rules' sum")
         sessions = server.ask("count by (session_id) (claude_gauge:tokens:counter)")
 
     assert [each["metric"]["session_id"] != "" for each in sessions] == [True]

@@ -15,14 +15,14 @@ import pytest
 from tests.containers.engine import docker, engine, has_image
 from tests.sources.otlp import samples
 from tests.support import ROOT
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus.source import Prometheus
 
 # One engine at a time: two would share the kernel's tables.
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(300), pytest.mark.xdist_group("containers")]
+pytestmark = [pytest.mark.containers, pytest.mark.xdist_group("containers")]
 
 
 def make_image(name: str, folder: Path, programs: dict[str, Path], *changes: str) -> None:
@@ -89,7 +89,7 @@ def test_up(stack: Stack) -> None:
     """Exports go into the collector's container, and the source finds the true sum in Prometheus's, rules as well."""
     for name in ("json_cumulative", "json_delta", "json_agent"):
         for path, body in samples(name):
-            httpx.post(f"http://127.0.0.1:{stack.otlp}{path}", json=body, timeout=10).raise_for_status()
+            httpx.post(f"http://127.0.0.1:{stack.otlp}{path}", json=body, timeout=PATIENCE_S).raise_for_status()
     source = Prometheus(Settings(prometheus=f"http://127.0.0.1:{stack.prometheus}", prometheus_interval=1))
     source.start(lambda: None)
 
@@ -98,7 +98,7 @@ def test_up(stack: Stack) -> None:
         return block.tokens if block else None
 
     try:
-        wait_until(lambda: tokens() == 2 * 25_191 + 36_751, "all tokens", 60)
+        wait_until(lambda: tokens() == 2 * 25_191 + 36_751, "all tokens")
         query = {"query": "sum(claude_gauge:tokens:added5m)"}
         wait_until(
             lambda: "87133" in httpx.get(f"http://127.0.0.1:{stack.prometheus}/api/v1/query", params=query).text,

@@ -16,7 +16,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.sources.prometheus.past import KINDS
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.prometheus import NEW, OLD, Server
 
 from claude_gauge.config import Settings
@@ -103,7 +103,7 @@ def one(server: Server, title: str) -> float | None:
 
 def counted(server: Server, tokens: float) -> None:
     """Wait until the rules have counted so many tokens."""
-    wait_until(lambda: server.value("sum(claude_gauge:tokens:added7d)") == tokens, f"{tokens} tokens", 30)
+    wait_until(lambda: server.value("sum(claude_gauge:tokens:added7d)") == tokens, f"{tokens} tokens")
 
 
 OTHERS = {
@@ -133,7 +133,7 @@ def test_each_panel(tmp_path: Path, kind: str) -> None:
         exporter.set(a_output_opus=100, b_output_haiku=7000)
         counted(server, 180_700)
         settings = Settings(prometheus=server.url)
-        reading = wait_until(lambda: read(settings, 180_700), "the publisher to read the newest second", 30)
+        reading = wait_until(lambda: read(settings, 180_700), "the publisher to read the newest second")
         assert reading is not None
         now = time.time()
         usage = derive(reading, Limits(ceiling_5h=CEILING, redline=REDLINE), now)
@@ -197,8 +197,8 @@ def by_kind(*values: float) -> Values:
 def test_unknown_is_no_value(tmp_path: Path) -> None:
     """Where no token was ever seen no panel shows a figure: not 0 %, not 0 tokens, no lamp."""
     with scraped(tmp_path) as (_, server):
-        wait_until(lambda: server.value("up") == 1, "a scrape", 30)
-        wait_until(lambda: "claude_gauge" in json.dumps(_groups(server)), "the rules", 30)
+        wait_until(lambda: server.value("up") == 1, "a scrape")
+        wait_until(lambda: "claude_gauge" in json.dumps(_groups(server)), "the rules")
         shown = {title: answers(server, title) for title in PANELS}
 
     assert {title for title, found in shown.items() if found} == set()
@@ -211,7 +211,7 @@ def test_stall_takes_the_last_rise(tmp_path: Path) -> None:
         counted(server, 7)
         begun = one(server, "STALL")
         assert begun is not None
-        wait_until(lambda: (one(server, "STALL") or 0) >= begun + 4, "an age that grows", 30)
+        wait_until(lambda: (one(server, "STALL") or 0) >= begun + 4, "an age that grows")
         exporter.set(a_output_opus=8)
         counted(server, 8)
 
@@ -221,7 +221,7 @@ def test_stall_takes_the_last_rise(tmp_path: Path) -> None:
 def _groups(server: Server) -> list[dict[str, Any]]:
     import httpx  # noqa: PLC0415 - one question
 
-    found: list[dict[str, Any]] = httpx.get(f"{server.url}/api/v1/rules", timeout=5).json()["data"]["groups"]
+    found: list[dict[str, Any]] = httpx.get(f"{server.url}/api/v1/rules", timeout=PATIENCE_S).json()["data"]["groups"]
     return [group for group in found if all(rule["health"] == "ok" for rule in group["rules"])]
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from tests.sources.prometheus.past import counted, labels
+from tests.support.net import PATIENCE_S
 from tests.support.prometheus import Series, Server
 
 
@@ -20,7 +21,7 @@ def show(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         env=dict(os.environ),
     )
 

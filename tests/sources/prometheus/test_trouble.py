@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.sources.prometheus.past import counted, labels
 from tests.support.faulty import Faulty, Reply, Spoil
-from tests.support.net import free_port, wait_until
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.prometheus import Series, Server
 
 from claude_gauge.config import Settings
@@ -188,7 +188,7 @@ def test_a_drip(busy: Server) -> None:
         import socket  # noqa: PLC0415 - a server of four lines
 
         with socket.create_server(("127.0.0.1", port)) as listening:
-            listening.settimeout(20)
+            listening.settimeout(PATIENCE_S)
             caller, _ = listening.accept()
             with caller:
                 caller.recv(65536)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.claude_events import event, run, status
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
@@ -274,11 +274,11 @@ def test_waiting_reaches_the_reading(desk: Desk) -> None:
     desk.clock.now = wall = NOON
     note(event("PermissionRequest"), desk.folder, wall)
     wait_until(lambda: source.read(wall).waiting is True, "the wait")
-    assert desk.changes.acquire(timeout=30)
+    assert desk.changes.acquire(timeout=PATIENCE_S)
     note(event("PostToolBatch"), desk.folder, wall + 1)
     wait_until(lambda: source.read(wall).waiting is False, "the end of the wait")
 
-    assert desk.changes.acquire(timeout=30)
+    assert desk.changes.acquire(timeout=PATIENCE_S)
 
 
 def test_real_hook_process(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_real_hook_process(tmp_path: Path) -> None:
     changed = threading.Event()
     source.start(changed.set)
     run(["hook", "--state-dir", str(tmp_path)], event("PermissionRequest"))
-    heard = changed.wait(30)
+    heard = changed.wait(PATIENCE_S)
     waiting = source.read(source._clock()).waiting
     source.stop()
 
@@ -306,12 +306,12 @@ def test_hints_follow_the_folder(tmp_path: Path) -> None:
         following.tend()
         (folder / ".a.tmp").write_text("")
         (folder / ".a.tmp").rename(folder / "a")
-        assert hints.acquire(timeout=30)
+        assert hints.acquire(timeout=PATIENCE_S)
         with (folder / "a").open("a") as file:
             file.write("more")
-        assert hints.acquire(timeout=30)
+        assert hints.acquire(timeout=PATIENCE_S)
         (folder / "a").unlink()
-        assert hints.acquire(timeout=30)
+        assert hints.acquire(timeout=PATIENCE_S)
         folder.rmdir()
         wait_until(lambda: not following._watching(), "the end of the watch with its folder")
     following.stop()
@@ -347,11 +347,11 @@ def test_escape(desk: Desk) -> None:
     source = desk.plan()
     note(event("PermissionRequest"), desk.folder, NOON)
     wait_until(lambda: source.read(NOON).waiting is True, "the wait")
-    assert desk.changes.acquire(timeout=30)
+    assert desk.changes.acquire(timeout=PATIENCE_S)
     source.denied(denied)
 
     assert source.read(NOON).waiting is False
-    assert desk.changes.acquire(timeout=30)
+    assert desk.changes.acquire(timeout=PATIENCE_S)
     later = Plan(Settings(state_dir=desk.state_dir), desk.clock)
     later.denied(denied)
     later.load()

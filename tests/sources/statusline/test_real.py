@@ -19,8 +19,6 @@ from claude_gauge.hooks import spool
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.sources.transcripts.source import Transcripts
 
-pytestmark = pytest.mark.timeout(180)
-PATIENCE_S = 60
 NOTIFIED_S = 7.5  # after a request that is still open
 PATIENT_S = 6.5  # so long at least the rule waits for a notification
 
@@ -59,16 +57,16 @@ class Desk:
 
     def begin(self, claude: ClaudeCode) -> None:
         """Give Claude Code a prompt."""
-        wait_until(lambda: "own line" in claude.screen, "Claude Code's statusline", PATIENCE_S)
+        wait_until(lambda: "own line" in claude.screen, "Claude Code's statusline")
         claude.type("please")
-        wait_until(lambda: "please" in claude.screen, "the prompt", PATIENCE_S)
+        wait_until(lambda: "please" in claude.screen, "the prompt")
         claude.type("\r")
 
     def ask(self, claude: ClaudeCode) -> None:
         """Bring Claude Code to where it asks for permission."""
         self.begin(claude)
-        wait_until(lambda: self.waiting is True, "Claude to wait", PATIENCE_S)
-        wait_until(lambda: "Do you want to" in claude.screen, "the dialog", PATIENCE_S)
+        wait_until(lambda: self.waiting is True, "Claude to wait")
+        wait_until(lambda: "Do you want to" in claude.screen, "the dialog")
 
     def told(self, name: str) -> list[dict[str, Any]]:
         """List what the hooks told of an event."""
@@ -84,13 +82,13 @@ class Desk:
 
     def is_lit_again(self) -> bool:
         """Wait for the notification of a client that, on a busy machine, sends it after the rule's 7 s."""
-        return wait_until(lambda: self.waiting is True, "the client's late notification", PATIENCE_S)
+        return wait_until(lambda: self.waiting is True, "the client's late notification")
 
     def ends(self, claude: ClaudeCode, key: str, what: str) -> None:
         """Press a key that closes the last dialog, and note how long the lamp takes to go out."""
         pressed = time.time()
         claude.type(key)
-        wait_until(lambda: self.waiting is False, f"the end of the wait: {what}", PATIENCE_S)
+        wait_until(lambda: self.waiting is False, f"the end of the wait: {what}")
         self.record("figure", f"real Claude Code, {what}: lamp out {time.time() - pressed:.2f} s after the key")
 
 
@@ -129,14 +127,14 @@ def test_two_parallel_asks(desk: Desk) -> None:
     """Two calls that ask at once light the lamp until the second is answered, past the first one's end."""
     with Api("cat /etc/hostname", "cat /etc/os-release") as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        wait_until(lambda: len(desk.told("PermissionRequest")) == 2, "both questions", PATIENCE_S)
+        wait_until(lambda: len(desk.told("PermissionRequest")) == 2, "both questions")
         assert desk.stays_lit(3)
         claude.type("\r")
-        wait_until(lambda: desk.told("PostToolUse"), "the end of the first call", PATIENCE_S)
+        wait_until(lambda: desk.told("PostToolUse"), "the end of the first call")
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
         desk.ends(claude, "\r", "the second of two asks")
-        wait_until(lambda: len(desk.told("PostToolUse")) == 2, "the end of the second call", PATIENCE_S)
+        wait_until(lambda: len(desk.told("PostToolUse")) == 2, "the end of the second call")
 
 
 def test_killed(desk: Desk) -> None:
@@ -145,7 +143,7 @@ def test_killed(desk: Desk) -> None:
         desk.ask(claude)
         killed = time.time()
         claude.kill()
-        wait_until(lambda: desk.waiting is False, "the end of the wait", PATIENCE_S)
+        wait_until(lambda: desk.waiting is False, "the end of the wait")
     desk.record("figure", f"real Claude Code, kill -9: lamp out {time.time() - killed:.2f} s after it")
 
 
@@ -171,12 +169,12 @@ def test_plan_figures(desk: Desk) -> None:
     api = Api(script=lambda _: [text("a word")], headers=lambda: subscriber(used[0], resets_at))
     with api, ClaudeCode(desk.home, api, **SUBSCRIBER) as claude:
         desk.begin(claude)
-        wait_until(lambda: shown() == 0.85, "the first figure", PATIENCE_S)
+        wait_until(lambda: shown() == 0.85, "the first figure")
         used[0] = 0.17
         claude.type("again")
-        wait_until(lambda: "again" in claude.screen, "the second prompt", PATIENCE_S)
+        wait_until(lambda: "again" in claude.screen, "the second prompt")
         claude.type("\r")
-        wait_until(lambda: shown() == 0.17, "the figure to fall", PATIENCE_S)
+        wait_until(lambda: shown() == 0.17, "the figure to fall")
         limit = desk.plan.read(time.time()).limit
 
     assert limit is not None
@@ -197,7 +195,7 @@ def test_agent_ends_beside_an_open_dialog(desk: Desk) -> None:
     """A background agent works and ends beside the main agent's dialog: the lamp stays lit until that is answered."""
     with Api(script=agents) as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        wait_until(lambda: desk.told("SubagentStop"), "the agent's end", PATIENCE_S)
+        wait_until(lambda: desk.told("SubagentStop"), "the agent's end")
         worked = desk.told("PostToolUse")
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
@@ -247,8 +245,8 @@ def test_question_of_an_mcp_server(desk: Desk) -> None:
     arguments = ("--mcp-config", str(config), "--allowedTools", "mcp__x__ask")
     with Api(script=script) as api, ClaudeCode(desk.home, api, *arguments) as claude:
         desk.begin(claude)
-        wait_until(lambda: desk.waiting is True, "Claude to wait", PATIENCE_S)
-        wait_until(lambda: "Shall it be?" in claude.screen, "the question", PATIENCE_S)
+        wait_until(lambda: desk.waiting is True, "Claude to wait")
+        wait_until(lambda: "Shall it be?" in claude.screen, "the question")
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
         desk.ends(claude, "\x1b", "an MCP server's question")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.support import ROOT
 from tests.support.generated import generate
+from tests.support.net import PATIENCE_S
 from tests.support.parts import part
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded, stamped
 
@@ -30,7 +31,7 @@ def _ccusage(claude: Path, *options: str) -> list[Json]:
     program = part("ccusage-20.0.24/node_modules/.bin/ccusage")
     env = {"PATH": os.environ["PATH"], "HOME": str(claude), "CLAUDE_CONFIG_DIR": str(claude)}
     command = [str(program), "blocks", "--json", "--offline", *options]
-    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=60)
+    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     return [block for block in json.loads(told.stdout)["blocks"] if not block["isGap"]]
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.generated import generate
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.parts import part
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
@@ -107,9 +107,9 @@ def test_unbroken_months_are_ccusages(seed: int, tmp_path: Path) -> None:
     program = part("ccusage-20.0.24/node_modules/.bin/ccusage")
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CLAUDE_CONFIG_DIR": str(tmp_path)}
     command = [str(program), "blocks", "--json", "--offline", "--active"]
-    (active,) = json.loads(subprocess.run(command, env=env, capture_output=True, check=True, timeout=60).stdout)[
-        "blocks"
-    ]
+    (active,) = json.loads(
+        subprocess.run(command, env=env, capture_output=True, check=True, timeout=PATIENCE_S).stdout
+    )["blocks"]
 
     assert block
     assert (block.start, block.tokens) == (

@@ -17,6 +17,7 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.source import Source
 from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.sources.transcripts.watch import Watch
 
 
 class Following:
@@ -177,15 +178,12 @@ def test_linked_root(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A root that is a link has events like any other: new folders in it are seen at once, by its own name."""
     real = ClaudeHome(tmp_path / "real")
     (tmp_path / "link").symlink_to(real.folder / "projects")
-    following = Following(tmp_path / "link")
-    following.settled()
     hints: list[str | None] = []
-    following.source._watch._hint = hints.append
-    following.source._watch._end(tmp_path / "link")
-    following.source._watch.tend([tmp_path / "link"])
+    watch = Watch(hints.append)
+    watch.tend([tmp_path / "link"])
     real.append(_line(1), name="../-new/s.jsonl")
     wait_until(lambda: str(tmp_path / "link" / "-new" / "s.jsonl") in hints, "an event by the link's name")
-    following.source.stop()
+    watch.stop()
 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

@@ -21,6 +21,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.system.child import without_secrets
 
 RESET = 3  # the exit code of a virtual board that starts anew
+PATIENCE_S = 120.0  # for what takes seconds on a quiet machine
 
 
 class VirtualBoard:
@@ -108,7 +109,7 @@ class VirtualBoard:
         with self.changed:
             return self._cluster.shares(time.time_ns() // 1000)
 
-    def wait(self, probe: Callable[[], bool], deadline_s: float = 30) -> bool:
+    def wait(self, probe: Callable[[], bool], deadline_s: float = PATIENCE_S) -> bool:
         """Wait until `probe` returns true; False at the deadline."""
         end = time.monotonic() + deadline_s
         while not probe():

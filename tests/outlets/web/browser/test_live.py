@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext
 from tests.support.http import get
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import answers, free_port, wait_until
+from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 from tests.support.page import Cluster
 from tests.support.parts import part
 from tests.support.payloads import usage
@@ -37,7 +37,7 @@ class Speaker:
         """Publish a status and a payload."""
         with Listener(self._broker.port) as publisher:
             for topic, value in ((STATUS, status.encode()), (TOPIC, payload)):
-                publisher.client.publish(topic, value, qos=1, retain=retain).wait_for_publish(10)
+                publisher.client.publish(topic, value, qos=1, retain=retain).wait_for_publish(PATIENCE_S)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def _displayed(broker: Mosquitto) -> Iterator[int]:
     wait_until(lambda: answers(port), "the page's address")
     yield port
     display.stop()
-    running.join(20)
+    running.join(PATIENCE_S)
 
 
 def test_another_node(context: BrowserContext, broker: Mosquitto) -> None:
@@ -151,8 +151,8 @@ def test_what_the_contract_refuses(context: BrowserContext, broker: Mosquitto) -
         cluster = Cluster(context, f"http://localhost:{port}/?node=studio")
         cluster.shows("window_5h_pct", "42 %")
         for bad in (good.replace(b"0.42", b"7"), good.replace(b"0.42", b'"0.9"x'), b"{}", b"x" * 70_000):
-            other.client.publish(TOPIC, bad, qos=1).wait_for_publish(10)
-        other.client.publish(TOPIC, usage(rate_1m=1000).to_json(), qos=1).wait_for_publish(10)
+            other.client.publish(TOPIC, bad, qos=1).wait_for_publish(PATIENCE_S)
+        other.client.publish(TOPIC, usage(rate_1m=1000).to_json(), qos=1).wait_for_publish(PATIENCE_S)
         cluster.shows("rate_1m", "1.00 k tokens/min")
 
         assert cluster.gauge("window_5h_pct") == "42 %"
@@ -164,7 +164,7 @@ def test_wall(context: BrowserContext, broker: Mosquitto) -> None:
     with broker, Listener(broker.port) as other, _displayed(broker) as port:
         for name, share in (("attic", 0.3), ("studio", 0.8)):
             payload = usage(window_5h_pct=share, node=name, waiting=name == "attic").to_json()
-            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(PATIENCE_S)
         cluster = Cluster(context, f"http://localhost:{port}/")
         cluster.page.wait_for_selector(".card:nth-child(2)")
         face = ".gauge[data-field=window_5h_pct]"
@@ -188,7 +188,7 @@ def test_wall_is_accessible(browser: Browser, broker: Mosquitto, scheme: Literal
     with broker, Listener(broker.port) as other, _displayed(broker) as port:
         for name, made_at in (("attic", time.time()), ("studio", time.time() - 3600)):
             payload = usage(node=name, waiting=True, updated_at=stamp(made_at)).to_json()
-            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(PATIENCE_S)
         with browser.new_context(color_scheme=scheme, reduced_motion="reduce", bypass_csp=True) as context:
             cluster = Cluster(context, f"http://localhost:{port}/")
             cluster.page.wait_for_selector(".card[data-stale] + .card, .card + .card[data-stale]")
@@ -203,7 +203,7 @@ def test_fleet_above_the_wall(context: BrowserContext, broker: Mosquitto) -> Non
     with broker, Listener(broker.port) as other, _displayed(broker) as port:
         for name, share in (("attic", 0.3), ("all", 0.6)):
             payload = usage(window_5h_pct=share, node=name).to_json()
-            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(10)
+            other.client.publish(f"claude-gauge/{name}/usage", payload, 1, retain=True).wait_for_publish(PATIENCE_S)
         cluster = Cluster(context, f"http://localhost:{port}/?node=all")
         cluster.page.wait_for_selector('main .gauge[data-field=window_5h_pct][aria-valuetext="60 %"]')
         cluster.page.wait_for_selector('.card .gauge[data-field=window_5h_pct][aria-valuetext="30 %"]')

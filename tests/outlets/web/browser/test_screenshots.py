@@ -5,13 +5,11 @@ import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import pytest
 from tests.support import ROOT
 
 STEMS = ("cluster-dark", "cluster-light", "cluster-phone", "cluster-stale", "terminal")
 
 
-@pytest.mark.timeout(300)
 def test_pictures_can_be_made_anew(tmp_path: Path) -> None:
     """The script that makes the pictures of the docs makes all of them from the program as it is now."""
     images = tmp_path / "images"
