@@ -32,6 +32,7 @@ def test_full_disk_at_stdout(env: dict[str, str], arguments: tuple[str, ...]) ->
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "error: cannot write: No space left on device"
+    assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
 
 
@@ -62,6 +63,37 @@ def test_folder_that_is_a_file(env: dict[str, str], tmp_path: Path, arguments: t
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("folder", ["a\nb", "\x1b[31m", os.fsdecode(b"\xff")])
+def test_broker_folder_that_no_configuration_can_hold(env: dict[str, str], tmp_path: Path, folder: str) -> None:
+    """A folder whose name can't stand in Mosquitto's configuration is refused in one line, and nothing is made."""
+    done = run("broker", "init", "--folder", str(tmp_path / folder), env=env)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / folder).exists()
+
+
+@pytest.mark.parametrize("command", [("setup",), ("otel", "install")])
+def test_nobody_there_to_answer(env: dict[str, str], command: tuple[str, ...]) -> None:
+    """Where a question finds no answer nothing is written, and the flag that answers it is named."""
+    done = subprocess.run(
+        [*COMMAND, *command], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "error: nothing written, since nobody answered; `--yes` writes without asking\n"
+
+
+def test_no_service_yet(env: dict[str, str]) -> None:
+    """Without a service its log is no empty page but a line that says what to do."""
+    done = run("service", "logs", env=env)
+
+    assert done.returncode == 1
+    assert "claude-gauge service install" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

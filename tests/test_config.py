@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,78 @@ def test_impossible_discovery_prefix(prefix: str) -> None:
     """What can't be a topic's prefix stops the start and is named."""
     with pytest.raises(SettingError, match="CLAUDE_GAUGE_DISCOVERY"):
         load({}, {"CLAUDE_GAUGE_DISCOVERY": prefix})
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if not is_secret(name)])
+@pytest.mark.parametrize("value", ["/a\0b", "a\x1b[31mb:1", "mqtt://a\x9bb", os.fsdecode(b"http://\xff")])
+def test_what_no_path_or_name_can_hold(name: str, value: str) -> None:
+    """Control characters and bytes that are no UTF-8 stop the start, wherever they are given, and are not printed."""
+    with pytest.raises(SettingError) as caught:
+        load({}, {f"CLAUDE_GAUGE_{name.upper()}": value})
+
+    assert str(caught.value).startswith(f"CLAUDE_GAUGE_{name.upper()}=")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("url", [
+    "mqtt://ho st", "mqtt://h\u202e", "mqtt://a..b", f"mqtt://{'x' * 64}",
+])  # fmt: skip
+def test_host_that_can_never_be_found(url: str) -> None:
+    """A host that no resolver takes is a mistake of the person's, not an outage to wait out."""
+    with pytest.raises(SettingError, match="its host is a name or an address"):
+        load({"broker": url}, {})
+
+
+@pytest.mark.parametrize("name", ["http", "otlp"])
+@pytest.mark.parametrize("address", ["host:65536", "host:99999", "ho st:80", "a..b:80", ":80", "host:\u0663"])
+def test_address_that_nobody_can_listen_on(name: str, address: str) -> None:
+    """An address is checked whole at the start: its host and its port."""
+    with pytest.raises(SettingError, match="should be HOST:PORT or off"):
+        load({name: address}, {})
+
+
+@pytest.mark.parametrize("name", ["redline", "stall_minutes", "waiting_minutes"])
+@pytest.mark.parametrize("value", ["inf", "1e999", "nan"])
+def test_numbers_are_finite(name: str, value: str) -> None:
+    """No scale or time without end: a dial could not be drawn, and JSON has no word for it."""
+    with pytest.raises(SettingError, match="should be"):
+        load({name: value}, {})
+
+
+@pytest.mark.parametrize(("written", "words"), [
+    ('state_dir = ""', "is empty; should be a folder"),
+    ('broker_ca = " "', "is empty; should be a path"),
+    ("alert_command = 'say \"hello'", "can't be split into words: no closing quotation"),
+    ('prometheus_headers = "Bearer x"', "each Name=value"),
+])  # fmt: skip
+def test_text_that_means_nothing(tmp_path: Path, written: str, words: str) -> None:
+    """What would only fail later, or mean the current folder, is refused at the start."""
+    with pytest.raises(SettingError, match=words):
+        load({}, _file(tmp_path, written))
+
+
+def test_file_of_a_windows_editor(tmp_path: Path) -> None:
+    """A byte order mark before the first line is no mistake."""
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b'\xef\xbb\xbfnode = "desk"\r\n')
+
+    assert load({"config": path}, {}).settings.node == "desk"
+
+
+def test_long_value_is_cut() -> None:
+    """An error stays a line that can be read, however long the wrong value."""
+    assert len(_complaint({"node": "x" * 10_000})) < 200
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), (b"\xff", "not UTF-8"), ("folder", "Is a directory")]
+)
+def test_unreadable_password_file(tmp_path: Path, content: bytes | str | None, why: str) -> None:
+    """Why a secret can't be read is said in the system's words, not in Python's."""
+    path = tmp_path / "password"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content:
+        path.mkdir()
+    with pytest.raises(GaugeError, match=why):
+        _ = load({"broker_password_file": path}, {}).settings.password

@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import socket
 import stat
 import tomllib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,17 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from platformdirs import user_config_path, user_state_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from claude_gauge.contract.usage import MAX_COUNT, NODE_PATTERN, node_fault
@@ -37,9 +49,21 @@ _OTHERS = re.compile(
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
 Share = Annotated[float, Field(ge=0, le=1)]
-Address = Annotated[str, Field(pattern=r"^(off|.+:\d{1,5})$", **words("HOST:PORT or off"))]
+_SHOWN = 80  # characters of a wrong value or name that an error repeats
 
 
+def _can_be_listened_on(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    if address != "off" and not (_can_be_a_host(host.strip("[]")) and int(port) < 2**16):
+        raise ValueError("should be HOST:PORT or off; a port is a number up to 65535")
+    return address
+
+
+Address = Annotated[
+    str,
+    Field(pattern=r"^(off|.+:[0-9]{1,5})$", **words("HOST:PORT or off")),
+    AfterValidator(_can_be_listened_on),
+]
 URL = "a URL"
 
 
@@ -52,7 +76,7 @@ def default_node() -> str:
 class Settings(BaseModel):
     """All settings with their defaults; the names are those of the flags, the environment and the TOML file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     broker: str | None = Field(
         default=None,
@@ -121,6 +145,15 @@ class Settings(BaseModel):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Format of the log lines")
 
+    @field_validator("alert_command")
+    @classmethod
+    def _can_be_split(cls, command: str | None) -> str | None:
+        try:
+            shlex.split(command or "")
+        except ValueError as error:
+            raise ValueError(f"can't be split into words: {str(error).lower()}; close it") from None
+        return command
+
     @field_validator("discovery", mode="before")
     @classmethod
     def _discovery_prefix(cls, value: object) -> object:
@@ -165,6 +198,8 @@ class Settings(BaseModel):
         if not isinstance(value, str):
             return value
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(name.strip() and equals for name, equals, _ in pairs):
+            raise ValueError("should be one or more, with commas between, each Name=value")
         return {name.strip(): text.strip() for name, _, text in pairs}
 
     @field_validator("alerts", "http_hosts", mode="before")
@@ -178,6 +213,22 @@ class Settings(BaseModel):
         if why := node_fault(node):
             raise ValueError(why)
         return node
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_text(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what no path, name or URL holds: control characters, half characters, and an empty path.
+
+        Of the validators that come before the types pydantic runs the last one first: this one.
+        """
+        name = str(info.field_name)
+        if is_secret(name) or not isinstance(value, str | Path):
+            return value
+        if any(unicodedata.category(each) in {"Cc", "Cs"} and each not in "\t\r\n" for each in str(value)):
+            raise ValueError("holds a control character, or is not UTF-8")
+        if not str(value).strip() and holds(cls.model_fields[name], Path):
+            raise ValueError(f"is empty; should be {takes(cls.model_fields[name])}")
+        return value
 
     @model_validator(mode="after")
     def _key_with_certificate(self) -> Self:
@@ -203,7 +254,8 @@ def read_secret(path: Path, setting: str) -> str:
     try:
         return path.expanduser().read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise GaugeError(f"{setting}: cannot read {path}: {error.__class__.__name__}; check the path") from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise GaugeError(f"{setting}: cannot read {path}: {why}; check the path and who may read it") from None
 
 
 def _split(url: str) -> SplitResult:
@@ -213,7 +265,18 @@ def _split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise ValueError("should be a URL; its port is a number up to 65535, an IPv6 address stands in [ ]") from None
+    if not _can_be_a_host(parts.hostname or ""):
+        raise ValueError("should be a URL; its host is a name or an address, without blanks")
     return parts
+
+
+def _can_be_a_host(host: str) -> bool:
+    """Tell whether a host can be looked up at all: printable, no blank, no label that is empty or too long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return all(each.isprintable() and not each.isspace() for each in host)
 
 
 def is_secret(name: str) -> bool:
@@ -309,7 +372,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.expanduser().read_text("utf-8"))
+        return tomllib.loads(path.expanduser().read_text("utf-8-sig"))
     except FileNotFoundError:
         if named_by is None:
             return {}
@@ -334,7 +397,7 @@ def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     name = str(error["loc"][0])
     origin = origins.get(name, "default")
     if name not in Settings.model_fields:
-        return f"{origin}: {name} is no setting{_nearest(name, str)}"
+        return f"{origin}: {_cut(name)} is no setting{_nearest(name, str)}"
     place = {"flag": f"--{name.replace('_', '-')}", "environment": PREFIX + name.upper()}.get(
         origin, f"{name} in {origin}"
     )
@@ -352,4 +415,8 @@ def _given(name: str, value: object) -> str:
     if "@" in text:
         text = f"{SECRET}@{text.rpartition('@')[2]}"
     secrets = r"(?<=[^:/]):(?!//|[0-9]{1,5}(?:/|$)).*|[?].*" + ("|#.*" if "//" in text else "")  # a URL's query, too
-    return f"={re.sub(secrets, f':{SECRET}', text)!r}"
+    return f"={_cut(re.sub(secrets, f':{SECRET}', text))!r}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -145,6 +145,13 @@ def test_no_broker_at_all(
         assert link._thread.is_alive()
 
 
+def test_tls_at_a_plain_port(connect: Connect, broker: Mosquitto) -> None:
+    """A real broker's port without TLS is told as such: Mosquitto says nothing, it closes."""
+    link = connect(broker.url.replace("mqtt://", "mqtts://"))
+
+    told(link, "write mqtt://")
+
+
 def test_peer_that_never_answers(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that accepts and stays silent is given up, and said so."""
     monkeypatch.setattr("claude_gauge.mqtt.link.CONNACK_S", 0.5)

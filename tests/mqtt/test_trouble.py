@@ -32,6 +32,14 @@ def test_words(error: Exception, words: str) -> None:
     assert "canary" not in said
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), ssl.SSLEOFError(8, "EOF occurred in violation")])
+def test_closed_at_the_handshake(error: Exception) -> None:
+    """A broker that closes at TLS's first words may have opened this port without TLS: what to write then is said."""
+    assert "at the TLS handshake: if it does not speak TLS there write mqtt://" in str(
+        failure(error, Endpoint("host", 8883, tls=True))
+    )
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:2580)", "wants a client"),
     ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure (_ssl.c:1006)", "wants a client"),

@@ -231,7 +231,7 @@ def _carry_out(
     elif summary:
         typer.echo(summary)
     question = "Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"
-    if needed and not yes and not typer.confirm(question):
+    if needed and not yes and not _agreed(question):
         typer.echo("Nothing written.")
         raise typer.Exit(1)
     for change in needed:
@@ -240,3 +240,14 @@ def _carry_out(
         typer.echo(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}")
         typer.echo(f"  backup: {backup}" if backup else "  there was no such file before")
     return needed
+
+
+def _agreed(question: str) -> bool:
+    from claude_gauge.errors import GaugeError
+
+    typer.echo(f"{question} [y/N]: ", nl=False)
+    try:
+        return input().strip().lower() in {"y", "yes"}
+    except EOFError:
+        typer.echo()
+        raise GaugeError("nothing written, since nobody answered; `--yes` writes without asking") from None

@@ -123,7 +123,8 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except OSError as error:
         _discard_stdout()
-        return code if isinstance(error, BrokenPipeError) else _error(_where(error), code or 1)
+        told = code != 0 or isinstance(error, BrokenPipeError)
+        return code if told else _error(_where(error), 1)
     return code
 
 

@@ -306,7 +306,7 @@ class Connection:
         else:
             self.mute = not (self.accepted or self.refused)
             self.ended_by_broker = True
-            self._ended(trouble.CLOSED)
+            self._ended(trouble.CLOSED_UNHEARD if self.mute else trouble.CLOSED)
 
     def _on_message(self, _client: mqtt.Client, _user: object, message: MQTTMessage) -> None:
         try:

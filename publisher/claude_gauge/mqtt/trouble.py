@@ -28,6 +28,13 @@ class Reason:
 
 FINE = Reason("")
 CLOSED = Reason("closed the connection")
+CLOSED_UNHEARD = Reason(
+    "closed the connection before it let us in", "is it an MQTT broker? for websockets write ws:// or wss://"
+)
+CLOSED_AT_TLS = Reason(
+    "closed the connection at the TLS handshake",
+    "if it does not speak TLS there write mqtt:// or ws://",
+)
 SILENT = Reason("fell silent")
 MUTE = Reason("does not answer", "is it a broker, or does a firewall stand between?")
 NO_ACKS = Reason("acknowledges nothing")
@@ -94,7 +101,7 @@ def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR091
         case ConnectionRefusedError():
             return Reason("refuses the connection: nothing listens there", "start it, or check the port")
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return CLOSED
+            return CLOSED_AT_TLS if endpoint.tls else CLOSED_UNHEARD
         case TimeoutError():
             return MUTE
         case OSError():
@@ -129,8 +136,10 @@ def handshake(text: str) -> Reason:
         return Reason("wants a client certificate", "name one (broker_cert, broker_key)")
     if "alert" in lower and ("certificate" in lower or "unknown ca" in lower):
         return Reason("does not accept our client certificate", "have one signed by a CA that it trusts (broker_cert)")
-    if "wrong version" in lower or "record layer" in lower or "eof occurred" in lower:
+    if "wrong version" in lower or "record layer" in lower:
         return NO_TLS
+    if "eof occurred" in lower:
+        return CLOSED_AT_TLS
     return Reason(f"fails the TLS handshake ({text.rpartition(']')[2].partition('(_ssl')[0].strip().lower() or lower})")
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,16 @@ def test_hosts() -> None:
     assert {"localhost", "127.0.0.1", "broker"} <= {*hosts}
     assert len({*hosts}) == len(hosts)
     assert all(host == host.lower() for host in hosts)
+
+
+def test_folder_that_the_broker_cannot_reach() -> None:
+    """The folder that keeps the broker's user out is named, as /root would; where the way is open there is none."""
+    with tempfile.TemporaryDirectory() as top:
+        Path(top).chmod(0o755)
+        shut = Path(top) / "shut"
+        shut.mkdir(mode=0o700)
+        assert instructions.closed_to(54321, 54321, shut / "broker") == shut
+        assert instructions.closed_to(os.geteuid(), os.getegid(), shut / "broker") is None
+        shut.chmod(0o711)
+
+        assert instructions.closed_to(54321, 54321, shut / "broker") is None

@@ -225,3 +225,13 @@ def test_after_setup(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     assert found["Claude Code"]["state"] == "ok"
     assert "ask Claude Code something" in found["plan figures"]["advice"]
     assert "Pro and Max" in found["plan figures"]["advice"]
+
+
+def test_publisher_whose_source_ails(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """What a publisher's source lacks is told with what to do there, as the table of the docs says it."""
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    assert run("publish", "--once", env={**env, "CLAUDE_CONFIG_DIR": str(tmp_path / "nowhere")}).returncode == 0
+    _, found = _examined(env)
+
+    assert found["source of tach"]["found"] == "transcripts: no transcripts folder"
+    assert "CLAUDE_CONFIG_DIR" in found["source of tach"]["advice"]

@@ -123,10 +123,10 @@ def test_any_text_reaches_the_service_as_it_is(tmp_path: Path, monkeypatch: pyte
     """Whatever a setting holds, systemd takes the unit; what it makes of it is shown by a real one elsewhere."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     path = tmp_path / "claude-gauge.service"
-    written = unit(job(load({"alert_command": f"x{text}y"}, {}), {}, "/usr/bin/python3"))
+    written = unit(job(load({"prometheus_match": f"x{text}y"}, {}), {}, "/usr/bin/python3"))
     path.write_text(written)
 
-    assert len(written.splitlines()) == len(unit(job(load({"alert_command": "x"}, {}), {}, "/p")).splitlines())
+    assert len(written.splitlines()) == len(unit(job(load({"prometheus_match": "x"}, {}), {}, "/p")).splitlines())
     assert _analyze("verify", str(path)).stderr == ""
 
 
@@ -135,7 +135,7 @@ def test_folder_that_systemd_cannot_be_told_of() -> None:
     with pytest.raises(GaugeError, match="line break"):
         unit(job(load({"state_dir": "/a\nb"}, {}), {}, "/p"))
     with pytest.raises(GaugeError, match="line break"):
-        agent(job(load({"state_dir": "/a\x0bb"}, {}), {}, "/p"), Path("/logs"))
+        agent(JOB, Path("/logs\x0b"))
 
 
 def test_no_bus_says_what_to_do(tmp_path: Path) -> None:

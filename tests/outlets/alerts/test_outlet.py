@@ -22,7 +22,6 @@ from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
-from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert, Memory
 from claude_gauge.outlets.alerts.outlet import Alerts, notify, run
@@ -173,16 +172,6 @@ def _alive(pid: int) -> bool:
     """Whether a process still runs: one that has ended may wait for its parent to notice."""
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def test_open_quote(tmp_path: Path) -> None:
-    """A command that can't be split stops the start and says which setting it is."""
-    settings = Settings(alerts=(0.8,), alert_command='say "hello', state_dir=tmp_path)
-    link = Link(settings, status=None)
-    link.stop()
-
-    with pytest.raises(GaugeError, match="alert_command"):
-        Alerts(settings, link)
 
 
 @pytest.mark.parametrize("stored", [b"", b"{", b"[]", b'{"threshold": "x"}', b"\xff", b'{"threshold": 0.8}'])

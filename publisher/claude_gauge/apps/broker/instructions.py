@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import socket
+import stat
 from pathlib import Path
 
 from claude_gauge.apps.broker.folder import DATA, REGISTER, BrokerFolder, Register
@@ -42,8 +43,14 @@ def present(folder: Path | None, settings: Settings) -> BrokerFolder:
 
 
 def at(folder: Path) -> BrokerFolder:
-    """Return the broker's folder at this path; links are followed except by root."""
-    return BrokerFolder(folder.absolute() if os.geteuid() == 0 else folder.resolve())
+    """Return the broker's folder at this path; links are followed except by root.
+
+    Raises GaugeError for a path that Mosquitto's configuration can't hold.
+    """
+    place = folder.absolute() if os.geteuid() == 0 else folder.resolve()
+    if not str(place).isprintable():
+        raise GaugeError(f"{place} has control characters or is not UTF-8: name another with --folder")
+    return BrokerFolder(place)
 
 
 def owner() -> str | None:
@@ -116,8 +123,10 @@ def client_setup(house: BrokerFolder, register: Register, user: User) -> list[st
 def next_steps(house: BrokerFolder) -> list[str]:
     """List what is left to do after `init`."""
     info = (house.folder / DATA).stat()
+    shut = closed_to(info.st_uid, info.st_gid, house.folder)
     return [
-        f"The broker must run as user {info.st_uid}, who may read {house.broker}.",
+        f"The broker must run as user {info.st_uid}, who may read {house.broker}"
+        + (f"; but an installed Mosquitto may not enter {shut}: for it name a --folder elsewhere." if shut else "."),
         *_collisions(house),
         "Installed Mosquitto:",
         f"  sudo ln -s {house.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
@@ -126,6 +135,21 @@ def next_steps(house: BrokerFolder) -> list[str]:
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
         f"Then: claude-gauge broker check --folder {house.folder}",
     ]
+
+
+def closed_to(user: int, group: int, folder: Path) -> Path | None:
+    """Return the first of a folder's parents that this user may not enter; None where the way is open."""
+    if user == 0:
+        return None
+    groups = {group}
+    with contextlib.suppress(KeyError):
+        groups |= set(os.getgrouplist(pwd.getpwuid(user).pw_name, group))
+    for parent in reversed(folder.parents):
+        info = parent.stat()
+        bit = stat.S_IXUSR if info.st_uid == user else stat.S_IXGRP if info.st_gid in groups else stat.S_IXOTH
+        if not info.st_mode & bit:
+            return parent
+    return None
 
 
 def _collisions(house: BrokerFolder) -> list[str]:

@@ -137,5 +137,16 @@ def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) 
     yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {node.status or 'unknown'}")
     for name, part in usage.sources.items():
         if not part.ok:
-            advice = "the publisher's log says more (`claude-gauge service logs`); the lines above show this machine"
-            yield Check(f"source of {name}", "warn", f"{part.source}: {part.why or 'not healthy'}", advice)
+            why = part.why or "not healthy"
+            advice = next((advice for sign, advice in _SOURCES if sign in why), _LOG)
+            yield Check(f"source of {name}", "warn", f"{part.source}: {why}", advice)
+
+
+_LOG = "the publisher's log says more (`claude-gauge service logs`); the lines above show this machine"
+_SOURCES = (
+    ("no transcripts folder", "start Claude Code once where the publisher runs, or set CLAUDE_CONFIG_DIR for it"),
+    ("no transcripts", "ask Claude Code something where the publisher runs"),
+    ("no use seen", "ask Claude Code something where the publisher runs"),
+    ("unreadable", "correct owner or mode of Claude Code's files where the publisher runs"),
+    ("reading history", "wait a moment"),
+)

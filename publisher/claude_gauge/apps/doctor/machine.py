@@ -35,6 +35,11 @@ def age(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
+def counted(number: int, what: str) -> str:
+    """Write a number of things: `1 folder`, `2 folders`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 _PROC = Path("/proc/sys/fs/inotify")
 _LITTLE_DISK = 50 * 1024 * 1024
 _SKEW_S = 30.0
@@ -47,11 +52,11 @@ def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: boo
     shut: list[OSError] = []
     files = [path for root in there for path in _transcripts(root, shut)]
     if shut:
-        found = f"{len(shut)} folders cannot be read, {shut[0].filename} first: {shut[0].strerror}"
+        found = f"{counted(len(shut), 'folder')} cannot be read, {shut[0].filename} first: {shut[0].strerror}"
         yield Check(FOLDER, "fail", found, "run as their owner, or let this user read them")
     closed = [path for path in files if not os.access(path, os.R_OK)]
     if closed:
-        found = f"{len(closed)} transcripts cannot be read, {closed[0]} first"
+        found = f"{counted(len(closed), 'transcript')} cannot be read, {closed[0]} first"
         yield Check(FOLDER, "fail", found, "run as their owner, or let this user read them")
     if not files:
         yield _none(settings, roots, there, named=named)
@@ -60,7 +65,7 @@ def folders(settings: Settings, roots: Sequence[Path], now: float, *, named: boo
     if newest - now > _SKEW_S:
         yield Check("clock", "warn", f"a transcript is {age(newest - now)} ahead of this clock", "set the clock by NTP")
     if not shut and not closed:
-        yield Check(FOLDER, "ok", f"{len(files)} transcripts, the newest written {age(now - newest)} ago")
+        yield Check(FOLDER, "ok", f"{counted(len(files), 'transcript')}, the newest written {age(now - newest)} ago")
 
 
 def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> bool:
@@ -112,9 +117,9 @@ def watches(roots: Sequence[Path], proc: Path = _PROC) -> Iterator[Check]:
         advice = (
             f"raise it: sysctl fs.inotify.max_user_watches={max(524288, limit * 4)}; until then we look every second"
         )
-        yield Check(link, "warn", f"{count} folders, {limit} watches allowed", advice)
+        yield Check(link, "warn", f"{counted(count, 'folder')}, {limit} watches allowed", advice)
         return
-    yield Check(link, "ok", f"{count} folders of {limit} that may be watched")
+    yield Check(link, "ok", f"{counted(count, 'folder')} of {limit} that may be watched")
 
 
 def disk(settings: Settings) -> Iterator[Check]:

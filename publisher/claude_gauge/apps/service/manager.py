@@ -78,6 +78,7 @@ class Systemd:
 
     def logs(self) -> int:
         """Show the newest 100 lines of its log; return the exit code of the command that prints them."""
+        _require_installed(self.path)
         return _show("journalctl", "--user", "--no-pager", "--lines", "100", "--unit", LABEL)
 
 
@@ -113,6 +114,7 @@ class Launchd:
 
     def logs(self) -> int:
         """Show the newest 100 lines of its log; return the exit code of the command that prints them."""
+        _require_installed(self.path)
         return _show("tail", "-n", "100", str(self._logs / "claude-gauge.log"))
 
 
@@ -170,6 +172,11 @@ def _refuse_no_bus(said: str) -> None:
             "your own systemd can't be reached: log in as this user directly, not by su or sudo, or try "
             f"`sudo loginctl enable-linger {uid}` and `export XDG_RUNTIME_DIR=/run/user/{uid}`"
         )
+
+
+def _require_installed(definition: Path) -> None:
+    if not definition.exists():
+        raise GaugeError(f"no service is installed ({definition}); `claude-gauge service install` makes one")
 
 
 def _require(command: Sequence[str]) -> None:

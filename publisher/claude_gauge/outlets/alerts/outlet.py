@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import ALERT_EVENT, Usage, alert_topic, stamp
-from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert, Fired, Memory, decide, decide_limit
 from claude_gauge.system.child import OURS, Child, without_secrets
@@ -23,14 +22,6 @@ COMMAND_S = 30.0
 DESKTOP_S = 10.0
 # Text goes in as arguments: neither a shell nor AppleScript ever reads it as code.
 OSASCRIPT = "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend run"
-
-
-def split(command: str | None) -> list[str]:
-    """Split a command as a shell would, without running one; raises GaugeError for an open quote."""
-    try:
-        return shlex.split(command or "")
-    except ValueError as error:
-        raise GaugeError(f"alert_command: {error} in {command!r}; close it") from None
 
 
 def environment(alert: Alert, environ: Mapping[str, str]) -> dict[str, str]:
@@ -97,7 +88,7 @@ class Alerts:
     """Call it with each payload; a slow command or an absent broker never holds the publisher up."""
 
     def __init__(self, settings: Settings, link: Link, *, clock: Callable[[], float] = time.time) -> None:
-        self._thresholds, self._command = settings.alerts, split(settings.alert_command)
+        self._thresholds, self._command = settings.alerts, shlex.split(settings.alert_command or "")
         self._memory = Memory(settings.state_dir, settings.node)
         self._fired: Fired | None = None
         self._limits = self._memory.load_limits() if self._thresholds else {}
