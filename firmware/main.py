@@ -42,7 +42,7 @@ def main() -> None:
     app = best(slots.choose())
     try:
         app.main()
-    except Exception as error:  # noqa: BLE001 - a device that stands still is worse than one that starts anew
+    except Exception as error:  # noqa: BLE001 - a device that stands still is worse than one that starts again
         print("main: stopped by", repr(error))
         sys.print_exception(error) if hasattr(sys, "print_exception") else None
         slots.crashed()

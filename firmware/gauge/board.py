@@ -269,5 +269,5 @@ def watchdog(limit_ms: int) -> machine.WDT:
 
 
 def reset() -> None:
-    """Start anew."""
+    """Start again."""
     machine.reset()

@@ -11,7 +11,7 @@ def seconds(answer: bytes) -> "int | None":
     if len(answer) < 48 or answer[0] & 7 != 4 or answer[1] == 0:
         return None
     counted = int.from_bytes(answer[40:44], "big")
-    return counted - EPOCH_S + (0 if counted >= EPOCH_S else 1 << 32)  # the count starts anew in 2036
+    return counted - EPOCH_S + (0 if counted >= EPOCH_S else 1 << 32)  # the count starts again in 2036
 
 
 async def ask(host: str, port: int = 123, patience_s: float = 3.0) -> "int | None":

@@ -1,6 +1,6 @@
 """MQTT 3.1.1 packets as bytes and back. Pure: nothing here reads, writes or waits.
 
-The peer is not trusted: what breaks the protocol raises ValueError (the link then starts anew), what is too big for
+The peer is not trusted: what breaks the protocol raises ValueError (the link then starts again), what is too big for
 the heap is counted out and thrown away while it streams in.
 """
 

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TRY_MS = 20_000  # then it is asked anew: some access points forget who asked
+TRY_MS = 20_000  # then it is asked again: some access points forget who asked
 NEVER_MS, LONG_MS = 35_000, 900_000
 ABSENT = 201
 ABSENT_MS = 3_000

@@ -96,6 +96,6 @@ def unique_id() -> bytes:
 
 
 def reset() -> None:
-    """Start anew: whoever started this process does so again at exit code 3."""
+    """Start again: whoever started this process does so again at exit code 3."""
     hardware.tell("reset")
     sys.exit(3)

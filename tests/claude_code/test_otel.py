@@ -218,7 +218,7 @@ def test_uninstall_takes_only_what_install_put_in(settings: Path) -> None:
 
 
 def test_replaced_value_that_the_person_set_anew(settings: Path) -> None:
-    """A variable that was set anew after the install stays as it is; the rest is given back."""
+    """A variable that was set again after the install stays as it is; the rest is given back."""
     settings.write_text(json.dumps({"env": {"OTEL_METRICS_EXPORTER": "console", "OTEL_LOGS_EXPORTER": "none"}}))
     gauge("install", "--yes", "--force")
     content = json.loads(settings.read_text())

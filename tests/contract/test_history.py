@@ -30,7 +30,7 @@ def test_what_is_too_old_falls_out() -> None:
 
 
 def test_clock_jumped_back() -> None:
-    """After the clock went back the strip starts anew rather than mixing two times."""
+    """After the clock went back the strip starts again rather than mixing two times."""
     history = History(slices=3, slice_s=60)
     history.add(7200, 5, 0.1)
     history.add(60, 6, 0.2)

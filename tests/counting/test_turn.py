@@ -134,10 +134,10 @@ def test_content_sizes_for_the_estimate() -> None:
         {"type": "tool_use", "input": {"a": 1}},
         "odd",
     ]
-    told, untold = _with(message={"content": content}), _with(message={"content": content})
-    del untold["message"]["usage"]["output_tokens_details"]
+    told, unmeasured = _with(message={"content": content}), _with(message={"content": content})
+    del unmeasured["message"]["usage"]["output_tokens_details"]
 
-    assert (_one(untold).thought, _one(untold).spoken) == (50, 5 + len("{'a': 1}"))
+    assert (_one(unmeasured).thought, _one(unmeasured).spoken) == (50, 5 + len("{'a': 1}"))
     assert (_one(told).thought, _one(told).spoken) == (0, 0)
 
 

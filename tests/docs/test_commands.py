@@ -34,11 +34,11 @@ def _helps() -> list[str]:
 
 
 def test_commands_page_is_what_help_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page of all commands equals their real --help; otherwise it is written anew, and this fails once."""
+    """The page of all commands equals their real --help; otherwise it is rewritten, and this fails once."""
     monkeypatch.setenv("COLUMNS", "100")
     real = "\n".join([HEAD, *_helps()])
     before = PAGE.read_text() if PAGE.exists() else ""
     if before != real:
         PAGE.write_text(real)
 
-    assert before == real, f"{PAGE.name} was out of date and has been written anew: commit it"
+    assert before == real, f"{PAGE.name} was out of date and has been rewritten: commit it"

@@ -67,7 +67,7 @@ def test_clock_jump(hours: int, claude: ClaudeHome, env: dict[str, str], listene
         moved = wait_usage(listener, lambda usage: usage["rate_1m"] == SAMPLE and usage["last_model"] == "haiku")
         clock.set(0)
         claude.append(assistant(clock.now(), 3, model="claude-sonnet-5-5"))
-        # Where the jump made the publisher count anew, its first payload may come before the block is known.
+        # Where the jump made the publisher count again, its first payload may come before the block is known.
         wait_usage(listener, lambda usage: usage["last_model"] == "sonnet" and usage["window_5h_tokens"] >= 2 * SAMPLE)
         log = publishing.log
 

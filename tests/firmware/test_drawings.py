@@ -29,7 +29,7 @@ PLANS = {f"wiring{name.lower().removeprefix('esp32')}.svg": plan(own) for name, 
     ("name", "drawn"), [("dial-faces.svg", sheet(1_000_000)), *PLANS.items()], ids=["faces", *chips.NAMES]
 )
 def test_drawing_is_up_to_date(name: str, drawn: str) -> None:
-    """The drawing beside the firmware is what its generator draws today; an old one is written anew, for review."""
+    """The drawing beside the firmware is what its generator draws today; an old one is rewritten, for review."""
     path = FIRMWARE / name
     present = path.read_text() if path.exists() else ""
     if drawn != present:
@@ -64,7 +64,7 @@ def test_marks_stand_where_the_needle_goes(redline: float) -> None:
 
 
 def test_animation_has_todays_faces() -> None:
-    """The moving picture has the faces that are printed today; `scripts/dials.py` records it anew."""
+    """The moving picture has the faces that are printed today; `scripts/dials.py` records it again."""
     text = (FIRMWARE / "dials.svg").read_text()
 
     assert all(face(gauge, (50 + 92 * place, 48)) in text for place, gauge in enumerate(gauges(1_000_000)))
@@ -72,7 +72,7 @@ def test_animation_has_todays_faces() -> None:
 
 
 def test_tables_are_the_firmwares() -> None:
-    """The README's table for each chip is made of the map that the firmware has; an old one is written anew."""
+    """The README's table for each chip is made of the map that the firmware has; an old one is rewritten."""
     path = FIRMWARE / "README.md"
     present = path.read_text()
     wanted = present

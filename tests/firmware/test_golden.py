@@ -31,7 +31,7 @@ for path in sys.argv[2:]:
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_file_is_what_the_contract_writes(name: str) -> None:
-    """Each golden file holds what the publisher would send today; one that does not is written anew, for review."""
+    """Each golden file holds what the publisher would send today; one that does not is written again, for review."""
     path, written = FOLDER / f"{name}.json", PAYLOADS[name].to_json() + b"\n"
     present = path.read_bytes() if path.exists() else b""
     path.write_bytes(written)

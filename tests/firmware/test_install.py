@@ -78,7 +78,7 @@ def test_installed_again_keeps_the_wiring(board: PtyBoard, env: dict[str, str]) 
 
 
 def test_config_alone(board: PtyBoard, env: dict[str, str]) -> None:
-    """Settings change without touching the firmware; the board starts anew with them."""
+    """Settings change without touching the firmware; the board starts again with them."""
     assert install(board, env).returncode == 0
     before = (board.flash / "gauge" / "app.mpy").stat().st_mtime_ns
     more = {**env, "CLAUDE_GAUGE_REDLINE": "2000000"}

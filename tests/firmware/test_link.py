@@ -68,7 +68,7 @@ def hostile(answers: list[bytes], port: int) -> Iterator[Hostile]:
 
 
 def test_hostile_bytes_never_crash(broker: Mosquitto, tmp_path: Path) -> None:
-    """Whatever a peer sends, the board begins anew, and shows what a good broker says."""
+    """Whatever a peer sends, the board begins again, and shows what a good broker says."""
     answers = [
         os.urandom(2000),
         CONNACK + SUBACK + b"\x30\xff\xff\xff\xff\x01",

@@ -132,7 +132,7 @@ def test_settings_that_are_no_json(board: PtyBoard, env: dict[str, str], tmp_pat
 
 
 def test_one_more_network(board: PtyBoard, env: dict[str, str]) -> None:
-    """A network is added to those that the board knows; its time is told anew, and a time server if one is named."""
+    """A network is added to those that the board knows; its time is told again, and a time server if one is named."""
     more = {**env, "CLAUDE_GAUGE_WIFI_PASSWORD": "office-canary"}
     words = ("config", "--host", "127.0.0.1", "--wifi", "office", "--add-wifi", "--ntp", "10.0.0.1")
     done = firmware(board, more, *words)

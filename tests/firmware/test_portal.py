@@ -53,7 +53,7 @@ def form(broker: Mosquitto, **changes: str) -> str:
 
 
 def test_from_the_form_to_the_broker(broker: Mosquitto, tmp_path: Path, ports: dict[str, int]) -> None:
-    """A bare board opens its page; filled in, it starts anew and connects to the broker."""
+    """A bare board opens its page; filled in, it starts again and connects to the broker."""
     with bare(tmp_path / "flash", ports) as gauge:
         wait_until(lambda: answers(ports["http"]), "the page")
         status, page = request(ports["http"], "GET", "/generate_204")

@@ -86,7 +86,7 @@ def test_stdio(claude: ClaudeHome) -> None:
 
 
 def test_stdio_server_dies(claude: ClaudeHome) -> None:
-    """A server that was killed is an error once, and is run anew at the next question."""
+    """A server that was killed is an error once, and is run again at the next question."""
     assert claude.folder.exists()
     server = McpServer(wire := Stdio(_environ(part(SERVER).parent)))
     server.block()
@@ -100,7 +100,7 @@ def test_stdio_server_dies(claude: ClaudeHome) -> None:
 
 
 def test_http_server_restarts(claude: ClaudeHome) -> None:
-    """A server that is away is told in words; when it is back it is greeted anew."""
+    """A server that is away is told in words; when it is back it is greeted again."""
     assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))

@@ -89,7 +89,7 @@ class World:
             self.forget(session)
 
     def forget(self, session: int) -> None:
-        """Begin to count anew."""
+        """Begin to count again."""
         self.starts[session] = self.clock.now
         for kind in KINDS:
             self.counters[session, kind] = 0

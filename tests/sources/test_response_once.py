@@ -65,7 +65,7 @@ class World:
     counter: OtlpCounter
 
     def restart(self) -> None:
-        """Begin anew: the journal is read first, then the transcripts."""
+        """Begin again: the journal is read first, then the transcripts."""
         self.counter = OtlpCounter()
         for each in self.events:
             self.counter.event(each, NOW)

@@ -28,7 +28,7 @@ class History:
         self._kept: deque[Slice] = deque(maxlen=slices)
 
     def add(self, at: float, rate: float, share: float | None) -> None:
-        """Take one payload's figures, published at `at`; a clock that jumped back starts the strip anew."""
+        """Take one payload's figures, published at `at`; a clock that jumped back starts the strip again."""
         number = int(at // self.slice_s)
         if self._kept and number < self._kept[-1].number:
             self._kept.clear()

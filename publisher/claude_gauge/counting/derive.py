@@ -31,7 +31,7 @@ _LATEST = 253_402_300_000.0  # the end of the year 9999: no later time can be wr
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the figures are held against, as the settings say: tokens, tokens/min, seconds, shares."""
+    """What the figures are compared with, from the settings: tokens, tokens/min, seconds, shares."""
 
     ceiling_5h: int = 100_000_000
     redline: float = 1_000_000
@@ -189,7 +189,7 @@ def _thinking_is_told(traffic: Traffic | None) -> TypeGuard[Traffic]:
 
 
 def _thinking_ratio(traffic: Traffic) -> float:
-    told = traffic.five_minutes.output - traffic.untold
+    told = traffic.five_minutes.output - traffic.unmeasured
     return _share(traffic.five_minutes.thinking / told) if told > 0 else 0.0
 
 
@@ -197,7 +197,7 @@ def _stall(reading: Reading, traffic: Traffic | None, limits: Limits, now: float
     """No telemetry for too long, or a source of the tach or the fuel can't be reached."""
     if traffic is None or traffic.newest_at is None:
         return True
-    # As far ahead of now as that, it is from before the clock was set back: as good as nothing.
+    # So far ahead of now it is from before the clock was set back: it does not count.
     if not abs(now - traffic.newest_at) <= limits.stall_s:
         return True
     return any(not health.ok and not health.degraded for health in reading.sources.values())

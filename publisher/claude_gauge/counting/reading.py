@@ -61,7 +61,7 @@ class Tokens:
 class Traffic:
     """The fast part: what the tachometer, the temperature and the boost gauge show.
 
-    `untold` is how much of the five minutes' output has no known thinking.
+    `unmeasured` is how much of the five minutes' output has no known thinking.
     """
 
     minute: Tokens = Tokens()
@@ -69,7 +69,7 @@ class Traffic:
     thinking: Thinking = "exact"
     model: str = ""
     newest_at: float | None = None
-    untold: float = 0
+    unmeasured: float = 0
 
 
 @dataclass(frozen=True, slots=True)

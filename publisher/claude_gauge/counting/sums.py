@@ -77,7 +77,7 @@ class _Sliding:
         self.low, self.high = low, high
 
     def tokens(self) -> Tokens:
-        """Return the sum; a correction that outlives what it corrects never shows as negative."""
+        """Return the sum; never negative, also when a correction is left and what it corrects is gone."""
         return Tokens(*(max(0, each) for each in self.sums[:5]))
 
 
@@ -232,7 +232,7 @@ class Blocks:
             self._sort_in()
 
     def remove(self, at: float, total: int) -> None:
-        """Take out one response; one that was never put in is passed over."""
+        """Take out one response; one that was never put in is ignored."""
         if at >= self._forgotten:
             self._gone.append((at, total))
 
@@ -261,7 +261,7 @@ class Blocks:
         self._rebuild(first)
 
     def _rebuild(self, since: float) -> None:
-        """Make the chain anew from the block in which a time lies; nothing later moves what is before that block."""
+        """Rebuild the chain from the block that holds a time; later entries change nothing before that block."""
         index = max(0, bisect_right(self._firsts, since) - 1)
         low = bisect_left(self._ats, self._firsts[index]) if index else 0
         del self._chain[index:], self._firsts[index:]
@@ -313,7 +313,7 @@ class Blocks:
         return sums
 
     def since_pause(self) -> float | None:
-        """Return the first entry after the last pause of over 5 h: what is older moves no present border."""
+        """Return the first entry after the last pause of over 5 h: older entries change no present block."""
         chain = self.history()
         for later, earlier in zip(reversed(chain), reversed(chain[:-1]), strict=False):
             if later.first_at - earlier.last_at > FIVE_HOURS_S:
@@ -332,7 +332,7 @@ class Blocks:
 
 
 def _without(entries: list[_Entry], gone: list[_Entry]) -> list[_Entry]:
-    """Take out each of the gone once."""
+    """Take out each entry of `gone` once."""
     if not gone:
         return entries
     left = Multiset(gone)

@@ -374,7 +374,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(value: object) -> int:
-    if type(value) is int and 0 <= value <= MOST_TOKENS:  # as good as always
+    if type(value) is int and 0 <= value <= MOST_TOKENS:  # the usual case
         return value
     return whole_tokens(value) or 0
 

@@ -21,7 +21,7 @@ from claude_gauge.system.atomic_file import StateFile
 WEEK_S = 7 * 86400.0
 SETTLE_S = 6 * 3600.0
 STORE_S = 3600.0
-LOOK_S = 2.0  # the lifetime sum is taken anew at most so often
+LOOK_S = 2.0  # the lifetime sum is taken again at most so often
 EVERY_S = 60.0  # a figure that grows is written this often at most
 FIELDS = ("window_5h_tokens", "window_5h_pct", "window_5h_resets_at", "last_model")
 _AT_REST = {

@@ -55,7 +55,7 @@ class NodeLock:
         return file
 
     def keep(self) -> None:
-        """Lock the file anew where somebody removed it, as when a state folder is emptied; call it now and then."""
+        """Lock the file again where somebody removed it, as when a state folder is emptied; call it now and then."""
         if self._file < 0 or self._stands():
             return
         try:

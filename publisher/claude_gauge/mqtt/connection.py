@@ -127,7 +127,7 @@ class Connection:
     `received` and `answered` are called within `turn`; an answer is a PUBACK or a SUBACK.
     """
 
-    def __init__(  # noqa: PLR0913 - whom to connect to, as whom, how, and whom to tell
+    def __init__(  # noqa: PLR0913 - the broker, the identity, how to connect, and the callbacks
         self,
         endpoint: Endpoint,
         identity: Identity,

@@ -186,7 +186,7 @@ class Backoff:
     """Waits longer after each failure, never for longer than `most_s`, and never in step with other clients."""
 
     first_s: float = 0.25
-    most_s: float = 4.0  # so that a broker that is back has fresh values within 5 s
+    most_s: float = 4.0  # a broker that is back has fresh values within 5 s
     refused_most_s: float = 30.0  # a wrong password is mended by a person: no hurry
     _step: int = field(default=0, init=False)
     _random: random.Random = field(default_factory=random.Random, init=False)
@@ -199,5 +199,5 @@ class Backoff:
         return longest * self._random.uniform(0.5, 1)
 
     def reset(self) -> None:
-        """Begin anew after a connection that held."""
+        """Start with short pauses again, after a connection that held."""
         self._step = 0

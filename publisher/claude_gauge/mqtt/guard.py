@@ -1,6 +1,6 @@
 """Detects other writers on this node's own topics: a second publisher of the node, or invalid values.
 
-A value that is not ours is put right, for one reason that is met in practice: after a change of network the broker
+A value that is not ours is replaced, for one reason that is met in practice: after a change of network the broker
 sends the will of our old, half-open connection, `offline`, when the new one has said `online` long ago.
 """
 
@@ -13,9 +13,9 @@ from enum import Enum, auto
 
 from claude_gauge.contract.usage import ONLINE
 
-EPISODE_S = 60.0  # four heartbeats without a word from the other publisher: it is gone
+EPISODE_S = 60.0  # four heartbeats without a message from the other publisher: it is gone
 REMEMBERED = 64
-REPAIR_S = 1.0  # two who both put a topic right never go faster than this
+REPAIR_S = 1.0  # two clients that both replace a value never do it faster than this
 
 
 class Verdict(Enum):
@@ -27,7 +27,7 @@ class Verdict(Enum):
 
 
 class Repairs:
-    """When to say our own value again on a topic where someone else spoke: at once, but once a second at most."""
+    """When to send our own value again on a topic to which someone else wrote: at once, but once a second at most."""
 
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
@@ -51,9 +51,9 @@ class Repairs:
 
 
 class Guard:
-    """Knows what we said on our own topics, and so what others said.
+    """Remembers what we published on our own topics, and so recognises what others did.
 
-    A rival's value is left alone: it would put its own right again too, for ever. Anything else is put right.
+    A rival's value is left alone: it would replace ours in turn, without end. Anything else is replaced.
     """
 
     def __init__(self, status_topic: str) -> None:

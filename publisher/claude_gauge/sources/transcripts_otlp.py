@@ -70,7 +70,7 @@ class TranscriptsOtlp:
             counter=lambda: self._counter,
             lock=lock,
             server=server,
-            told_elsewhere=LocalSessions(roots, clock),
+            counted_elsewhere=LocalSessions(roots, clock),
             clock=clock,
         )
         self._deaf = ""

@@ -440,7 +440,7 @@ def test_shipped_configuration() -> None:
     path = ROOT / "broker/mosquitto.conf"
     if path.read_text() != roles.container():
         path.write_text(roles.container())
-        pytest.fail("broker/mosquitto.conf was out of date: written anew, commit it")
+        pytest.fail("broker/mosquitto.conf was out of date: rewritten, commit it")
 
 
 def test_shipped_configuration_runs(house: BrokerFolder) -> None:

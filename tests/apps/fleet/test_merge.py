@@ -33,13 +33,13 @@ def test_rates_and_tokens_add_up() -> None:
 
 def test_thinking_of_the_nodes_that_know_it() -> None:
     """A node whose thinking is not known does not thin out that of the others; where none is, the fleet's is not."""
-    untold: dict[str, Any] = {
+    unmeasured: dict[str, Any] = {
         "sources": {"thinking": Part(source="otlp", ok=False)},
         "rate_1m": 900,
         "thinking_ratio": 0,
     }
-    mixed = merged(member("a", rate_1m=100, thinking_ratio=0.4), member("b", **untold))
-    none = merged(member("b", **untold))
+    mixed = merged(member("a", rate_1m=100, thinking_ratio=0.4), member("b", **unmeasured))
+    none = merged(member("b", **unmeasured))
 
     assert (mixed.figure("thinking_ratio"), none.figure("thinking_ratio")) == (0.4, None)
     assert none.figure("rate_1m") == 900

@@ -57,7 +57,7 @@ def test_live(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
 
 
 def test_resize(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
-    """A resized terminal is drawn anew at once: dials where they fit, bars where they don't."""
+    """A resized terminal is drawn again at once: dials where they fit, bars where they don't."""
     publish(broker, usage().to_json())
     with Terminal(folder, [*COMMAND, "--broker", broker.url], env) as terminal:
         terminal.wait("42 %")

@@ -108,7 +108,7 @@ def test_looked_up_once() -> None:
 
 
 def test_doubted_address_is_looked_up_again() -> None:
-    """An address that did not serve is looked up anew, but no more often than once a minute."""
+    """An address that did not serve is looked up again, but no more often than once a minute."""
     network = Network(100, {"broker.lan": "10.0.0.9"}, {"broker.lan": "10.0.0.2"})
     network.names.doubt("broker.lan")
     assert network.find("broker.lan") == "10.0.0.9"

@@ -44,7 +44,7 @@ def test_several_at_once() -> None:
 
 
 def test_next_window() -> None:
-    """After the reset the same thresholds are told anew."""
+    """After the reset the same thresholds are told again."""
     assert told((NOW, at(0.9)), (NOW + 3601, at(0.1, ends=NOW + 18000)), (NOW + 9999, at(0.9, ends=NOW + 18000))) == [
         0.8,
         0,
@@ -136,7 +136,7 @@ def test_text(more: dict[str, Any], words: str) -> None:
 
 
 def test_other_limits_are_told_each_by_itself() -> None:
-    """Each limit of the plan is told once per threshold, whichever is the fullest, and again after it began anew."""
+    """Each limit of the plan is told once per threshold, whichever is the fullest, and again after it began again."""
     steps: list[tuple[str | None, float | None]] = [
         ("opus", 0.7),
         ("opus", 0.8),

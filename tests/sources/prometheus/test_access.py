@@ -94,7 +94,7 @@ def test_unreadable_files(closed: tuple[Server, Path], tmp_path: Path) -> None:
 
 
 def test_token_headers_and_path(tmp_path: Path) -> None:
-    """The bearer token is read anew each round, a tenant's header goes along, and a base path is kept."""
+    """The bearer token is read again each round, a tenant's header goes along, and a base path is kept."""
     token = tmp_path / "token"
     token.write_text("first\n")
     with Server(tmp_path / "engine") as server, Faulty(server.url) as between:

@@ -43,7 +43,7 @@ def test_rules_are_as_written() -> None:
     before = path.read_text()
     path.write_text(text())
 
-    assert before == text(), "rules.yml was out of date; it is written anew, look at the difference"
+    assert before == text(), "rules.yml was out of date; it is written again, look at the difference"
 
 
 def test_the_dashboard_is_as_written() -> None:
@@ -52,7 +52,7 @@ def test_the_dashboard_is_as_written() -> None:
     before = path.read_text()
     path.write_text(dashboard_text())
 
-    assert before == dashboard_text(), "the dashboard was out of date; it is written anew, look at the difference"
+    assert before == dashboard_text(), "the dashboard was out of date; it is written again, look at the difference"
 
 
 @pytest.mark.parametrize("kind", [OLD, NEW])

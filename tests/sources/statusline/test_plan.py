@@ -138,7 +138,7 @@ def test_plan_takes_use_back(desk: Desk) -> None:
 
 
 def test_another_account(desk: Desk) -> None:
-    """After a log-in as somebody else that one's windows are shown, also by a publisher that starts anew."""
+    """After a log-in as somebody else that one's windows are shown, also by a publisher that starts again."""
     store(status("a", five_hour=(93, NOON + 4 * HOUR), seven_day=(70, NOON + 90 * HOUR)), desk.folder, NOON)
     desk.read()
     store(status("b", five_hour=(6, NOON + HOUR), seven_day=(2, NOON + 50 * HOUR)), desk.folder, NOON + 5)
@@ -224,7 +224,7 @@ def test_clock_jumps(desk: Desk) -> None:
 
 
 def test_restart_believes_no_repeat(desk: Desk) -> None:
-    """A publisher that starts anew does not fall back to what a terminal repeated meanwhile."""
+    """A publisher that starts again does not fall back to what a terminal repeated meanwhile."""
     store(status("old", five_hour=(40, NOON + HOUR)), desk.folder, NOON - 60)
     store(status(five_hour=(60, NOON + HOUR)), desk.folder, NOON)
     desk.read()
@@ -296,7 +296,7 @@ def test_real_hook_process(tmp_path: Path) -> None:
 
 
 def test_hints_follow_the_folder(tmp_path: Path) -> None:
-    """Each file that comes, grows or goes gives a hint, also in a folder made anew; a half one gives none."""
+    """Each file that comes, grows or goes gives a hint, also in a folder made again; a half one gives none."""
     folder = tmp_path / "plan"
     hints = threading.Semaphore(0)
     following = FolderHints(folder, hints.release)

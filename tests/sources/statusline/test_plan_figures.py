@@ -110,7 +110,7 @@ def fullest_name(accounts: Accounts, now: float) -> str | None:
 
 
 def test_fullest_limit() -> None:
-    """The limit that stops work first is named, whatever its name, until it resets or is told anew."""
+    """The limit that stops work first is named, whatever its name, until it resets or is told again."""
     raw = {"five_hour": [10, NOON + HOUR, NOON], "seven_day_opus": [100, NOON + DAY, NOON], "odd": [50, None, NOON]}
     accounts = enter((), [figures({"limits": raw})])
 
@@ -122,7 +122,7 @@ def test_fullest_limit() -> None:
 
 
 def test_limit_without_a_reset_time() -> None:
-    """A limit that does not tell its reset is believed for a while, and is of the account that spoke last."""
+    """A limit that does not tell its reset is believed for a while, and is of the account that reported last."""
     accounts = enter((), [figures({"limits": {"spend_limit": [80, None, NOON]}})])
 
     assert fullest_name(accounts, NOON + UNDATED_S - 1) == "spend_limit"

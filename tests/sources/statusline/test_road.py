@@ -98,11 +98,11 @@ def test_after_the_reset(desk: Desk, listener: Listener) -> None:
         assert usage(listener.wait(lambda heard: bool(usage(heard).get("warn"))))["window_5h_pct"] == 0.97
         fallen = usage(listener.wait(lambda heard: usage(heard).get("fuel_source") == "ceiling"))
         desk.statusline(five_hour=(1, time.time() + 5 * 3600))
-        anew = usage(listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.01))
+        again = usage(listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.01))
 
     assert fallen["window_5h_pct"] < 0.01
     assert not fallen["warn"]
-    assert anew["fuel_source"] == "plan"
+    assert again["fuel_source"] == "plan"
 
 
 def test_waiting(desk: Desk, listener: Listener) -> None:

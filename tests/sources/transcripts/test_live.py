@@ -217,7 +217,7 @@ def test_unreadable_file_is_said(claude: ClaudeHome) -> None:
 
 
 def test_dead_observer_is_replaced(following: Following, claude: ClaudeHome) -> None:
-    """A watch whose thread has died is set up anew, and what it missed is found."""
+    """A watch whose thread has died is set up again, and what it missed is found."""
     ((_, observer),) = following.source._watch.observers.values()
     observer.stop()
     claude.append(_line(1))

@@ -41,7 +41,7 @@ class Files(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """The publisher starts anew: it knows what is on the disk, no more."""
+        """The publisher starts again: it knows what is on the disk, no more."""
         self.tail, self.tally = SmallSteps([self.root]), Counter()
         self.truth: dict[int, int] = {}
         self.looked = True

@@ -139,7 +139,7 @@ class SerialBoard:
         self._mpremote("fs", "cp", "-r", *names, ":", patience_s=COPY_S)
 
     def reset(self) -> None:
-        """Start the board anew."""
+        """Start the board again."""
         self._mpremote("reset")
 
     def follow(self, code: str) -> Iterator[str]:

@@ -59,7 +59,7 @@ class Board:
     online: bool = False
     figures: dict[str, Any] = field(default_factory=dict)
     ended: str = ""
-    spoke: float = 0.0
+    seen_at: float = 0.0
 
     def line(self) -> str:
         """Put it into one line."""
@@ -122,9 +122,9 @@ class Boards:
 
     def _wait(self, board: Board) -> None:
         with self._news:
-            board.spoke = time.monotonic()
+            board.seen_at = time.monotonic()
             while not board.ended:
-                left = board.spoke + PATIENCE_S - time.monotonic()
+                left = board.seen_at + PATIENCE_S - time.monotonic()
                 if left < 0:
                     raise GaugeError(
                         f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs`"
@@ -144,7 +144,7 @@ class Boards:
             self._news.notify_all()
 
     def _state(self, board: Board, text: str) -> None:
-        board.spoke = time.monotonic()
+        board.seen_at = time.monotonic()
         if text.startswith(("running ", "failed: ", "refused: ")):
             board.ended = text
         if not text.startswith(UNSIGNED):

@@ -20,7 +20,7 @@ from claude_gauge.contract.scales import REST_DEGREES, SCALE_DEGREES
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.child import without_secrets
 
-RESET = 3  # the exit code of a virtual board that starts anew
+RESET = 3  # the exit code of a virtual board that starts again
 PATIENCE_S = 120.0  # for what takes seconds on a quiet machine
 
 

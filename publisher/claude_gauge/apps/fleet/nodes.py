@@ -130,7 +130,7 @@ class Nodes:
         return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
 
     def recall(self, content: bytes) -> None:
-        """Take what `to_json` wrote; an entry of another shape is passed over. Raises ValueError for no JSON."""
+        """Take what `to_json` wrote; an entry of another shape is ignored. Raises ValueError for no JSON."""
         entries = json.loads(content)
         for entry in entries if isinstance(entries, list) else []:
             node = _recalled(entry)

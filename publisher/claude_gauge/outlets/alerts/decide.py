@@ -19,7 +19,7 @@ from claude_gauge.system.atomic_file import StateFile
 
 WINDOW_S = 5 * 3600.0
 FIVE_HOURS = "five_hour"  # the limit that the fuel gauge shows
-RESET = 0.1  # a limit that fell by so much has begun anew
+RESET = 0.1  # a limit that fell by so much was reset
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Http:
         self._number = 0
 
     def call(self, method: str, params: Json) -> Json:
-        """Ask one question; after a failure the server is greeted anew."""
+        """Ask one question; after a failure the server is greeted again."""
         try:
             if not self._greeted:
                 self._greet()

@@ -108,18 +108,20 @@ class OtlpCounter(Counter):
         self._partners: dict[int, int] = {}  # event's key -> the response that it is
         self._paired: dict[int, _Entry] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it is, where the line came first
-        self._untold: dict[int | str, tuple[float, float]] = {}  # event's or fill's key -> time, output: no thinking
+        self._unmeasured: dict[
+            int | str, tuple[float, float]
+        ] = {}  # event's or fill's key -> time, output: no thinking
         self._pruned_at = 0.0
 
     def traffic(self, now: float) -> Traffic:
         """Return the recent sums, and how much of the output only OTLP reported: its thinking is unknown."""
         traffic = super().traffic(now)
-        self._untold = {key: each for key, each in self._untold.items() if each[0] > now - 2 * FIVE_MINUTES_S}
-        untold = sum(output for at, output in self._untold.values() if now - FIVE_MINUTES_S < at <= now)
-        if not untold:
+        self._unmeasured = {key: each for key, each in self._unmeasured.items() if each[0] > now - 2 * FIVE_MINUTES_S}
+        unmeasured = sum(output for at, output in self._unmeasured.values() if now - FIVE_MINUTES_S < at <= now)
+        if not unmeasured:
             return traffic
-        thinking: Thinking = "estimated" if traffic.five_minutes.output > untold else "unknown"
-        return replace(traffic, thinking=thinking, untold=untold)
+        thinking: Thinking = "estimated" if traffic.five_minutes.output > unmeasured else "unknown"
+        return replace(traffic, thinking=thinking, unmeasured=unmeasured)
 
     def add(self, turn: Turn, now: float) -> bool:
         """Count a transcript's line."""
@@ -170,7 +172,7 @@ class OtlpCounter(Counter):
         """
         counted = Turn(event.at, None, None, _line(event.key), turn.model, False, *event.figures)  # noqa: FBT003
         self._ledger.add(counted)
-        self._untold.pop(event.key, None)
+        self._unmeasured.pop(event.key, None)
         same = turn._replace(message_id=None, request_id=None, line_id=counted.line_id, sidechain=False)
         return super().add(same, now)
 
@@ -185,7 +187,7 @@ class OtlpCounter(Counter):
             _, message_id, sidechain = line
             turn = _turn(request, at)._replace(message_id=message_id, request_id=request.request_id)
             return super().add(turn._replace(sidechain=sidechain), now)
-        if self._lines and self._told_by_a_line(_turn(request, at), name, request.key):
+        if self._lines and self._counted_by_a_line(_turn(request, at), name, request.key):
             return False
         if name and name not in self._firsts:
             self._firsts[name] = request.key
@@ -195,7 +197,7 @@ class OtlpCounter(Counter):
         self._events.add(_Entry(at, request.key, name, figures))
         return self._count(request.key, at, request.model, tokens, now)
 
-    def _told_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
+    def _counted_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
         """Return whether a line without its event is this response, and make them one."""
         for line in self._nearest(self._lines, turn, turn.at - _longest(turn), turn.at + SAME_MOMENT_S):
             if self._taken.get(line.key, key) == key and not self._differ(name, line.request):
@@ -210,7 +212,7 @@ class OtlpCounter(Counter):
             return False
         if at > now - 2 * FIVE_MINUTES_S:
             self._window.add(at, tokens)
-            self._untold[key] = at, tokens.output
+            self._unmeasured[key] = at, tokens.output
         self.blocks.add(at, round(tokens.total))
         return True
 
@@ -228,8 +230,8 @@ class OtlpCounter(Counter):
         at = min(fill.at, now)
         if before == Tokens():
             return self._count(fill.key, at, fill.model, fill.tokens, now)
-        if fill.key in self._untold:
-            self._untold[fill.key] = at, fill.tokens.output
+        if fill.key in self._unmeasured:
+            self._unmeasured[fill.key] = at, fill.tokens.output
         self._apply(Change(_counted(at, before), _counted(at, fill.tokens)), now)
         return True
 

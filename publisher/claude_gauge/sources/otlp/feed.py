@@ -29,8 +29,8 @@ _BATCH = 500  # events of the journal that are counted at once
 class OtlpFeed:
     """Fills the counter (under `lock`) with what is received at `settings.otlp`, and was before.
 
-    `counter` returns it: where all is counted anew it is another one, filled from what was kept.
-    `told_elsewhere` says of a session whether another source counts it too, exactly: its metrics are passed over.
+    `counter` returns it: where all is counted again it is another one, filled from what was kept.
+    `counted_elsewhere` says of a session whether another source counts it too, exactly: its metrics are ignored.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -40,7 +40,7 @@ class OtlpFeed:
         counter: Callable[[], OtlpCounter],
         lock: threading.Lock,
         server: Server | None = None,
-        told_elsewhere: Callable[[str], bool] = lambda _: False,
+        counted_elsewhere: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         file = settings.otlp_token_file
@@ -51,7 +51,7 @@ class OtlpFeed:
         self._journal = Journal(settings.state_dir.expanduser() / f"otlp-{settings.node}.jsonl")
         self._reconciler = Reconciler()
         self._counter, self._counter_lock = counter, lock
-        self._told_elsewhere = told_elsewhere
+        self._counted_elsewhere = counted_elsewhere
         self._clock = clock
         self._lock = threading.Lock()  # of reconciler and journal; taken before the counter's, never after
         self._refused = Refused()
@@ -89,27 +89,27 @@ class OtlpFeed:
         """Count what was kept of earlier runs, without listening or writing."""
         with self._lock:
             if self._filled is None:
-                self._fill(self._clock(), anew=False)
+                self._fill(self._clock(), again=False)
 
-    def _fill(self, now: float, *, anew: bool) -> None:
-        """Fill a counter that is new with what was kept; where it is filled `anew` the reconciler knows all that."""
+    def _fill(self, now: float, *, again: bool) -> None:
+        """Fill a counter that is new with what was kept; where it is filled `again` the reconciler knows all that."""
         sums = self._journal.sums(now)
         sums.age(now)
-        for key in [key for key, each in sums.series.items() if self._told_elsewhere(each.unit)]:
+        for key in [key for key, each in sums.series.items() if self._counted_elsewhere(each.unit)]:
             del sums.series[key]
-        for key in [key for key, each in sums.fills.items() if self._told_elsewhere(each.unit)]:
+        for key in [key for key, each in sums.fills.items() if self._counted_elsewhere(each.unit)]:
             del sums.fills[key]
-        if not anew:
+        if not again:
             self._reconciler.load(sums.series.values(), sums.fills.values(), now)
         self._filled = counter = self._counter()
         self._entered = {}
         requests = self._journal.requests(now, sums)
         while batch := list(islice(requests, _BATCH)):
-            new = [each for each in batch if anew or self._reconciler.request(each, now, kept=True)]
+            new = [each for each in batch if again or self._reconciler.request(each, now, kept=True)]
             with self._counter_lock:
                 for request in new:
                     counter.event(request, now)
-        if not anew:
+        if not again:
             for unit, tokens in sums.old.items():
                 self._reconciler.explain(unit, tokens, now)
             self._reconciler.loaded(now)
@@ -134,7 +134,7 @@ class OtlpFeed:
 
     def _settle(self, now: float) -> bool:
         if self._filled is not self._counter():
-            self._fill(now, anew=True)
+            self._fill(now, again=True)
         fills = self._reconciler.settle(now)
         stored = self._journal.append(fills, now)
         self._enter(fills, now)
@@ -169,7 +169,7 @@ class OtlpFeed:
         return stored
 
     def _wanted(self, point: Point) -> bool:
-        return not self._told_elsewhere(point.unit)
+        return not self._counted_elsewhere(point.unit)
 
 
 NAME = "otlp"

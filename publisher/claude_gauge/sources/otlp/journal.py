@@ -6,7 +6,7 @@ metrics. No text of any conversation is ever in it. A line is a JSON list; its f
 
     ["r", key, request id, [units], at, model, [counts]]              an event
     ["s", name, unit, kind, at, value, total, [newest point's time]]  a series of metrics, as of now
-    ["f", key, unit, at, model, [counts]]                             what was filled in for want of events
+    ["f", key, unit, at, model, [counts]]                             what was filled in where events are missing
     ["o", unit, [counts]]                                             the sum of a unit's events that were dropped
 
 The file is read as a stream, and rewritten by a thread of its own once it has doubled: memory does not grow with it
@@ -201,7 +201,7 @@ class Journal:
         self._rewriting = None
 
     def _rewrite(self, now: float) -> None:
-        """Write the file anew without what is obsolete; what is appended meanwhile is copied at the end."""
+        """Write the file again without what is obsolete; what is appended meanwhile is copied at the end."""
         with self._swap:
             end = self._path.stat().st_size
         beside = self._path.with_name(self._path.name + ".new")

@@ -7,7 +7,7 @@ are cumulative. For each session, and each kind of token,
 
     metered     what its metrics add up to (series.py makes one sum of delta and cumulative ones)
     explained   what its events add up to
-    filled      what was entered for want of events: in the end the larger of the two, less what is explained
+    filled      what was entered where events are missing: in the end the larger of the two, less what is explained
 
 What may arrive, in any order and repeatedly (exports are sent again when their answer was lost):
 

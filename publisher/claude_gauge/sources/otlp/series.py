@@ -1,6 +1,6 @@
 """Token counters of metrics → what each session used in all, whatever their temporality, once per point.
 
-A series starts anew with every process: its start time is part of its name. A cumulative value below the one
+A series starts again with every process: its start time is part of its name. A cumulative value below the one
 before is a reset; a point seen before, or older than the newest of its series, adds nothing.
 The number of series is bounded: the one that was silent the longest is forgotten first. Should it come back, its
 counter's value is only where counting begins again: what it counted before was counted here before.
@@ -17,7 +17,7 @@ from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Point
 
 MOST_SERIES = 50_000
-_RECENT = 16  # points of a delta series that a late repeat is held against
+_RECENT = 16  # points of a delta series that a late repeat is compared with
 
 
 @dataclass(slots=True)

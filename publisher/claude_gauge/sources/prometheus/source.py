@@ -68,7 +68,7 @@ class Count:
 class Poll:
     """Asks `engine` about the token counters that `match` narrows down, and counts.
 
-    The history is read anew every hour and counted afresh: for samples that came late, and to forget what is old.
+    The history is read again every hour and counted afresh: for samples that came late, and to forget what is old.
     """
 
     def __init__(self, engine: PrometheusClient, match: str = "") -> None:

@@ -60,7 +60,7 @@ class Account:
         return self.five_hour if slot == "five_hour" else self.seven_day
 
 
-Accounts = tuple[Account, ...]  # the one that spoke last is the last
+Accounts = tuple[Account, ...]  # the one that reported last is the last
 
 
 def figures(status: Mapping[str, object]) -> dict[str, Figure]:
@@ -83,7 +83,7 @@ def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
     dated = [(max(figure.at for figure in each.values()), each) for each in news if each]
     for at, each in sorted(dated, key=lambda one: one[0]):
         if any(slot in each for slot in SLOTS) or not accounts or at > accounts[-1].spoke_at:
-            accounts = _enter(accounts, at, each)  # without a window it can only be of the one that spoke last
+            accounts = _enter(accounts, at, each)  # without a window it can only be of the one that reported last
     return accounts
 
 
@@ -115,7 +115,7 @@ def _window(figure: Figure) -> Window:
 def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
     """Return the account that figures belong to: most of its windows are the same, none is in the way."""
     best, most = Account(), -1
-    for account in reversed(accounts):  # of several that may be meant, the one that spoke last
+    for account in reversed(accounts):  # of several that may be meant, the one that reported last
         fits = [_fits(account.windows(slot), slot, window) for slot, window in windows.items()]
         if None not in fits and (same := fits.count(True)) > most:
             best, most = account, same
@@ -143,7 +143,7 @@ def _entered(known: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
 
 
 def present(accounts: Accounts, slot: Slot, now: float) -> PlanWindow | None:
-    """Return the window that runs now, of the account that spoke last; None once it has reset, until newer news."""
+    """Return the window that runs now, of the account that reported last; None once it has reset, until newer news."""
     windows = accounts[-1].windows(slot) if accounts else ()
     running = [each for each in windows if live(each.resets_at, LENGTHS[slot], now)]
     return PlanWindow(running[-1].share, running[-1].resets_at) if running else None

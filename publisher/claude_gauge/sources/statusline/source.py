@@ -64,7 +64,7 @@ class FolderHints(FileSystemEventHandler):
             self._hint()
 
     def tend(self) -> None:
-        """Watch the folder, anew where it was replaced or the watch died; cheap to call often."""
+        """Watch the folder, again where it was replaced or the watch died; cheap to call often."""
         try:
             status = self._folder.stat()
             identity = (status.st_dev, status.st_ino)
@@ -132,13 +132,13 @@ class SessionLog:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
             status, beginning = os.fstat(file.fileno()), file.read(BEGINNING_BYTES) or b""
             size, self.stamp, ours = status.st_size, _stamp(status), os.geteuid() in {0, status.st_uid}
-            anew = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
-            self._beginning, self._offset = beginning, max(0, size - TAIL_BYTES) if anew else self._offset
+            again = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
+            self._beginning, self._offset = beginning, max(0, size - TAIL_BYTES) if again else self._offset
             file.seek(self._offset)
             whole, newline, _ = (file.read(max(0, size - self._offset)) or b"").rpartition(b"\n")
         self._offset += len(whole) + len(newline)
         events = [event for line in whole.splitlines() if line and (event := _event(line)) is not None]
-        return events if ours else [replace(event, process=None) for event in events], anew  # others' may be hidden
+        return events if ours else [replace(event, process=None) for event in events], again  # others' may be hidden
 
 
 def _event(line: bytes) -> Event | None:
@@ -218,7 +218,7 @@ class Plan:
         self._last = self.read(self._clock())
 
     def windows(self) -> tuple[plan_figures.Window, ...]:
-        """Return the 5-hour windows of the account that spoke last, oldest first."""
+        """Return the 5-hour windows of the account that reported last, oldest first."""
         return self._accounts[-1].five_hour if self._accounts else ()
 
     def read(self, now: float) -> Reading:
@@ -315,8 +315,8 @@ class Plan:
             self._accounts = plan_figures.enter(self._accounts, map(plan_figures.figures, fresh.values()))
             self._hooks, self._logs, self._statuses = HOOKS in stamps, logs, statuses
             self._spoke = _spoke_at(self._spoke, fresh, statuses)
-            for session, (events, anew) in news.items():
-                self._take(session, events, anew=anew)
+            for session, (events, again) in news.items():
+                self._take(session, events, again=again)
             for session in ended:
                 logs[session].story.tell([Event(now, "SessionEnd")])
             for session in logs.keys() & self._spoke.keys():
@@ -338,9 +338,9 @@ class Plan:
         except FileNotFoundError:
             return [], False
 
-    def _take(self, session: str, events: list[Event], *, anew: bool) -> None:
+    def _take(self, session: str, events: list[Event], *, again: bool) -> None:
         held = self._logs[session]
-        if anew:
+        if again:
             held.story = Story()
             events = [*events, *(event for whose, event in self._denials if whose == session)]
         held.story.tell(events)

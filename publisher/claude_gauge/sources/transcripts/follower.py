@@ -65,7 +65,7 @@ class Lines:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held back and nothing is being passed over."""
+        """Whether no unfinished line is held and none is being skipped."""
         return not self._rest and not self._skipping
 
 

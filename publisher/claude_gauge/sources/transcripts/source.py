@@ -40,7 +40,7 @@ class Transcripts:
     """Reads Claude Code's transcripts below `roots`; `clock` gives epoch seconds.
 
     `denied` is called, from the reading thread, for each tool call that the person did not let run.
-    Another source may count into the same counter (`fresh` makes it, now and when all is counted anew) under `lock`.
+    Another source may count into the same counter (`fresh` makes it, now and when all is counted again) under `lock`.
     """
 
     def __init__(
@@ -225,10 +225,10 @@ class Transcripts:
         offset = self._clock() - time.monotonic()
         by, self._offset = offset - self._offset, offset
         if by < -_DAY_S:
-            _log.warning("the clock was set back by %.1f days: counting anew", -by / _DAY_S)
+            _log.warning("the clock was set back by %.1f days: counting again", -by / _DAY_S)
             self._start_over()  # in that future, what is present now was old and forgotten
         elif by > JUMP_S and self._counter.refused:
-            _log.info("the clock was set forward by %.0f s: counting anew", by)
+            _log.info("the clock was set forward by %.0f s: counting again", by)
             self._start_over()  # what was refused as ahead of the old time may have happened
         if abs(by) > JUMP_S:
             self._changed()  # the same lines are now older or newer

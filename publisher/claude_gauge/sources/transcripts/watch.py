@@ -141,7 +141,7 @@ class Watch:
         return self._shortage if self._short >= _LOOKS else ""
 
     def tend(self, roots: Sequence[Path]) -> bool:
-        """Watch every root that exists, anew where a root was replaced or its observer died; return whether any was."""
+        """Watch every root that exists, again where it was replaced or its observer died; return whether any was."""
         began = False
         for root in roots:
             identity = _identity(root)
@@ -157,7 +157,7 @@ class Watch:
         return began
 
     def renew(self) -> None:
-        """Begin anew at the next `tend`: where events go missing, a thread of an observer may have died unseen."""
+        """Begin again at the next `tend`: where events go missing, a thread of an observer may have died unseen."""
         for root in list(self.observers):
             self._end(root)
 

@@ -220,7 +220,7 @@ class _Clients:
             self._beat = self.loop.call_later(BEAT_S, self._beats)
 
     def _trouble(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Say what asyncio met: as a rule that no connection can be accepted for want of descriptors."""
+        """Log asyncio's error: as a rule no connection can be accepted, since file descriptors have run out."""
         error = context.get("exception")
         if isinstance(error, OSError):
             log.warning("http: %s: %s", context.get("message"), error)

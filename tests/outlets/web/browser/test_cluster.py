@@ -89,7 +89,7 @@ def test_pushed(open_cluster: Open, shim: Shim) -> None:
 
 @pytest.mark.parametrize("query", ["", "?node=all"])
 def test_another_redline(open_cluster: Open, shim: Shim, query: str) -> None:
-    """Where somebody sets another redline, a page that is open draws its dials anew."""
+    """Where somebody sets another redline, a page that is open draws its dials again."""
     shim.push(usage(rate_1m=1000).to_json())
     cluster = open_cluster(query)
     cluster.page.wait_for_selector(".gauge[data-field=rate_1m][aria-valuenow='1000'][aria-valuemax='1250000']")

@@ -84,7 +84,7 @@ function asked() {
   return node === scales.node ? "" : `?node=${encodeURIComponent(node)}`;
 }
 
-// Begin anew where the dials' scales are no longer those that were drawn: somebody set another redline.
+// Begin again where the dials' scales are no longer those that were drawn: somebody set another redline.
 async function redraw() {
   try {
     const answer = await fetch("scales");
