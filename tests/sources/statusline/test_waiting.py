@@ -137,6 +137,17 @@ def test_statusline_just_after_the_request() -> None:
     assert not waits(after(*quick, NOTIFIED, Event(AT + 20, STATUSLINE)), 20)
 
 
+def test_key_in_the_dialog_puts_the_notification_off() -> None:
+    """An arrow key makes the client tell at 12 s: that is awaited where no answer can have come before the statusline."""
+    moved = (ASK, Event(AT + 0.3, STATUSLINE))
+    late = Event(AT + 12.0, "Notification", kind="permission_prompt")
+
+    assert all(waits(after(*moved), at) for at in (1, 7, 12.9))
+    assert waits(after(*moved, late), 30)
+    assert not waits(after(*moved), 13)
+    assert due(after(*moved), AT + 1, PATIENCE) == AT + 13
+
+
 def test_notification_that_comes_late() -> None:
     """On a busy machine the notification may come after 7 s: it lights the lamp again, for the question it is about."""
     late = Event(AT + 8, "Notification", kind="permission_prompt")

@@ -3,7 +3,8 @@
 No event says that a dialog opened or closed; it follows from these, all as the client was seen to behave (2.1.332):
 
     a dialog opens      PermissionRequest or Elicitation fires at once. About 6 s later, if it is still open, a
-                        Notification follows, which does not say whose it is.
+                        Notification follows, which does not say whose it is. A key pressed in the dialog, such as
+                        an arrow, puts it off to the 12th second, another one to the 18th.
     it is answered      yes: the tool's PostToolUse, PostToolUseFailure or PermissionDenied, when the tool has run;
                         after the last call of the agent's turn a PostToolBatch. No, or Escape: no hook at all, but a
                         line with `toolDenialKind` in the transcript, at once.
@@ -20,7 +21,8 @@ So each question is kept by itself, known by its agent and a fingerprint of its 
                              │ ▲
          a statusline after  │ │  a Notification while it may be its own
          2 s, or before and  │ │
-         7 s without a word  ▼ │
+         7 or 13 s of        │ │
+         silence             ▼ │
     asked elsewhere ──► unconfirmed ──(the same ends)──► gone
 
 A client that is killed reports nothing. Where its process is known, the question lasts as long as that runs.
@@ -45,6 +47,8 @@ STATUSLINE, DENIAL = "statusline", "denial"  # events of ours, beside those of t
 MAIN, ANYONE = "main", "anyone"
 ON_ITS_WAY_S = 2.0  # how long after a request a statusline may come that was started before it
 NOTIFIED_BY_S = 7.0  # a question that is open so long was followed by a Notification
+PUT_OFF_BY_S = 13.0  # also where a key was pressed in its dialog
+QUICKEST_S = 0.4  # sooner nobody answers: a statusline till then, usually 0.3 s after the request, was on its way
 NOTIFIED_TO_S = 15.0  # how old a question may be that a Notification is about
 LATE_S = 10.0  # how much later than its time an event may be read
 CLOCK_SLACK_S = 60.0
@@ -229,7 +233,13 @@ def _open(question: Question, statusline_at: float, now: float) -> bool:
         return statusline_at <= max(question.notified_at, question.shown_at + ON_ITS_WAY_S)
     if question.outside or statusline_at > question.shown_at + ON_ITS_WAY_S:
         return False
-    return statusline_at <= question.shown_at or now < question.shown_at + NOTIFIED_BY_S
+    return statusline_at <= question.shown_at or now < _silent_to(question, statusline_at)
+
+
+def _silent_to(question: Question, statusline_at: float) -> float:
+    """Tell until when a question without a Notification is open, though a statusline came just after it began."""
+    quick = question.queued_to > 0 or statusline_at > question.shown_at + QUICKEST_S
+    return question.shown_at + (NOTIFIED_BY_S if quick else PUT_OFF_BY_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,13 +272,14 @@ def due(session: Session, now: float, patience: Patience) -> float | None:
     times = [
         time
         for each in open_questions(session, now, patience)
-        for time in (patience.ends_at(each), each.shown_at + NOTIFIED_BY_S if _doubtful(each, session) else 0.0)
+        for time in (patience.ends_at(each), _doubted_at(each, session))
     ]
     return min((time for time in times if now < time < math.inf), default=None)
 
 
-def _doubtful(question: Question, session: Session) -> bool:
-    return not question.idle and question.notified_at is None and session.statusline_at > question.shown_at
+def _doubted_at(question: Question, session: Session) -> float:
+    doubtful = not question.idle and question.notified_at is None and session.statusline_at > question.shown_at
+    return _silent_to(question, session.statusline_at) if doubtful else 0.0
 
 
 class Story:
