@@ -138,7 +138,7 @@ def test_statusline_just_after_the_request() -> None:
 
 
 def test_key_in_the_dialog_puts_the_notification_off() -> None:
-    """An arrow key makes the client tell at 12 s: that is awaited where no answer can have come before the statusline."""
+    """An arrow key makes the client tell at 12 s: awaited where no answer can have come before the statusline."""
     moved = (ASK, Event(AT + 0.3, STATUSLINE))
     late = Event(AT + 12.0, "Notification", kind="permission_prompt")
 
