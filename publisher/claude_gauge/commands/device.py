@@ -40,9 +40,7 @@ def sim(
         if lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
             sim_lines(config.settings, command, trace, lambda line: typer.echo(harmless(line)))
         else:
-            utf8 = "utf" in (sys.stdout.encoding or "").lower()
-            look = look_of(config.settings, os.environ, ascii_only=ascii_only, tty=True, utf8=utf8)
-            sim_picture(config.settings, command, trace, look)
+            sim_picture(config.settings, command, trace, look_of(config.settings, ascii_only=ascii_only))
 
 
 firmware = typer.Typer(

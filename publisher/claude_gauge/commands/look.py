@@ -38,7 +38,6 @@ def demo(
     It has a broker of its own unless --broker names one; there its node is called
     `demo…`, its payload says that the figures are made up, and it removes its topics at the end.
     """
-    import os
     import sys
 
     from claude_gauge.apps.demo.app import as_lines, in_terminal, staged
@@ -50,8 +49,7 @@ def demo(
     with staged(config, seed=seed, speed=speed) as stage:
         typer.echo(stage.footer().removesuffix("  q quits"), err=True)
         if tty:
-            utf8 = "utf" in (sys.stdout.encoding or "").lower()
-            in_terminal(stage, look_of(stage.settings, os.environ, ascii_only=False, tty=tty, utf8=utf8))
+            in_terminal(stage, look_of(stage.settings))
         else:
             as_lines(stage, typer.echo, seconds)
 
@@ -167,7 +165,6 @@ def watch(
 
     Works on any machine that reaches the broker.
     """
-    import os
     import shutil
     import sys
     from dataclasses import replace
@@ -178,13 +175,7 @@ def watch(
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     tty = sys.stdin.isatty() and sys.stdout.isatty()
-    look = look_of(
-        config.settings,
-        os.environ,
-        ascii_only=ascii_only,
-        tty=sys.stdout.isatty(),
-        utf8="utf" in (sys.stdout.encoding or "").lower(),
-    )
+    look = look_of(config.settings, ascii_only=ascii_only)
     if once:
         columns, rows = shutil.get_terminal_size()
         typer.echo(watch_once(config.settings, replace(look, columns=columns, rows=rows - 1)))

@@ -4,8 +4,8 @@ Claude Code writes a line per content block, all of them after the response ende
 block. Forks and resumed sessions copy lines; a sidechain may replay a message of the main chain under another request
 id; older versions wrote early lines with little output yet. Lines arrive in any order, and any number of times.
 
-    unknown --first line--> recent --a day old (`settle`)--> settled --`forget`--> unknown
-                            has every figure                  has its total alone
+    unknown --first line--> recent --6 hours old (`settle`)--> settled --`forget`--> unknown
+                            has every figure                   has its total alone: a larger line raises it
 
 What a response amounts to follows from the set of its lines, not from their order:
 

@@ -80,15 +80,15 @@ class Assembly:
             Alerts(settings, self.link, clock=clock),
             self._window,
             lifetime,
-            _Systemd(),
         ]
+        published: list[Callable[[Usage, bytes], object]] = [lambda *_: notify("READY=1")]  # for systemd
         if lock is not None:
-            self._outlets.append(_Lock(lock))
+            published.append(lambda *_: lock.keep())
         self._started: ExitStack | None = None
         self.publisher = Publisher(
             source,
             limits_of(self._numbers.settings),
-            self._outlets,
+            [*self._outlets, *published],
             node=settings.node,
             account=settings.account,
             clock=clock,
@@ -181,35 +181,6 @@ class _Http:
     def stop(self) -> None:
         if self._shim is not None:
             self._shim.stop()
-
-
-class _Systemd:
-    """Reports to the service manager that the publisher is ready: it has published."""
-
-    def start(self) -> None:
-        pass  # not ready yet
-
-    def __call__(self, _usage: Usage, _payload: bytes) -> None:
-        notify("READY=1")
-
-    def stop(self) -> None:
-        pass  # the manager sees the process end
-
-
-class _Lock:
-    """Holds the node's lock also where somebody removes its file."""
-
-    def __init__(self, lock: NodeLock) -> None:
-        self._lock = lock
-
-    def start(self) -> None:
-        pass  # it is held already
-
-    def __call__(self, _usage: Usage, _payload: bytes) -> None:
-        self._lock.keep()
-
-    def stop(self) -> None:
-        pass  # whoever made it lets it go
 
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from claude_gauge.sources.source import Source
 
 _log = logging.getLogger(__name__)
 
-Outlet = Callable[[Usage, bytes], None]
+Outlet = Callable[[Usage, bytes], object]
 _RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 
 
@@ -52,7 +52,7 @@ class Publisher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._looked_at = -LEAST_GAP_S  # of the steady clock
-        self._news = False  # to be told though no needle moves
+        self._news = False  # to be sent though no needle moves
         self.latest: Usage | None = None
         self.kept: Usage | None = None  # what is shown of the window until the source knows it
 

@@ -149,7 +149,7 @@ def _why(error: OSError) -> str:
 
 FIVE, THREE = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 NAMES = {FIVE: "MQTT 5", THREE: "MQTT 3.1.1"}
-SURE = 2  # a broker may close one connection without a word for other reasons
+SURE = 2  # a broker may close one connection silently for other reasons
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Versions:
         self.next = THREE if self.doubts >= SURE else FIVE
 
     def refused(self, version: MQTTProtocolVersion, *, plainly: bool) -> bool:
-        """Note that it did not, in plain words or by saying nothing; True when 3.1.1 is worth trying at once."""
+        """Note that it did not: `plainly`, or silently; True when 3.1.1 is worth trying at once."""
         if version == THREE or (self.proven and not plainly):
             self.doubts, self.next = 0, FIVE
             return False

@@ -6,9 +6,10 @@ The thread goes round these states; any of them may end at any moment by `stop` 
 
 * Another thread only puts things into the outbox or among the listeners, and wakes this one.
 * Each connection starts from nothing: it says `online`, sends every topic's newest value again, then subscribes.
-  The broker may have lost everything, and a reader that comes with us must not see an old value.
-* MQTT 5 is tried first. A broker that says it speaks no MQTT 5, or that twice closes or falls silent before CONNACK,
-  is spoken to with 3.1.1 (`versions`). One that takes no QoS 1 or keeps no retained messages is sent what it takes.
+  The broker may have lost everything, and a reader that connects when we do must not see an old value.
+* MQTT 5 is tried first. A broker that refuses it, or closes or is silent before CONNACK, is asked with 3.1.1 at once:
+  for this connection, and for all later ones once it refused, or did so twice (`versions`). One that
+  takes no QoS 1 or keeps no retained messages is sent what it takes.
 * A connection ends: by the broker at something that we asked for (`sender` finds out what), by the broker for its own
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
 * The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before

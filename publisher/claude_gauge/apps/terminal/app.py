@@ -11,7 +11,7 @@ import termios
 import threading
 import time
 import tty
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 from typing import Self
@@ -144,11 +144,12 @@ class Watch:
         self.changed()
 
 
-def look_of(settings: Settings, environ: Mapping[str, str], *, ascii_only: bool, tty: bool, utf8: bool) -> Look:
-    """Choose how to draw by what the terminal can show: NO_COLOR, a dumb terminal, a pipe, a locale without Unicode."""
-    dumb = environ.get("TERM") == "dumb"
+def look_of(settings: Settings, *, ascii_only: bool = False) -> Look:
+    """Choose how to draw by what stdout can show: NO_COLOR, a dumb terminal, a pipe, a locale without Unicode."""
+    dumb = os.environ.get("TERM") == "dumb"
+    utf8 = "utf" in (sys.stdout.encoding or "").lower()
     return Look(
-        colour=tty and not environ.get("NO_COLOR") and not dumb,
+        colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not dumb,
         ascii_only=ascii_only or dumb or not utf8,
         redline=settings.redline,
         cache_floor=settings.cache_floor,
