@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -57,8 +57,8 @@ class Scene:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def publish(self) -> Publishing:
-        """Start our publisher; it ends with the scene."""
+    def publish(self, within: Sequence[str] = ()) -> Publishing:
+        """Start our publisher, `within` another command where one is given; it ends with the scene."""
         more = {
             "CLAUDE_GAUGE_BROKER": self.broker.url,
             "CLAUDE_GAUGE_NODE": NODE,
@@ -66,7 +66,7 @@ class Scene:
             "CLAUDE_GAUGE_SOURCE": "transcripts",
         }
         env = environment(self.claude, self.folder, **more)
-        return self._stack.enter_context(Publishing(self.folder / "run", env=env))
+        return self._stack.enter_context(Publishing(self.folder / "run", env=env, within=within))
 
     @contextlib.contextmanager
     def bare(self) -> Iterator[tuple[Arrivals, int]]:

@@ -1,7 +1,7 @@
 """One connection to a broker, from CONNECT to its end; the next one is a new object with nothing left over.
 
 paho's own loop wakes every second and uses select(), which fails above 1,024 open files; so the
-socket is watched here, and one thread alone touches the client.
+socket is watched here. The client is touched by one thread at a time, which the link sees to.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
 LARGEST_PACKET = 128 * 1024  # what we take: six times Home Assistant's discovery, the largest thing that we read
 LOST = ("reason", "connection lost")  # the will's user property: a goodbye has none
 
+Ready = dict[Any, int]  # which sockets may be read or written
 Answered = Callable[[int, str | None], None]  # a request's id, and why the broker refused it, if it did
 
 
@@ -122,9 +123,9 @@ class BoundedClient(mqtt.Client):
 
 
 class Connection:
-    """One paho client, driven by one thread: `open`, then `turn` while `alive`, then `close` or `drop`.
+    """One paho client: `open`, then `turn` while `alive`, then `close` or `drop`; one thread at a time, but for `wait`.
 
-    `received` and `answered` are called within `turn`; an answer is a PUBACK or a SUBACK.
+    `received` and `answered` are called within `serve`; an answer is a PUBACK or a SUBACK.
     """
 
     def __init__(  # noqa: PLR0913 - the broker, the identity, how to connect, and the callbacks
@@ -204,34 +205,44 @@ class Connection:
 
     def turn(self, timeout_s: float) -> bool:
         """Wait for the network or a wake-up and do what there is to do; True at a wake-up."""
+        self.watch()
+        return self.serve(self.wait(timeout_s))
+
+    def watch(self) -> None:
+        """Have `wait` end when there is something to read, or room for what could not be written yet."""
         sock = self._client.socket()
         if self._selector is None or sock is None:
-            return False
-        self._watch(self._selector, sock)
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.clogged else 0)
+        if not self._watched:
+            self._selector.register(sock, wanted)
+        elif self._watched != wanted:
+            self._selector.modify(sock, wanted)
+        self._watched = wanted
+
+    def wait(self, timeout_s: float) -> Ready:
+        """Wait for the network or a wake-up. It touches nothing else, so that another thread may send meanwhile."""
+        if self._selector is None or not self.alive:
+            return {}
         look_s = min(timeout_s, LOOK_S, self._client.keepalive / 2)  # the broker may have set its own
-        events = {key.fileobj: mask for key, mask in self._selector.select(look_s)}
-        ready = events.pop(sock, 0)
-        if ready & selectors.EVENT_READ:
-            self._read(sock)
-        if ready & selectors.EVENT_WRITE:
-            self._client.loop_write()
-        self._client.loop_misc()
-        return bool(events)
+        return {key.fileobj: mask for key, mask in self._selector.select(look_s)}
+
+    def serve(self, ready: Ready) -> bool:
+        """Read and write what `wait` found; True at a wake-up."""
+        sock = self._client.socket()
+        if sock is not None:
+            if ready.get(sock, 0) & selectors.EVENT_READ:
+                self._read(sock)
+            if ready.get(sock, 0) & selectors.EVENT_WRITE:
+                self._client.loop_write()
+            self._client.loop_misc()
+        return any(each is not sock for each in ready)
 
     def _read(self, sock: Any) -> None:  # noqa: ANN401 - a socket, or what paho wraps one in
         """Read one packet, and all that TLS holds decrypted: the kernel would not tell of those."""
         self._client.loop_read()
         while self._client.socket() is not None and hasattr(sock, "pending") and sock.pending():
             self._client.loop_read()
-
-    def _watch(self, selector: selectors.BaseSelector, sock: Any) -> None:  # noqa: ANN401 - as above
-        """Ask the kernel about writing only while there is something to write."""
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.clogged else 0)
-        if not self._watched:
-            selector.register(sock, wanted)
-        elif self._watched != wanted:
-            selector.modify(sock, wanted)
-        self._watched = wanted
 
     def publish(self, message: Message) -> int | None:
         """Send a message; return the id under which it is answered, None where it is not."""

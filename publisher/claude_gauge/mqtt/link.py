@@ -4,7 +4,9 @@ The thread goes round these states; any of them may end at any moment by `stop` 
 
     connecting -> waiting for CONNACK -> connected (send, receive) -> away (logged once, a pause) -> connecting
 
-* Another thread only puts things into the outbox or among the listeners, and wakes this one.
+* Whoever holds `_turn` may touch the connection and the sender. This thread lets go of it only to wait for the network.
+  Another thread puts things into the outbox or among the listeners; while this one waits, it sends them itself, which
+  saves waking a thread for each payload; else it wakes this one. It never waits for `_turn`: handlers run under it.
 * Each connection starts from nothing: it says `online`, sends every topic's newest value again, then subscribes.
   The broker may have lost everything, and a reader that connects when we do must not see an old value.
 * MQTT 5 is tried first. A broker that refuses it, or closes or is silent before CONNACK, is asked with 3.1.1 at once:
@@ -18,6 +20,7 @@ The thread goes round these states; any of them may end at any moment by `stop` 
 
 from __future__ import annotations
 
+import math
 import secrets
 import ssl
 import threading
@@ -66,7 +69,9 @@ class Link:
         self._sender = Sender(self._outbox, self._listeners, self._report, self._guard)
         self._versions, self._backoff, self._abilities = Versions(), Backoff(), Abilities()
         self._news = threading.Condition()
+        self._turn = threading.Lock()
         self._connection: Connection | None = None
+        self._fault: Exception | None = None  # of another thread that sent
         self._stopping = self._was_connected = False
         self._wake = Wake()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -95,15 +100,14 @@ class Link:
     def announce(self, topic: str, payload: bytes, *, expiry_s: int | None = None) -> None:
         """Make this the retained value of a topic: now, and again after each reconnect until a newer one comes."""
         self._outbox.put(Message(topic, payload, expiry_s=expiry_s))
-        if self.connected:
-            self._wake()
+        self._send_now()
 
     def send(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
         """Send a message once; False, and nothing sent, while there is no connection."""
         if not self.connected:
             return False
         self._outbox.put_once(Message(topic, payload, qos, retain))
-        self._wake()
+        self._send_now()
         return True
 
     def listen(self, topic_filter: str, handler: Handler, *, qos: int = 1) -> None:
@@ -226,8 +230,8 @@ class Link:
             connection.drop(failure(error, self.endpoint))
             close_sockets(error)
         finally:
+            self._set(None)  # from here on no other thread sends on it
             connection.close() if self._stopping else connection.drop()
-            self._set(None)
         now = time.monotonic()
         if connection.accepted:
             self._sender.ended(by_broker=connection.ended_by_broker, now=now)
@@ -255,26 +259,53 @@ class Link:
         self._report.connected(NAMES[connection.version])
         self._set(connection)
 
+    def _send_now(self) -> None:
+        """Send what is due in the caller's thread if the link's own is waiting, else have that one do it."""
+        if self._turn.acquire(blocking=False):
+            try:
+                connection = self._connection
+                if connection is None:
+                    return  # it is sent when there is one
+                if connection.alive:
+                    self._send(connection)
+                if connection.alive and not connection.clogged:
+                    return
+            except Exception as error:  # noqa: BLE001 - a library's fault is the link's trouble, not the caller's
+                self._fault = error
+            finally:
+                self._turn.release()
+        self._wake()
+
+    def _send(self, connection: Connection) -> None:
+        """Send what is due; only under `_turn`."""
+        self._sender.send(connection, time.monotonic())
+        if self._outbox.empty():
+            with self._news:
+                self._news.notify_all()
+
     def _keep(self, connection: Connection) -> None:
         """Send and receive until the connection ends, or everything is said after `stop`."""
-        goodbye: float | None = None
-        while connection.alive:
-            now = time.monotonic()
-            self._sender.send(connection, now)
-            if self._outbox.empty():
-                with self._news:
-                    self._news.notify_all()
-            if self._stopping:
-                goodbye = goodbye or now + GOODBYE_S
-                if self._outbox.empty() or now > goodbye:
+        goodbye = math.inf
+        while True:
+            with self._turn:
+                if self._fault is not None:
+                    raise self._fault
+                self._send(connection)
+                now = time.monotonic()
+                if self._stopping:
+                    goodbye = min(goodbye, now + GOODBYE_S)
+                if not connection.alive or (self._stopping and self._outbox.empty()) or now > goodbye:
                     return
-            if now - self._outbox.waits_since(now) > ACK_S:
-                connection.drop(NO_ACKS)
-                return
+                if now - self._outbox.waits_since(now) > ACK_S:
+                    connection.drop(NO_ACKS)
+                    return
+                connection.watch()
             look = now + LOOK_S
-            due = min(self._guard.repairs.next(look) if self._guard else look, goodbye or look)
-            if connection.turn(max(0.0, due - now)):
-                self._wake.drain()
+            due = min(self._guard.repairs.next(look) if self._guard else look, goodbye, look)
+            ready = connection.wait(max(0.0, due - now))
+            with self._turn:
+                if connection.serve(ready):
+                    self._wake.drain()
 
     def _foreign(self, message: Message) -> None:
         """Take what somebody else says on our own topics."""
@@ -282,7 +313,9 @@ class Link:
             self._guard.hear(message.topic, message.payload, time.monotonic())
 
     def _set(self, connection: Connection | None) -> None:
-        with self._news:
+        with self._turn:
             self._connection = connection
+            self._fault = None
+        with self._news:
             self._was_connected = self._was_connected or connection is not None
             self._news.notify_all()
