@@ -73,10 +73,11 @@ class Assembly:
         self._http = _Http(self._numbers.settings, self, server, source, clock)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
         lifetime = Lifetime(settings.state_dir, settings.node, source)
+        broker = _Broker(self.link, settings)
         self._outlets: list[Outlet] = [
             self._http,  # first: a port that can't be had ends the start
             self._numbers,
-            _Broker(self.link, settings),
+            broker,
             Alerts(settings, self.link, clock=clock),
             self._window,
             lifetime,
@@ -88,7 +89,8 @@ class Assembly:
         self.publisher = Publisher(
             source,
             limits_of(self._numbers.settings),
-            [*self._outlets, *published],
+            # The needles first: the web server's thread takes its turn of the processor.
+            [broker, *(each for each in self._outlets if each is not broker), *published],
             node=settings.node,
             account=settings.account,
             clock=clock,

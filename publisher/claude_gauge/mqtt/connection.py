@@ -7,6 +7,8 @@ socket is watched here. The client is touched by one thread at a time, which the
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import select
 import selectors
 import socket
@@ -19,7 +21,7 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -103,6 +105,25 @@ class Abilities:
         return Abilities(self.qos, retain=False) if reason == "Retain not supported" else self
 
 
+class _Complaints(logging.Handler):
+    """Keeps paho's last error; without a callback of its own paho does not write out each packet in words."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one line."""
+        self.last = record.getMessage()
+
+
+@functools.cache
+def _expiring(seconds: int) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.MessageExpiryInterval = seconds
+    return properties
+
+
 class BoundedClient(mqtt.Client):
     """Reads packets over the size limit without keeping their payload.
 
@@ -148,7 +169,7 @@ class Connection:
         self.unacked_limit = UNACKED_LIMIT
         self._endpoint = endpoint
         self._received, self._answered = received, answered
-        self._complaint, self._password = "", False
+        self._complaints, self._password = _Complaints(), False
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0
         self._client = self._make(identity)
@@ -164,6 +185,9 @@ class Connection:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_S
+        logger = logging.Logger("paho", logging.ERROR)  # noqa: LOG001 - this client's own, known to nobody else
+        logger.addHandler(self._complaints)
+        client.enable_logger(logger)
         if path is not None:
             client.ws_set_options(path)
         if identity.status is not None:
@@ -174,7 +198,7 @@ class Connection:
             will = b"" if identity.leaves_nothing else OFFLINE.encode()
             client.will_set(identity.status, will, self.abilities.qos, self.abilities.retain, reason)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_message, client.on_log = self._on_message, self._on_log
+        client.on_message = self._on_message
         client.on_publish, client.on_subscribe = self._on_publish, self._on_subscribe
         return client
 
@@ -248,8 +272,7 @@ class Connection:
         """Send a message; return the id under which it is answered, None where it is not."""
         properties = None
         if self.version == FIVE and message.expiry_s is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = message.expiry_s
+            properties = _expiring(message.expiry_s)
         qos = min(message.qos, self.abilities.qos)
         retain = message.retain and self.abilities.retain
         mid = self._client.publish(message.topic, message.payload, qos, retain, properties).mid
@@ -310,8 +333,8 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             self.ended_by_broker = str(reason) not in trouble.NOT_AT_A_REQUEST
             self._ended(trouble.farewell(str(reason)))
-        elif "ssl" in self._complaint.lower():
-            self._ended(trouble.handshake(self._complaint))
+        elif "ssl" in self._complaints.last.lower():
+            self._ended(trouble.handshake(self._complaints.last))
         elif str(reason) == "Keep alive timeout":
             self._ended(trouble.SILENT)
         else:
@@ -338,10 +361,6 @@ class Connection:
         self, _client: mqtt.Client, _user: object, mid: int, reasons: list[ReasonCode], _properties: object
     ) -> None:
         self._answered(mid, next((str(reason) for reason in reasons if reason.value >= FAILED), None))
-
-    def _on_log(self, _client: mqtt.Client, _user: object, level: int, text: str) -> None:
-        if level == LogLevel.MQTT_LOG_ERR:
-            self._complaint = text
 
 
 def close_sockets(error: BaseException) -> None:
