@@ -51,7 +51,7 @@ def test_watch_limit_reached(claude: ClaudeHome, env: dict[str, str], listener: 
 
     assert not usage["sources"]["tach"]["ok"]
     assert not usage["stall"]
-    assert log.count("folders can be watched") == 1
+    assert log.count("can't be watched") == 1
 
 
 def test_no_inotify_instance(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:

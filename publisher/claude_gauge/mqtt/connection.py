@@ -6,10 +6,8 @@ socket is watched here. The client is touched by one thread at a time, which the
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-import select
 import selectors
 import socket
 import ssl
@@ -32,40 +30,7 @@ from claude_gauge.mqtt import trouble
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Handler, Message
 from claude_gauge.mqtt.sender import UNACKED_LIMIT
-
-
-class Wake:
-    """A pair of sockets: what is written to one ends a wait on the other."""
-
-    def __init__(self) -> None:
-        self.reader, self._writer = socket.socketpair()
-        self.reader.settimeout(0)
-        self._writer.settimeout(0)
-
-    def __call__(self) -> None:
-        """End the present wait, or the next one."""
-        with contextlib.suppress(OSError):  # full: a wake-up is under way already
-            self._writer.send(b"\0")
-
-    def drain(self) -> None:
-        """Forget the wake-ups so far."""
-        with contextlib.suppress(OSError):
-            self.reader.recv(4096)
-
-    def close(self) -> None:
-        """Close both; a later wake-up does nothing."""
-        self.reader.close()
-        self._writer.close()
-
-    def rest(self, seconds: float, over: Callable[[], bool]) -> None:
-        """Wait so long, or until `over` says so after a wake-up."""
-        end = time.monotonic() + seconds
-        while not over() and (left := end - time.monotonic()) > 0:
-            poll = select.poll()
-            poll.register(self.reader, select.POLLIN)
-            poll.poll(left * 1000)
-            self.drain()
-
+from claude_gauge.system.net import Wake
 
 CONNECT_S = 5.0
 KEEPALIVE_S = 11  # a frozen publisher's will comes after 1.5 times this, and Mosquitto looks every 5 s: 22 s at most

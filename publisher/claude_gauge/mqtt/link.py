@@ -30,12 +30,13 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
-from claude_gauge.mqtt.connection import LOOK_S, Abilities, Connection, Identity, Wake, close_sockets
+from claude_gauge.mqtt.connection import LOOK_S, Abilities, Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import FIVE, NAMES, Backoff, Trust, Versions, names_of, speaks_tls
 from claude_gauge.mqtt.guard import Guard
 from claude_gauge.mqtt.message import Handler, Listeners, Message, Subscription
 from claude_gauge.mqtt.sender import Outbox, Sender
 from claude_gauge.mqtt.trouble import MUTE, NO_ACKS, PLAIN_AT_TLS, Reason, Report, certificate, failure
+from claude_gauge.system.net import Wake
 
 CONNACK_S = 10.0
 DOUBT_S = 4.0  # some brokers just fall silent at MQTT 5

@@ -16,8 +16,8 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.source import Source
+from claude_gauge.sources.transcripts.inotify import Inotify
 from claude_gauge.sources.transcripts.source import Transcripts
-from claude_gauge.sources.transcripts.watch import Watch
 
 
 class Following:
@@ -175,15 +175,14 @@ def test_root_that_appears_later(tmp_path: Path) -> None:
 
 
 def test_linked_root(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A root that is a link has events like any other: new folders in it are seen at once, by its own name."""
+    """A root that is a link is followed like any other, without a complaint."""
     real = ClaudeHome(tmp_path / "real")
     (tmp_path / "link").symlink_to(real.folder / "projects")
-    hints: list[str | None] = []
-    watch = Watch(hints.append)
-    watch.tend([tmp_path / "link"])
+    following = Following(tmp_path / "link")
+    following.settled()
     real.append(_line(1), name="../-new/s.jsonl")
-    wait_until(lambda: str(tmp_path / "link" / "-new" / "s.jsonl") in hints, "an event by the link's name")
-    watch.stop()
+    following.wait_for(1)
+    following.source.stop()
 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -216,18 +215,16 @@ def test_unreadable_file_is_said(claude: ClaudeHome) -> None:
     assert (health.ok, health.degraded, health.why) == (False, True, "1 unreadable")
 
 
-def test_dead_observer_is_replaced(following: Following, claude: ClaudeHome) -> None:
-    """A watch whose thread has died is set up again, and what it missed is found."""
-    ((_, observer),) = following.source._watch.observers.values()
-    observer.stop()
+def test_events_that_ended_begin_again(following: Following, claude: ClaudeHome) -> None:
+    """Events of a root that ended by themselves begin again, and what was missed is found."""
+    ((_, events),) = following.source._watch.roots.values()
+    assert isinstance(events, Inotify)
+    events._forget(str(claude.folder / "projects"))
     claude.append(_line(1))
     following.wait_for(1)
-
-    def replaced() -> bool:
-        return any(other.is_alive() for _, other in following.source._watch.observers.values() if other is not observer)
-
-    wait_until(replaced, "another observer")
+    wait_until(lambda: [each for _, each in following.source._watch.roots.values()] != [events], "other events")
     claude.append(_line(2))
+
     following.wait_for(2)
 
 
@@ -235,8 +232,9 @@ def test_events_that_go_missing_are_noticed(
     following: Following, claude: ClaudeHome, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a file system without events, as NFS, a scan finds the lines, `sources` is degraded, the watch is renewed."""
-    ((_, observer),) = following.source._watch.observers.values()
-    observer.unschedule_all()
+    ((_, events),) = following.source._watch.roots.values()
+    assert isinstance(events, Inotify)
+    events._forget(str(claude.project))
     for n in range(1, 4):
         claude.append(_line(n))
         following.wait_for(n)
@@ -246,8 +244,8 @@ def test_events_that_go_missing_are_noticed(
     )
     assert following.reading.sources["tach"].degraded
     assert any("file events go missing" in record.getMessage() for record in caplog.records)
-    ((_, renewed),) = following.source._watch.observers.values()
-    assert renewed is not observer
+    ((_, renewed),) = following.source._watch.roots.values()
+    assert renewed is not events
 
 
 def test_no_handler_error_ends_the_watch(
@@ -309,13 +307,11 @@ def test_clock_jump_of_five_hours(hours: int, following: Following, claude: Clau
 
 
 def test_stop_ends_every_thread(following: Following) -> None:
-    """After `stop`, called twice, none of the source's threads lives."""
+    """After `stop`, called twice, the source's thread has ended, and no folder is watched."""
     thread = following.source._thread
-    observers = [observer for _, observer in following.source._watch.observers.values()]
     following.source.stop()
     following.source.stop()
 
     assert thread
     assert not thread.is_alive()
-    assert observers
-    assert not any(observer.is_alive() for observer in observers)
+    assert not following.source._watch.roots

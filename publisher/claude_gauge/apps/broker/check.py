@@ -15,10 +15,11 @@ from datetime import datetime
 from claude_gauge.apps.broker.certificates import expires
 from claude_gauge.apps.broker.folder import BrokerFolder, Register
 from claude_gauge.apps.broker.roles import ROOT, Role, User
-from claude_gauge.mqtt.connection import Connection, Identity, Wake, close_sockets
+from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.trouble import FINE, MUTE, Reason, failure
+from claude_gauge.system.net import Wake
 
 STEP_S = 5.0
 

@@ -58,7 +58,7 @@ class Transcripts:
         self._lock = lock or threading.Lock()
         self._denied = denied
         self._hints = Hints()
-        self._watch = Watch(self._hints.put)
+        self._watch = Watch(self._hints)
         self._readers: Readers | None = None
         self._told_of_length = False
         self._childless = False  # readers failed: history is read here
@@ -98,7 +98,7 @@ class Transcripts:
         if self._thread:
             self._thread.join(5)
         else:
-            self._watch.stop()
+            self._hints.close()
 
     def load(self) -> None:
         """Read all that matters now, without following it; a second call reads what came since."""
@@ -107,6 +107,7 @@ class Transcripts:
             if not more:
                 self._hints.take(POLL_S)  # the readers are at work
         self._end_readers()
+        self._hints.close()
 
     def read(self, now: float) -> Reading:
         """Return what is counted so far; the block only once its whole chain is read, a part of it says nothing."""
@@ -173,12 +174,12 @@ class Transcripts:
                 _log.exception("following the transcripts failed; going on in a second")
                 self._hints.put(None)
                 self._stopping.wait(POLL_S)
-        self._watch.stop()
+        self._watch.renew()
+        self._hints.close()
         self._end_readers()
 
     def _begin(self) -> None:
         self._tail.scan(self._clock() - RECENT_S)
-        self._watch.cover(self._tail.folders)
         newest = self._tail.newest()
         if newest is not None:
             self._tail.hint(newest.path)  # however old it is: it knows the last model
@@ -215,7 +216,6 @@ class Transcripts:
             self._watch.renew()
         began = self._watch.tend(self._roots)
         grown = self._tail.scan(self._clock() - RECENT_S)
-        self._watch.cover(self._tail.folders)
         self._event_health.found(grown if self._whole and not (lost or began) else set())
         health, self._told = self._told, self._health()
         if health != self._told:

@@ -88,7 +88,6 @@ class Tail:
         self._scan = 0
         self.backlog = 0  # bytes of history that are to be read
         self.skipped = 0  # lines that were too long
-        self.folders = 0  # below the roots at the last scan; linked ones not counted
 
     def __len__(self) -> int:
         return len(self._files)
@@ -136,7 +135,6 @@ class Tail:
         New files written after `live_since` (epoch seconds) are urgent. Return those that have grown or are new, and
         that no hint has named: an event should have.
         """
-        self.folders = 0
         self._scan = (self._scan + 1) % 100  # small numbers are shared: no memory per file
         failed, self._failed = self._failed, []
         for piece in failed:
@@ -352,7 +350,7 @@ class Tail:
         folders, targets = [(folder, False)], set[str]()
         while folders:
             here, linked = folders.pop()
-            for entry in self._list(here, linked=linked):
+            for entry in self._list(here):
                 try:
                     if entry.name.endswith(".jsonl") and stat.S_ISREG((status := entry.stat()).st_mode):
                         yield entry.path, status, linked or entry.is_symlink()
@@ -363,7 +361,7 @@ class Tail:
                 except OSError:
                     continue  # gone between listing and looking, or a link to nowhere
 
-    def _list(self, folder: str, *, linked: bool) -> list[os.DirEntry[str]]:
+    def _list(self, folder: str) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(folder) as entries:
                 listed = list(entries)
@@ -374,7 +372,6 @@ class Tail:
             self._complain(folder, error)
             return []
         self._shut.discard(folder)
-        self.folders += not linked
         return listed
 
     def _walked(self, link: str, targets: set[str]) -> bool:

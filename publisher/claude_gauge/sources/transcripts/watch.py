@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import errno
 import logging
 import os
-import queue
+import select
+import sys
 import threading
 import time
-import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -25,7 +24,8 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver, EventQueue
+
+from claude_gauge.system.net import Wake
 
 _log = logging.getLogger(__name__)
 # Without the filter our own reading would wake us up: opening and closing a file are events, too.
@@ -36,29 +36,73 @@ _WAKE_S = 60.0  # the observer's own idle wake-up
 
 BREATH_S = 0.1  # no two payloads go out closer together
 AGAIN_S = 60.0
-_ANYTHING = 0x00000100  # IN_CREATE: some event has to be named
-_LOOKS = 2  # that find folders unwatched before that is believed
 
 Hint = Callable[[str | None], None]
 Identity = tuple[int, int]
 
 
+class Events(Protocol):
+    """The file events of one root. Its constructor raises OSError where there are none."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether events of the root that was found at the start can still come."""
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Folders that are there but give no events, and why: an errno."""
+
+    def again(self) -> None:
+        """Try once more with those."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read when something happened; -1 where hints are put by another thread."""
+
+    def read(self) -> tuple[list[str], bool]:
+        """Return the paths that something happened to, and whether events were lost; never waits."""
+
+    def stop(self) -> None:
+        """End it."""
+
+
 class Hints:
-    """A queue of paths; None in it says that some were lost, an empty one only wakes the reader."""
+    """Paths that something happened to, told by the kernel or put by other threads; `take` is one thread's.
+
+    None that is put says that some were lost, an empty path only wakes the reader.
+    """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._put: deque[str | None] = deque()
+        self._wake: Wake | None = None  # while somebody takes
         self._heard_at = 0.0
         self._over = threading.Event()
+        self._events: dict[int, Events] = {}
 
     def put(self, hint: str | None) -> None:
         """Give a hint, from any thread."""
-        self._queue.put(hint)
+        self._put.append(hint)
+        if wake := self._wake:
+            wake()
+
+    def attach(self, events: Events) -> None:
+        """Take these events, too."""
+        if events.fileno() >= 0:
+            self._events[events.fileno()] = events
+
+    def detach(self, events: Events) -> None:
+        """Take these events no more."""
+        self._events.pop(events.fileno(), None)
 
     def end(self) -> None:
         """Keep nobody waiting any more."""
         self._over.set()
-        self._queue.put("")
+        self.put("")
+
+    def close(self) -> None:
+        """Let go of the sockets, until something is taken again."""
+        wake, self._wake = self._wake, None
+        if wake:
+            wake.close()
 
     def take(self, wait_s: float) -> tuple[list[str], bool]:
         """Return all paths that were hinted at, once there is one or the time is up, and whether some were lost.
@@ -68,16 +112,28 @@ class Hints:
         if wait_s and time.monotonic() - self._heard_at < BREATH_S:
             self._over.wait(BREATH_S)
         paths, lost = list[str](), False
-        try:
-            hint = self._queue.get(timeout=wait_s) if wait_s else self._queue.get_nowait()
-            while True:
-                if hint:
-                    paths.append(hint)
-                    self._heard_at = time.monotonic()
-                lost = lost or hint is None
-                hint = self._queue.get_nowait()
-        except queue.Empty:
-            return paths, lost
+        for descriptor in self._ready(wait_s):
+            some, missed = self._events[descriptor].read()
+            paths += some
+            lost = lost or missed
+        while self._put:
+            hint = self._put.popleft()
+            lost = lost or hint is None
+            if hint:
+                paths.append(hint)
+        if paths:
+            self._heard_at = time.monotonic()
+        return paths, lost
+
+    def _ready(self, wait_s: float) -> list[int]:
+        """Wait for events or for a hint that is put; return the descriptors that have events."""
+        wake = self._wake = self._wake or Wake()
+        poll = select.poll()
+        for descriptor in (wake.reader.fileno(), *self._events):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(0 if self._put else wait_s * 1000)]
+        wake.drain()
+        return [descriptor for descriptor in ready if descriptor in self._events]
 
 
 class EventHealth:
@@ -119,34 +175,23 @@ class EventHealth:
 
 
 class Watch:
-    """Calls `hint` with each path that something happened to, or None when events were lost."""
+    """Attaches the events of each root to `hints`; one thread's."""
 
-    def __init__(self, hint: Hint) -> None:
-        self._hint = hint
-        self.observers: dict[Path, tuple[Identity, BaseObserver]] = {}
-        self._lost = _LostEvents(hint)
-        logging.getLogger("watchdog").addHandler(self._lost)
-        logging.getLogger("watchdog").propagate = False
+    def __init__(self, hints: Hints, events_of: Callable[[str, Hint], Events] | None = None) -> None:
+        self._hints = hints
+        self._events_of = events_of or _kind()
+        self.roots: dict[Path, tuple[Identity, Events]] = {}
         self._unwatched: set[Path] = set()
-        self._short = 0
-        self._shortage = ""
-        # Watchdog says this of folders that appear while it looks through their parent; it does no harm.
-        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-
-    @property
-    def trouble(self) -> str:
-        """Why events cannot be relied on; empty where they can."""
-        if self._unwatched:
-            return "no file events"
-        return self._shortage if self._short >= _LOOKS else ""
+        self.trouble = ""  # why events cannot be relied on; empty where they can
 
     def tend(self, roots: Sequence[Path]) -> bool:
-        """Watch every root that exists, again where it was replaced or its observer died; return whether any was."""
+        """Watch every root that exists, again where a root was replaced or its events ended; return whether any was."""
         began = False
         for root in roots:
             identity = _identity(root)
-            known = self.observers.get(root)
-            if known and known[0] == identity and known[1].is_alive() and _emitting(known[1]):
+            known = self.roots.get(root)
+            if known and known[0] == identity and known[1].alive:
+                known[1].again()
                 continue
             if known:
                 self._end(root)
@@ -154,114 +199,92 @@ class Watch:
                 began = self._begin(root, identity) or began
             else:
                 self._unwatched.discard(root)
+        self._look_for_shortage()
         return began
 
     def renew(self) -> None:
-        """Begin again at the next `tend`: where events go missing, a thread of an observer may have died unseen."""
-        for root in list(self.observers):
+        """Begin again at the next `tend`: where events go missing, those who tell of them may have died unseen."""
+        for root in list(self.roots):
             self._end(root)
 
-    def cover(self, folders: int) -> None:
-        """Compare the number of folders with the watches that the kernel holds.
-
-        Watchdog says nothing of folders that it could not watch. One that was only just made may still be on its way,
-        so it takes two looks.
-        """
-        watches = _watches()
-        self._short = self._short + 1 if self.observers and watches is not None and watches < folders else 0
-        if self._short == _LOOKS:
-            at_limit = _at_watch_limit()
-            self._shortage = "watch limit reached" if at_limit else "folders without events"
-            how = "can be watched (see fs.inotify.max_user_watches)" if at_limit else "give file events"
-            _log.warning("only %s of %d folders %s: looking every second instead", watches, folders, how)
-            if not at_limit:
-                self.renew()
+    def _look_for_shortage(self) -> None:
+        missing = [why for _, events in self.roots.values() for why in events.missing.values()]
+        at_limit = errno.ENOSPC in missing
+        trouble = "watch limit reached" if at_limit else "folders without events" if missing else ""
+        if trouble and trouble != self.trouble:
+            how = "can't be watched (see fs.inotify.max_user_watches)" if at_limit else "give no file events"
+            _log.warning("%d folders or more %s: looking every second instead", len(missing), how)
+        self.trouble = "no file events" if self._unwatched else trouble
 
     def _begin(self, root: Path, identity: Identity) -> bool:
-        observer: BaseObserver | None = None
         try:
-            # Watchdog does not follow a link, not even as the root.
-            real = os.path.realpath(root)
-            handler = _Handler(self._hint, str(root), real)
-            observer = _Direct(handler)
-            observer.schedule(handler, real, recursive=True, event_filter=_WANTED)
-            observer.start()
+            events = self._events_of(str(root), self._hints.put)
         except OSError as error:
-            if observer:
-                observer.stop()  # it has a thread already
             if root not in self._unwatched:
                 _log.warning("cannot watch %s (%s): looking every second instead", root, error.strerror or error)
             self._unwatched.add(root)
             return False
         self._unwatched.discard(root)
-        self.observers[root] = (identity, observer)
+        self.roots[root] = (identity, events)
+        self._hints.attach(events)
         return True
 
     def _end(self, root: Path) -> None:
-        _, observer = self.observers.pop(root)
-        observer.stop()
-        observer.join(5)
-
-    def stop(self) -> None:
-        """End all threads."""
-        logging.getLogger("watchdog").removeHandler(self._lost)
-        self.renew()
+        _, events = self.roots.pop(root)
+        self._hints.detach(events)
+        events.stop()
 
 
-class _Handler(FileSystemEventHandler):
-    """Passes on what may concern transcripts, by the root's own name where that is a link."""
+def _kind() -> Callable[[str, Hint], Events]:
+    if sys.platform != "linux":
+        return Observed
+    from claude_gauge.sources.transcripts.inotify import Inotify  # noqa: PLC0415 - Linux only
 
-    def __init__(self, hint: Hint, root: str, real: str) -> None:
+    return lambda root, _: Inotify(root)
+
+
+class Observed(FileSystemEventHandler):
+    """Watchdog's observer of the system at hand; it gives its hints from a thread of its own."""
+
+    missing: dict[str, int] = {}  # noqa: RUF012 - it watches all, or fails
+
+    def __init__(self, root: str, hint: Hint) -> None:
         self._hint = hint
-        self._root, self._real = root, real
+        self._root, self._real = root, os.path.realpath(root)  # watchdog does not follow a link, not even as the root
+        self._observer = Observer(timeout=_WAKE_S)
+        try:
+            self._observer.schedule(self, self._real, recursive=True, event_filter=_WANTED)
+            self._observer.start()
+        except OSError:
+            self._observer.stop()  # it has a thread already
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether all its threads live."""
+        return self._observer.is_alive() and all(emitter.is_alive() for emitter in self._observer.emitters)
+
+    def again(self) -> None:
+        """Do nothing: nothing is missing."""
+
+    def fileno(self) -> int:
+        """Return -1: its hints come by themselves."""
+        return -1
+
+    def read(self) -> tuple[list[str], bool]:
+        """Return nothing, for the same reason."""
+        return [], False
 
     def on_any_event(self, event: FileSystemEvent) -> None:
+        """Pass on what may concern transcripts, by the root's own name where that is a link."""
         path = os.fsdecode(event.dest_path or event.src_path)
         if event.is_directory or path.endswith(".jsonl"):
             self._hint(self._root + path[len(self._real) :])
 
-
-class _Direct(Observer):  # type: ignore[misc, valid-type] # which class it is depends on the system
-    """Handles events in the thread that reads them: handing each to a thread of its own costs more than our work."""
-
-    def __init__(self, handler: _Handler) -> None:
-        super().__init__(timeout=_WAKE_S)
-        self._direct = _Hands(handler)
-
-    @property
-    def event_queue(self) -> EventQueue:
-        """What the reading thread puts events into."""
-        return self._direct
-
-
-class _Hands(EventQueue):
-    def __init__(self, handler: _Handler) -> None:
-        super().__init__()
-        self._handler = handler
-
-    def put(self, item: Any, *how: Any, **more: Any) -> None:  # noqa: ANN401 - as the class above has it
-        if item is BaseObserver.stop_event:
-            super().put(item, *how, **more)
-        else:
-            self._handler.dispatch(item[0])
-
-
-class _LostEvents(logging.Handler):
-    """Takes what watchdog logs: an overflow of the kernel's queue is reported by a log line alone.
-
-    The rest is for developers: a folder that goes away while its watch ends is an error there, and nothing to us.
-    """
-
-    def __init__(self, hint: Hint) -> None:
-        super().__init__(logging.WARNING)
-        self._hint = hint
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one line."""
-        if "overflow" in record.getMessage():
-            self._hint(None)
-        else:
-            _log.debug("watchdog: %s", record.getMessage())
+    def stop(self) -> None:
+        """End its threads."""
+        self._observer.stop()
+        self._observer.join(5)
 
 
 def _identity(root: Path) -> Identity | None:
@@ -270,36 +293,3 @@ def _identity(root: Path) -> Identity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _emitting(observer: BaseObserver) -> bool:
-    return all(emitter.is_alive() for emitter in observer.emitters)
-
-
-def _watches() -> int | None:
-    """Count the folders that this process watches by inotify; None where that is unknown."""
-    try:
-        descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are what is wanted
-    except OSError:
-        return None
-    count = 0
-    for name in descriptors:
-        with contextlib.suppress(OSError):  # closed since, by another thread or by the listing itself
-            if str(Path("/proc/self/fd", name).readlink()) == "anon_inode:inotify":
-                count += Path("/proc/self/fdinfo", name).read_bytes().count(b"inotify wd:")
-    return count
-
-
-def _at_watch_limit() -> bool:
-    """Return whether the kernel refuses one more watch."""
-    try:
-        from watchdog.observers.inotify_c import inotify_add_watch, inotify_init  # noqa: PLC0415 - Linux only
-    except ImportError:  # no Linux
-        return False
-    descriptor = inotify_init()
-    if descriptor < 0:
-        return False
-    try:
-        return inotify_add_watch(descriptor, b"/", _ANYTHING) < 0 and ctypes.get_errno() == errno.ENOSPC
-    finally:
-        os.close(descriptor)

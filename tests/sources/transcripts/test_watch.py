@@ -1,0 +1,143 @@
+"""The file events of one root, without a reader: each kind of them has to tell of the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.net import wait_until
+
+from claude_gauge.sources.transcripts.inotify import Inotify
+from claude_gauge.sources.transcripts.watch import Events, Hint, Hints, Observed, Watch
+
+Kind = Callable[[str, Hint], Events]
+
+
+def _inotify(root: str, _hint: Hint) -> Events:
+    return Inotify(root)
+
+
+@contextlib.contextmanager
+def _watching(root: Path, kind: Kind) -> Iterator[Hints]:
+    hints = Hints()
+    watch = Watch(hints, kind)
+    watch.tend([root])
+    try:
+        yield hints
+    finally:
+        watch.renew()
+        hints.close()
+
+
+def _told(hints: Hints, path: Path) -> None:
+    """Wait until a path is hinted at."""
+    seen: set[str] = set()
+
+    def there() -> bool:
+        seen.update(hints.take(0.01)[0])
+        return str(path) in seen
+
+    wait_until(there, f"a hint at {path}, not only {seen}", 10)
+
+
+@pytest.mark.parametrize("kind", [_inotify, Observed])
+def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
+    """Lines, new files, new folders and folders that are moved in are told of, by the name of a root that is a link."""
+    (tmp_path / "real" / "-p").mkdir(parents=True)
+    (tmp_path / "outside" / "deep").mkdir(parents=True)
+    root = tmp_path / "link"
+    root.symlink_to(tmp_path / "real")
+    with _watching(root, kind) as hints:
+        (root / "-p" / "s.jsonl").write_text("1\n")
+        _told(hints, root / "-p" / "s.jsonl")
+        (root / "-new").mkdir()
+        _told(hints, root / "-new")
+        (root / "-new" / "s.jsonl").write_text("1\n")
+        _told(hints, root / "-new" / "s.jsonl")
+        (tmp_path / "outside").rename(root / "-moved")
+        _told(hints, root / "-moved")
+        (root / "-moved" / "deep" / "s.jsonl").write_text("1\n")
+        _told(hints, root / "-moved" / "deep" / "s.jsonl")
+        (root / "-p" / "s.jsonl").rename(root / "-p" / "t.jsonl")
+        _told(hints, root / "-p" / "t.jsonl")
+
+
+def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
+    """A hint of another thread is taken at once; None says that some were lost, an empty one nothing."""
+    with _watching(tmp_path, _inotify) as hints:
+        for hint in ("a", "", None):
+            hints.put(hint)
+
+        assert hints.take(60) == (["a"], True)
+
+
+def test_overflow_is_told(tmp_path: Path) -> None:
+    """More events than the kernel keeps: that some were lost is told once, and new folders are watched all the same."""
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    events = Inotify(str(tmp_path))
+    for n in range(queue + 10):
+        (tmp_path / f"{n % 2}.jsonl").touch()
+    (tmp_path / "late").mkdir()
+    lost = 0
+    while (read := events.read()) != ([], False):
+        lost += read[1]
+    (tmp_path / "late" / "s.jsonl").touch()
+    told = events.read()[0]
+    events.stop()
+
+    assert lost == 1
+    assert str(tmp_path / "late" / "s.jsonl") in told
+
+
+FOLDERS = ["a", "b", "a/c", "b/c", "a/c/d"]
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["make", "remove", "write", "out"]), st.sampled_from(FOLDERS), st.just("")),
+        st.tuples(st.just("move"), st.sampled_from(FOLDERS), st.sampled_from(FOLDERS)),
+        st.tuples(st.just("look"), st.just(""), st.just("")),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ACTS)
+def test_no_folder_is_forgotten(acts: list[tuple[str, str, str]]) -> None:
+    """Whatever folders are made, moved and removed, and whenever we look: a line in any of them is told of."""
+    with tempfile.TemporaryDirectory() as name:
+        root, outside = Path(name) / "root", Path(name) / "outside"
+        root.mkdir()
+        outside.mkdir()
+        events = Inotify(str(root))
+        for number, (act, one, other) in enumerate(acts):
+            with contextlib.suppress(OSError, shutil.Error):
+                _do(act, root / one, outside / str(number) if act == "out" else root / other, events)
+        while events.read()[0]:
+            pass
+        events.read()
+        for folder in [Path(each) for each, _, _ in os.walk(root)]:
+            (folder / "s.jsonl").write_text("1\n")
+
+            assert str(folder / "s.jsonl") in events.read()[0]
+        events.stop()
+
+
+def _do(act: str, one: Path, other: Path, events: Inotify) -> None:
+    match act:
+        case "make":
+            one.mkdir(parents=True)
+        case "remove":
+            shutil.rmtree(one)
+        case "write":
+            (one / "s.jsonl").write_text("1\n")
+        case "move" | "out":
+            one.rename(other)
+        case "look":
+            events.read()
