@@ -6,6 +6,7 @@ README's table, the firmware's field names. A field may be added; none is rename
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -239,6 +240,7 @@ _RESOURCE = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=128)  # asked at each payload
 def family(model: str) -> str:
     """Name the family of a model id: `claude-3-5-sonnet-20241022` is `sonnet`; any other by its own first word.
 

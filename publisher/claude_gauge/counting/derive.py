@@ -65,8 +65,8 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     """
     traffic = reading.traffic if _answers(reading, "tach") else None
     block = reading.block if _answers(reading, "fuel") else None
-    kept = _Kept.of(previous, now)
     fuel, limit = _fuel(reading.plan_5h, block, limits, now), _fullest(reading, now)
+    kept = _Kept() if fuel and block and traffic and traffic.model else _Kept.of(previous, now)
     plan_7d = reading.plan_7d if reading.plan_7d and reading.plan_7d.runs(now) else None
     tokens = _count(block.tokens) if block else kept.tokens
     rate = traffic.minute.counted(limits.tach) if traffic else kept.rate

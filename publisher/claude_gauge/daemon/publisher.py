@@ -83,8 +83,8 @@ class Publisher:
         """Derive the present payload, without sending it."""
         return self._look()[0]
 
-    def _look(self) -> tuple[Usage, float]:
-        """Return the present payload, and in how many seconds it changes by the passing of time alone."""
+    def _look(self) -> tuple[Usage, Reading, float]:
+        """Return the present payload, what it was made of, and when (epoch seconds)."""
         self._looked_at = time.monotonic()
         now = self._clock()
         reading = self._source.read(now)
@@ -100,22 +100,23 @@ class Publisher:
             previous=previous,
             tokens_total=self._lifetime(now),
         )
-        return usage, self._until_change(reading, now)
+        return usage, reading, now
 
     def turn(self) -> float:
         """Send what is due; return how many seconds may pass until the next look."""
         news, self._news = self._news, False  # before the look: an order that comes later has a payload of its own
-        usage, until_change = self._look()
+        usage, reading, now = self._look()
         steady = time.monotonic()
         if news or self._pace.wants(usage, steady):
-            self._tell_changes(usage)
-            self.latest = usage
+            before, self.latest = self.latest, usage
             payload = usage.to_json()
-            _log.debug("%s", payload)
             for outlet in self._outlets:
                 outlet(usage, payload)
             self._pace.sent(usage, steady)
-        return min(self._pace.wait(usage, steady), until_change)
+            _log.debug("%s", payload)
+            _tell_changes(before, usage)
+        # Asked last, of the same moment: a reader need not wait for it, and what came since calls for another look.
+        return min(self._pace.wait(usage, steady), self._until_change(reading, now))
 
     def _until_change(self, reading: Reading, now: float) -> float:
         times = [self._source.due(now)]
@@ -125,11 +126,12 @@ class Publisher:
         # A little late, so that what is due has happened when we look.
         return min((time + 0.002 - now for time in times if time is not None and time > now), default=float("inf"))
 
-    def _tell_changes(self, usage: Usage) -> None:
-        before = self.latest.sources if self.latest else {}
-        for name, part in usage.sources.items():
-            was_ok = name not in before or before[name].ok
-            if part.ok and not was_ok:
-                _log.info("%s from %s: healthy again", name, part.source)
-            elif not part.ok and (was_ok or part.why != before[name].why):
-                _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")
+
+def _tell_changes(before: Usage | None, usage: Usage) -> None:
+    known = before.sources if before else {}
+    for name, part in usage.sources.items():
+        was_ok = name not in known or known[name].ok
+        if part.ok and not was_ok:
+            _log.info("%s from %s: healthy again", name, part.source)
+        elif not part.ok and (was_ok or part.why != known[name].why):
+            _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")

@@ -68,6 +68,7 @@ class Transcripts:
         self._changed: Callable[[], None] = lambda: None
         self._event_health = EventHealth()
         self._told: Health | None = None
+        self._rooted = True  # some root is there
         self._offset = clock() - time.monotonic()
         self._start_over()
 
@@ -102,6 +103,7 @@ class Transcripts:
 
     def load(self) -> None:
         """Read all that matters now, without following it; a second call reads what came since."""
+        self._rooted = any(root.is_dir() for root in self._roots)
         self._tail.scan(self._clock() - RECENT_S)
         while (more := self._advance()) or not self._whole:
             if not more:
@@ -139,7 +141,7 @@ class Transcripts:
             return self._counter.due(now) if self._chained else self._counter.traffic_due(now)
 
     def _health(self) -> Health:
-        if not any(root.is_dir() for root in self._roots):
+        if not self._rooted:
             return Health(NAME, ok=False, why="no transcripts folder")
         if self._tail.unreadable:
             return Health(NAME, ok=False, why=f"{self._tail.unreadable} unreadable", degraded=True)
@@ -161,11 +163,16 @@ class Transcripts:
     def _polling(self) -> bool:
         return bool(self._watch.trouble) or self._event_health.lost
 
+    def _tend(self) -> bool:
+        """Keep up the watch; tell whether some of it is new."""
+        self._rooted = any(root.is_dir() for root in self._roots)
+        return self._watch.tend(self._roots)
+
     def _run(self) -> None:
         begun = False
         while not self._stopping.is_set():
             try:
-                self._watch.tend(self._roots)
+                self._tend()
                 if not begun:
                     self._begin()
                     begun = True
@@ -214,7 +221,7 @@ class Transcripts:
             _log.info("file events were lost: looking through all files")
         if self._event_health.judge(time.monotonic()):
             self._watch.renew()
-        began = self._watch.tend(self._roots)
+        began = self._tend()
         grown = self._tail.scan(self._clock() - RECENT_S)
         self._event_health.found(grown if self._whole and not (lost or began) else set())
         health, self._told = self._told, self._health()
