@@ -6,8 +6,9 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from tests.support.net import PATIENCE_S
+from tests.support.net import PATIENCE_S, wait_until
 
+from claude_gauge.contract.needle import LEAST_GAP_S
 from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.counter import Counter
 from claude_gauge.counting.derive import Limits
@@ -178,3 +179,110 @@ def test_other_limits_are_told_at_once() -> None:
 
     assert before == 1
     assert [(each.window_5h_pct, each.hot) for each in heard[1:]] == [(0.5, True), (0.5, True)]
+
+
+def _running(source: Scripted, *outlets: Callable[[Usage, bytes], None]) -> tuple[Publisher, threading.Thread]:
+    publisher = Publisher(source, Limits(), outlets, node="n")
+    runner = threading.Thread(target=publisher.run, daemon=True)
+    runner.start()
+    return publisher, runner
+
+
+def _changing() -> Callable[[float], Reading]:
+    """A reading that is another one each time."""
+    blocks = iter(range(10_000))
+    return lambda now: Reading(Traffic(newest_at=now), Block(next(blocks)), 0)
+
+
+def test_news_go_out_in_the_thread_that_brings_them() -> None:
+    """A source's news after a quiet moment are published before `changed` returns, by no other thread."""
+    source = Scripted(_changing(), lambda _: None)
+    threads: list[int] = []
+    first = threading.Event()
+
+    def outlet(_usage: Usage, _payload: bytes) -> None:
+        threads.append(threading.get_ident())
+        first.set()
+
+    publisher, runner = _running(source, outlet)
+    assert first.wait(10)
+    wait_until(lambda: time.monotonic() - publisher._looked_at > LEAST_GAP_S, "the gap to be over")
+    source.changed()
+    publisher.stop()
+    runner.join(10)
+
+    assert threads == [runner.ident, threading.get_ident()]
+
+
+def test_no_news_are_lost_or_hasty() -> None:
+    """Whoever brings news, and whenever: the last state is published within a moment, and never over ten a second."""
+    state, sent, looks = [0], list[int](), list[float]()
+
+    def look(now: float) -> Reading:
+        looks.append(time.monotonic())
+        return Reading(Traffic(newest_at=now), Block(state[0]), 0)
+
+    source = Scripted(look, lambda _: None)
+    publisher, runner = _running(source, lambda usage, _: sent.append(usage.window_5h_tokens))
+    wait_until(lambda: sent, "the first payload")
+
+    def bring(times: int, pause_s: float) -> None:
+        for _ in range(times):
+            state[0] += 1  # the last of several may be lost between them, the call for a look may not
+            source.changed()
+            threading.Event().wait(pause_s)
+
+    bringers = [threading.Thread(target=bring, args=arguments) for arguments in ((3000, 0), (100, 0.003), (5, 0.11))]
+    for each in bringers:
+        each.start()
+    for each in bringers:
+        each.join()
+    wait_until(lambda: sent[-1] == state[0], "the last state", 5)
+    publisher.stop()
+    runner.join(10)
+
+    assert all(later - earlier >= 0.09 for earlier, later in pairwise(looks))
+
+
+def test_time_moves_figures_after_news_too() -> None:
+    """What becomes due by time right after news of a source's thread is published in time, not by a heartbeat."""
+    due: list[float | None] = [None]
+    source = Scripted(_changing(), lambda now: due[0] if due[0] and due[0] > now else None)
+    sent: list[float] = []
+    publisher, runner = _running(source, lambda *_: sent.append(time.monotonic()))
+    wait_until(lambda: len(sent) == 1 and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
+    due[0] = time.time() + 0.3
+    source.changed()
+    wait_until(lambda: len(sent) == 3, "the payload that was due", 5)
+    publisher.stop()
+    runner.join(10)
+
+    assert sent[2] - sent[1] >= 0.29
+
+
+def test_fault_in_a_sources_thread_is_the_loops() -> None:
+    """An outlet that fails ends the publisher as ever, whichever thread it fails in, and spares the source."""
+    source = Scripted(_changing(), lambda _: None)
+    told = list[Usage]()
+    faults: list[Exception] = []
+
+    def outlet(usage: Usage, _: bytes) -> None:
+        if told:
+            raise RuntimeError("no room")
+        told.append(usage)
+
+    publisher = Publisher(source, Limits(), [outlet], node="n")
+
+    def run() -> None:
+        try:
+            publisher.run()
+        except RuntimeError as error:
+            faults.append(error)
+
+    runner = threading.Thread(target=run)
+    runner.start()
+    wait_until(lambda: told and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
+    source.changed()
+    runner.join(10)
+
+    assert [str(each) for each in faults] == ["no room"]

@@ -1,4 +1,8 @@
-"""The loop: the source's reading -> `derive` -> all outlets."""
+"""The turns: the source's reading -> `derive` -> all outlets, one at a time.
+
+A turn is made by the loop when time has changed a figure, and by the source's own thread when it has news and the last
+payload is a tenth of a second old.
+"""
 
 from __future__ import annotations
 
@@ -49,25 +53,66 @@ class Publisher:
         self._clock, self._watchdog, self._rival = clock, watchdog, rival
         self._lifetime = lifetime
         self._pace = Pace()
+        self._turning = threading.Lock()  # held by whoever makes a turn, and for the loop's own figures
+        self._stale = False  # something changed since the last turn began
+        self._due = -math.inf  # when the next turn has to be, if nothing changes; times are the steady clock's
+        self._planned = math.inf  # when the loop looks next by itself; "never" while it is not at rest
+        self._fault: Exception | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._looked_at = -LEAST_GAP_S  # of the steady clock
+        self._looked_at = -LEAST_GAP_S
         self._news = False  # to be sent though no needle moves
         self.latest: Usage | None = None
         self.kept: Usage | None = None  # what is shown of the window until the source knows it
 
     def run(self) -> None:
         """Publish until `stop`; the source is started and stopped with it."""
-        self._source.start(self._wake.set)
+        with self._turning:  # so that the first payload waits for all sources
+            self._source.start(self._changed)
         try:
             while not self._stopping.is_set():
-                wait = min(self.turn(), self._watchdog())
-                if self._wake.wait(wait):
-                    # A burst is one change: look again when the next payload may go out, not at every line.
-                    self._stopping.wait(max(0.0, self._looked_at + LEAST_GAP_S - time.monotonic()))
+                self._wake.wait(self._plan())
                 self._wake.clear()
         finally:
             self._source.stop()
+
+    def _plan(self) -> float:
+        """Make a turn if it is time; return for how many seconds there is nothing to do, unless something changes."""
+        with self._turning:
+            self._planned = math.inf
+            if self._fault is not None:
+                raise self._fault
+            if time.monotonic() >= self._next():
+                self._turn()
+            now = time.monotonic()
+            self._planned = min(self._next(), now + self._watchdog())
+            return max(0.0, self._planned - now)
+
+    def _changed(self) -> None:
+        """Publish what changed in the thread that tells of it, for to wake another takes longer than the turn itself.
+
+        A burst is one change: after a payload the next one is the loop's, when it may go out. The loop is woken only
+        where it would look too late.
+        """
+        self._stale = True
+        if time.monotonic() - self._looked_at >= LEAST_GAP_S and self._turning.acquire(blocking=False):
+            try:
+                if not self._stopping.is_set():
+                    self._turn()
+            except Exception as error:  # noqa: BLE001 - it is the loop's, not the source's: raised there
+                self._fault, self._due = error, -math.inf
+            finally:
+                self._turning.release()
+        if self._next() < self._planned:
+            self._wake.set()
+
+    def _next(self) -> float:
+        return min(self._due, self._looked_at + LEAST_GAP_S) if self._stale else self._due
+
+    def _turn(self) -> None:
+        self._stale = False  # first: what changes from here on may not be seen by this turn
+        wait = self.turn()
+        self._due = time.monotonic() + wait
 
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
@@ -76,7 +121,7 @@ class Publisher:
 
     def hold_against(self, limits: Limits) -> None:
         """Hold the figures against these limits from now on, and send a payload at once; from any thread."""
-        self._limits, self._news = limits, True
+        self._limits, self._news, self._stale = limits, True, True
         self._wake.set()
 
     def compute(self) -> Usage:
@@ -106,7 +151,7 @@ class Publisher:
         """Send what is due; return how many seconds may pass until the next look."""
         news, self._news = self._news, False  # before the look: an order that comes later has a payload of its own
         usage, reading, now = self._look()
-        steady = time.monotonic()
+        steady = self._looked_at
         if news or self._pace.wants(usage, steady):
             before, self.latest = self.latest, usage
             payload = usage.to_json()

@@ -14,7 +14,10 @@ class Source(Protocol):
     """A source of usage: it works in threads of its own; `read` returns its newest figures at once."""
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Begin; call `changed` (from any thread) whenever `read` would answer differently."""
+        """Begin; call `changed` (from any thread) whenever `read` would answer differently.
+
+        It may ask `read` and `due` at once: call it without a lock that they take.
+        """
 
     def read(self, now: float) -> Reading:
         """Return the reading at `now`; never blocks, and never raises while the source is away."""
