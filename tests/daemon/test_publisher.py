@@ -205,11 +205,11 @@ def test_news_go_out_in_the_thread_that_brings_them() -> None:
         first.set()
 
     publisher, runner = _running(source, outlet)
-    assert first.wait(10)
+    assert first.wait(PATIENCE_S)
     wait_until(lambda: time.monotonic() - publisher._looked_at > LEAST_GAP_S, "the gap to be over")
     source.changed()
     publisher.stop()
-    runner.join(10)
+    runner.join(PATIENCE_S)
 
     assert threads == [runner.ident, threading.get_ident()]
 
@@ -237,9 +237,9 @@ def test_no_news_are_lost_or_hasty() -> None:
         each.start()
     for each in bringers:
         each.join()
-    wait_until(lambda: sent[-1] == state[0], "the last state", 5)
+    wait_until(lambda: sent[-1] == state[0], "the last state")
     publisher.stop()
-    runner.join(10)
+    runner.join(PATIENCE_S)
 
     assert all(later - earlier >= 0.09 for earlier, later in pairwise(looks))
 
@@ -253,9 +253,9 @@ def test_time_moves_figures_after_news_too() -> None:
     wait_until(lambda: len(sent) == 1 and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
     due[0] = time.time() + 0.3
     source.changed()
-    wait_until(lambda: len(sent) == 3, "the payload that was due", 5)
+    wait_until(lambda: len(sent) == 3, "the payload that was due")
     publisher.stop()
-    runner.join(10)
+    runner.join(PATIENCE_S)
 
     assert sent[2] - sent[1] >= 0.29
 
@@ -283,6 +283,6 @@ def test_fault_in_a_sources_thread_is_the_loops() -> None:
     runner.start()
     wait_until(lambda: told and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
     source.changed()
-    runner.join(10)
+    runner.join(PATIENCE_S)
 
     assert [str(each) for each in faults] == ["no room"]

@@ -44,7 +44,7 @@ def _told(hints: Hints, path: Path) -> None:
         seen.update(hints.take(0.01)[0])
         return str(path) in seen
 
-    wait_until(there, f"a hint at {path}, not only {seen}", 10)
+    wait_until(there, f"a hint at {path}, not only {seen}")
 
 
 @pytest.mark.parametrize("kind", [_inotify, Observed])
