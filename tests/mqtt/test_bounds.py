@@ -45,7 +45,7 @@ def test_large_retained_message(
     with Listener(broker.port, "none") as other:
         other.client.publish("t/large", bytes(LARGE), qos=1, retain=True).wait_for_publish(PATIENCE_S)
         other.client.publish("t/end", b"x", qos=1, retain=True).wait_for_publish(PATIENCE_S)
-    command = [sys.executable, "-c", READER, broker.url, version]
+    command = [sys.executable, "-c", READER.replace("PATIENCE_S", str(PATIENCE_S)), broker.url, version]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     spoken, heard, grown = (

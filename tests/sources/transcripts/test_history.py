@@ -232,7 +232,7 @@ def test_file_older_than_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_line_that_is_too_long_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A line that is passed over for its length is told once, and the source says so."""
+    """A line that is skipped for its length is told once, and the source says so."""
     claude = ClaudeHome(tmp_path)
     claude.append(assistant(NOW - 60, 1), assistant(NOW - 50, 2, said="x" * (9 << 20)), assistant(NOW - 40, 3))
     reading = _loaded(tmp_path / "projects", NOW)
@@ -240,7 +240,7 @@ def test_line_that_is_too_long_is_told(tmp_path: Path, caplog: pytest.LogCapture
     assert reading.block
     assert reading.block.tokens == 2 * SAMPLE
     assert (reading.sources["tach"].why, reading.sources["tach"].degraded) == ("1 lines too long", True)
-    assert sum("passed over" in record.getMessage() for record in caplog.records) == 1
+    assert sum("was skipped" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_last_record_without_its_newline_counts_once(tmp_path: Path) -> None:
