@@ -27,8 +27,10 @@ CONFIGURATION = """
 lovelace:
   dashboards:
     claude-gauge: {mode: yaml, filename: claude-gauge.yaml, title: Claude Code, show_in_sidebar: true}
-counter: {crossed: {}, fuel: {}, limit: {}, waits: {}, answered: {}}
-input_text: {said: {max: 255}}
+counter: {crossed: {}, fuel: {}, limit: {}, waits: {}, answered: {}, patient_waits: {}, patient_answered: {}}
+input_text: {said: {max: 255}, noted: {max: 255}, dismissed: {max: 255}}
+utility_meter: # as the guide says
+  used: {source: sensor.claude_gauge_meter_tokens_total, cycle: daily, periodically_resetting: false}
 automation:
   - alias: Every crossing
     triggers: {trigger: numeric_state, entity_id: sensor.claude_gauge_made_window_5h_pct, above: 80}
@@ -76,7 +78,26 @@ automation:
   - alias: Waiting by default
     use_blueprint:
       path: claude-gauge/waiting.yaml
-      input: {waiting: binary_sensor.claude_gauge_made_waiting}
+      input: {waiting: binary_sensor.claude_gauge_made_waiting, patience: 0}
+  - alias: Another node waits
+    use_blueprint:
+      path: claude-gauge/waiting.yaml
+      input: {waiting: binary_sensor.claude_gauge_other_waiting, patience: 0}
+  - alias: Patient
+    use_blueprint:
+      path: claude-gauge/waiting.yaml
+      input:
+        waiting: binary_sensor.claude_gauge_patient_waiting
+        patience: 20
+        then_do: [{action: counter.increment, target: {entity_id: counter.patient_waits}}]
+        and_then: [{action: counter.increment, target: {entity_id: counter.patient_answered}}]
+  - alias: What is on the bell
+    triggers: {trigger: persistent_notification, update_type: [added, removed]}
+    actions:
+      - action: input_text.set_value
+        target: {entity_id: "input_text.{{ 'noted' if trigger.update_type == 'added' else 'dismissed' }}"}
+        data: {value: "{{ trigger.notification.notification_id }}: {{ trigger.notification.title }}"}
+    mode: queued
 """
 
 
@@ -161,12 +182,72 @@ def test_waiting(home: RunningHomeAssistant, made: Node) -> None:
         home.wait_state("counter.answered", str(answered))
 
 
+def test_notifications_of_two_nodes(home: RunningHomeAssistant, house_broker: Mosquitto, made: Node) -> None:
+    """Each node's notification is its own: an answer on one machine does not hide that another still waits."""
+    noted = "claude_gauge_waiting_binary_sensor.claude_gauge_{0}_waiting: Claude Code {0}".format
+    with node(house_broker, "other") as other:
+        for each, name in ((made, "made"), (other, "other")):
+            each.say(CALM.model_copy(update={"waiting": True}))
+            home.wait_state("input_text.noted", noted(name))
+        other.say(CALM)
+        home.wait_state("input_text.dismissed", noted("other"))
+        made.say(CALM)
+        home.wait_state("input_text.dismissed", noted("made"))
+
+
+def test_answered_soon_after_a_restart(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """A wait that was said before Home Assistant's restart ends with its answer, however soon that comes after it."""
+    with node(house_broker, "patient") as patient:
+        patient.say(CALM.model_copy(update={"waiting": True}))
+        home.wait_state("counter.patient_waits", "1")
+        home.stop()
+        home.start()
+        home.wait_state("binary_sensor.claude_gauge_patient_waiting", "on")
+        patient.say(CALM)
+
+        home.wait_state("counter.patient_answered", "1")
+
+
+def test_utility_meter(home: RunningHomeAssistant, house_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A utility meter counts what was used, over a restart of the publisher, of the broker and of Home Assistant."""
+    monkeypatch.setattr("claude_gauge.outlets.homeassistant.discovery.HOLD_S", 1)
+    total, tokens = "sensor.claude_gauge_meter_tokens_total", 5_000_000_000
+
+    def use(meter: Node, more: int) -> None:
+        nonlocal tokens
+        tokens += more
+        meter.say(CALM.model_copy(update={"tokens_total": tokens}))
+
+        def later() -> bool:
+            meter.say(CALM.model_copy(update={"tokens_total": tokens}))
+            return home.state(total) == str(tokens)
+
+        wait_until(later, "the sum to be taken over", 60)
+
+    with node(house_broker, "meter") as meter:
+        use(meter, 0)
+        use(meter, 2_000)
+        home.wait_state("sensor.used", "2000")
+    home.wait_state(total, "unavailable")
+    with node(house_broker, "meter") as meter:
+        use(meter, 3_000)
+        home.wait_state("sensor.used", "5000")
+        house_broker.stop()
+        house_broker.start()
+        use(meter, 4_000)
+        home.wait_state("sensor.used", "9000")
+        home.stop()
+        home.start()
+        use(meter, 1_000)
+        home.wait_state("sensor.used", "10000")
+
+
 def test_automations_are_valid(home: RunningHomeAssistant, made: Node) -> None:
     """With nothing but the entities named, every blueprint makes an automation that is on."""
     made.say(CALM)
     states = home.states("automation.")
 
-    assert len(states) == 7
+    assert len(states) == CONFIGURATION.count("- alias:")
     assert {each.state for each in states.values()} == {"on"}
 
 
