@@ -218,7 +218,7 @@ def test_secrets_are_known_by_their_type() -> None:
     ("false", "off"), ("Off ", "off"), ("no", "off"), ("büro", "büro"),
 ])  # fmt: skip
 def test_discovery_prefix(written: str, meant: str) -> None:
-    """A prefix with a slash too many is mended; `off` may be written in any case, and as what TOML calls false."""
+    """A prefix with a slash too many is corrected; `off` may be written in any case, and as what TOML calls false."""
     assert load({}, {"CLAUDE_GAUGE_DISCOVERY": written}).settings.discovery == meant
     assert Settings(discovery=False).discovery == "off"
 

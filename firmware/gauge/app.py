@@ -281,7 +281,7 @@ async def _lament(problems: "list[str]", pixels: "Any") -> None:
             told_ms = now_ms
             for problem in problems:
                 print("config.json:", problem)
-            print("config.json: mend it by cable: claude-gauge firmware config --edit")
+            print("config.json: correct it by cable: claude-gauge firmware config --edit")
         if pixels:
             pixels.show([lamps.shade(colour, 0.5) for colour in lamps.broken(now_ms)])
         await asyncio.sleep(0.1)

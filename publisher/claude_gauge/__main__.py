@@ -1,6 +1,6 @@
 """The command `claude-gauge`; `statusline` and `hook` are taken before anything slow is imported.
 
-What `setup` writes into Claude Code's settings runs this file as a script without site-packages (`hooks/our_commands`).
+What `setup` writes into Claude Code's settings runs this file as a script without site-packages (`hooks/entry`).
 """
 
 from __future__ import annotations

@@ -378,11 +378,11 @@ def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
             return {}
         raise SettingError(f"{named_by}: no file {path}; check the path") from None
     except UnicodeDecodeError:
-        raise SettingError(f"config file {path} is not UTF-8; mend it or name another with --config") from None
+        raise SettingError(f"config file {path} is not UTF-8; correct it or name another with --config") from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"config file {path}: {_where(error)}; mend it or name another with --config") from None
+        raise SettingError(f"config file {path}: {_where(error)}; correct it or name another with --config") from None
     except OSError as error:
-        raise SettingError(f"config file {path}: {error.strerror}; mend it or name another with --config") from None
+        raise SettingError(f"config file {path}: {error.strerror}; correct it or name another with --config") from None
 
 
 def _where(error: tomllib.TOMLDecodeError) -> str:

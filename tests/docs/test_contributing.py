@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -46,3 +47,19 @@ def test_files_that_the_text_names_exist() -> None:
 
     assert len(names) > 5
     assert [name for name in sorted(names) if not any((place / name).exists() for place in places)] == []
+
+
+def test_modules_that_docstrings_name_exist() -> None:
+    """Every module that a docstring names, as `file.py` or `folder/module`, is there."""
+    modules = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
+    folders = {path.name for path in PACKAGE.rglob("*/")}
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    missing = []
+    for module in modules:
+        nodes = ast.walk(ast.parse((PACKAGE / module).read_text()))
+        text = "\n".join(ast.get_docstring(node) or "" for node in nodes if isinstance(node, documented))
+        names = re.findall(r"[`(]((?:\w+/)*\w+\.py)\b", text)
+        names += [f"{folder}/{name}.py" for folder, name in re.findall(r"`(\w+)/(\w+)`", text) if folder in folders]
+        missing += [(module, name) for name in names if not any(f"/{each}".endswith(f"/{name}") for each in modules)]
+
+    assert missing == []

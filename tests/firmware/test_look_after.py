@@ -114,16 +114,16 @@ def test_editor_that_changes_nothing(board: PtyBoard, env: dict[str, str]) -> No
 
 
 def test_settings_that_are_no_json(board: PtyBoard, env: dict[str, str], tmp_path: Path) -> None:
-    """A config.json that a person broke is opened as it is, to be mended; or left behind."""
+    """A config.json that a person broke is opened as it is, to be corrected; or left behind."""
     (board.flash / "config.json").write_text("{oops")
     done = firmware(board, env, "config")
     assert (done.returncode, "is no JSON object" in done.stderr) == (1, True)
 
-    script = tmp_path / "mend.sh"
-    script.write_text('grep -q oops "$1" && printf \'{"node": "mended", "broker": {"host": "h"}}\' >"$1"\n')
+    script = tmp_path / "correct.sh"
+    script.write_text('grep -q oops "$1" && printf \'{"node": "corrected", "broker": {"host": "h"}}\' >"$1"\n')
     done = firmware(board, {**env, "EDITOR": f"sh {script}"}, "config", "--edit")
     assert done.returncode == 0, done.stderr
-    assert config(board)["node"] == "mended"
+    assert config(board)["node"] == "corrected"
 
     (board.flash / "config.json").write_text("{oops")
     done = firmware(board, env, "install", "--host", "127.0.0.1", "--wifi", "home", "--fresh")

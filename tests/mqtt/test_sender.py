@@ -108,7 +108,7 @@ def test_status_and_usage_go_on_while_it_is_found() -> None:
 
 
 def test_tried_again_after_a_while() -> None:
-    """What was left out gets another chance on a new connection ten minutes later: the broker may have been mended."""
+    """What was left out is tried again on a new connection ten minutes later: rules may have changed."""
     sender, report = sender_of(["usage"], ["born"])
     for second in range(CERTAIN + 2):
         live(sender, Broker(frozenset({"read born 1 False"})), second)

@@ -51,7 +51,7 @@ def test_right_password(closed: Mosquitto, connect: Connect) -> None:
 
 
 def test_wrong_password(closed: Mosquitto, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A wrong password is told once, never shown, and a file that is mended is read again."""
+    """A wrong password is told once, never shown, and a file that is corrected is read again."""
     caplog.set_level("DEBUG")
     secret = tmp_path / "secret"
     secret.write_text("wrong-canary\n")

@@ -1,6 +1,6 @@
 """The entries that `setup` adds to Claude Code's settings, and their removal by `setup --undo`.
 
-Statusline: ours comes before the person's own one, which lies in our command (`hooks/our_commands`). Hooks: ours stands
+Statusline: ours comes before the person's own one, which lies in our command (`hooks/entry`). Hooks: ours stands
 beside the person's own ones in each event. Whatever an older version put in is replaced. After an undo the file has the
 very bytes of before `setup`, where nothing else was changed since.
 """
@@ -81,7 +81,7 @@ def add_statusline(content: Content, ours: Ours) -> Content:
     if present is None:
         return {**content, STATUSLINE: {"type": "command", "command": ours.statusline(None)}}
     if not isinstance(present, dict) or not isinstance(present.get("command"), str):
-        raise GaugeError(f"{STATUSLINE} holds no command; mend it, or leave it alone with --no-statusline")
+        raise GaugeError(f"{STATUSLINE} holds no command; correct it, or leave it alone with --no-statusline")
     known = options(present["command"], "statusline")
     then = present["command"] if known is None else known.get("--then")
     return {**content, STATUSLINE: {**present, "command": ours.statusline(then)}}
@@ -135,7 +135,7 @@ def _empties_gone(content: Content) -> Content:
 def _checked(content: Content) -> dict[str, list[Any]]:
     hooks = content.get(HOOKS, {})
     if not isinstance(hooks, dict) or not all(isinstance(groups, list) for groups in hooks.values()):
-        raise GaugeError(f"{HOOKS} is not as Claude Code wants it (events, each with a list); mend it first")
+        raise GaugeError(f"{HOOKS} is not as Claude Code wants it (events, each with a list); correct it first")
     return dict(hooks)
 
 

@@ -93,7 +93,7 @@ def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
             found = f"managed settings in {path} set a statusLine: Claude Code runs that one in place of ours"
             yield Obstacle(found, "ask who manages them; without, plan figures stay unknown")
     if _read(settings).get("disableAllHooks") is True:
-        yield Obstacle(f"{settings} says disableAllHooks: neither statusline nor hooks run", "take it out there")
+        yield Obstacle(f"{settings} says disableAllHooks: neither statusline nor hooks run", "remove it there")
 
 
 def managed(files: Iterable[Path], machine: Path = MACHINE) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -114,11 +114,11 @@ def project_obstacles(projects: Iterable[Path], settings: Path) -> Iterator[Obst
             if path.exists() and not (settings.exists() and path.samefile(settings)):
                 content = _read(path)
                 if _foreign_statusline(content):
-                    advice = "leave it, or let it run ours: take it out there and run `claude-gauge setup`"
+                    advice = "leave it, or let it run ours: remove it there and run `claude-gauge setup`"
                     yield Obstacle(f"{path} has its own statusLine: no plan figures come from that project", advice)
                 if content.get("disableAllHooks") is True:
                     found = f"{path} says disableAllHooks: neither statusline nor hooks run in that project"
-                    yield Obstacle(found, "take it out there")
+                    yield Obstacle(found, "remove it there")
 
 
 def projects(root: Path, here: Path) -> list[Path]:

@@ -176,7 +176,7 @@ def _readable(paths: Iterable[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
         try:
             yield path, read(path)
         except GaugeError:
-            continue  # somebody's edit of a backup is no concern of ours
+            continue  # a backup that somebody edited is ignored
 
 
 def _without(content: dict[str, Any], edit: Edit, plain: Edit) -> bool:
@@ -184,7 +184,7 @@ def _without(content: dict[str, Any], edit: Edit, plain: Edit) -> bool:
     try:
         return _same(plain(edit(copy.deepcopy(content))), plain(content))
     except (GaugeError, RecursionError, AttributeError):
-        return False  # nor is this
+        return False  # as above
 
 
 def _unchanged(name: str, old: dict[str, Any], new: dict[str, Any], plain: Edit) -> bool:
@@ -218,14 +218,14 @@ def _decoded(path: Path, raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise GaugeError(f"{path} is not UTF-8; left alone, mend it first") from None
+        raise GaugeError(f"{path} is not UTF-8; left alone, correct it first") from None
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return parse(text)
     except ValueError as error:
-        raise GaugeError(f"{path} is broken JSON ({error}); left alone, mend it first") from None
+        raise GaugeError(f"{path} is broken JSON ({error}); left alone, correct it first") from None
 
 
 def _write_in_place(path: Path, content: bytes) -> None:

@@ -5,7 +5,7 @@ again under the same session id, so that sums (cumulative) lose what the earlier
 `deltatocumulative` processor and `--source otlp` add deltas up exactly. Sums are right for a receiver that takes no
 deltas (Prometheus's own), and for `--source otlp`, which then gets what went by while it was down.
 
-Without session ids two sessions would write to one series in turns. No query can mend either afterwards.
+Without session ids two sessions would write to one series in turns. No query can correct either afterwards.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def environment(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings' `env`; raises GaugeError where it is no object."""
     env = content.get("env", {})
     if not isinstance(env, dict):
-        raise GaugeError("env is no object of names and values; mend it first")
+        raise GaugeError("env is no object of names and values; correct it first")
     return env
 
 
@@ -141,7 +141,7 @@ class Record:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise GaugeError(f"cannot read {self._path}: {error}; mend it, or move it away") from None
+            raise GaugeError(f"cannot read {self._path}: {error}; correct it, or move it away") from None
         return content if isinstance(content, dict) else {}
 
     def _write(self, content: Mapping[str, Any]) -> None:

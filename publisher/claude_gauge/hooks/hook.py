@@ -2,7 +2,7 @@
 
 Claude Code waits for it at every tool call, so it imports next to nothing and only appends one record to the
 session's file: hooks run side by side, and none reads, changes or replaces what another wrote. It prints nothing and
-always ends with 0, since Claude Code takes a hook's output and exit code for orders.
+always ends with 0, since Claude Code acts on a hook's output and exit code.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class Backoff:
 
     first_s: float = 0.25
     most_s: float = 4.0  # a broker that is back has fresh values within 5 s
-    refused_most_s: float = 30.0  # a wrong password is mended by a person: no hurry
+    refused_most_s: float = 30.0  # a wrong password is corrected by a person: no hurry
     _step: int = field(default=0, init=False)
     _random: random.Random = field(default_factory=random.Random, init=False)
 

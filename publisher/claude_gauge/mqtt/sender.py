@@ -256,7 +256,7 @@ class Sender:
     def _why_not(self, connection: Wire, message: Message) -> Reason:
         topic = message.topic
         if fault := topic_fault(topic):
-            return Reason(f"was not given {topic!r}: {fault}", "mend the name")
+            return Reason(f"was not given {topic!r}: {fault}", "correct the name")
         if connection.largest_packet is not None and message.size > connection.largest_packet:
             return Reason(f"does not take {topic}: it takes {connection.largest_packet} bytes at most")
         if self._quarantine.holds(_publishes(message)):

@@ -27,7 +27,7 @@ STOP_S = 2.0
 
 
 def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment that may be handed on: no setting of ours, no password, token or key, none in a URL."""
+    """Return an environment without secrets: no setting of ours, no password, token or key, none in a URL."""
     return {
         name: value
         for name, value in environ.items()
@@ -130,7 +130,7 @@ class Companion:
         self._let_go()
 
     def stop(self) -> None:
-        """End it, politely first."""
+        """End it: SIGTERM, then SIGKILL."""
         self._let_go()
         try:
             self._process.wait(STOP_S)

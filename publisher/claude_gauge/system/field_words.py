@@ -20,7 +20,7 @@ def words(takes: str = "", default: str = "") -> dict[str, Any]:
 
 
 def takes(field: FieldInfo) -> str:
-    """Say what a field takes: `a number greater than 0`."""
+    """Return what a field takes: `a number greater than 0`."""
     types = _types(field.annotation)
     rules = [each for part in (field, *types) for each in getattr(part, "metadata", getattr(part, "__metadata__", ()))]
     if said := _said("takes", (field, *rules)):
@@ -35,7 +35,7 @@ def takes(field: FieldInfo) -> str:
 
 
 def default_shown(field: FieldInfo) -> str:
-    """Say a field's default; empty where there is none."""
+    """Return a field's default; empty where there is none."""
     default = field.get_default()
     return _said("default_shown", (field,)) or ("" if default in (None, (), "", PydanticUndefined) else str(default))
 

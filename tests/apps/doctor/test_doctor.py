@@ -104,7 +104,7 @@ def test_clock_behind_the_transcripts(claude: ClaudeHome) -> None:
 
 
 def test_too_few_watches(claude: ClaudeHome, tmp_path: Path) -> None:
-    """More folders than the kernel lets us watch is told, with the setting that mends it."""
+    """More folders than the kernel lets us watch is told, with the setting that corrects it."""
     (tmp_path / "max_user_watches").write_text("1\n")
     (check,) = watches([claude.folder / "projects"], tmp_path)
 

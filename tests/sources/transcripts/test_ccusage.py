@@ -186,7 +186,7 @@ def test_documentation_lists_every_difference() -> None:
 
 @pytest.mark.parametrize("trouble", KNOWN)
 def test_truth_where_ccusage_is_known_to_be_wrong(trouble: str, tmp_path: Path) -> None:
-    """Ours is the truth; ccusage 20.0.24 still differs, or this test says that it has been mended."""
+    """Ours is the truth; ccusage 20.0.24 still differs, or this test says that it has been corrected."""
     data, truth, theirs = KNOWN[trouble]
     claude = ClaudeHome(tmp_path / "claude")
     (claude.project / "session.jsonl").write_bytes(data)

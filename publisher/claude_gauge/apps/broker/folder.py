@@ -164,7 +164,9 @@ class BrokerFolder:
             raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`") from None
         except (OSError, ValidationError) as error:
             path = self.folder / REGISTER
-            raise GaugeError(f"cannot read {path}: {error.__class__.__name__}; run as its owner, or mend it") from None
+            raise GaugeError(
+                f"cannot read {path}: {error.__class__.__name__}; run as its owner, or correct it"
+            ) from None
 
     def _save(self, top: Directory, register: Register, lines: list[str]) -> None:
         ids = _ids(register)

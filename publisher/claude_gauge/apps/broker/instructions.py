@@ -157,7 +157,7 @@ def _collisions(house: BrokerFolder) -> list[str]:
     found = collisions(ETC_MOSQUITTO, house.broker / "mosquitto.conf")
     if not found:
         return []
-    return ["Mosquitto reads all of its files as one. Take these lines out before you link ours:", *found]
+    return ["Mosquitto reads all of its files as one. Remove these lines before you link ours:", *found]
 
 
 def collisions(folder: Path, ours: Path) -> list[str]:

@@ -110,7 +110,7 @@ def ceiling(past: Past, blocks: Sequence[Span], windows: Sequence[Window], now: 
 
 
 def _left_out(count: int, least: float) -> list[str]:
-    """Say how many windows do not count: the percentage fell in them, or they imply a ceiling far below real use."""
+    """Return how many windows do not count: the percentage fell in them, or they imply a ceiling far below real use."""
     if not count:
         return []
     return [

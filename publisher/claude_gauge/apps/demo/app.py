@@ -187,7 +187,7 @@ class Stage:
     broker: str
 
     def footer(self) -> str:
-        """Say what is real and what is made up."""
+        """Return a line that says what is real and what is made up."""
         return f"{self.writer.scene or 'starting'} (made-up transcripts, all else real: {self.broker})  q quits"
 
 

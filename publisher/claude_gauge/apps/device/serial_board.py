@@ -103,7 +103,7 @@ class About:
         if isinstance(config, dict):
             return config
         raise GaugeError(
-            "config.json on the board is no JSON object; mend it with `claude-gauge firmware config --edit`, "
+            "config.json on the board is no JSON object; correct it with `claude-gauge firmware config --edit`, "
             "or replace it with `claude-gauge firmware install --fresh`"
         )
 
@@ -226,7 +226,7 @@ def _blank(port: str) -> str:
 
 
 def download(kind: str) -> str:
-    """Say where the image for a chip is; for an unknown one that of the classic ESP32."""
+    """Return where the image for a chip is; for an unknown one that of the classic ESP32."""
     name, _ = CHIPS.get(kind, CHIPS["ESP32"])
     return f"download {name} from https://micropython.org/download/{name}/"
 

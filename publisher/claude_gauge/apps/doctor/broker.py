@@ -30,7 +30,7 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     try:
         node = NodeReader(settings)
     except GaugeError as error:
-        yield Check("broker", "fail", str(error), "mend the setting")
+        yield Check("broker", "fail", str(error), "correct the setting")
         return
     link, echo = node.link, threading.Event()
     word = secrets.token_hex(8).encode()
@@ -63,7 +63,7 @@ def _away(settings: Settings, link: Link) -> Check:
     if settings.broker in {None, "embedded"}:
         advice = "`claude-gauge publish` starts one of its own; CLAUDE_GAUGE_BROKER names another"
         return Check("broker", "warn", f"no broker runs on this machine: {problem}", advice)
-    return Check("broker", "fail", problem, link.reason.advice or "start it, or mend CLAUDE_GAUGE_BROKER")
+    return Check("broker", "fail", problem, link.reason.advice or "start it, or correct CLAUDE_GAUGE_BROKER")
 
 
 def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[Check]:
@@ -132,7 +132,7 @@ def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) 
     if made - now > _SKEW_S:
         yield Check("clock", "warn", f"the publisher's clock is {age(made - now)} ahead of this one", "set both by NTP")
     if stale:
-        yield Check("topic", "warn", f"{topic}: {stale}", "start `claude-gauge publish`, or look into its log")
+        yield Check("topic", "warn", f"{topic}: {stale}", "start `claude-gauge publish`, or see its log")
         return
     yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {node.status or 'unknown'}")
     for name, part in usage.sources.items():

@@ -192,8 +192,8 @@ def prometheus(settings: Settings) -> Iterator[Check]:
 DEFAULT_URL = "http://127.0.0.1:9090"
 _TELEMETRY = "`claude-gauge otel install` lets Claude Code send them; then ask it something, and wait a minute"
 _PROMETHEUS = (
-    ("refused", "start it, or mend host and port of --prometheus"),
-    ("name not found", "mend the host's name in --prometheus"),
+    ("refused", "start it, or correct host and port of --prometheus"),
+    ("name not found", "correct the host's name in --prometheus"),
     ("TLS", "name the CA that signed its certificate with --prometheus-ca"),
     ("no answer", "is it overloaded, or does a firewall stand between?"),
     ("HTML", "that is a web page: give the base URL of Prometheus's API"),
@@ -203,7 +203,7 @@ _PROMETHEUS = (
     ("token file", "check --prometheus-token-file and who may read it"),
     ("prometheus_ca", "check --prometheus-ca and who may read it"),
     ("too many", "raise --prometheus-interval"),
-    ("match", "mend --prometheus-match: no series has these labels"),
+    ("match", "correct --prometheus-match: no series has these labels"),
     ("no Claude Code metrics", _TELEMETRY),
     ("no tokens", _TELEMETRY),
     ("found as", RENAME),

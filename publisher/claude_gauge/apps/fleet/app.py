@@ -99,9 +99,9 @@ class Fleet:
 
 
 def refuse_second(settings: Settings, stopping: threading.Event) -> None:
-    """Raise AlreadyPublishingError if a fleet runs at this broker: two would overwrite each other without end.
+    """Raise AlreadyPublishingError if a fleet runs at this broker: two would overwrite each other's payloads.
 
-    A broker that is away is no hindrance. A fleet that crashed may still count as online: only one that speaks within
+    A broker that is away is no obstacle. A fleet that crashed may still count as online: only one that publishes within
     a heartbeat is alive.
     """
     online, alive = threading.Event(), threading.Event()

@@ -183,7 +183,7 @@ def _newest(members: Sequence[Member], window: str) -> Member | None:
 
 
 def _knows_its_pace(usage: Usage) -> bool:
-    """Return whether a node's tokens are those of the window: one that works and names no minutes knows that not."""
+    """Return whether a node's tokens are those of the window; one that works without minutes to the limit lacks it."""
     return usage.fuel_source != "plan" or usage.idle or usage.minutes_to_limit is not None or usage.window_5h_pct >= 1
 
 
@@ -210,10 +210,10 @@ def _weighted(nodes: Iterable[Member], ratio: str) -> float:
 
 
 def _thinking(live: Sequence[Member]) -> dict[str, Part]:
-    """Say that no node that is on tells its thinking, where that is so."""
+    """Report that no node that is on has thinking figures, where that is so."""
     if not live or any(member.usage.figure("thinking_ratio") is not None for member in live):
         return {}
-    return {"thinking": Part(source="nodes", ok=False, why="told by no node")}
+    return {"thinking": Part(source="nodes", ok=False, why="reported by no node")}
 
 
 def _last_model(live: Sequence[Member]) -> str:
@@ -227,7 +227,7 @@ def _hottest(live: Sequence[Member]) -> str:
 
 
 def _part(members: Sequence[Member]) -> Part:
-    """Say how many nodes are on, how the others went, and how many of those that are on have an unhealthy source.
+    """Report how many nodes are on, how the others went, and how many of those that are on have an unhealthy source.
 
     A node that ended in order is no fault; one that is lost or silent is.
     """

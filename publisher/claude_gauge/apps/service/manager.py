@@ -42,7 +42,7 @@ class Systemd:
     def _install_unconfined(self, job: Job) -> list[str]:
         if not self._starts(job, confined=False):
             what = self._property("Result"), self._property("ExecMainStatus")
-            advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` takes it away"
+            advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` removes it"
             raise GaugeError(f"the service did not start ({' '.join(what)}): {advice}")
         return [UNCONFINED]
 
@@ -125,7 +125,7 @@ def manager(platform: str = sys.platform, home: Path | None = None) -> Systemd |
 
 
 def _linger() -> list[str]:
-    """Say that a person's services end with the last session, unless the person lingers."""
+    """Return a note that a person's services end with the last session, unless lingering is enabled."""
     user = pwd.getpwuid(os.getuid()).pw_name if _has_a_name() else str(os.getuid())
     if shutil.which("loginctl") is None:
         return []
@@ -165,7 +165,7 @@ def _show(*command: str) -> int:
 
 
 def _refuse_no_bus(said: str) -> None:
-    """Say what to do where a person has no systemd of its own: after `su` or `sudo`, in a container, over plain ssh."""
+    """Raise GaugeError where the user has no systemd of their own: after `su` or `sudo`, in a container."""
     if "connect to bus" in said or "connect to user scope bus" in said:
         uid = os.getuid()
         raise GaugeError(

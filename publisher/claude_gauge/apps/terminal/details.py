@@ -54,7 +54,7 @@ def fullest(usage: Usage) -> str:
 
 
 def sources(usage: Usage) -> str:
-    """Say where the parts came from and what is wrong; once, where all is the same: `all from transcripts`."""
+    """Return where the parts came from and what is wrong; once, where all is the same: `all from transcripts`."""
     said = {name: _part(part) for name, part in usage.sources.items()}
     if len(said) > 1 and len(set(said.values())) == 1:
         return f"all {next(iter(said.values()))}"
@@ -109,7 +109,7 @@ def _window(share: float | None, resets_at: str | None, now: float) -> str:
 
 
 def moment(stamp: str, now: float) -> str:
-    """Say when one of the contract's stamps is: `in 2 h 05 min`, `3 s ago`."""
+    """Return when one of the contract's time stamps is: `in 2 h 05 min`, `3 s ago`."""
     at = seconds(stamp)
     if at is None:
         return stamp

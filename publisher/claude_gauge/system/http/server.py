@@ -242,7 +242,7 @@ def bind(address: str, *, name: str, flag: str) -> socket.socket:
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise GaugeError(
-            f"{name}: cannot listen on {address}: it is no address of this machine: {why}; mend {flag}"
+            f"{name}: cannot listen on {address}: it is no address of this machine: {why}; correct {flag}"
         ) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
