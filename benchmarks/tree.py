@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from random import Random
 
-from tests.support.transcripts import assistant, encoded
+from tests.support.transcripts import assistant, encoded, stamped
 
 DAY_S = 86400.0
 SAID = "x" * 700
@@ -30,7 +30,8 @@ def fill(  # noqa: PLR0913 - a tree, by name
             model = random.choice(["claude-opus-5-5", "claude-sonnet-5-5"])
             tokens = (random.randrange(50), random.randrange(2000), random.randrange(100_000), random.randrange(5000))
             lines += [assistant(at, number, model=model, tokens=tokens, said=said)] * 2
-            lines.append({"type": "user", "message": {"role": "user", "content": said * 4}, "timestamp": "x"})
+            user = {"role": "user", "content": said * 4}
+            lines.append({"type": "user", "message": user, "timestamp": stamped(at), "sessionId": "session"})
         data = encoded(*lines)
         path.write_bytes(data)
         os.utime(path, (last, last))

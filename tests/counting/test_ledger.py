@@ -6,8 +6,9 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.counting.ledger import Counted, Ledger, file_apart
+from claude_gauge.counting.ledger import Counted, Ledger
 from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.settled import file_apart
 from claude_gauge.counting.turn import Turn
 
 AT = 1_763_900_000.0

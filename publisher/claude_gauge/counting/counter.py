@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from claude_gauge.contract.plan_window import Refused, happened
-from claude_gauge.counting.ledger import Change, Filed, Ledger
+from claude_gauge.counting.ledger import Change, Ledger
 from claude_gauge.counting.reading import Block, Traffic
+from claude_gauge.counting.settled import Filed
 from claude_gauge.counting.sums import FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.counting.turn import Turn
 

@@ -20,22 +20,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.settled import RECYCLED_S, Filed, Settled, key_of, number_of, packed, request_of
 from claude_gauge.counting.turn import NOTHING, Turn
 
 _SAME_RESPONSE_S = 30.0  # lines without any prompt figures and request id this close are one response
-_DAY_S = 86400.0
-_RECYCLED_S = 15 * 60.0  # an id seen again after this, with another prompt, is a gateway's constant
-_MOST_TOTAL = (1 << 46) - 1  # so that all fits into 64 bits
-_FRESH = 1 << 16  # numbers that a table keeps unpacked
-_IDLE = 8  # passes of history after which a day is packed
-_REQUEST_BITS = 16  # of a request id's hash, kept with a settled response's total
-_REQUEST_MASK = (1 << _REQUEST_BITS) - 1
 
 
 class Counted(NamedTuple):
@@ -70,13 +62,13 @@ class _Response:
     def __init__(self, key: int, first_key: int, turn: Turn) -> None:
         self.keys: tuple[int, ...] = (key,)  # more than one where replays were found
         self.first_key = first_key  # by its ids alone
-        self.message = _number(turn.message_id) if turn.message_id else None
+        self.message = number_of(turn.message_id) if turn.message_id else None
         self.times: tuple[float, ...] = (turn.at,)  # of its lines, each once
         self._begin(turn)
 
     def _begin(self, turn: Turn) -> None:
         self.first_at = self.ended = self.filed_at = turn.at
-        self.sidechain, self.request = turn.sidechain, _request(turn)
+        self.sidechain, self.request = turn.sidechain, request_of(turn)
         self.best = turn.total  # the largest total of a line
         self.input, self.output = turn.input, turn.output
         self.cache_read, self.cache_creation = turn.cache_read, turn.cache_creation
@@ -119,7 +111,7 @@ class _Response:
         prompt, own = _prompt(turn), self.prompt
         apart = max(self.first_at - turn.at, turn.at - self.ended)
         if turn.request_id:
-            return apart <= _RECYCLED_S or prompt == own
+            return apart <= RECYCLED_S or prompt == own
         if not turn.message_id or turn.at in self.times:
             return True
         if not any(prompt) or not any(own):
@@ -194,64 +186,6 @@ class _Response:
             self.best, self.filed_at = best, filed_at
 
 
-class Filed(NamedTuple):
-    """Settled responses of one day, in columns: message id, key, `_packed`, and where each is filed in the blocks."""
-
-    names: array[int]
-    keys: array[int]
-    packed: array[int]
-    ats: array[float]
-
-
-class _Table:
-    """Whole numbers by whole numbers, 16 bytes each once they are packed: a dict takes ten times as much."""
-
-    __slots__ = ("_fresh", "_keys", "_values", "idle")
-
-    def __init__(self) -> None:
-        self.idle = 0
-        self._keys, self._values = array("q"), array("q")  # in order of the keys
-        self._fresh: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys) + len(self._fresh)
-
-    def get(self, key: int) -> int | None:
-        value = self._fresh.get(key)
-        if value is not None:
-            return value
-        index = bisect_left(self._keys, key)
-        return self._values[index] if index < len(self._keys) and self._keys[index] == key else None
-
-    def put(self, key: int, value: int) -> None:
-        index = bisect_left(self._keys, key)
-        if index < len(self._keys) and self._keys[index] == key:
-            self._values[index] = value
-            return
-        self._fresh[key] = value
-        if len(self._fresh) > _FRESH:
-            self.pack()
-
-    def misses(self, keys: array[int]) -> bool:
-        """Return whether none of these is there."""
-        if not self._fresh.keys().isdisjoint(keys):
-            return False
-        return not self._keys or all(self.get(key) is None for key in keys)
-
-    def update(self, keys: array[int], values: array[int]) -> None:
-        """Put in what was not there."""
-        self._fresh.update(zip(keys, values, strict=True))
-        if len(self._fresh) > _FRESH:
-            self.pack()
-
-    def pack(self) -> None:
-        if self._fresh:
-            pairs = sorted([*zip(self._keys, self._values, strict=True), *self._fresh.items()])
-            self._keys = array("q", [key for key, _ in pairs])
-            self._values = array("q", [value for _, value in pairs])
-            self._fresh = {}
-
-
 class Ledger:
     """All responses that are recent enough to matter, over all files.
 
@@ -264,11 +198,10 @@ class Ledger:
         # Keyed by hash: 64 bits tell a few hundred thousand responses apart, at a fifth of the strings' memory.
         self._recent: dict[int, _Response] = {}
         self._lines: dict[int, int] = {}  # message id and time of a line -> a key of its response
-        self._settled: dict[int, _Table] = {}  # day -> message id, or key -> `_packed`
-        self._settled_to = -math.inf  # when the last of them can have ended
+        self._settled = Settled()
 
     def __len__(self) -> int:
-        return len(self._recent) + sum(map(len, self._settled.values()))
+        return len(self._recent) + len(self._settled)
 
     @property
     def unsettled(self) -> int:
@@ -284,10 +217,9 @@ class Ledger:
         first = _key(turn)
         key, response = self._recent_with(first, turn)
         if response is None:
-            for each in _settled_keys(turn, key, first):
-                settled = self._settled_with(each, turn)
-                if settled is not None:
-                    return _raise_settled(*settled, turn)
+            raised = self._settled.raised(_settled_keys(turn, key, first), turn, by_ids=first)
+            if raised is not None:
+                return _added(turn, raised)
             response, before = _Response(key, first, turn), None
             self._recent[key] = response
         elif response.repeats(turn):
@@ -345,69 +277,9 @@ class Ledger:
             return None
         return other
 
-    def _settled_with(self, key: int, turn: Turn) -> tuple[_Table, int, int] | None:
-        """Find where, and as what, a line's response was settled; later, or on another day, its key is recycled."""
-        if turn.at > self._settled_to + _RECYCLED_S:
-            return None
-        message = _number(turn.message_id) if turn.message_id else 0
-        for day in self._days(turn.at):
-            packed = day.get(message) if turn.message_id else None
-            if packed is not None:
-                _, request, sidechain = _unpacked(packed)
-                if request == _request(turn) or sidechain or turn.sidechain:
-                    return day, message, packed
-            elif turn.message_id and turn.request_id and key == _key(turn):
-                continue  # under its key only where the message's place was taken
-            packed = day.get(key)
-            if packed is not None:
-                return day, key, packed
-        return None
-
-    def _days(self, at: float) -> list[_Table]:
-        """Return what was settled on the day of a time, and next to midnight on the other day, too."""
-        numbers = [int(at // _DAY_S)]
-        into = at % _DAY_S
-        if into < _RECYCLED_S:
-            numbers.append(numbers[0] - 1)
-        elif into > _DAY_S - _RECYCLED_S:
-            numbers.append(numbers[0] + 1)
-        return [self._settled[number] for number in numbers if number in self._settled]
-
-    def file(self, filed: Mapping[int, Filed]) -> tuple[list[float], list[int]]:
-        """Settle responses at once; return at which times which totals are to be added to the blocks."""
-        times, totals = list[float](), list[int]()
-        for number, (names, keys, packed, ats) in filed.items():
-            day = self._day(number)
-            self._settled_to = max(self._settled_to, max(ats) + _RECYCLED_S)
-            if day.misses(names) and self._recent.keys().isdisjoint(keys):
-                day.update(names, packed)
-                times += ats
-                totals += [each >> _REQUEST_BITS + 1 for each in packed]
-                continue
-            for name, key, each, at in zip(names, keys, packed, ats, strict=True):
-                added = 0 if key in self._recent else _merge(day, name, key, each)
-                if added:
-                    times.append(at)
-                    totals.append(added)
-        self._rest_days(filed)
-        return times, totals
-
-    def _day(self, number: int) -> _Table:
-        day = self._settled.get(number)
-        if day is None:
-            day = self._settled[number] = _Table()
-        return day
-
-    def _rest_days(self, busy: Container[int]) -> None:
-        """Pack the days without new responses for a while: history comes about a day at a time."""
-        for number, day in self._settled.items():
-            day.idle = 0 if number in busy else day.idle + 1
-            if day.idle == _IDLE:
-                day.pack()
-
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""
-        self._settled_to = max(self._settled_to, before)
+        self._settled.reach(before)
         for key in [key for key, response in self._recent.items() if response.ended < before]:
             response = self._recent.pop(key)
             for at in response.times:
@@ -417,108 +289,34 @@ class Ledger:
             self._keep(key, response)
 
     def _keep(self, key: int, response: _Response) -> None:
-        day = self._day(int(response.ended // _DAY_S))
-        packed = _packed(response.total, response.request, response.sidechain)
-        name = response.message if response.message is not None and response.request else response.first_key
-        day.put(key if name != key and day.get(name) is not None else name, packed)
-        if response.message is not None and not response.request and any(response.prompt):
-            day.put(_prompt_key(response.first_key, response.prompt), packed)
+        number, message = packed(response.total, response.request, response.sidechain), response.message
+        name = message if message is not None and response.request else response.first_key
+        self._settled.put(key, name, number, response.ended)
+        if message is not None and not response.request and any(response.prompt):
+            by_prompt = _prompt_key(response.first_key, response.prompt)
+            self._settled.put(by_prompt, by_prompt, number, response.ended)
+
+    def file(self, filed: Mapping[int, Filed]) -> tuple[array[float], array[int]]:
+        """Settle responses at once; return at which times which totals are to be added to the blocks."""
+        return self._settled.file(filed, self._recent)
 
     def pack(self) -> None:
         """Take less memory; for when no history is being read."""
-        for day in self._settled.values():
-            day.pack()
+        self._settled.pack()
 
     def forget(self, before: float) -> None:
         """Drop what is older than `before`; the caller takes no more turns from then."""
-        for day in [day for day in self._settled if (day + 1) * _DAY_S < before]:
-            del self._settled[day]
+        self._settled.forget(before)
 
 
-def _raise_settled(day: _Table, key: int, packed: int, turn: Turn) -> tuple[Change, ...]:
-    more = _raised(day, key, packed, _packed(turn.total, _request(turn), turn.sidechain))
+def _added(turn: Turn, more: int) -> tuple[Change, ...]:
     if not more:
         return ()
     return (Change(None, Counted(turn.at, Tokens(), estimated=False, filed_at=turn.at, total=more)),)
 
 
-def _raised(day: _Table, key: int, old: int, new: int) -> int:
-    """Raise a settled response to larger figures; return by how many tokens."""
-    (before, request, sidechain), (total, new_request, aside) = _unpacked(old), _unpacked(new)
-    main_now = sidechain and not aside
-    if not main_now and (total <= before or aside > sidechain):
-        return 0
-    day.put(key, _packed(total, new_request if main_now else request, aside))
-    return total - before
-
-
-def _merge(day: _Table, name: int, key: int, new: int) -> int:
-    """Settle a response, or raise it where it is settled already; return the tokens that it adds."""
-    old = day.get(name)
-    if old is not None:
-        (_, request, sidechain), (_, new_request, aside) = _unpacked(old), _unpacked(new)
-        if request == new_request or sidechain or aside:
-            return _raised(day, name, old, new)
-        name, old = key, day.get(key)
-        if old is not None:
-            return _raised(day, key, old, new)
-    day.put(name, new)
-    return new >> _REQUEST_BITS + 1
-
-
-def file_apart(
-    found: Sequence[tuple[Turn, Sequence[float]]], before: float
-) -> tuple[dict[int, Filed], list[tuple[Turn, Sequence[float]]]]:
-    """Set apart what can be settled at once: each response whose lines all are alike and ended before a time.
-
-    `found` are turns, each with the times of the lines that only repeat it. A response that occurs twice, has no ids
-    or lies next to midnight is in the rest.
-    """
-    names = [_number(turn.message_id) if turn.message_id else 0 for turn, _ in found]
-    often, days, rest = Counter(names), dict[int, Filed](), []
-    for name, each in zip(names, found, strict=True):
-        turn, times = each
-        first = ended = turn.at
-        if times:
-            first, ended = min(first, *times), max(ended, *times)
-        one_day = _RECYCLED_S < ended % _DAY_S < _DAY_S - _RECYCLED_S
-        if ended >= before or often[name] > 1 or not (one_day and turn.request_id and turn.message_id and first > 0):
-            rest.append(each)
-            continue
-        number = int(ended // _DAY_S)
-        day = days.get(number)
-        if day is None:
-            day = days[number] = Filed(array("q"), array("q"), array("q"), array("d"))
-        request = _number(turn.request_id)
-        day.names.append(name)
-        day.keys.append(hash((name, request)))
-        day.packed.append(_packed(turn.total, _bits(request), turn.sidechain))
-        day.ats.append(first)
-    return days, rest
-
-
-def _packed(total: int, request: int, sidechain: bool) -> int:  # noqa: FBT001 - a bit of it
-    """Pack what is kept of a settled response into one number: an object each would be ten times as large."""
-    return min(total, _MOST_TOTAL) << _REQUEST_BITS + 1 | request << 1 | sidechain
-
-
-def _unpacked(packed: int) -> tuple[int, int, bool]:
-    request = packed >> 1 & _REQUEST_MASK
-    return packed >> _REQUEST_BITS + 1, request, bool(packed & 1)
-
-
 def _sizes(turn: Turn) -> tuple[tuple[int, int], ...]:
     return ((turn.thought, turn.spoken),) if turn.thought or turn.spoken else ()
-
-
-def _request(turn: Turn) -> int:
-    """Return some bits of the request id's hash, 0 where there is none."""
-    return _bits(_number(turn.request_id)) if turn.request_id else 0
-
-
-def _bits(number: int) -> int:
-    """Return 16 bits of a number, never 0; neighbours differ."""
-    return number % _REQUEST_MASK + 1
 
 
 def _prompt(turn: Turn) -> tuple[int, int, int]:
@@ -547,12 +345,7 @@ def _settled_keys(turn: Turn, key: int, first: int) -> tuple[int, ...]:
 
 def _key(turn: Turn) -> int:
     if turn.message_id or turn.request_id:
-        return hash((_number(turn.message_id or ""), _number(turn.request_id or "")))
+        return key_of(number_of(turn.message_id or ""), number_of(turn.request_id or ""))
     if turn.line_id:
-        return _number(turn.line_id)
-    return hash((turn.at, _number(turn.model), turn.output, _prompt(turn)))
-
-
-def _number(text: str) -> int:
-    """Return 61 bits that stand for an id, the same in every process: children number responses, too."""
-    return hash(int.from_bytes(text.encode("utf-8", "surrogatepass"), "big"))
+        return number_of(turn.line_id)
+    return hash((turn.at, number_of(turn.model), turn.output, _prompt(turn)))

@@ -20,6 +20,7 @@ from claude_gauge.contract.plan_window import AHEAD_S
 from claude_gauge.contract.usage import family
 from claude_gauge.counting.ledger import Change
 from claude_gauge.counting.reading import Block, Tokens, Traffic
+from claude_gauge.counting.settled import in_order
 
 MINUTE_S, FIVE_MINUTES_S = 60.0, 300.0
 _KEEP = 4096
@@ -249,24 +250,34 @@ class Blocks:
         return self._chain
 
     def _sort_in(self) -> None:
-        times = [*self._late_ats, *(at for at, _ in self._gone)]
+        times = (*self._late_ats, *(at for at, _ in self._gone))
         first, last = min(times), max(times)
         low, high = bisect_left(self._ats, first), bisect_right(self._ats, last)
-        entries = [*zip(self._ats[low:high], self._totals[low:high], strict=True)]
-        entries += zip(self._late_ats, self._late_totals, strict=True)
-        kept = _without(sorted(entries), self._gone)
-        self._ats[low:high] = array("d", [at for at, _ in kept])
-        self._totals[low:high] = array("q", [total for _, total in kept])
+        ats, totals = self._ats[low:high] + self._late_ats, self._totals[low:high] + self._late_totals
+        if self._gone:
+            ats, totals = _without(ats, totals, self._gone)
+        self._ats[low:high], self._totals[low:high] = in_order(ats, totals)
         self._late_ats, self._late_totals, self._gone = array("d"), array("q"), []
-        self._rebuild(first)
+        self._rebuild(first, last)
 
-    def _rebuild(self, since: float) -> None:
-        """Rebuild the chain from the block that holds a time; later entries change nothing before that block."""
+    def _rebuild(self, since: float, until: float) -> None:
+        """Make the chain anew where entries between two times have changed.
+
+        Nothing moves the blocks before the one in which the first lies, nor those from the first block behind the
+        last that begins where one began before.
+        """
         index = max(0, bisect_right(self._firsts, since) - 1)
         low = bisect_left(self._ats, self._firsts[index]) if index else 0
+        chain, firsts = self._chain[index:], self._firsts[index:]
         del self._chain[index:], self._firsts[index:]
         while low < len(self._ats):
             first = self._ats[low]
+            if first > until:
+                same = bisect_left(firsts, first)
+                if same < len(firsts) and firsts[same] == first:
+                    self._chain += chain[same:]
+                    self._firsts += firsts[same:]
+                    return
             start = first - first % _HOUR_S
             high = bisect_right(self._ats, start + FIVE_HOURS_S, low)
             self._begin(Span(start, first, self._ats[high - 1], sum(self._totals[low:high])))
@@ -331,15 +342,13 @@ class Blocks:
         del self._ats[:gone], self._totals[:gone], self._chain[:kept], self._firsts[:kept]
 
 
-def _without(entries: list[_Entry], gone: list[_Entry]) -> list[_Entry]:
-    """Take out each entry of `gone` once."""
-    if not gone:
-        return entries
-    left = Multiset(gone)
-    kept = []
-    for entry in entries:
+def _without(ats: array[float], totals: array[int], gone: list[_Entry]) -> tuple[array[float], array[int]]:
+    """Take out each of the gone once."""
+    left, kept_ats, kept_totals = Multiset(gone), array("d"), array("q")
+    for entry in zip(ats, totals, strict=True):
         if left.get(entry):
             left[entry] -= 1
         else:
-            kept.append(entry)
-    return kept
+            kept_ats.append(entry[0])
+            kept_totals.append(entry[1])
+    return kept_ats, kept_totals

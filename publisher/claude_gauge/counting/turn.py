@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, convert
 from msgspec.json import Decoder
-from pydantic_core import from_json
 
 from claude_gauge.contract.plan_window import MOST_TOKENS, Refused, whole_tokens
 from claude_gauge.counting.reading import Tokens
@@ -77,8 +77,8 @@ def denial(line: bytes) -> Denial | None:
     if b'"toolDenialKind"' not in line:
         return None
     try:
-        record = from_json(line)
-    except ValueError:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.get("type") != "user":
         return None
@@ -88,37 +88,42 @@ def denial(line: bytes) -> Denial | None:
     return Denial(at, session, _text(record.get("agentId")), kind)
 
 
+_Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
 class _Lifetimes(Struct, gc=False):
-    ephemeral_5m_input_tokens: int = 0
-    ephemeral_1h_input_tokens: int = 0
+    ephemeral_5m_input_tokens: _Count = 0
+    ephemeral_1h_input_tokens: _Count = 0
 
 
 class _Details(Struct, gc=False):
-    thinking_tokens: int | None = None
+    thinking_tokens: _Count | None = None
 
 
 class _Usage(Struct, gc=False):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int = 0
-    cache_creation_input_tokens: int = 0
+    input_tokens: _Count = 0
+    output_tokens: _Count = 0
+    cache_read_input_tokens: _Count = 0
+    cache_creation_input_tokens: _Count = 0
     cache_creation: _Lifetimes | None = None
     output_tokens_details: _Details | None = None
     iterations: Raw = Raw()
 
 
 class _Message(Struct, gc=False):
+    """What all lines of one response have in common."""
+
     id: str | None = None
     model: str | None = None
     usage: _Usage | None = None
-    content: Raw = Raw()
 
 
 class _Line(Struct, gc=False):
     """A line's wanted members; a null counts as a missing one."""
 
     type: str | None = None
-    timestamp: str | None = None
+    timestamp: _Moment | None = None
     message: _Message | None = None
     requestId: str | None = None  # noqa: N815 - Claude Code's names
     uuid: str | None = None
@@ -126,8 +131,18 @@ class _Line(Struct, gc=False):
     isApiErrorMessage: bool | None = None  # noqa: N815
 
 
-_usual = Decoder(_Line).decode
-_NOT_USUAL = (DecodeError, UnicodeDecodeError, RecursionError)  # what `_usual` raises
+class _Blocks(Struct, gc=False):
+    content: Any = None
+
+
+class _Said(Struct, gc=False):
+    """The rest of a line: what was thought and said in it."""
+
+    message: _Blocks
+
+
+_usual, _said, _any = Decoder(_Line).decode, Decoder(_Said).decode, Decoder().decode
+_NOT_USUAL = (DecodeError, UnicodeDecodeError, RecursionError)  # what these raise
 
 
 def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
@@ -136,12 +151,10 @@ def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
     A figure that can be no count of tokens is taken for 0 and counted in `refused`. Two records glued onto one line
     are both read, so is the whole one behind a torn one, and runs of NUL bytes are dropped (all seen in the wild).
     """
-    if b'"usage"' not in line:
-        return []
     try:
-        turn = _usual_turn(_usual(line))
+        turn = _usual_turn(_usual(line), line)
     except _NOT_USUAL:
-        return _odd(line, refused)
+        return list(_odd(line, refused))
     return [] if turn is None else [turn]
 
 
@@ -150,121 +163,91 @@ def gather(lines: Iterable[bytes], found: list[tuple[Turn, list[float]]], refuse
 
     A response has a line for each of its blocks, so most lines are repeats: of these no turn is made.
     """
-    last: _Line | None = None  # what the last entry of `found` was made of
+    last = _Line()  # what the last entry of `found` was made of, if other lines can repeat it
+    times: list[float] = []  # that entry's
     for line in lines:
-        if b'"usage"' not in line:
-            continue
         try:
             fields = _usual(line)
-            if last is not None and _repeats(fields, last):
-                at = _epoch(fields.timestamp)
-                if at is not None:
-                    found[-1][1].append(at)
+            message, moment = fields.message, fields.timestamp
+            if message is None or message.usage is None or moment is None:
                 continue
-            turn = _usual_turn(fields)
+            if message == last.message and _repeats(fields, last):
+                times.append(moment.timestamp())
+                continue
+            turn = _usual_turn(fields, line)
         except _NOT_USUAL:
-            last = None
+            last = _Line()
             for each in _odd(line, refused):
                 _append(found, each)
             continue
         if turn is not None:
-            _append(found, turn)
-            last = fields
+            times = _append(found, turn)
+            last = fields if turn.message_id and turn.request_id and turn.thinking else _Line()
 
 
-def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> None:
-    """Append a turn, or, if it repeats the last one, its time."""
+def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> list[float]:
+    """Append a turn, or, if it repeats the last one, its time; return the entry's times."""
     if found:
         last, times = found[-1]
         # All but `at` and `line_id` are the same; without both ids the time distinguishes responses.
         same = turn.message_id == last.message_id and turn.request_id == last.request_id and turn[4:] == last[4:]
         if same and turn.message_id and turn.request_id:
             times.append(turn.at)
-            return
+            return times
     found.append((turn, []))
+    return found[-1][1]
 
 
 def _repeats(fields: _Line, last: _Line) -> bool:
-    """Return whether a line makes the same turn as the one before, but for its id and time."""
-    message, other = fields.message, last.message
-    if message is None or other is None or not message.id or not fields.requestId:
-        return False
-    usage = message.usage
+    """Return whether a line with the same message makes the same turn as another, but for its id and time."""
     return (
-        message.id == other.id
-        and fields.requestId == last.requestId
-        and usage is not None
-        and usage == other.usage
-        and usage.output_tokens_details is not None
-        and bool(usage.output_tokens_details.thinking_tokens)  # else the blocks matter
-        and message.model == other.model
+        fields.requestId == last.requestId
         and fields.isSidechain == last.isSidechain
-        and fields.type == last.type
-        and fields.isApiErrorMessage == last.isApiErrorMessage
+        and fields.type == "assistant"
+        and not fields.isApiErrorMessage
     )
 
 
-def _usual_turn(fields: _Line) -> Turn | None:
+def _usual_turn(fields: _Line, line: bytes) -> Turn | None:
     """Make the turn of a line; raises ValidationError where only the slow road can tell what it says."""
-    message = fields.message
-    if fields.type != "assistant" or fields.isApiErrorMessage or message is None or message.usage is None:
+    message, moment = fields.message, fields.timestamp
+    if fields.type != "assistant" or fields.isApiErrorMessage or message is None or moment is None:
         return None
-    at, usage, model = _epoch(fields.timestamp), message.usage, message.model or ""
-    if at is None or model == "<synthetic>":
+    usage, model = message.usage, message.model or ""
+    if usage is None or model == "<synthetic>":
         return None
-    own, output = usage.input_tokens, usage.output_tokens
-    read, created = usage.cache_read_input_tokens, usage.cache_creation_input_tokens
-    split = usage.cache_creation
-    short, long = (0, 0) if split is None else (split.ephemeral_5m_input_tokens, split.ephemeral_1h_input_tokens)
-    thinking = None if usage.output_tokens_details is None else usage.output_tokens_details.thinking_tokens
-    counts = (own, output, read, created, short, long, thinking or 0)
-    if min(counts) < 0 or max(counts) > MOST_TOKENS:
-        raise ValidationError("no counts of tokens")
+    created, split, details = usage.cache_creation_input_tokens, usage.cache_creation, usage.output_tokens_details
+    if split is not None:
+        created = split.ephemeral_5m_input_tokens + split.ephemeral_1h_input_tokens or created
+    thinking = None if details is None else details.thinking_tokens
     # The blocks are measured only where the count is missing: a history holds hundreds of thousands of lines.
-    thought, spoken = (0, 0) if thinking else _blocks(_raw(message.content))
-    advisor = _advisor(_raw(usage.iterations)) if len(usage.iterations) > _EMPTY else NOTHING
-    return Turn(
-        at,
-        message.id or None,
-        fields.requestId or None,
-        fields.uuid or None,
-        model,
-        bool(fields.isSidechain),
-        own,
-        output,
-        read,
-        short + long or created,
-        thinking,
-        thought,
-        spoken,
-        advisor,
+    thought, spoken = (0, 0) if thinking else _blocks(_said(line).message.content)
+    return Turn._make(  # a third of the time of `Turn`
+        (
+            moment.timestamp(),
+            message.id or None,
+            fields.requestId or None,
+            fields.uuid or None,
+            model,
+            bool(fields.isSidechain),
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_input_tokens,
+            created,
+            thinking,
+            thought,
+            spoken,
+            _advisor(_any(usage.iterations)) if len(usage.iterations) > _EMPTY else NOTHING,
+        )
     )
 
 
-def _raw(value: Raw) -> Any:  # noqa: ANN401 - foreign JSON
-    """Decode what was left undecoded; raises ValidationError where only the slow road can."""
-    try:
-        return from_json(bytes(value)) if len(value) else None
-    except ValueError as error:
-        raise ValidationError(str(error)) from error
-
-
-def _odd(line: bytes, refused: Refused | None) -> list[Turn]:
-    """Return the turns of a line that is not quite as Claude Code writes them."""
-    if b"assistant" not in line:
-        return []
-    try:
-        record = from_json(line, cache_strings="keys")
-    except ValueError:
-        return list(_scattered(line, refused))
-    turn = _turn(record, refused)
-    return [] if turn is None else [turn]
-
-
-def _scattered(line: bytes, refused: Refused | None) -> Iterator[Turn]:
-    """Yield the turns of a line that is more, or less, than one record."""
+def _odd(line: bytes, refused: Refused | None) -> Iterator[Turn]:
+    """Yield the turns of a line that is not quite as Claude Code writes them, or more, or less, than one record."""
+    if b'"usage"' not in line or b"assistant" not in line:
+        return
     text = line.replace(b"\0", b"").decode("utf-8", "replace")
-    at = text.find("{")
+    at = -1 if text.startswith("[") else text.find("{")
     for _ in range(_MOST_RECORDS):
         if at < 0:
             return
@@ -380,6 +363,8 @@ def _count(value: object) -> int:
 
 
 def _epoch(value: object) -> float | None:
+    with suppress(ValidationError):
+        return convert(value, _Moment).timestamp()  # as in `_Line`
     try:
         moment = datetime.fromisoformat(value)  # type: ignore[arg-type]
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

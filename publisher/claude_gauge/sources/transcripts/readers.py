@@ -1,12 +1,10 @@
-"""Reads much history in child processes: a gigabyte costs seconds of parsing, and the needles must not wait for it.
+"""Has much history read in child processes: a gigabyte costs seconds of parsing, and the needles must not wait for it.
 
-A child takes tasks on its standard input, a JSON line each, and answers each with eight bytes of length and
-what it found, marshalled. It ends with its input, so it never outlives its parent.
+What goes between them is written in `history_child`.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import marshal
@@ -17,21 +15,18 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple
 from typing import IO, Any, NamedTuple, cast
 
-from claude_gauge.contract.plan_window import Refused
-from claude_gauge.counting.ledger import Filed, file_apart
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.counting.turn import NOTHING, Turn, gather
-from claude_gauge.sources.transcripts.follower import Lines, read_stretch
+from claude_gauge.counting.settled import Filed
+from claude_gauge.counting.turn import NOTHING, Turn
+from claude_gauge.sources.transcripts import history_child
 from claude_gauge.sources.transcripts.tail import Piece
 from claude_gauge.system.child import without_secrets
 
 _log = logging.getLogger(__name__)
 CHILDREN = min(2, os.cpu_count() or 1)
 TASK_BYTES = 4 << 20
-_READY = b"."
 _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 
 
@@ -128,8 +123,8 @@ class Readers:
 
     def _begin(self) -> subprocess.Popen[bytes]:
         """Start a child; return when it can read, so that no task waits for a start while others are at work."""
-        child = subprocess.Popen(  # noqa: S603 - this very module
-            [sys.executable, "-P", "-m", __name__],
+        child = subprocess.Popen(  # noqa: S603 - a module of ours
+            [sys.executable, "-P", "-m", history_child.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # the parent logs a failure
@@ -137,7 +132,7 @@ class Readers:
             start_new_session=True,  # Ctrl-C is for the parent alone
         )
         self._children.append(child)
-        _exactly(cast("IO[bytes]", child.stdout), len(_READY))
+        _exactly(cast("IO[bytes]", child.stdout), len(history_child.READY))
         return child
 
 
@@ -153,10 +148,6 @@ def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float)
         number: Filed(*(array(code, each) for code, each in zip("qqqd", day, strict=True))) for number, day in filed
     }
     return Answer(task, list(map(_received, found)), days, newest, skipped, [task[each] for each in unread], refused)
-
-
-def _sent(turn: Turn, times: Sequence[float]) -> tuple[Any, ...]:
-    return (*turn[:-1], None if turn.advisor is NOTHING else astuple(turn.advisor), tuple(times))
 
 
 def _received(fields: tuple[Any, ...]) -> tuple[Turn, tuple[float, ...]]:
@@ -175,34 +166,3 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """Close its input, which ends it."""
     with child:
         pass
-
-
-def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
-    """Read what is asked for until there are no more tasks."""
-    answers.write(_READY)
-    answers.flush()
-    gc.disable()  # records have no cycles, and looking for some takes a tenth of the time
-    for line in tasks:
-        pieces, files_before = json.loads(line)
-        found, skipped, unread, refused = list[tuple[Turn, list[float]]](), 0, list[int](), Refused()
-        for index, (path, start, stop) in enumerate(pieces):
-            lines = Lines()
-            try:
-                for some in read_stretch(path, start, stop, lines):
-                    gather(some, found, refused)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                unread.append(index)
-            skipped += lines.skipped
-        filed, rest = file_apart(found, files_before)
-        newest = max(((turn.at, turn.model) for turn, _ in found if turn.at < files_before), default=(0.0, ""))
-        sent = [_sent(turn, times) for turn, times in rest]
-        columns = [(number, tuple(each.tobytes() for each in day)) for number, day in filed.items()]
-        data = marshal.dumps((sent, columns, newest, skipped, unread, refused.counts()))
-        answers.write(len(data).to_bytes(8, "big") + data)
-        answers.flush()
-
-
-if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
