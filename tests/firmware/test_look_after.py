@@ -231,19 +231,30 @@ def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flash_without_a_board(env: dict[str, str], tmp_path: Path) -> None:
-    """Where no boot loader answers, the command says what to press; an image that is missing is said, too."""
+    """Where no boot loader answers, the command says what to press; an image that is missing is said before that."""
     image = tmp_path / "ESP32_GENERIC.bin"
     image.write_bytes(b"x")
     master, slave = os.openpty()
     try:
         done = run("firmware", "flash", str(image), "--port", os.ttyname(slave), env=env)
+        missing = run("firmware", "flash", "FILE.bin", "--port", os.ttyname(slave), env=env)
     finally:
         os.close(master)
         os.close(slave)
 
-    assert done.returncode == 1
+    assert (done.returncode, missing.returncode) == (1, 1)
     assert "hold the board's BOOT button" in done.stderr
+    assert missing.stderr == "error: FILE.bin: no such file; check the path\n"
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_port_that_goes_away(env: dict[str, str]) -> None:
+    """A port that can't be read is told in the system's words with what to look at, not in Python's."""
+    done = run("firmware", "config", "--edit", "--port", "/dev/null", env=env)
+
+    assert done.returncode == 1
+    assert "Error" not in done.stderr
+    assert "check the cable" in done.stderr
 
 
 @pytest.mark.parametrize("chip", ["ESP32", "ESP32-S3"])

@@ -26,10 +26,8 @@ def sim(
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
 ) -> None:
     """Run the device's firmware on virtual hardware; `q` quits."""
-    import sys
-
     from claude_gauge.apps.device.sim import interpreter, sim_lines, sim_picture
-    from claude_gauge.apps.terminal.app import look_of
+    from claude_gauge.apps.terminal.app import can_draw, look_of
     from claude_gauge.commands import logs
     from claude_gauge.system.plain_text import harmless
     from claude_gauge.system.signals import ended_in_order
@@ -37,7 +35,7 @@ def sim(
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     command = interpreter(micropython=micropython)
     with ended_in_order():
-        if lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if lines or not can_draw():
             sim_lines(config.settings, command, trace, lambda line: typer.echo(harmless(line)))
         else:
             sim_picture(config.settings, command, trace, look_of(config.settings, ascii_only=ascii_only))

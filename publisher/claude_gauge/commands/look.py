@@ -38,13 +38,11 @@ def demo(
     It has a broker of its own unless --broker names one; there its node is called
     `demo…`, its payload says that the figures are made up, and it removes its topics at the end.
     """
-    import sys
-
     from claude_gauge.apps.demo.app import as_lines, in_terminal, staged
-    from claude_gauge.apps.terminal.app import look_of
+    from claude_gauge.apps.terminal.app import can_draw, look_of
     from claude_gauge.commands import logs
 
-    tty = sys.stdin.isatty() and sys.stdout.isatty() and not lines and seconds is None
+    tty = can_draw() and not lines and seconds is None
     logs.to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")
     with staged(config, seed=seed, speed=speed) as stage:
         typer.echo(stage.footer().removesuffix("  q quits"), err=True)
@@ -166,21 +164,21 @@ def watch(
     Works on any machine that reaches the broker.
     """
     import shutil
-    import sys
     from dataclasses import replace
 
-    from claude_gauge.apps.terminal.app import look_of, watch_live, watch_once
+    from claude_gauge.apps.terminal.app import can_draw, look_of, watch_live, watch_once
     from claude_gauge.commands import logs
     from claude_gauge.errors import GaugeError
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
-    tty = sys.stdin.isatty() and sys.stdout.isatty()
     look = look_of(config.settings, ascii_only=ascii_only)
     if once:
         columns, rows = shutil.get_terminal_size()
         typer.echo(watch_once(config.settings, replace(look, columns=columns, rows=rows - 1)))
-    elif not tty:
-        raise GaugeError("watch needs a terminal to draw in; `claude-gauge watch --once` prints one picture")
+    elif not can_draw():
+        raise GaugeError(
+            "watch needs a terminal to draw in, not a pipe or TERM=dumb; `claude-gauge watch --once` prints one picture"
+        )
     else:
         watch_live(config.settings, look)
 

@@ -56,6 +56,18 @@ def test_live(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
         assert "CLAUDE GAUGE" not in terminal.screen()
 
 
+def test_dumb_terminal(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
+    """A terminal that can't move its cursor is not drawn on: `watch` says what to type, `sim` prints lines."""
+    dumb = ["env", "TERM=dumb", sys.executable, "-m", "claude_gauge"]
+    with Terminal(folder / "a", [*dumb, "watch", "--broker", broker.url], env) as terminal:
+        assert terminal.code() == 1
+    with Terminal(folder / "b", [*dumb, "sim", "--broker", broker.url], env) as terminal:
+        lines = terminal.wait("cluster: 5H PLAN")
+
+    assert "watch --once" in (folder / "a" / "stderr").read_text()
+    assert "q quits" not in lines
+
+
 def test_resize(broker: Mosquitto, env: dict[str, str], folder: Path) -> None:
     """A resized terminal is drawn again at once: dials where they fit, bars where they don't."""
     publish(broker, usage().to_json())

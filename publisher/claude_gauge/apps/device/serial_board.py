@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -183,7 +184,8 @@ class SerialBoard:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no reason given"]
         if "raw repl" in said[-1].lower():
             raise GaugeError(f"port {self.port}: {_blank(self.port)}")
-        raise GaugeError(f"port {self.port}: {said[-1].removeprefix('mpremote: ')}")
+        why = re.sub(r"^(mpremote: |\w*Error: (\[Errno \d+\] )?)", "", said[-1])
+        raise GaugeError(f"port {self.port}: {why}; check the cable, and that no other program uses the port")
 
 
 def _serial(text: str) -> int:
@@ -234,6 +236,8 @@ def download(kind: str) -> str:
 def flash(port: str, image: Path, say: Callable[[str], None]) -> None:
     """Erase a board and write an image of MicroPython onto it; raises GaugeError where esptool fails."""
     need("esptool")
+    if not image.exists():
+        raise GaugeError(f"{image}: no such file; {download(kind) if (kind := chip(port)) else 'check the path'}")
     kind = chip(port)
     if not kind:
         raise GaugeError(
@@ -241,7 +245,7 @@ def flash(port: str, image: Path, say: Callable[[str], None]) -> None:
         )
     name, offset = CHIPS[kind]
     if not image.is_file():
-        raise GaugeError(f"{image}: no such file; {download(kind)}")
+        raise GaugeError(f"{image} is no file; {download(kind)}")
     if name.removeprefix("ESP32_GENERIC") and name not in image.name.upper().replace("-", "_"):
         say(f"careful: {image.name} does not look like an image of {name}")
     say(f"{kind} on {port}: erasing, then writing {image.name} to {offset}; this takes about a minute")

@@ -144,6 +144,11 @@ class Watch:
         self.changed()
 
 
+def can_draw() -> bool:
+    """Tell whether there is a terminal to draw in: keys come from one, and it knows how to move its cursor."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def look_of(settings: Settings, *, ascii_only: bool = False) -> Look:
     """Choose how to draw by what stdout can show: NO_COLOR, a dumb terminal, a pipe, a locale without Unicode."""
     dumb = os.environ.get("TERM") == "dumb"
