@@ -6,6 +6,7 @@ aside() {
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)
   [ -n "$mirror" ] || { echo "apt knows no Debian mirror: run apt-get update first" >&2; return 1; }
   apt=$(mktemp -d)
+  trap "rm -rf '$apt'" EXIT # where it ends early, too
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$into"
   : >"$apt/status"
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/sources.list"

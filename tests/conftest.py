@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,29 @@ settings.load_profile("unhurried")
 # that the tests start: what is handled here is not ignored there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long; then mix the folders, so that tests that wait run beside tests that compute."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    sizes = Counter(item.path.parent for item in items)
+    seen: Counter[Path] = Counter()
+    place = {}
+    for item in items:
+        folder = item.path.parent
+        seen[folder] += 1
+        place[item] = item.get_closest_marker("long") is None, seen[folder] / sizes[folder]
+    items.sort(key=place.__getitem__)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest with which pytest-xdist silently runs groups apart: each test would start a Home Assistant."""
+    if session.config.getoption("loadgroup", default=False):
+        apart = [
+            item.nodeid for item in session.items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+        ]
+        assert not apart, f"pytest-xdist does not know these groups (pytest {pytest.__version__}): {apart[:3]}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,8 @@ from tests.support.net import PATIENCE_S
 from claude_gauge import HOMEPAGE
 from claude_gauge.apps.device.build import fixed, modules
 
+pytestmark = pytest.mark.xdist_group("package")  # what they share is slow to begin
+
 LEFT_OUT = (".github/",)  # of use in the repository alone
 
 

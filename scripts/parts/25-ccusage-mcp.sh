@@ -2,7 +2,8 @@
 set -euo pipefail
 version=18.0.11
 folder=$CLAUDE_GAUGE_PARTS/ccusage-mcp-$version
-[ -x "$folder/node_modules/.bin/ccusage-mcp" ] && exit 0
+"$folder/node_modules/.bin/ccusage-mcp" --version >/dev/null 2>&1 && exit 0
+rm -rf "$folder"
 mkdir -p "$folder"
 cat >"$folder/package.json" <<JSON
 {"private": true, "dependencies": {"@ccusage/mcp": "$version"}, "overrides": {"@modelcontextprotocol/sdk": "1.25.3"}}

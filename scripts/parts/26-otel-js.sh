@@ -2,10 +2,11 @@
 set -euo pipefail
 version=0.208.0
 folder=$CLAUDE_GAUGE_PARTS/otel-js-$version
-[ -f "$folder/node_modules/@opentelemetry/sdk-metrics/package.json" ] && exit 0
-exporters=()
-for signal in metrics logs; do
-  for form in http proto; do exporters+=("@opentelemetry/exporter-$signal-otlp-$form@$version"); done
-done
+loads='for (const name of process.argv.slice(1)) require(process.cwd() + "/node_modules/@opentelemetry/" + name)'
+names=(exporter-{metrics,logs}-otlp-{http,proto} sdk-logs sdk-metrics)
+packages=("${names[@]/%/@$version}")
+packages[5]=sdk-metrics@2.2.0
+[ -d "$folder" ] && (cd "$folder" && node -e "$loads" "${names[@]}") 2>/dev/null && exit 0
+rm -rf "$folder"
 npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" \
-  "${exporters[@]}" "@opentelemetry/sdk-logs@$version" @opentelemetry/sdk-metrics@2.2.0
+  "${packages[@]/#/@opentelemetry/}"

@@ -2,5 +2,6 @@
 set -euo pipefail
 version=4.14.1
 folder=$CLAUDE_GAUGE_PARTS/axe-core-$version
-[ -f "$folder/node_modules/axe-core/axe.min.js" ] && exit 0
+node -e "require('$folder/node_modules/axe-core')" 2>/dev/null && exit 0
+rm -rf "$folder"
 npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" "axe-core@$version"

@@ -63,3 +63,26 @@ def test_modules_that_docstrings_name_exist() -> None:
         missing += [(module, name) for name in names if not any(f"/{each}".endswith(f"/{name}") for each in modules)]
 
     assert missing == []
+
+
+def _privates(node: ast.AST) -> int:
+    """Count the private names on the way to an attribute; what is one's own is no secret."""
+    private = isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr) is not None
+    match node:
+        case ast.Attribute(value=ast.Name(id="self" | "cls")):
+            return 0
+        case ast.Attribute(value=inner) | ast.Subscript(value=inner) | ast.Call(func=inner):
+            return private + _privates(inner)
+    return 0
+
+
+def test_tests_reach_one_private_deep_at_most() -> None:
+    """No test reaches through a private part of what it tests to another private part."""
+    found = [
+        f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if _privates(node) > 1
+    ]
+
+    assert found == []

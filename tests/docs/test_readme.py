@@ -128,6 +128,7 @@ class Walk:
                 self._end(process)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_readme_from_a_clean_clone(tmp_path: Path, broker: Mosquitto) -> None:
     """Every command of the README works, in order, from a clean clone, on a machine where Claude Code was just used."""

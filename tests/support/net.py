@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -12,11 +15,18 @@ T = TypeVar("T")
 PATIENCE_S = 120.0
 
 
+# Below what systems give to connections and to port 0: nothing takes such a port by chance before it is listened on.
+_PORTS = range(10_000, 32_000)
+_turns = itertools.count(secrets.randbelow(len(_PORTS)))  # each process begins elsewhere, and gives none twice
+
+
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback TCP port that is free, and stays so until the test takes it."""
+    while True:
+        port = _PORTS[next(_turns) % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from tests.support.net import PATIENCE_S
 
 FLAGS = [
     "--no-sandbox",
@@ -22,7 +23,6 @@ WATCH = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective + " " + event.blockedURI));
 """  # noqa: E501 - one statement
-WAIT_MS = 60_000
 
 
 @contextmanager
@@ -43,7 +43,7 @@ class Cluster:
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
+        self.page.set_default_timeout(PATIENCE_S * 1000)
         self.page.add_init_script(WATCH)
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -26,6 +26,8 @@ from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
 from claude_gauge.outlets.homeassistant.numbers import Numbers
 
+pytestmark = pytest.mark.xdist_group("homeassistant-closed")  # what they share is slow to begin
+
 USERS = [
     User(name="desk", role=Role.PUBLISHER),
     User(name="real", role=Role.PUBLISHER),

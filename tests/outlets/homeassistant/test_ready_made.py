@@ -20,6 +20,8 @@ from claude_gauge.contract.scales import gauges
 from claude_gauge.contract.usage import stamp
 from claude_gauge.outlets.homeassistant.discovery import discovery
 
+pytestmark = pytest.mark.xdist_group("homeassistant-ready-made")  # what they share is slow to begin
+
 CALM = BUSY.model_copy(update={"window_5h_pct": 0.5, "limit_before_reset": False, "waiting": False})
 OURS = ROOT / "broker" / "homeassistant"
 CARDS = {"entities", "entity", "gauge", "grid", "heading", "history-graph", "sections", "tile"}

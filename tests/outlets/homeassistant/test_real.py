@@ -29,6 +29,8 @@ from claude_gauge.outlets.alerts.outlet import to_json
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
 from claude_gauge.outlets.homeassistant.discovery import OFF_AT_FIRST, discovery, discovery_topic
 
+pytestmark = pytest.mark.xdist_group("homeassistant-real")  # what they share is slow to begin
+
 
 def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
     """Every entity appears under its name, with the state and unit that a person expects."""

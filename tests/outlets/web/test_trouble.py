@@ -18,7 +18,6 @@ from claude_gauge.system.http import server
 from claude_gauge.system.http.connection import Connection, Phase
 
 PAYLOAD = usage().to_json()
-SHIM = Shim("127.0.0.1:0", dict)  # one for all of hypothesis's examples
 GOOD = b"GET /usage HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -220,23 +219,27 @@ def test_nothing_left_behind(full: Shim) -> None:
     wait_until(lambda: remembered() <= before, "every connection to be forgotten")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _for_any_bytes() -> Iterator[None]:
-    SHIM.start()
-    SHIM.push(PAYLOAD)
-    shown(SHIM.port, PAYLOAD)
-    yield
-    SHIM.stop()
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Shim]:
+    """One shim for all of hypothesis's examples."""
+    running = Shim("127.0.0.1:0", dict)
+    running.start()
+    running.push(PAYLOAD)
+    shown(running.port, PAYLOAD)
+    yield running
+    running.stop()
 
 
 @given(
-    st.lists(st.binary(max_size=60) | st.sampled_from([GOOD, GOOD[:-2], b"\r\n", b"Host: localhost\r\n"]), max_size=8)
+    pieces=st.lists(
+        st.binary(max_size=60) | st.sampled_from([GOOD, GOOD[:-2], b"\r\n", b"Host: localhost\r\n"]), max_size=8
+    )
 )
 @settings(deadline=None, max_examples=60)
-def test_any_bytes(pieces: list[bytes]) -> None:
+def test_any_bytes(lasting: Shim, pieces: list[bytes]) -> None:
     """Whatever bytes arrive, the next client is served as if nothing had been."""
-    with Wire(SHIM.port) as wire:
+    with Wire(lasting.port) as wire:
         for piece in pieces:
             wire.send(piece)
 
-    assert get(SHIM.port, "/usage").body == PAYLOAD
+    assert get(lasting.port, "/usage").body == PAYLOAD

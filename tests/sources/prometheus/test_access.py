@@ -18,6 +18,8 @@ from claude_gauge.counting.reading import Reading
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.prometheus.source import Prometheus
 
+pytestmark = pytest.mark.xdist_group("prometheus-access")  # what they share is slow to begin
+
 # bcrypt of "tach and boost", cost 4: a test need not be slow
 WEB = """\
 tls_server_config: {cert_file: cert.pem, key_file: key.pem}

@@ -22,7 +22,11 @@ WINDOWS = {"minute": 60.0, "five": 300.0, "block": 5 * HOUR, "day": 20 * HOUR}
 CASES = [f"case{number}" for number in range(25)]
 
 
-@pytest.fixture(scope="module", params=[OLD, NEW, VICTORIA])
+# One engine, filled once, for all that ask it: they run in one process.
+ENGINES = [pytest.param(kind, marks=pytest.mark.xdist_group(f"filled-{kind}")) for kind in (OLD, NEW, VICTORIA)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def filled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, list[Series]]]:

@@ -21,6 +21,8 @@ from claude_gauge.counting.reading import Health
 from claude_gauge.sources.prometheus.client import MOST_BYTES
 from claude_gauge.sources.prometheus.source import Prometheus
 
+pytestmark = pytest.mark.xdist_group("prometheus-trouble")  # what they share is slow to begin
+
 
 def replace_values(value: str) -> Spoil:
     """Spoil every value of an answer."""

@@ -24,6 +24,8 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import stamp
 from claude_gauge.outlets.web.shim import Display
 
+pytestmark = pytest.mark.xdist_group("browser-live")  # what they share is slow to begin
+
 TOPIC, STATUS = "claude-gauge/studio/usage", "claude-gauge/studio/status"
 
 
