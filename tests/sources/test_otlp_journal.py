@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -14,10 +15,13 @@ from tests.sources.otlp import event, metrics, point
 from tests.sources.receiving import NOW, Clock
 
 from claude_gauge.config import Settings
+from claude_gauge.counting.reading import Tokens
+from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.counter import OtlpCounter
-from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
+from claude_gauge.sources.otlp.decode import Decoded, Request, decode_logs, decode_metrics, event_key
 from claude_gauge.sources.otlp.export import Export
 from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.otlp.journal import Event, written
 
 EVENT = ["r", "00000000000000aa", "req_1", ["s", "~o"], NOW - 60, "claude-opus-5-5", [1, 20, 300, 4000]]
 SERIES = ["s", "abc@1.000000", "s", "output", NOW - 60, 5.0, 5.0, [NOW - 60]]
@@ -145,3 +149,53 @@ def test_many_sessions_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert world.week() == 200 * 4321
     assert max(len(reconciler._units), len(reconciler._talkers), len(reconciler.meters.series)) <= 22
     assert World(tmp_path, world.clock).week() == 200 * 4321
+
+
+@st.composite
+def _events(draw: st.DrawFn) -> list[Request]:
+    """Events of a week in any order, some of the same request id, as a gateway may give to several."""
+    ages = draw(st.lists(st.integers(0, 8 * 86400), min_size=1, max_size=12, unique=True))
+    ids = st.sampled_from(["", "a", "b", "c"])
+    counts = st.tuples(*[st.integers(0, 9)] * 4)
+    return [
+        Request(1 + number, draw(ids), ("s", "~o"), NOW - age, "claude-opus-5-5", Tokens(*draw(counts)))
+        for number, age in enumerate(ages)
+    ]
+
+
+@given(events=_events(), line=st.integers(0, 11))
+@settings(max_examples=300, deadline=None)
+def test_a_start_counts_as_the_run_before_did(events: list[Request], line: int) -> None:
+    """What a start reads from the journal, it counts as when it was received: sums, and a line's event."""
+    received, read = OtlpCounter(), OtlpCounter()
+    for each in events:
+        received.event(each, NOW)
+    journal = [msgspec.json.decode(written(each), type=Event) for each in events]
+    read.kept([(event_key(each.key), each) for each in journal], NOW)
+    told = events[line % len(events)]
+    own, output, read_, created = (
+        round(each)
+        for each in (told.tokens.input, told.tokens.output, told.tokens.cache_read, told.tokens.cache_creation)
+    )
+    turn = Turn(told.at, "msg", told.request_id or None, "l", told.model, False, own, output + 1, read_, created)  # noqa: FBT003
+    before = received.week(NOW), received.traffic(NOW)
+
+    assert (read.week(NOW), read.traffic(NOW)) == before
+    assert (read.add(turn, NOW), read.week(NOW)) == (received.add(turn, NOW), received.week(NOW))
+
+
+def test_a_large_export_is_counted_whole(tmp_path: Path) -> None:
+    """An export of many events and points is counted in parts, and all of it is there after a restart."""
+    world = World(tmp_path)
+    many = [decode_logs(event(NOW - 1 - number / 10, f"q{number}", sequence=number)) for number in range(700)]
+    world.feed.accept(
+        Export("logs", Decoded(requests=[each for part in many for each in part.requests]), protobuf=False)
+    )
+    points = [point("output", 5, NOW - 1 - number / 10, session=f"m{number}") for number in range(600)]
+    world.feed.accept(Export("metrics", decode_metrics(metrics(*points)), protobuf=False))
+    world.clock.now += 100
+    while world.feed.due() is not None and (world.feed.due() or 0) <= world.clock.now:
+        world.feed.settle(world.clock.now)
+
+    assert world.week() == 700 * 4321 + 600 * 5
+    assert World(tmp_path, world.clock).week() == world.week()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from claude_gauge.counting.reading import Thinking, Tokens, Traffic
 from claude_gauge.counting.sums import FIVE_MINUTES_S
 from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
+from claude_gauge.sources.otlp.journal import Event
 from claude_gauge.sources.otlp.reconcile import Fill
 
 SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
@@ -51,14 +52,13 @@ class _Timeline:
     def __init__(self) -> None:
         self._hours: dict[int, tuple[array[float], array[int]]] = {}
 
-    def add(self, entry: _Entry) -> None:
-        """Keep one."""
-        hour = int(entry.at // _HOUR_S)
-        if hour not in self._hours:
-            self._hours[hour] = array("d"), array("q")
-        times, numbers = self._hours[hour]
-        times.append(entry.at)
-        numbers.extend((_prompt_hash(entry.figures), entry.key, entry.request, *entry.figures))
+    def add(self, at: float, key: int, request: int, figures: tuple[int, int, int, int]) -> None:
+        """Keep one; called for each event of a week at every start."""
+        hour = int(at // _HOUR_S)
+        times, numbers = self._hours.get(hour) or self._hours.setdefault(hour, (array("d"), array("q")))
+        times.append(at)
+        own, output, read, created = figures
+        numbers.extend((hash((own, read, created)), key, request, own, output, read, created))
 
     def __bool__(self) -> bool:
         return bool(self._hours)
@@ -133,7 +133,7 @@ class OtlpCounter(Counter):
             self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         changed = super().add(turn, now)
         if changed and turn.at >= self.oldest:
-            self._lines.add(_entry(turn, _identity(turn, turn.line_id), _name(turn.request_id)))
+            self._lines.add(turn.at, _identity(turn, turn.line_id), _name(turn.request_id), _figures(turn))
         return changed
 
     def files_before(self, _now: float) -> float:
@@ -179,23 +179,51 @@ class OtlpCounter(Counter):
     def event(self, request: Request, now: float) -> bool:
         """Count an event; of a response that a transcript has, only what is more (its stream was cut)."""
         self._prune(now)
-        name, at = _name(request.request_id), min(request.at, now)
-        if name and self._firsts.get(name, request.key) != request.key:
+        key, request_id, _, at, model, tokens = request
+        name, at = _name(request_id), min(at, now)
+        known = name in self._firsts
+        if known and self._firsts[name] != key:
             self._recycled.add(name)
-        line = self._told.get(name) if name and name not in self._recycled else None
+        line = self._told.get(name) if name not in self._recycled else None
         if line is not None:
-            _, message_id, sidechain = line
-            turn = _turn(request, at)._replace(message_id=message_id, request_id=request.request_id)
-            return super().add(turn._replace(sidechain=sidechain), now)
-        if self._lines and self._counted_by_a_line(_turn(request, at), name, request.key):
+            return self._add_to_line(request, at, line, now)
+        if self._lines and self._counted_by_a_line(_turn(request, at), name, key):
             return False
-        if name and name not in self._firsts:
-            self._firsts[name] = request.key
-            self._days.setdefault(int(at // _DAY_S), array("q")).append(name)
-        tokens = request.tokens
+        if name and not known:
+            self._note(name, key, at)
         figures = round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation)
-        self._events.add(_Entry(at, request.key, name, figures))
-        return self._count(request.key, at, request.model, tokens, now)
+        self._events.add(at, key, name, figures)
+        return self._count(key, at, model, tokens, now)
+
+    def kept(self, events: Iterable[tuple[int, Event]], now: float) -> None:
+        """Count events of earlier runs and their keys, hundreds of thousands at a start: what is over is only filed."""
+        newest, over, alone = None, now - 2 * FIVE_MINUTES_S, not self._told and not self._lines
+        for key, event in events:
+            name, at = hash(event.request_id) if event.request_id else 0, event.at
+            if not alone or not self.oldest <= at <= over or name in self._firsts:
+                self.event(event.request(), now)
+                continue
+            own, output, read, created = map(round, event.counts)
+            if name:
+                self._note(name, key, at)
+            self._events.add(at, key, name, (own, output, read, created))
+            self.blocks.add(at, own + output + read + created)
+            if newest is None or at >= newest.at:
+                newest = event
+        if newest is not None:
+            self._window.seen(newest.at, newest.model, now)
+
+    def _note(self, name: int, key: int, at: float) -> None:
+        """Note the first event with a request id."""
+        self._firsts[name] = key
+        day = int(at // _DAY_S)
+        (self._days.get(day) or self._days.setdefault(day, array("q"))).append(name)
+
+    def _add_to_line(self, request: Request, at: float, line: tuple[float, str | None, bool], now: float) -> bool:
+        """Add what an event tells beyond a line with its request id."""
+        _, message_id, sidechain = line
+        turn = _turn(request, at)._replace(message_id=message_id, request_id=request.request_id)
+        return super().add(turn._replace(sidechain=sidechain), now)
 
     def _counted_by_a_line(self, turn: Turn, name: int, key: int) -> bool:
         """Return whether a line without its event is this response, and make them one."""
@@ -262,20 +290,12 @@ def _counted(at: float, tokens: Tokens) -> Counted:
     return Counted(at, tokens, estimated=False, filed_at=at, total=round(tokens.total))
 
 
-def _entry(turn: Turn, key: int, request: int) -> _Entry:
-    return _Entry(turn.at, key, request, _figures(turn))
-
-
 def _figures(turn: Turn) -> tuple[int, int, int, int]:
     return turn.input, turn.output, turn.cache_read, turn.cache_creation
 
 
 def _prompt(turn: Turn) -> _Prompt:
     return turn.input, turn.cache_read, turn.cache_creation
-
-
-def _prompt_hash(figures: tuple[int, int, int, int]) -> int:
-    return hash((figures[0], figures[2], figures[3]))
 
 
 def _longest(turn: Turn) -> float:

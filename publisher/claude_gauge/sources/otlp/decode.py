@@ -97,15 +97,17 @@ def decode_logs(body: object, now: float = math.inf) -> Decoded:
     decoded = Decoded()
     for resource, scope in _scopes(body, "resourceLogs", "scopeLogs"):
         for record in _objects(scope.get("logRecords")):
+            if "attributes" not in record:
+                continue  # what says nothing costs nothing, however many there are
             attributes = _attributes(record)
-            units = _units(resource, attributes)
+            units = resource.units(attributes)
             decoded.units.update(units)
             if _event_name(record, attributes) == REQUEST:
                 _request(record, attributes, units, decoded, now)
     return decoded
 
 
-def _points(metric: Json, resource: Json, decoded: Decoded, now: float) -> None:
+def _points(metric: Json, resource: _Resource, decoded: Decoded, now: float) -> None:
     total = _object(metric.get("sum"))
     temporality = TEMPORALITIES.get(str(total.get("aggregationTemporality")))
     for point in _objects(total.get("dataPoints")):
@@ -121,8 +123,8 @@ def _points(metric: Json, resource: Json, decoded: Decoded, now: float) -> None:
             continue
         decoded.points.append(
             Point(
-                unit=_units(resource, attributes)[0],
-                series=_digest(resource, attributes),
+                unit=resource.units(attributes)[0],
+                series=_digest(resource.attributes, attributes),
                 kind=kind,
                 model=_text(attributes.get("model")),
                 start=min(at, _seconds(point.get("startTimeUnixNano")) or 0.0),
@@ -163,11 +165,22 @@ def event_key(digest: str) -> int:
     return int(digest[:16], 16) >> 1
 
 
-def _units(resource: Json, attributes: Json) -> tuple[str, ...]:
-    """Name the session (where there is one) and the origin: Claude Code of one person on one kind of host."""
-    origin = "~" + _digest(resource, {name: attributes.get(name) for name in PERSON})
-    session = _text(attributes.get("session.id"))
-    return (session, origin) if session else (origin,)
+class _Resource:
+    """What all records below one resource share."""
+
+    def __init__(self, attributes: Json) -> None:
+        self.attributes = attributes
+        self._origins: dict[tuple[str, ...], str] = {}
+
+    def units(self, attributes: Json) -> tuple[str, ...]:
+        """Name the session (where there is one) and the origin: Claude Code of one person on one kind of host."""
+        person = tuple([str(attributes.get(name)) for name in PERSON])
+        origin = self._origins.get(person)
+        if origin is None:
+            named = dict(zip(PERSON, person, strict=True))
+            origin = self._origins[person] = "~" + _digest(self.attributes, named)
+        session = _text(attributes.get("session.id"))
+        return (session, origin) if session else (origin,)
 
 
 def _event_name(record: Json, attributes: Json) -> str:
@@ -176,11 +189,11 @@ def _event_name(record: Json, attributes: Json) -> str:
     return name if name.startswith("claude_code.") else f"claude_code.{name}"
 
 
-def _scopes(body: object, resources: str, scopes: str) -> Iterator[tuple[Json, Json]]:
+def _scopes(body: object, resources: str, scopes: str) -> Iterator[tuple[_Resource, Json]]:
     for resource in _objects(_object(body).get(resources)):
-        attributes = _attributes(_object(resource.get("resource")))
+        shared = _Resource(_attributes(_object(resource.get("resource"))))
         for scope in _objects(resource.get(scopes)):
-            yield attributes, scope
+            yield shared, scope
 
 
 def _attributes(holder: Json) -> Json:

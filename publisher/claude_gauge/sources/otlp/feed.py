@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -13,7 +13,7 @@ from claude_gauge.config import Settings, read_secret
 from claude_gauge.contract.plan_window import Refused
 from claude_gauge.counting.reading import Health, Reading, Tokens
 from claude_gauge.sources.otlp.counter import OtlpCounter
-from claude_gauge.sources.otlp.decode import Point
+from claude_gauge.sources.otlp.decode import Decoded, Point, Request
 from claude_gauge.sources.otlp.export import Export, site
 from claude_gauge.sources.otlp.journal import Journal, Record
 from claude_gauge.sources.otlp.reconcile import Fill, Reconciler
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _FORGET_S = 3600.0
 _BATCH = 500  # events of the journal that are counted at once
+_SLICE = 250  # records of an export that are counted at once, some milliseconds
 
 
 class OtlpFeed:
@@ -103,12 +104,11 @@ class OtlpFeed:
             self._reconciler.load(sums.series.values(), sums.fills.values(), now)
         self._filled = counter = self._counter()
         self._entered = {}
-        requests = self._journal.requests(now, sums)
-        while batch := list(islice(requests, _BATCH)):
-            new = [each for each in batch if again or self._reconciler.request(each, now, kept=True)]
+        events, kept = self._journal.events(now, sums), self._reconciler.kept
+        while batch := list(islice(events, _BATCH)):
+            new = [(key, each) for key, each in batch if again or kept(key, each.units, each.at, each.counts, now)]
             with self._counter_lock:
-                for request in new:
-                    counter.event(request, now)
+                counter.kept(new, now)
         if not again:
             for unit, tokens in sums.old.items():
                 self._reconciler.explain(unit, tokens, now)
@@ -154,22 +154,39 @@ class OtlpFeed:
     def accept(self, export: Export) -> bool:
         """Count one export; return whether it is stored, too."""
         now, decoded = self._clock(), export.decoded
+        news = stored = False
         with self._lock:
-            requests = [request for request in decoded.requests if self._reconciler.request(request, now)]
             self._reconciler.talks(decoded.units, now)
-            records: list[Record] = [*requests, *self._reconciler.metrics(filter(self._wanted, decoded.points), now)]
-            stored = self._journal.append(records, now)
-            with self._counter_lock:
-                for request in requests:
-                    self._counter().event(request, now)
-            stored = self._settle(now) and stored
-        log.debug("OTLP: %d requests, %d points, %d rejected", len(requests), len(decoded.points), decoded.rejected)
-        if records:
+        for requests, points in _slices(decoded):
+            with self._lock:  # anew for each slice: who reads waits for one alone
+                new, stored = self._take(requests, points, now)
+            news = news or new
+        log.debug(
+            "OTLP: %d requests, %d points, %d rejected", len(decoded.requests), len(decoded.points), decoded.rejected
+        )
+        if news:
             self._changed()
         return stored
 
+    def _take(self, requests: Sequence[Request], points: Sequence[Point], now: float) -> tuple[bool, bool]:
+        """Count a part of an export; return whether anything in it was new, and whether all so far is stored."""
+        new = [request for request in requests if self._reconciler.request(request, now)]
+        records: list[Record] = [*new, *self._reconciler.metrics(filter(self._wanted, points), now)]
+        self._journal.append(records, now)
+        with self._counter_lock:
+            for request in new:
+                self._counter().event(request, now)
+        return bool(records), self._settle(now)
+
     def _wanted(self, point: Point) -> bool:
         return not self._counted_elsewhere(point.unit)
+
+
+def _slices(decoded: Decoded) -> Iterator[tuple[Sequence[Request], Sequence[Point]]]:
+    """Cut an export into parts, of which there is at least one."""
+    for first in range(0, max(1, len(decoded.requests), len(decoded.points)), _SLICE):
+        part = slice(first, first + _SLICE)
+        yield decoded.requests[part], decoded.points[part]
 
 
 NAME = "otlp"

@@ -50,8 +50,8 @@ _ShortText = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
 _Count = Annotated[float, Meta(ge=0, le=MOST_TOKENS)]
 
 
-class _Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An event's line, which has all of these items and no others."""
+class Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An event's line, which has all of these items and no others; plain, since a start reads a week of them."""
 
     tag: str
     key: _ShortText
@@ -61,8 +61,13 @@ class _Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     model: _ShortText
     counts: tuple[_Count, _Count, _Count, _Count]
 
+    def request(self) -> Request:
+        """Return it as it was received."""
+        tokens = Tokens(*self.counts)
+        return Request(event_key(self.key), self.request_id, self.units, self.at, self.model, tokens)
 
-_event = Decoder(_Event).decode
+
+_event = Decoder(Event).decode
 
 
 @dataclass(slots=True)
@@ -141,24 +146,24 @@ class Journal:
         self._worth += sum(map(len, found.lines()))
         return found
 
-    def requests(self, now: float, sums: Sums) -> Iterator[Request]:
-        """Yield the events that still matter; those that are too old are added to `sums.old`."""
+    def events(self, now: float, sums: Sums) -> Iterator[tuple[int, Event]]:
+        """Yield the events that still matter, and the key of each; those that are too old are added to `sums.old`."""
         metered, bad = sums.metered, 0
         for line in self._lines():
             if not line.startswith(_EVENT):
                 continue
             try:
-                request = _request(line, now)
+                key, event = _read(line, now)
             except (ValueError, TypeError):
                 bad += 1
                 continue
-            if request.at >= now - KEEP_S:
-                yield request
+            if event.at >= now - KEEP_S:
+                yield key, event
                 continue
             self._worth -= len(line)
-            for unit in request.units:
+            for unit in event.units:
                 if unit in metered:
-                    sums.old[unit] = sums.old.get(unit, Tokens()) + request.tokens
+                    sums.old[unit] = sums.old.get(unit, Tokens()) + Tokens(*event.counts)
         self._skip(bad)
 
     def open(self, now: float) -> None:
@@ -289,14 +294,14 @@ def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
         if not line.startswith(_EVENT):
             sums.take(_record(line), now)
             return
-        request = _request(line, now)
+        _, event = _read(line, now)
     except (ValueError, TypeError):
         return
-    if request.at >= now - KEEP_S:
+    if event.at >= now - KEEP_S:
         fresh.write(line)
         return
-    for unit in request.units:
-        sums.old[unit] = sums.old.get(unit, Tokens()) + request.tokens
+    for unit in event.units:
+        sums.old[unit] = sums.old.get(unit, Tokens()) + Tokens(*event.counts)
 
 
 def written(record: Record) -> bytes:
@@ -320,15 +325,15 @@ def _record(line: bytes) -> list[Any]:
     return record
 
 
-def _request(line: bytes, now: float) -> Request:
-    """Read an event; called for each event of a week at every start."""
+def _read(line: bytes, now: float) -> tuple[int, Event]:
+    """Read an event and its key; called for each event of a week at every start."""
     try:
         event = _event(line)
     except (MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     if not happened(event.at, now):
         raise ValueError(event.at)
-    return Request(event_key(event.key), event.request_id, event.units, event.at, event.model, Tokens(*event.counts))
+    return event_key(event.key), event
 
 
 def _series(record: list[Any]) -> Series:

@@ -69,6 +69,8 @@ def _plain(message: Message) -> dict[str, Any]:
             plain[field.json_name] = value
         elif isinstance(value, Message):
             plain[field.json_name] = _plain(value)
+        elif field.name == "attributes":  # most of an export, and all alike
+            plain["attributes"] = [{"key": each.key, "value": _plain(each.value)} for each in value]
         else:
             plain[field.json_name] = [_plain(each) for each in value]
     return plain

@@ -23,10 +23,11 @@ The number of sessions is bounded: the one that was silent the longest is taken 
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
@@ -37,12 +38,14 @@ EVENTS_LATE_S = 15.0  # what a session that sends events is given before its met
 FIRST_EVENT_S = 6.0  # what a new session is given to send its first one; Claude Code sends them every 5 s
 SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it reports the event
 RETURN_S = 30 * 86400.0  # a session that was silent for longer is taken for over
-MOST_UNITS = 50_000
+MOST_UNITS = 20_000
 PIECE_S = 60.0
 MOST_PIECES = 300
 _DAY_S = 86400.0
+_AT_ONCE = 500  # sessions
 _EVENTS_KEPT_S = 3600.0
 _NOTHING = Tokens()
+Counts = tuple[float, float, float, float]  # input, output, cache read, cache creation
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +84,39 @@ class _Unit:
     talks: bool = False
     first_at: float = 0.0
     newest_at: float = 0.0
-    explained: list[float] = field(default_factory=lambda: [0, 0, 0, 0])  # what its events add up to, by kind
-    events: list[tuple[float, Tokens]] = field(default_factory=list)
-    fills: list[Fill] = field(default_factory=list)
+    explained: array[float] = field(
+        default_factory=lambda: array("d", (0, 0, 0, 0))
+    )  # what its events add up to, by kind
+    events: list[tuple[float, Tokens]] | None = None  # of the last hour
+    fills: list[Fill] | None = None
 
-    def explain(self, tokens: Tokens, at: float) -> None:
+    def explain(self, counts: Counts, at: float) -> None:
         """Add an event's figures; called for each event of a week at every start."""
         self.talks = True
         self.newest_at = max(self.newest_at, at)
+        own, output, read, created = counts
         explained = self.explained
-        explained[0] += tokens.input
-        explained[1] += tokens.output
-        explained[2] += tokens.cache_read
-        explained[3] += tokens.cache_creation
+        explained[0] += own
+        explained[1] += output
+        explained[2] += read
+        explained[3] += created
+
+    def remember(self, tokens: Tokens, at: float) -> None:
+        """Keep an event of the last hour, in order of time."""
+        if self.events is None:
+            self.events = []
+        insort(self.events, (at, tokens), key=_time)
+
+    def enter(self, fill: Fill) -> None:
+        """Keep a fill."""
+        if self.fills is None:
+            self.fills = []
+        self.fills.append(fill)
+
+    def forget(self, now: float) -> None:
+        """Drop the events and fills that no comparison needs any more."""
+        self.events = [event for event in self.events or () if event[0] >= now - _EVENTS_KEPT_S] or None
+        self.fills = [fill for fill in self.fills or () if fill.at >= now - KEEP_S] or None
 
 
 class Reconciler:
@@ -117,7 +140,7 @@ class Reconciler:
             unit.metered_at = max(unit.metered_at, each.at)
         for fill in fills:
             unit = self._metered(fill.unit, now)
-            unit.fills.append(fill)
+            unit.enter(fill)
             unit.filled += fill.tokens
             self._number = max(self._number, fill.number)
 
@@ -130,27 +153,37 @@ class Reconciler:
 
     def explain(self, unit: str, tokens: Tokens, now: float) -> None:
         """Count the tokens of dropped events, without the events."""
-        self._unit(unit, now).explain(tokens, now - KEEP_S)
+        self._unit(unit, now).explain(_counts(tokens), now - KEEP_S)
 
     def talks(self, units: Iterable[str], now: float) -> None:
         """Note who sends events at all."""
         for unit in units:
             self._unit(unit, now).talks = True
 
-    def request(self, request: Request, now: float, *, kept: bool = False) -> bool:
-        """Count an event, received or `kept` by an earlier run; False for a repeat."""
-        day = self._requests.setdefault(int(request.at // _DAY_S), {})
-        if request.key in day:
+    def request(self, request: Request, now: float) -> bool:
+        """Count an event that was received; False for a repeat."""
+        if not self.kept(request.key, request.units, request.at, _counts(request.tokens), now):
             return False
-        day[request.key] = None
-        recent = request.at >= now - _EVENTS_KEPT_S
         for name in request.units:
             unit = self._unit(name, now)
-            unit.explain(request.tokens, request.at)
-            if recent:
-                insort(unit.events, (request.at, request.tokens), key=_time)
-            if not kept and unit.filled is not _NOTHING and unit.filled.total and not self._waiting.get(hash(name)):
+            if unit.filled is not _NOTHING and unit.filled.total and not self._waiting.get(hash(name)):
                 self._compare(name, unit, now, _nothing(name, unit))
+        return True
+
+    def kept(self, key: int, units: Iterable[str], at: float, counts: Counts, now: float) -> bool:
+        """Count an event, as it is kept from run to run; False for a repeat."""
+        number = int(at // _DAY_S)
+        day = self._requests.get(number)
+        if day is None:
+            day = self._requests[number] = {}
+        if key in day:
+            return False
+        day[key] = None
+        for name in units:
+            unit = self._talkers.get(hash(name)) or self._unit(name, now)
+            unit.explain(counts, at)
+            if at >= now - _EVENTS_KEPT_S:
+                unit.remember(Tokens(*counts), at)
         return True
 
     def metrics(self, points: Iterable[Point], now: float) -> list[Series]:
@@ -177,9 +210,13 @@ class Reconciler:
         return min((waiting[0].due for waiting in self._waiting.values()), default=None)
 
     def settle(self, now: float) -> list[Fill]:
-        """Compare metrics with events where it is time; return the fills that are new or lowered."""
+        """Compare metrics with events where it is time; return the fills that are new or lowered.
+
+        Of very many sessions only some are compared at once, for somebody waits; `due` says that others are left.
+        """
         entered: list[Fill] = []
-        for key in [key for key, waiting in self._waiting.items() if waiting[0].due <= now]:
+        due = (key for key, waiting in self._waiting.items() if waiting[0].due <= now)
+        for key in list(islice(due, _AT_ONCE)):
             unit, waiting = self._units.get(key), self._waiting.pop(key)
             while waiting and waiting[0].due <= now:
                 each = waiting.pop(0)
@@ -193,7 +230,7 @@ class Reconciler:
 
     def _told_by(self, unit: _Unit, at: float) -> Tokens:
         later = Tokens()
-        for event_at, tokens in reversed(unit.events):
+        for event_at, tokens in reversed(unit.events or ()):
             if event_at <= at + SAME_MOMENT_S:
                 break
             later += tokens
@@ -206,26 +243,27 @@ class Reconciler:
         for at, tokens in spread(missing, used.start, used.at):
             self._number += 1
             fill = Fill(f"{used.unit}-{self._number:x}", used.unit, at, used.model, tokens)
-            unit.fills.append(fill)
+            unit.enter(fill)
             yield fill
 
     def _lower(self, unit: _Unit, excess: Tokens) -> Iterator[Fill]:
         """Take an excess out of the newest fills."""
-        for index in range(len(unit.fills) - 1, -1, -1):
+        fills = unit.fills or []
+        for index in range(len(fills) - 1, -1, -1):
             if not excess.total:
                 return
-            fill = unit.fills[index]
+            fill = fills[index]
             left = _over(fill.tokens, excess)
             if left == fill.tokens:
                 continue
             excess -= fill.tokens - left
             unit.filled -= fill.tokens - left
-            unit.fills[index] = replace(fill, tokens=left)
-            yield unit.fills[index]
+            fills[index] = replace(fill, tokens=left)
+            yield fills[index]
 
     def fill_keys(self) -> set[str]:
         """Return the keys of the fills that may still change."""
-        return {fill.key for unit in self._units.values() for fill in unit.fills}
+        return {fill.key for unit in self._units.values() for fill in unit.fills or ()}
 
     def forget(self, now: float) -> None:
         """Drop what no comparison needs any more; the sums stay as long as their session may come back."""
@@ -236,16 +274,11 @@ class Reconciler:
                 del units[key]
         self.meters.forget(now - RETURN_S)
         for unit in (*self._units.values(), *self._talkers.values()):
-            if unit.events:
-                unit.events = [event for event in unit.events if event[0] >= now - _EVENTS_KEPT_S]
-            if unit.fills:
-                unit.fills = [fill for fill in unit.fills if fill.at >= now - KEEP_S]
+            unit.forget(now)
 
     def _unit(self, name: str, now: float) -> _Unit:
         key = hash(name)
-        unit = self._units.get(key)
-        if unit is None:
-            unit = self._talkers.get(key)
+        unit = self._talkers.get(key) or self._units.get(key)
         if unit is None:
             unit = self._talkers[key] = _Unit(first_at=now)
             if len(self._talkers) > MOST_UNITS:
@@ -264,12 +297,18 @@ class Reconciler:
 
 
 def _spare(units: dict[int, _Unit]) -> list[int]:
-    """Drop the tenth of the units that were silent the longest; return their keys."""
-    order = sorted(units, key=lambda key: max(units[key].newest_at, units[key].metered_at))
-    spared = order[: len(units) // 10]
+    """Drop the quarter of the units that were silent the longest; return their keys."""
+    silent = array("d", [max(unit.newest_at, unit.metered_at) for unit in units.values()])
+    count = len(units) // 4
+    limit = sorted(silent)[count]
+    spared = [key for key, at in zip(units, silent, strict=True) if at <= limit][:count]
     for key in spared:
         del units[key]
     return spared
+
+
+def _counts(tokens: Tokens) -> Counts:
+    return tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation
 
 
 def _time(event: tuple[float, Tokens]) -> float:

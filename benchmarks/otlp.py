@@ -1,0 +1,156 @@
+"""OTLP at its bounds: a start on a week's events, and how long hostile bodies keep the other threads waiting.
+
+    python benchmarks/otlp.py
+
+Each start runs in a process of its own: processor time and memory are those of the whole process, imports included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from claude_gauge.sources.otlp.decode import Request
+
+NOW = 1_795_430_000.0
+WEEK_S = 7 * 86400.0
+WEEKS = ((0, 1), (200_000, 2_000), (200_000, 200_000), (490_000, 490_000))  # events, sessions
+LARGEST, MOST = 4 * 2**20, 100_000  # bytes and elements of a body that is taken
+
+
+def main() -> None:
+    """Measure, and print rows as RESULTS.md has them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for events, sessions in WEEKS:
+            state = Path(folder) / f"{events}-{sessions}"
+            write_week(state, events, sessions)
+            done = subprocess.run(
+                [sys.executable, __file__, "start", str(state)], check=True, capture_output=True, text=True
+            )
+            took = json.loads(done.stdout)
+            print(f"| {events:,} events of {sessions:,} sessions | {took['s']:.2f} s | {took['mb']:.0f} MB |")
+        for name, (path, kind, body) in hostile().items():
+            took, waited = stall(Path(folder) / "hostile", path, kind, body)
+            print(f"| {name} | {took * 1e3:.0f} ms | {waited * 1e3:.0f} ms |")
+
+
+def write_week(state: Path, events: int, sessions: int) -> None:
+    """Write the journal that a week of events leaves."""
+    from claude_gauge.sources.otlp.journal import Journal  # noqa: PLC0415 - the measured processes import by themselves
+
+    state.mkdir()
+    journal = Journal(state / "otlp-test.jsonl")
+    journal.open(NOW)
+    for first in range(0, events, 1000):
+        journal.append([_request(number, events, sessions) for number in range(first, first + 1000)], NOW)
+
+
+def _request(number: int, events: int, sessions: int) -> Request:
+    from claude_gauge.counting.reading import Tokens  # noqa: PLC0415 - as above
+    from claude_gauge.sources.otlp.decode import Request, event_key  # noqa: PLC0415 - as above
+
+    session = f"{number % sessions:08x}-1111-4111-8111-111111111111"
+    return Request(
+        key=event_key(f"{number * 2654435761 % 2**64:016x}"),
+        request_id=f"req_{number:024x}",
+        units=(session, "~0123456789abcdef"),
+        at=round(NOW - WEEK_S + number * WEEK_S / events, 3),
+        model="claude-opus-5-5",
+        tokens=Tokens(10 + number % 7, 200 + number % 1000, 70_000 + number % 30_000, number % 3000),
+    )
+
+
+def start(state: str) -> None:
+    """Load a journal and show a reading; print what that took."""
+    from claude_gauge.config import Settings  # noqa: PLC0415 - measured
+    from claude_gauge.sources.otlp.feed import Otlp  # noqa: PLC0415
+
+    source = Otlp(Settings(otlp="127.0.0.1:0", state_dir=Path(state), node="test"), lambda: NOW)
+    source.start(lambda: None)
+    source.read(NOW)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    highest = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert highest
+    print(json.dumps({"s": used.ru_utime + used.ru_stime, "mb": int(highest[1]) / 1024}))
+    source.stop()
+
+
+def hostile() -> dict[str, tuple[str, str, bytes]]:
+    """Bodies of the largest size and of the most elements, by what they are."""
+    protobuf, text = "application/x-protobuf", "application/json"
+    many = b"\x12\x00" * (MOST - 2)
+    scope = b"\x12" + _varint(len(many)) + many
+    return {
+        "protobuf, empty records": ("/v1/logs", protobuf, b"\x0a" + _varint(len(scope)) + scope),
+        "protobuf, unknown fields": ("/v1/logs", protobuf, b"\x9a\x06\x00" * MOST),
+        "protobuf, beyond the limit": ("/v1/logs", protobuf, b"\x0a\x00" * (LARGEST // 2)),
+        "protobuf, attributes": ("/v1/logs", protobuf, _attributes()),
+        "JSON, empty objects": ("/v1/logs", text, b'{"resourceLogs":[' + b"{}," * (MOST // 2 - 9) + b"{}]}"),
+        "JSON, a long text": ("/v1/logs", text, b'{"a":"' + b"x" * (LARGEST - 10) + b'"}'),
+        "JSON, events as small as can be": ("/v1/logs", text, _events()),
+    }
+
+
+def _events() -> bytes:
+    named = b'"attributes":[{"key":"event.name","value":{"stringValue":"api_request"}}]'
+    first = round((NOW - 50) * 1e9)
+    records = b",".join(b'{"timeUnixNano":"%d",%s}' % (first + 10**6 * n, named) for n in range(MOST // 8))
+    return b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + records + b"]}]}]}"
+
+
+def _attributes() -> bytes:
+    pair = b"\x0a\x01a\x12\x03\x0a\x01b"
+    attributes = b"".join(b"\x32" + _varint(len(pair)) + pair for _ in range(20))
+    record = b"\x12" + _varint(len(attributes)) + attributes
+    scope = record * (MOST // 85)
+    scopes = b"\x12" + _varint(len(scope)) + scope
+    return b"\x0a" + _varint(len(scopes)) + scopes
+
+
+def _varint(number: int) -> bytes:
+    out = b""
+    while number > 127:  # noqa: PLR2004 - seven bits each
+        out, number = out + bytes([number & 127 | 128]), number >> 7
+    return out + bytes([number])
+
+
+def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float]:
+    """Return the processor time that a body takes, and the longest that a reader of the figures waited, seconds."""
+    from claude_gauge.config import Settings  # noqa: PLC0415 - as above
+    from claude_gauge.sources.otlp import export  # noqa: PLC0415
+    from claude_gauge.sources.otlp.feed import Otlp  # noqa: PLC0415
+    from claude_gauge.system.http.messages import RefusedError  # noqa: PLC0415
+
+    source = Otlp(Settings(otlp="127.0.0.1:0", state_dir=state, node="test"), lambda: NOW)
+    source.start(lambda: None)
+    took = []
+
+    def take() -> None:
+        before = time.thread_time()
+        with contextlib.suppress(RefusedError):
+            source._feed.accept(export.understand(path, kind, "", body, NOW))  # noqa: SLF001 - what its route calls
+        took.append(time.thread_time() - before)
+
+    worker, worst = threading.Thread(target=take), 0.0
+    worker.start()
+    while worker.is_alive():
+        before = time.perf_counter()
+        source.read(NOW)
+        worst = max(worst, time.perf_counter() - before)
+        time.sleep(0.0005)
+    source.stop()
+    return took[0], worst
+
+
+if __name__ == "__main__":
+    start(sys.argv[2]) if sys.argv[1:2] == ["start"] else main()
