@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from typing import Literal
 
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import (
@@ -77,7 +77,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         rate_1m=round(min(max(0.0, rate), MAX_COUNT), 3),
         window_5h_tokens=tokens,
         window_5h_pct=fuel.share if fuel else kept.share,
-        thinking_ratio=_thinking_ratio(traffic) if _thinking_is_told(traffic) else kept.thinking_ratio,
+        thinking_ratio=_thinking_ratio(traffic, previous),
         cache_hit_rate=cache,
         last_model=_plain(traffic.model, 24) if traffic and traffic.model else kept.model,
         hot=traffic is not None and rate > limits.redline,
@@ -107,7 +107,6 @@ class _Kept:
     """What the seed's fields keep of the payload before, while it is not known."""
 
     rate: float = 0.0
-    thinking_ratio: float = 0.0
     cache_hit_rate: float = 0.0
     model: str = ""
     idle: bool = True  # no tokens were seen
@@ -119,7 +118,7 @@ class _Kept:
     def of(cls, usage: Usage | None, now: float) -> _Kept:
         if usage is None:
             return cls()
-        kept = cls(usage.rate_1m, usage.thinking_ratio, usage.cache_hit_rate, usage.last_model, usage.idle)
+        kept = cls(usage.rate_1m, usage.cache_hit_rate, usage.last_model, usage.idle)
         reset = seconds(usage.window_5h_resets_at)
         if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
             return kept  # what is known of a window ends with it, or is of another clock
@@ -184,13 +183,12 @@ def _cache_hit_rate(traffic: Traffic) -> float:
     return _share(five.cache_read / read) if read > 0 else 0.0
 
 
-def _thinking_is_told(traffic: Traffic | None) -> TypeGuard[Traffic]:
-    return traffic is not None and traffic.thinking != "unknown"
-
-
-def _thinking_ratio(traffic: Traffic) -> float:
-    told = traffic.five_minutes.output - traffic.unmeasured
-    return _share(traffic.five_minutes.thinking / told) if told > 0 else 0.0
+def _thinking_ratio(traffic: Traffic | None, previous: Usage | None) -> float:
+    """Return the share of the output whose thinking is known; the last one where none is."""
+    if traffic is None or traffic.thinking == "unknown":
+        return previous.thinking_ratio if previous else 0.0
+    measured = traffic.five_minutes.output - traffic.unmeasured
+    return _share(traffic.five_minutes.thinking / measured) if measured > 0 else 0.0
 
 
 def _stall(reading: Reading, traffic: Traffic | None, limits: Limits, now: float) -> bool:
