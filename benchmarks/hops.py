@@ -29,7 +29,7 @@ POINTS = (
     ("file opened, checked, read", "claude_gauge.sources.transcripts.tail:Tail.step", "end"),
     ("line parsed", "claude_gauge.sources.transcripts.source:Transcripts._turns", "end"),
     ("counted", "claude_gauge.sources.transcripts.source:Transcripts._count", "end"),
-    ("told to the publisher", "claude_gauge.daemon.publisher:Publisher._look", "entry"),
+    ("reported to the publisher", "claude_gauge.daemon.publisher:Publisher._look", "entry"),
     ("payload derived and validated", "claude_gauge.daemon.publisher:Publisher._look", "end"),
     ("JSON", "claude_gauge.contract.usage:Usage.to_json", "end"),
     ("outlets before the broker's", "claude_gauge.mqtt.link:Link.announce", "entry"),

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.support.mosquitto import Heard, Listener
+from tests.support.mosquitto import Listener, Received
 from tests.support.net import wait_until
 from tests.support.parts import PARTS, part
 from tests.support.transcripts import SAMPLE, assistant, encoded
@@ -206,7 +206,7 @@ def _broker_back() -> Row:
     return Row("broker back after 10 s → fresh state", _ms(took), target="≤ 5 s")
 
 
-def _says(word: str) -> Callable[[Heard], bool]:
+def _says(word: str) -> Callable[[Received], bool]:
     return lambda heard: heard.payload.decode() == word
 
 

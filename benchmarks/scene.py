@@ -22,7 +22,7 @@ NODE = "benchmark"
 
 
 class Arrivals(Listener):
-    """Notes the moment at which each sum of tokens was first heard."""
+    """Notes the moment at which each sum of tokens was first received."""
 
     def __init__(self, port: int, topic: str) -> None:
         self.at: dict[int, float] = {}

@@ -35,14 +35,14 @@ END_S = 12.5
 
 def record(gauge: VirtualBoard, sender: Sender) -> list[tuple[list[float], tuple[str, ...]]]:
     """Tell the story to a board that is connected, and return its needles and lamps, frame by frame."""
-    told = dict(STORY[0][1])
-    sender.send(fresh(**told))
+    reported = dict(STORY[0][1])
+    sender.send(fresh(**reported))
     gauge.wait(lambda: gauge.shares()[0] > 0.3, 20)
     frames, began, chapters = [], time.monotonic(), list(STORY)
     while (passed := time.monotonic() - began) < END_S:
         while chapters and chapters[0][0] <= passed:
-            told |= chapters.pop(0)[1]
-            sender.send(fresh(**told))
+            reported |= chapters.pop(0)[1]
+            sender.send(fresh(**reported))
         frames.append((gauge.shares(), gauge.lamps))
         time.sleep(FRAME_S)
     return frames

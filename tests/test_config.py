@@ -157,7 +157,7 @@ def test_wrong_value_is_never_repeated_where_it_may_be_a_secret(name: str, value
     ],
 )
 def test_mistyped_name_in_the_file(tmp_path: Path, written: str, right: str) -> None:
-    """A name that is no setting is told with its nearest right one, and its value is not: it may be a password."""
+    """A name that is no setting is reported with its nearest right one, and its value is not: it may be a password."""
     with pytest.raises(GaugeError) as caught:
         load({}, _file(tmp_path, f'{written} = "{CANARY}"'))
 
@@ -166,14 +166,14 @@ def test_mistyped_name_in_the_file(tmp_path: Path, written: str, right: str) -> 
 
 
 def test_mistyped_name_in_the_environment() -> None:
-    """A variable that looks like a setting and is none is told, with its nearest right one and without its value."""
+    """A variable that looks like a setting and is none is reported, with the nearest right one, without its value."""
     config = load({}, {"CLAUDE_GAUGE_BROKR": CANARY, "CLAUDE_GAUGE_PARTS": "x", "CLAUDE_GAUGE_WIFI_PASSWORD": "x"})
 
     assert config.notes == ("CLAUDE_GAUGE_BROKR is no setting; did you mean CLAUDE_GAUGE_BROKER?",)
 
 
 def test_file_with_a_password_that_others_can_read(tmp_path: Path) -> None:
-    """A settings file that holds a secret and that others can read is told; one without, or shut, is not."""
+    """A settings file that holds a secret and that others can read is reported; one without, or shut, is not."""
     environ = _file(tmp_path, 'broker_password = "x"')
     path = tmp_path / "settings.toml"
     path.chmod(0o644)

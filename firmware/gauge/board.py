@@ -246,7 +246,7 @@ def begin_clock(floor_s: int) -> None:
 
 
 def utc_s() -> "int | None":
-    """Return the seconds since 1970, or None while nobody has told the time."""
+    """Return the seconds since 1970, or None while nobody has set the time."""
     now = int(time.time()) + _EPOCH_S
     return now if now > BUILT_S and bytes(machine.RTC().memory()) != _FLOOR else None
 

@@ -20,7 +20,7 @@ FILE_LIMIT = 16_384
 MANIFEST_LIMIT = 6144
 PATIENCE_S = 30
 AHEAD_S = 86_400  # a serial number is the time of its signature: one from the future would bar all that follow
-UNKNOWN_AHEAD_S = 10 * 366 * 86_400  # where nobody told us the time
+UNKNOWN_AHEAD_S = 10 * 366 * 86_400  # where nobody has set the time
 
 
 def signature(key: bytes, text: bytes) -> bytes:

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-NIGHT_LEVEL = 10  # per cent, where only the hours were told
+NIGHT_LEVEL = 10  # per cent, where only the hours were set
 
 
 def night(hours: list) -> "list | None":

@@ -16,7 +16,7 @@ LAMP_MS = 33
 
 
 class Show:
-    """The cluster: what was heard last, four movements and five lamps."""
+    """The cluster: what was received last, four movements and five lamps."""
 
     def __init__(self, settings: "dict[str, Any]", movements: list, pixels: "Any", clock: "Any") -> None:
         self.usage = dict(REST, waiting=False, limit_before_reset=False)
@@ -47,7 +47,7 @@ class Show:
                 print("show: dropped what is no usage payload")
                 return False
             self.usage = usage
-            self.freshness.heard(usage["updated_at"], now_ms, retained=retained, utc_s=utc_s)
+            self.freshness.received(usage["updated_at"], now_ms, retained=retained, utc_s=utc_s)
             return True
         return False
 

@@ -110,7 +110,7 @@ class Freshness:
         self._stamp = ""
         self._offline = False
 
-    def heard(self, stamp: str, now_ms: int, *, retained: bool, utc_s: "int | None") -> None:
+    def received(self, stamp: str, now_ms: int, *, retained: bool, utc_s: "int | None") -> None:
         """Take note of a payload; `utc_s` is the time in seconds since 1970, or None where it is not known."""
         age_ms = 0
         if retained:

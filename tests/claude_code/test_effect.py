@@ -41,7 +41,7 @@ def found(folder: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("switch", ["allowManagedHooksOnly", "disableAllHooks"])
 def test_server_manages_settings(claude: Path, switch: str) -> None:
-    """What the server switched off is told by the doctor and by setup."""
+    """What the server switched off is reported by the doctor and by setup."""
     (claude / "remote-settings.json").write_text(json.dumps({switch: True}))
     said = run(["setup", "--yes"], environ=environ(claude)).stderr.decode()
 
@@ -58,9 +58,9 @@ def test_machine_manages_settings(claude: Path, tmp_path: Path) -> None:
     assert list(obstacles(claude / "settings.json", machine)) == []
     (machine / "managed-settings.json").write_text('{"statusLine": {"type": "command", "command": "corp"}}')
     (machine / "managed-settings.d" / "10-hooks.json").write_text('{"allowManagedHooksOnly": true}')
-    told = [each.found for each in obstacles(claude / "settings.json", machine)]
+    reported = [each.found for each in obstacles(claude / "settings.json", machine)]
 
-    assert ["statusLine" in told[0], "10-hooks.json" in told[1]] == [True, True]
+    assert ["statusLine" in reported[0], "10-hooks.json" in reported[1]] == [True, True]
     assert managed_files()[0].name == "managed-settings.json"
 
 
@@ -73,7 +73,7 @@ def test_managed_settings_that_switch_nothing(claude: Path, content: str) -> Non
 
 
 def test_statusline_of_a_project(claude: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A statusline of a project's own is told, whether we stand in that project or Claude Code lately did."""
+    """A statusline of a project's own is reported, whether we stand in that project or Claude Code lately did."""
     project = tmp_path / "project"
     (project / ".claude").mkdir(parents=True)
     (project / ".claude" / "settings.local.json").write_text('{"statusLine": {"type": "command", "command": "x"}}')
@@ -88,7 +88,7 @@ def test_statusline_of_a_project(claude: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_never_called(claude: Path) -> None:
-    """Set up, a session ran since, and nothing came: that is told; once something came it is not."""
+    """Set up, a session ran since, and nothing came: that is reported; once something came it is not."""
     assert [state for state, _ in found(claude)] == ["ok"]
     transcript = claude / "projects" / "-p" / "s.jsonl"
     transcript.write_text("{}\n")

@@ -282,7 +282,7 @@ def test_helper_that_makes_headers(settings: Path) -> None:
 
 
 def test_managed_telemetry_is_told(settings: Path) -> None:
-    """Telemetry that managed settings send elsewhere goes before ours: that is told, by names alone."""
+    """Telemetry that managed settings send elsewhere goes before ours: that is reported, by names alone."""
     managed = settings.with_name("remote-settings.json")
     managed.write_text('{"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://canary.example"}}')
     done = gauge("install", "--yes")

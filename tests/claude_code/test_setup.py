@@ -447,14 +447,14 @@ def test_project_that_sets_up_python_its_way(person: Home, tmp_path: Path) -> No
         input=json.dumps(status(five_hour=(42, NOON))).encode(), capture_output=True, check=False,
         env=person.environ, cwd=trap,
     )  # fmt: skip
-    told = subprocess.run(
+    reported = subprocess.run(
         ["/bin/sh", "-c", ours.hook()], input=json.dumps(event("PermissionRequest")).encode(), capture_output=True,
         check=False, env=person.environ, cwd=trap,
     )  # fmt: skip
 
     assert (shown.stdout, shown.stderr) == (f"{trap} /nowhere\n".encode(), b"")
     assert spool.load(str(person.state / "plan" / f"{SESSION}.status"))["limits"]
-    assert (told.stdout, told.stderr, told.returncode) == (b"", b"", 0)
+    assert (reported.stdout, reported.stderr, reported.returncode) == (b"", b"", 0)
     assert waits(person)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.containers.conftest import Contained
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import wait_until
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
@@ -14,8 +14,8 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 pytestmark = pytest.mark.xdist_group("containers")
 
 
-def _tokens(heard: Heard) -> int | None:
-    return json.loads(heard.payload)["window_5h_tokens"] if heard.topic.endswith("/usage") else None
+def _tokens(received: Received) -> int | None:
+    return json.loads(received.payload)["window_5h_tokens"] if received.topic.endswith("/usage") else None
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def env(claude: ClaudeHome, tmp_path: Path, anywhere: Mosquitto | Contained) -> 
 def test_line_arrives(claude: ClaudeHome, env: dict[str, str], anywhere: Mosquitto | Contained, tmp_path: Path) -> None:
     """An appended line reaches a subscriber, and stays for a later one."""
     with Publishing(tmp_path / "run", env=env), Listener(anywhere.port, "claude-gauge/#") as listener:
-        listener.wait(lambda heard: heard.topic.endswith("/usage"))
+        listener.wait(lambda received: received.topic.endswith("/usage"))
         claude.append(assistant(time.time(), 1))
-        listener.wait(lambda heard: _tokens(heard) == SAMPLE)
+        listener.wait(lambda received: _tokens(received) == SAMPLE)
         with Listener(anywhere.port, "claude-gauge/#") as late:
-            assert late.wait(lambda heard: _tokens(heard) == SAMPLE).retained
+            assert late.wait(lambda received: _tokens(received) == SAMPLE).retained
 
 
 def test_broker_killed_and_back(
@@ -50,7 +50,7 @@ def test_broker_killed_and_back(
         claude.append(assistant(time.time(), 1))
         anywhere.start()
         with Listener(anywhere.port, "claude-gauge/#") as listener:
-            listener.wait(lambda heard: _tokens(heard) == SAMPLE)
-            heard = listener.wait(lambda heard: heard.topic.endswith("/status"))
+            listener.wait(lambda received: _tokens(received) == SAMPLE)
+            received = listener.wait(lambda received: received.topic.endswith("/status"))
 
-    assert heard.payload == b"online"
+    assert received.payload == b"online"

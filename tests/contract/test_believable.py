@@ -58,14 +58,14 @@ def test_counts_are_whole() -> None:
 
 
 def test_refused_is_counted_and_seldom_told() -> None:
-    """The first, tenth, hundredth refusal of a reason is told: a flood of garbage fills no log."""
-    refused, told = Refused(), list[int]()
+    """The first, tenth, hundredth refusal of a reason is reported: a flood of garbage fills no log."""
+    refused, reported = Refused(), list[int]()
     for n in range(1, 1001):
         refused.add("times ahead of this clock")
-        told += [n] if refused.news() else []
+        reported += [n] if refused.news() else []
     refused.add("counts")
 
-    assert told == [1, 10, 100, 1000]
+    assert reported == [1, 10, 100, 1000]
     assert len(refused) == 1001
     assert refused.news() == "1000 times ahead of this clock, 1 counts"
     assert refused.news() == ""

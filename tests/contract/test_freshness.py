@@ -30,60 +30,60 @@ def payload(made: float, **more: object) -> bytes:
 
 def test_live_until_three_heartbeats_are_missed() -> None:
     """A payload just published is believed for three heartbeats and not longer."""
-    heard = Freshness()
-    heard.payload(payload(NOON), NOON, retained=False)
+    received = Freshness()
+    received.payload(payload(NOON), NOON, retained=False)
 
-    assert heard.stale(NOON + SILENCE_S - 1) == ""
-    assert "no heartbeat" in heard.stale(NOON + SILENCE_S)
+    assert received.stale(NOON + SILENCE_S - 1) == ""
+    assert "no heartbeat" in received.stale(NOON + SILENCE_S)
 
 
 def test_old_retained_payload_is_stale_at_once() -> None:
     """A payload that lay at the broker does not look fresh because it arrived just now."""
-    heard = Freshness()
-    heard.payload(payload(NOON - 3600), NOON, retained=True)
+    received = Freshness()
+    received.payload(payload(NOON - 3600), NOON, retained=True)
 
-    assert "no heartbeat" in heard.stale(NOON)
+    assert "no heartbeat" in received.stale(NOON)
 
 
 def test_young_retained_payload_keeps_its_age() -> None:
     """A retained payload is believed for what is left of its own three heartbeats."""
-    heard = Freshness()
-    heard.payload(payload(NOON - 40), NOON, retained=True)
+    received = Freshness()
+    received.payload(payload(NOON - 40), NOON, retained=True)
 
-    assert heard.stale(NOON + 4) == ""
-    assert heard.stale(NOON + 6) != ""
+    assert received.stale(NOON + 4) == ""
+    assert received.stale(NOON + 6) != ""
 
 
 def test_wrong_clock_mends_with_the_next_heartbeat() -> None:
     """Where the hosts' clocks differ, a payload that was not retained vouches for itself."""
-    heard = Freshness()
-    heard.payload(payload(NOON + 7200), NOON, retained=True)
-    before = heard.stale(NOON)
-    heard.payload(payload(NOON + 7200), NOON + 1, retained=False)
+    received = Freshness()
+    received.payload(payload(NOON + 7200), NOON, retained=True)
+    before = received.stale(NOON)
+    received.payload(payload(NOON + 7200), NOON + 1, retained=False)
 
     assert before
-    assert heard.stale(NOON + 2) == ""
+    assert received.stale(NOON + 2) == ""
 
 
 def test_clock_set_back() -> None:
     """A clock that was set back by an hour does not keep a payload alive for an hour."""
-    heard = Freshness()
-    heard.payload(payload(NOON), NOON, retained=False)
+    received = Freshness()
+    received.payload(payload(NOON), NOON, retained=False)
 
-    assert heard.stale(NOON - 3600) != ""
-    assert heard.stale(NOON - 0.5) == ""
+    assert received.stale(NOON - 3600) != ""
+    assert received.stale(NOON - 0.5) == ""
 
 
 def test_offline_beats_a_fresh_payload() -> None:
     """`offline` is believed at once, and `online` lets the payload speak again."""
-    heard = Freshness()
-    heard.payload(payload(NOON), NOON, retained=False)
-    heard.status = OFFLINE
-    offline = heard.stale(NOON)
-    heard.status = ONLINE
+    received = Freshness()
+    received.payload(payload(NOON), NOON, retained=False)
+    received.status = OFFLINE
+    offline = received.stale(NOON)
+    received.status = ONLINE
 
     assert offline == "publisher offline"
-    assert heard.stale(NOON) == ""
+    assert received.stale(NOON) == ""
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -99,10 +99,10 @@ def test_unknown_fields_are_ignored() -> None:
 )
 def test_garbage_is_no_payload(junk: bytes) -> None:
     """What others publish on our topic is not taken and changes nothing."""
-    heard = Freshness()
+    received = Freshness()
 
-    assert not heard.payload(junk, NOON, retained=False)
-    assert heard.usage is None
+    assert not received.payload(junk, NOON, retained=False)
+    assert received.usage is None
 
 
 @pytest.mark.parametrize("text", [None, "", "soon", "2026-13-01T00:00:00Z", "9999999"])

@@ -24,7 +24,7 @@ def test_arrives_and_rests() -> None:
 
 @given(st.lists(st.tuples(shares, st.integers(0, 300)), max_size=20))
 def test_never_leaves_the_sweep(orders: list[tuple[float | None, int]]) -> None:
-    """However often it is told otherwise on its way, it stays between the stops and changes speed by one."""
+    """However often it is sent elsewhere on its way, it stays between the stops and changes speed by one."""
     needle = Needle()
     speed = 0
     for share, steps in orders:
@@ -40,7 +40,7 @@ def test_never_leaves_the_sweep(orders: list[tuple[float | None, int]]) -> None:
 
 
 def test_same_way_as_the_firmware() -> None:
-    """A needle on the screen makes the steps that the firmware's makes, in the same order, told the same."""
+    """A needle on the screen makes the steps that the firmware's makes, in the same order, reported the same."""
     board, screen = Firmware(Ramp()), Needle()
     for share in (0.9, 0.1, None, 1.0):
         board.point(step(share))

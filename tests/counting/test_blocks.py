@@ -81,7 +81,7 @@ _entries = st.lists(
 
 
 def _rule(entries: list[tuple[float, int]]) -> list[tuple[float, int]]:
-    """Write the rule down once more, as plainly as it is told."""
+    """Write the rule down once more, as plainly as it is set."""
     found: list[tuple[float, int]] = []
     last = 0.0
     for at, total in sorted(entries):

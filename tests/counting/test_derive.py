@@ -290,7 +290,7 @@ def test_limit_that_is_reached_warns() -> None:
 
 
 def test_block_that_is_not_the_plans_window_tells_no_limit() -> None:
-    """A block that just began holds few tokens beside a share of hours: what is left can't be told from the two."""
+    """A block that just began holds few tokens beside a share of hours: they do not say what is left."""
     block, traffic = Block(400_000, NOW - 120, NOW + 5 * 3600 - 120), Traffic(Tokens(output=200_000), newest_at=NOW)
     usage = derive(Reading(traffic, block, plan_5h=PlanWindow(0.49, NOW + 3480)), Limits(), NOW)
     full = derive(Reading(traffic, block, plan_5h=PlanWindow(1.0, NOW + 3480)), Limits(), NOW)

@@ -95,7 +95,7 @@ def test_synthetic_and_error_lines_count_nothing() -> None:
 
 
 def test_cache_creation_split_by_lifetime_wins() -> None:
-    """Where the two lifetimes are told, their sum is the figure; an empty split is none."""
+    """Where the two lifetimes are reported, their sum is the figure; an empty split is none."""
     split = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 50}
 
     assert _one(_with({"cache_creation": split})).cache_creation == 350
@@ -126,7 +126,7 @@ def test_thinking_exact_and_unknown() -> None:
 
 
 def test_content_sizes_for_the_estimate() -> None:
-    """Thinking blocks and the others are measured where no count is told; a thought kept back counts its signature."""
+    """Thinking blocks and the others are measured where there is no count; a withheld thought counts its signature."""
     content = [
         {"type": "thinking", "thinking": "", "signature": "s" * 40},
         {"type": "redacted_thinking", "data": "d" * 10},
@@ -134,11 +134,11 @@ def test_content_sizes_for_the_estimate() -> None:
         {"type": "tool_use", "input": {"a": 1}},
         "odd",
     ]
-    told, unmeasured = _with(message={"content": content}), _with(message={"content": content})
+    reported, unmeasured = _with(message={"content": content}), _with(message={"content": content})
     del unmeasured["message"]["usage"]["output_tokens_details"]
 
     assert (_one(unmeasured).thought, _one(unmeasured).spoken) == (50, 5 + len("{'a': 1}"))
-    assert (_one(told).thought, _one(told).spoken) == (0, 0)
+    assert (_one(reported).thought, _one(reported).spoken) == (0, 0)
 
 
 def test_two_records_glued_on_one_line() -> None:
@@ -333,7 +333,7 @@ def test_count_that_cannot_be_is_refused_and_counted() -> None:
 
 @pytest.mark.parametrize("kind", ["user-rejected", "interrupted", "cancelled"])
 def test_denial(kind: str) -> None:
-    """A call that the person did not let run is told with its session, agent and time, and with no text."""
+    """A call that the person did not let run is reported with its session, agent and time, and with no text."""
     (line,) = encoded(denied(AT, kind=kind)).splitlines()
     (of_an_agent,) = encoded(denied(AT, kind=kind, agentId="a1", isSidechain=True)).splitlines()
 

@@ -34,7 +34,7 @@ def test_outlet_that_cannot_start_leaves_none_started(tmp_path: Path, broker: Mo
         with pytest.raises(GaugeError, match="cannot listen"):
             assembly.run()
 
-        assert [heard.topic for heard in listener.messages if "assembled" in heard.topic] == []
+        assert [received.topic for received in listener.messages if "assembled" in received.topic] == []
         assert not assembly.link.connected
         assembly.link.stop()
 

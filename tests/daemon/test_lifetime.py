@@ -95,7 +95,7 @@ def test_unknown_until_the_past_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"settled": -1, "mark": 1, "total": 1}', b'{"settled": "9"}'])
 def test_damaged_file(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A file of another shape is told, and the sum begins again."""
+    """A file of another shape is reported, and the sum begins again."""
     (tmp_path / "n.lifetime.json").write_bytes(content)
     source = Remembering()
     source.use(NOW, 7)
@@ -105,7 +105,7 @@ def test_damaged_file(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureF
 
 
 def test_disk_that_refuses(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that can't be written is told once and stops nothing."""
+    """A folder that can't be written is reported once and stops nothing."""
     (tmp_path / "state").write_text("a file where a folder should be")
     source = Remembering()
     source.use(NOW, 7)

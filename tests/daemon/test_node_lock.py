@@ -22,7 +22,7 @@ sys.stdin.read()
 
 
 def test_second_publisher_is_refused(tmp_path: Path) -> None:
-    """The second publisher of a node is told which process has it, and leaves with exit code 75."""
+    """The second publisher of a node learns which process has it, and leaves with exit code 75."""
     with NodeLock(tmp_path / "state", "n"), pytest.raises(AlreadyPublishingError) as refused:
         NodeLock(tmp_path / "state", "n")
 
@@ -65,7 +65,7 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_emptied_state_folder_lets_nobody_else_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the lock's file, or its whole folder, was removed under a publisher, it is held again, which is told."""
+    """Where the lock's file, or its whole folder, was removed under a publisher, it is held again, with a log line."""
     with NodeLock(tmp_path / "state", "n") as lock:
         shutil.rmtree(tmp_path / "state")
         lock.keep()
@@ -77,7 +77,7 @@ def test_emptied_state_folder_lets_nobody_else_in(tmp_path: Path, caplog: pytest
 
 
 def test_lock_that_another_took_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A second publisher that came in after the file was removed is told of once, and nothing is taken from it."""
+    """A second publisher that came in after the file was removed is reported once, and nothing is taken from it."""
     with NodeLock(tmp_path / "state", "n") as lock:
         shutil.rmtree(tmp_path / "state")
         with NodeLock(tmp_path / "state", "n"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import answers, wait_until
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
@@ -39,8 +39,8 @@ def listener(broker: Mosquitto) -> Iterator[Listener]:
         yield running
 
 
-def _usage(heard: Heard) -> dict[str, Any]:
-    return dict(json.loads(heard.payload)) if heard.topic == TOPIC else {}
+def _usage(received: Received) -> dict[str, Any]:
+    return dict(json.loads(received.payload)) if received.topic == TOPIC else {}
 
 
 def test_appended_line_reaches_a_subscriber(
@@ -48,11 +48,11 @@ def test_appended_line_reaches_a_subscriber(
 ) -> None:
     """What Claude Code appends moves the figures at a subscriber, and the payload is the contract's."""
     with Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: heard.topic == TOPIC)
+        listener.wait(lambda received: received.topic == TOPIC)
         claude.append(assistant(time.time(), 1))
-        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
+        received = listener.wait(lambda received: _usage(received).get("window_5h_tokens") == SAMPLE)
 
-    usage = Usage.model_validate_json(heard.payload)
+    usage = Usage.model_validate_json(received.payload)
     assert (usage.rate_1m, usage.last_model, usage.thinking_ratio) == (SAMPLE, "opus", 0.2)
     assert usage.cache_hit_rate == pytest.approx(1000 / 1060)
     assert not usage.idle
@@ -66,28 +66,28 @@ def test_history_never_moves_the_tach(
     old = [assistant(time.time() - 3600 + n, n) for n in range(5)]
     claude.append(*old)
     with Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
         claude.append(*old, assistant(time.time() - 1800, 99), name="fork.jsonl")
-        heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 6 * SAMPLE)
+        received = listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 6 * SAMPLE)
 
-    assert _usage(heard)["rate_1m"] == 0
-    assert _usage(heard)["idle"]
+    assert _usage(received)["rate_1m"] == 0
+    assert _usage(received)["idle"]
 
 
 def test_sigterm_says_offline_and_ends_well(env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
     """SIGTERM publishes `offline`, retained, and exits 0."""
     with Publishing(tmp_path / "run", env=env) as publishing:
-        listener.wait(lambda heard: heard.topic == TOPIC)
+        listener.wait(lambda received: received.topic == TOPIC)
         code = publishing.end()
 
-    listener.wait(lambda heard: (heard.topic, heard.payload) == (STATUS, b"offline"))
+    listener.wait(lambda received: (received.topic, received.payload) == (STATUS, b"offline"))
     assert code == 0
 
 
 def test_second_publisher_on_this_machine_is_refused(env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
     """A second publisher of the same node exits 75 and names the first."""
     with Publishing(tmp_path / "run", env=env) as publishing:
-        listener.wait(lambda heard: heard.topic == TOPIC)
+        listener.wait(lambda received: received.topic == TOPIC)
         second = run("publish", env=env)
 
         assert second.returncode == 75
@@ -100,9 +100,9 @@ def test_once_publishes_prints_and_ends(claude: ClaudeHome, env: dict[str, str],
     once = run("publish", "--once", env=env)
 
     with Listener(broker.port, "claude-gauge/#") as late:
-        heard = late.wait(lambda heard: heard.topic == TOPIC)
+        received = late.wait(lambda received: received.topic == TOPIC)
     assert once.returncode == 0
-    assert heard.payload.decode() == once.stdout.strip()
+    assert received.payload.decode() == once.stdout.strip()
 
 
 def test_show_says_where_its_figures_come_from(
@@ -112,7 +112,7 @@ def test_show_says_where_its_figures_come_from(
     claude.append(assistant(time.time(), 1))
     alone = run("show", "--json", env=env)
     with Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == SAMPLE)
         beside = run("show", "--json", env=env)
 
     assert "computed here" in alone.stderr
@@ -126,7 +126,7 @@ def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener:
     other = run("show", "--json", "--node", "elsewhere", env=env)
     own = run("show", "--json", "--node", "test", env=env)
     with Publishing(tmp_path / "run", "--node", "elsewhere", env=env):
-        listener.wait(lambda heard: heard.topic == "claude-gauge/elsewhere/usage")
+        listener.wait(lambda received: received.topic == "claude-gauge/elsewhere/usage")
         there = run("show", "--json", "--node", "elsewhere", env=env)
 
     assert (other.returncode, other.stdout) == (1, "")
@@ -143,7 +143,7 @@ def test_embedded_broker_comes_and_goes_with_the_publisher(
     with Publishing(tmp_path / "run", "--broker", "embedded", env=env) as publishing:
         found = wait_until(lambda: re.findall(r"started one on 127\.0\.0\.1:(\d+)", publishing.log), "the broker")
         with Listener(int(found[0]), "claude-gauge/#") as listener:
-            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == SAMPLE)
+            listener.wait(lambda received: _usage(received).get("window_5h_tokens") == SAMPLE)
         publishing.end()
 
     assert not answers(int(found[0]))

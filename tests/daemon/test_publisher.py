@@ -21,7 +21,7 @@ TURN = Turn(NOW, "m", "r", "l", "claude-opus-5-5", False, 5, 100, 1000, 50, 20) 
 
 
 class Scripted:
-    """A source that answers as it is told, notes at what times it was asked, and can call for a look."""
+    """A source that answers as it is set, notes at what times it was asked, and can call for a look."""
 
     def __init__(self, reading: Callable[[float], Reading], due: Callable[[float], float | None]) -> None:
         self._reading, self._due = reading, due
@@ -61,13 +61,13 @@ class Ticking:
 def test_each_decision_looks_at_the_clock_once() -> None:
     """The reading and what is due next are asked for the same moment: nothing falls between the two."""
     source = Scripted(lambda _: Reading(Traffic(newest_at=NOW), Block()), lambda _: None)
-    heard: list[Usage] = []
-    publisher = Publisher(source, Limits(), [lambda usage, _: heard.append(usage)], node="n", clock=Ticking(0.01))
+    received: list[Usage] = []
+    publisher = Publisher(source, Limits(), [lambda usage, _: received.append(usage)], node="n", clock=Ticking(0.01))
     publisher.turn()
     publisher.turn()
 
     assert source.asked[0][1] == source.asked[1][1] != source.asked[2][1] == source.asked[3][1]
-    assert len(heard) == 1
+    assert len(received) == 1
 
 
 @pytest.mark.parametrize("step", [0.0005, 0.003, 0.7])
@@ -154,10 +154,10 @@ def test_two_machines_with_one_node_name() -> None:
     rival = [True]
     source = Scripted(lambda _: Reading(sources={"tach": Health("transcripts")}), lambda _: None)
     publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW, rival=lambda: rival[0])
-    told = publisher.compute()
+    reported = publisher.compute()
     rival[0] = False
 
-    assert (told.sources["node"].ok, told.sources["node"].why) == (False, "another publisher has it")
+    assert (reported.sources["node"].ok, reported.sources["node"].why) == (False, "another publisher has it")
     assert "node" not in publisher.compute().sources
 
 
@@ -166,11 +166,11 @@ def test_other_limits_are_told_at_once() -> None:
     tally = Counter()
     tally.add(TURN._replace(at=NOW - 1), NOW)
     source = Scripted(lambda now: Reading(tally.traffic(now), tally.block(now), tally.week(now)), lambda _: None)
-    heard: list[Usage] = []
-    publisher = Publisher(source, Limits(), [lambda usage, _: heard.append(usage)], node="n", clock=lambda: NOW)
+    received: list[Usage] = []
+    publisher = Publisher(source, Limits(), [lambda usage, _: received.append(usage)], node="n", clock=lambda: NOW)
     publisher.turn()
     publisher.turn()
-    before = len(heard)
+    before = len(received)
     publisher.hold_against(Limits(ceiling_5h=2310, redline=1000))
     publisher.turn()
     publisher.hold_against(Limits(ceiling_5h=2310, redline=1001))
@@ -178,7 +178,7 @@ def test_other_limits_are_told_at_once() -> None:
     publisher.turn()
 
     assert before == 1
-    assert [(each.window_5h_pct, each.hot) for each in heard[1:]] == [(0.5, True), (0.5, True)]
+    assert [(each.window_5h_pct, each.hot) for each in received[1:]] == [(0.5, True), (0.5, True)]
 
 
 def _running(source: Scripted, *outlets: Callable[[Usage, bytes], None]) -> tuple[Publisher, threading.Thread]:
@@ -263,13 +263,13 @@ def test_time_moves_figures_after_news_too() -> None:
 def test_fault_in_a_sources_thread_is_the_loops() -> None:
     """An outlet that fails ends the publisher as ever, whichever thread it fails in, and spares the source."""
     source = Scripted(_changing(), lambda _: None)
-    told = list[Usage]()
+    reported = list[Usage]()
     faults: list[Exception] = []
 
     def outlet(usage: Usage, _: bytes) -> None:
-        if told:
+        if reported:
             raise RuntimeError("no room")
-        told.append(usage)
+        reported.append(usage)
 
     publisher = Publisher(source, Limits(), [outlet], node="n")
 
@@ -281,7 +281,7 @@ def test_fault_in_a_sources_thread_is_the_loops() -> None:
 
     runner = threading.Thread(target=run)
     runner.start()
-    wait_until(lambda: told and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
+    wait_until(lambda: reported and time.monotonic() - publisher._looked_at > LEAST_GAP_S, "a quiet loop")
     source.changed()
     runner.join(PATIENCE_S)
 

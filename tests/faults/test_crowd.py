@@ -134,11 +134,11 @@ def test_any_request_gets_an_answer_or_a_closed_door(request: bytes, shim: Shim)
         with contextlib.suppress(OSError):
             sock.sendall(request)
             sock.shutdown(socket.SHUT_WR)
-        told = bytearray()
+        reported = bytearray()
         with contextlib.suppress(ConnectionError):
             while data := sock.recv(65536):
-                told += data
-    statuses = {int(each) for each in re.findall(rb"HTTP/1\.[01] (\d{3}) ", bytes(told))}
+                reported += data
+    statuses = {int(each) for each in re.findall(rb"HTTP/1\.[01] (\d{3}) ", bytes(reported))}
 
     assert statuses <= {200, 304, 400, 404, 405, 408, 411, 413, 414, 417, 421, 426, 431, 501, 503, 505}
     with contextlib.closing(HTTPConnection("127.0.0.1", shim.port, timeout=PATIENCE_S)) as good:

@@ -28,7 +28,7 @@ def test_full_disk(claude: ClaudeHome, env: dict[str, str], listener: Listener, 
 
 
 def test_read_only_state(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
-    """A state folder that may not be written is told in one line that says which, and publishing goes on."""
+    """A state folder that may not be written is reported in one line that says which, and publishing goes on."""
     state = tmp_path / "state"
     state.mkdir()
     read_only = unshared(f'mount -t tmpfs -o ro none {state}; exec "$@"')

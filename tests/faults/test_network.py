@@ -39,7 +39,7 @@ def test_broker_comes_back(
 
         assert publishing.end() == 0
     assert "Traceback" not in log
-    counts = [usage_of(heard)["window_5h_tokens"] for heard in listener.messages if usage_of(heard)]
+    counts = [usage_of(received)["window_5h_tokens"] for received in listener.messages if usage_of(received)]
     assert counts == sorted(counts)
 
 

@@ -51,15 +51,15 @@ def test_canaries_are_found_nowhere(
         wait_tokens(listener, SAMPLE)
         argv = Path(f"/proc/{publishing.pid}/cmdline").read_bytes()
         http = b"".join(_get(port, path) for path in ("/usage", "/healthz", "/"))
-        heard = b"".join(each.topic.encode() + each.payload for each in listener.messages)
+        received = b"".join(each.topic.encode() + each.payload for each in listener.messages)
         log = publishing.log.encode()
-    told = "".join(each.stdout + each.stderr for each in (run("config", env=env), run("doctor", env=env))).encode()
-    places = {"argv": argv, "HTTP": http, "topics": heard, "log": log, "commands": told}
+    reported = "".join(each.stdout + each.stderr for each in (run("config", env=env), run("doctor", env=env))).encode()
+    places = {"argv": argv, "HTTP": http, "topics": received, "log": log, "commands": reported}
     places["state"] = _everything(tmp_path / "home")
 
     assert [place for place, data in places.items() if CANARY.encode() in data] == []
     assert [place for place, data in places.items() if SAID.encode() in data] == []
-    assert b"broker_password" in told
+    assert b"broker_password" in reported
 
 
 def _get(port: int, path: str) -> bytes:
@@ -76,7 +76,7 @@ def test_refused_password_is_told_without_it(claude: ClaudeHome, tmp_path: Path)
     with Mosquitto(tmp_path / "broker", *lines, anonymous=False) as broker:
         env = {**_environment(claude, tmp_path, broker.url, password_file=True), "CLAUDE_GAUGE_HTTP": "off"}
         with Publishing(tmp_path / "run", "--verbose", env=env) as publishing:
-            wait_until(lambda: "with this password" in publishing.log, "the refusal to be told")
+            wait_until(lambda: "with this password" in publishing.log, "the refusal to be reported")
             log = publishing.log
 
     assert CANARY not in log

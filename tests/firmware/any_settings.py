@@ -1,4 +1,4 @@
-"""Run by MicroPython in a board's flash: settings with any mistake either make a device or are told, never a crash.
+"""Run by MicroPython in a board's flash: settings with any mistake either make a device or are reported, never a crash.
 
 usage: micropython any_settings.py FIRMWARE SEED COUNT
 """
@@ -37,7 +37,7 @@ class ToldError(Exception):
     """The firmware says what is wrong."""
 
 
-def told(problems: "list[str]", _settings: object) -> None:
+def reported(problems: "list[str]", _settings: object) -> None:
     """Stand in for the endless log and lamps."""
     raise ToldError(problems)
 
@@ -64,9 +64,9 @@ def mistake(settings: "dict[str, Any]") -> None:
 
 
 def main(seed: int, count: int) -> None:
-    """Try so many settings, and print how many made a device, and how many were told to be wrong."""
+    """Try so many settings, and print how many made a device, and how many were reported to be wrong."""
     random.seed(seed)
-    app.broken, app.unconfigured = told, unconfigured
+    app.broken, app.unconfigured = reported, unconfigured
     made = wrong = 0
     for _ in range(count):
         given = json.loads(json.dumps(texts.DEFAULTS))

@@ -117,7 +117,7 @@ def rests(each: VirtualBoard) -> None:
     assert each.wait(resting), f"{each.shares()} {each.lamps} {each.log[-5:]}"
 
 
-def told(text: str | bytes) -> Mapping[str, Any]:
+def reported(text: str | bytes) -> Mapping[str, Any]:
     """Read JSON."""
     value: Mapping[str, Any] = json.loads(text)
     return value

@@ -34,7 +34,7 @@ PAYLOADS = {
         rate_1m=120_000,
         window_5h_tokens=0,
         cache_hit_rate=0.5,
-        thinking_ratio=0.25,  # as it was when it was told last
+        thinking_ratio=0.25,  # as it was when it was reported last
         idle=False,
         sources={
             "tach": Part(source="otlp", ok=True),

@@ -9,7 +9,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import BLUE, DARK, DEVICE, NODE, Sender, board, fresh, hurried, linked, rests, shows, told
+from tests.firmware.boards import (
+    BLUE,
+    DARK,
+    DEVICE,
+    NODE,
+    Sender,
+    board,
+    fresh,
+    hurried,
+    linked,
+    reported,
+    rests,
+    shows,
+)
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
@@ -200,12 +213,12 @@ def test_device_tells_of_itself(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """The board has a status with a will, figures of its own, and a place in Home Assistant."""
     with Listener(broker.port) as listener:
         listener.wait(lambda m: m.topic == f"claude-gauge/device/{DEVICE}/status" and m.payload == b"online")
-        figures = told(listener.wait(lambda m: m.topic.endswith("/diagnostics")).payload)
+        figures = reported(listener.wait(lambda m: m.topic.endswith("/diagnostics")).payload)
         assert figures["heap"] > 0
         assert figures["sessions"] == 1
 
         found = listener.wait(lambda m: m.topic == f"homeassistant/device/claude_gauge_device_{DEVICE}/config")
-        parts = told(found.payload)["cmps"]
+        parts = reported(found.payload)["cmps"]
         assert set(parts) > {
             "heap",
             "rssi",

@@ -50,7 +50,7 @@ def test_installed_and_booted(
     ):
         done = install(flashed, env)
         assert done.returncode == 0, done.stderr
-        listener.wait(lambda heard: heard.payload == b"online")
+        listener.wait(lambda received: received.payload == b"online")
         config = json.loads((flashed.flash / "config.json").read_text())
         starts = flashed.resets
     assert starts == 1
@@ -161,7 +161,7 @@ def test_warn_flashes_where_settings_cant_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", "", "null", '{"wifi": '])
 def test_config_that_is_no_json(text: str, tmp_path: Path) -> None:
-    """A file that is no JSON object is told of, for ever, and kept."""
+    """A file that is no JSON object is reported, for ever, and kept."""
     gauge = board(tmp_path / "flash", 1)
     (gauge.flash / "config.json").write_text(text)
     with gauge:

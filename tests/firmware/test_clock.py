@@ -32,7 +32,7 @@ NTP_EPOCH_S = 2_208_988_800
 
 @pytest.fixture
 def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The virtual board's clock begins at zero; only CPython lets itself be told so."""
+    """The virtual board's clock begins at zero; only CPython can be set so."""
     monkeypatch.setenv("GAUGE_NO_CLOCK", "1")
 
 
@@ -115,7 +115,7 @@ def test_tls_with_no_time_at_all_says_why(tmp_path: Path) -> None:
 
 
 def test_known_time_is_kept(broker: Mosquitto, tmp_path: Path) -> None:
-    """A board that was told the time notes it in its flash, once."""
+    """A board that was given the time notes it in its flash, once."""
     with board(tmp_path / "flash", broker.port) as gauge:
         linked(gauge)
         known = gauge.flash / "known.json"

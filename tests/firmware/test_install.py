@@ -50,7 +50,7 @@ def test_installed_board_connects(board: PtyBoard, env: dict[str, str], broker: 
         assert done.returncode == 0, done.stderr
         assert "bytecode" in done.stdout
 
-        online = listener.wait(lambda heard: heard.payload == b"online")
+        online = listener.wait(lambda received: received.payload == b"online")
         assert online.topic == "claude-gauge/device/020000c1a0de/status"
     installed = {str(path.relative_to(board.flash)) for path in (board.flash / "gauge").iterdir()}
     assert installed == set(firmware())
@@ -123,7 +123,7 @@ def test_logs(board: PtyBoard, env: dict[str, str], broker: Mosquitto) -> None:
 
 
 def test_without_wifi_it_asks_over_its_own(board: PtyBoard, env: dict[str, str]) -> None:
-    """A board that was told no network is installed all the same: it will open the set-up page."""
+    """A board that was given no network is installed all the same: it will open the set-up page."""
     done = run("firmware", "install", "--port", board.port, "--host", "127.0.0.1", env=env)
 
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.firmware.boards import Sender, board, fresh, hurried, linked, rests, shows, told
+from tests.firmware.boards import Sender, board, fresh, hurried, linked, reported, rests, shows
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 
@@ -115,7 +115,7 @@ def test_keepalive_holds_a_quiet_session(broker: Mosquitto, tmp_path: Path) -> N
 
 
 def test_user_and_password(tmp_path: Path) -> None:
-    """A broker that asks who we are is told; a wrong password is said, and tried again."""
+    """A broker that asks who we are is reported; a wrong password is said, and tried again."""
     passwords = tmp_path / "passwords"
     passwords.touch()
     passwords.chmod(0o600)
@@ -138,7 +138,7 @@ def test_wifi_is_asked_again(broker: Mosquitto, tmp_path: Path) -> None:
     ):
         linked(gauge)
 
-        assert told(listener.wait(lambda heard: bool(heard.payload)).payload)["rssi"] == -50
+        assert reported(listener.wait(lambda received: bool(received.payload)).payload)["rssi"] == -50
 
 
 class Secured:

@@ -56,8 +56,8 @@ def firmware(
 
 def config(board: PtyBoard) -> dict[str, object]:
     """Return what the board's config.json says."""
-    told: dict[str, object] = json.loads((board.flash / "config.json").read_text())
-    return told
+    reported: dict[str, object] = json.loads((board.flash / "config.json").read_text())
+    return reported
 
 
 def editor(folder: Path, code: str) -> str:
@@ -132,18 +132,18 @@ def test_settings_that_are_no_json(board: PtyBoard, env: dict[str, str], tmp_pat
 
 
 def test_one_more_network(board: PtyBoard, env: dict[str, str]) -> None:
-    """A network is added to those that the board knows; its time is told again, and a time server if one is named."""
+    """A network is added to those that the board knows; its time is set again, and a time server if one is named."""
     more = {**env, "CLAUDE_GAUGE_WIFI_PASSWORD": "office-canary"}
     words = ("config", "--host", "127.0.0.1", "--wifi", "office", "--add-wifi", "--ntp", "10.0.0.1")
     done = firmware(board, more, *words)
     assert done.returncode == 0, done.stderr
-    told = config(board)
+    reported = config(board)
 
-    assert told["wifi"] == {"ssid": "home", "password": PASSWORD}
-    assert told["networks"] == [{"ssid": "office", "password": "office-canary"}]
-    assert told["ntp"] == "10.0.0.1"
-    assert isinstance(told["utc_floor"], int)
-    assert told["utc_floor"] > 1_795_000_000
+    assert reported["wifi"] == {"ssid": "home", "password": PASSWORD}
+    assert reported["networks"] == [{"ssid": "office", "password": "office-canary"}]
+    assert reported["ntp"] == "10.0.0.1"
+    assert isinstance(reported["utc_floor"], int)
+    assert reported["utc_floor"] > 1_795_000_000
 
 
 def test_label(board: PtyBoard, env: dict[str, str], tmp_path: Path) -> None:

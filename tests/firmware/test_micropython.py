@@ -93,7 +93,7 @@ def test_one_module_alone_touches_the_hardware() -> None:
 
 
 def test_any_mistake_in_the_settings(tmp_path: Path) -> None:
-    """A wrong value anywhere in config.json is told or harmless: it never makes a board that restarts without end."""
+    """A wrong value anywhere in config.json is reported or harmless: no board restarts without end."""
     script = Path(__file__).with_name("any_settings.py")
     command = [str(part(MICROPYTHONS[0])), "-X", "heapsize=64M", str(script), str(FIRMWARE), "7", "1500"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path)
@@ -115,6 +115,6 @@ def test_setting_that_a_broker_would_hang_up_on(name: str, value: object) -> Non
 @pytest.mark.parametrize("hours", [["25:00", "07:00", 0.1], ["22:00", "07:00"], ["22:00", "07:00", "dark"], [5]])
 def test_night_that_makes_no_sense(hours: list[object]) -> None:
     """Night hours that no lamp would follow are named."""
-    told = settings.wrong(settings.merge({"lamps": {"night": hours}}))
+    reported = settings.wrong(settings.merge({"lamps": {"night": hours}}))
 
-    assert [problem for problem in told if problem.startswith("lamps.night")]
+    assert [problem for problem in reported if problem.startswith("lamps.night")]

@@ -129,7 +129,7 @@ def test_plain_leds(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_reversed_wiring(broker: Mosquitto, tmp_path: Path) -> None:
-    """A movement whose direction is wired the other way round is told so, and goes the other way."""
+    """A movement whose direction is wired the other way round is reported so, and goes the other way."""
     with board(tmp_path / "flash", broker.port, needles={"fuel": {"reverse": True}}) as gauge:
         linked(gauge)
 

@@ -70,9 +70,15 @@ def test_from_the_form_to_the_broker(broker: Mosquitto, tmp_path: Path, ports: d
 
 def test_typo_opens_the_page_again(broker: Mosquitto, tmp_path: Path, ports: dict[str, int]) -> None:
     """A password with a typing error locks nobody out: the log says why, and the page comes back."""
-    told = {"id": "ab", "portal": ports, "ntp": "", "sweep": False, "virtual": {"wifi_known": {"home": "right one"}}}
+    reported = {
+        "id": "ab",
+        "portal": ports,
+        "ntp": "",
+        "sweep": False,
+        "virtual": {"wifi_known": {"home": "right one"}},
+    }
     flash = hurried(tmp_path / "flash", "wifi", TRY_MS=2_000, NEVER_MS=3_500)
-    with VirtualBoard(flash, told, micropython()) as gauge:
+    with VirtualBoard(flash, reported, micropython()) as gauge:
         wait_until(lambda: answers(ports["http"]), "the page")
         assert request(ports["http"], "POST", "/", form(broker, ssid="home", wifi_password="typo"))[0] == 200
         assert gauge.wait(lambda: sum(line.startswith("portal:") for line in gauge.log) == 2), gauge.log
@@ -87,8 +93,8 @@ def test_typo_opens_the_page_again(broker: Mosquitto, tmp_path: Path, ports: dic
 def test_wrong_broker_opens_the_page_again(tmp_path: Path, ports: dict[str, int]) -> None:
     """A broker that was never reached since set-up may be a typing error: the page comes back, without a restart."""
     flash = hurried(tmp_path / "flash", "link", HELP_MS=3_000)
-    told = {"wifi": {"ssid": "home", "password": ""}, "broker": {"host": "127.0.0.1", "port": free_port()}}
-    board = VirtualBoard(flash, {**told, "portal": ports, "ntp": "", "sweep": False}, micropython())
+    reported = {"wifi": {"ssid": "home", "password": ""}, "broker": {"host": "127.0.0.1", "port": free_port()}}
+    board = VirtualBoard(flash, {**reported, "portal": ports, "ntp": "", "sweep": False}, micropython())
     with board as gauge:
         assert gauge.wait(lambda: any(line.startswith("portal:") for line in gauge.log)), gauge.log
         assert gauge.starts == 1

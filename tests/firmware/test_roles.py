@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.firmware.boards import Sender, board, fresh, linked, rests, shows, told
+from tests.firmware.boards import Sender, board, fresh, linked, reported, rests, shows
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
@@ -50,8 +50,10 @@ def test_roles_are_enough_for_a_device(tmp_path: Path) -> None:
         linked(gauge)
         sender.send(fresh(window_5h_pct=0.5))
         shows(gauge, 0.5, 0, 0, 0)
-        listener.wait(lambda heard: heard.topic == "claude-gauge/device/shelf/status" and heard.payload == b"online")
-        listener.wait(lambda heard: heard.topic == "homeassistant/device/claude_gauge_device_shelf/config")
+        listener.wait(
+            lambda received: received.topic == "claude-gauge/device/shelf/status" and received.payload == b"online"
+        )
+        listener.wait(lambda received: received.topic == "homeassistant/device/claude_gauge_device_shelf/config")
 
         done = run("firmware", "update", "--broker", f"mqtt://workshop@127.0.0.1:{broker.port}", env=env)
         assert done.stdout.splitlines()[-1:] == [f"running {version()}"], done.stderr
@@ -102,7 +104,7 @@ def test_looked_after_from_home_assistant(broker: Mosquitto, tmp_path: Path) -> 
         home.wait_state(f"number.{entity}brightness", "20")
         home.post("services/text/set_value", {"entity_id": f"text.{entity}night_hours", "value": "22:00-07:00"})
         home.wait_state(f"text.{entity}night_hours", "22:00-07:00")
-        kept = told((flash / "config.json").read_text())["lamps"]
+        kept = reported((flash / "config.json").read_text())["lamps"]
         assert (kept["brightness"], kept["night"]) == (0.2, ["22:00", "07:00", 0.1])
 
         home.post("services/button/press", {"entity_id": f"button.{entity}identify"})

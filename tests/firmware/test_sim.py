@@ -140,13 +140,13 @@ def test_sim_leaves_nothing_behind(env: dict[str, str], broker: Mosquitto, numbe
     """However `sim` ends, the virtual board's topics are gone and nothing but its lines was said."""
     with Listener(broker.port, "claude-gauge/device/#") as listener:
         sim = subprocess.Popen([*PROGRAM, "--lines"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        listener.wait(lambda heard: heard.payload == b"online")
+        listener.wait(lambda received: received.payload == b"online")
         sim.send_signal(number)
         _, said = sim.communicate(timeout=PATIENCE_S)
-        topics = {heard.topic for heard in listener.messages}
+        topics = {received.topic for received in listener.messages}
     with Listener(broker.port, "claude-gauge/device/#") as late:
         late.client.publish("claude-gauge/device/end", b"", qos=1)
-        late.wait(lambda heard: heard.topic == "claude-gauge/device/end")
-        left = [heard.topic for heard in late.messages if heard.topic in topics]
+        late.wait(lambda received: received.topic == "claude-gauge/device/end")
+        left = [received.topic for received in late.messages if received.topic in topics]
 
     assert (sim.returncode, said, left) == (code, b"", [])

@@ -84,9 +84,9 @@ def test_foreign_signature_is_refused(gauge: VirtualBoard, broker: Mosquitto) ->
 
 def test_file_that_is_not_what_was_signed(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """A file that was changed on its way is noticed by its hash, and nothing is started."""
-    told = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
+    reported = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
     with Sender(broker.port) as sender:
-        for topic, payload in told.items():
+        for topic, payload in reported.items():
             evil = topic != topic_of(DEVICE) and b"asyncio" in payload
             sender.send(payload.replace(b"asyncio", b"asynci0") if evil else payload, topic=topic)
     said(gauge, "is not what was signed")
@@ -227,8 +227,8 @@ def test_all_boards_and_those_that_are_gone(broker: Mosquitto, tmp_path: Path) -
     assert run("firmware", "forget", "shelf", env=env).stdout == "forgot shelf\n"
     assert run("firmware", "list", env=env).stdout.startswith("desk, offline")
     with Listener(broker.port) as listener:
-        listener.wait(lambda heard: heard.topic == "claude-gauge/device/desk/status")
-        assert not [heard for heard in listener.messages if "shelf" in heard.topic]
+        listener.wait(lambda received: received.topic == "claude-gauge/device/desk/status")
+        assert not [received for received in listener.messages if "shelf" in received.topic]
 
 
 def test_power_cut_in_mid_update(broker: Mosquitto, tmp_path: Path) -> None:
@@ -236,12 +236,12 @@ def test_power_cut_in_mid_update(broker: Mosquitto, tmp_path: Path) -> None:
     flash = tmp_path / "flash"
     with board(flash, broker.port, ota_key=KEY, prove_s=1) as gauge:
         linked(gauge)
-        told = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
+        reported = messages(DEVICE, KEY, SOURCES, version="9.9.9", serial=100)
         with Sender(broker.port) as sender:
-            sender.send(told[topic_of(DEVICE)], topic=topic_of(DEVICE))
+            sender.send(reported[topic_of(DEVICE)], topic=topic_of(DEVICE))
             said(gauge, "ota: fetching")
             gauge.stop()
-            for topic, payload in told.items():
+            for topic, payload in reported.items():
                 sender.send(payload, topic=topic)
     with board(flash, broker.port, ota_key=KEY, prove_s=1) as gauge:
         said(gauge, f"gauge: version {version()}")

@@ -96,7 +96,7 @@ def test_any_input_has_a_fingerprint(name: object, given_input: object) -> None:
     ],
 )
 def test_prompts_of_the_client(changes: dict[str, Any], *, by_the_client: bool) -> None:
-    """A prompt that the client submits by itself is told from a person's."""
+    """A prompt that the client submits by itself is distinguished from a person's."""
     assert record(event("UserPromptSubmit", **changes), 0, None).get("client", False) is by_the_client
 
 

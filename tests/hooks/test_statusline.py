@@ -103,7 +103,7 @@ def test_two_terminals_with_one_session(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cost", [None, 3, {}, {"total_api_duration_ms": "soon"}, {"total_api_duration_ms": None}])
 def test_without_api_time(tmp_path: Path, cost: object) -> None:
-    """Where no API time is told the transcript's time marks news, and without that a changed figure does."""
+    """Where no API time is reported the transcript's time marks news, and without that a changed figure does."""
     transcript = tmp_path / "s.jsonl"
     transcript.write_text("")
     os.utime(transcript, (100, 100))

@@ -52,8 +52,8 @@ def test_any_trouble_in_any_order(
     def settled() -> bool:
         with Listener(broker.port, "claude-gauge/#") as late:
             late.client.publish("claude-gauge/end", b"", qos=1)
-            late.wait(lambda heard: heard.topic == "claude-gauge/end")
-            held = {(heard.topic, heard.payload) for heard in late.messages if heard.retained}
+            late.wait(lambda received: received.topic == "claude-gauge/end")
+            held = {(received.topic, received.payload) for received in late.messages if received.retained}
             return held == {(STATUS, b"online"), (USAGE, b"last")}
 
     wait_until(settled, "the broker to hold what is true")

@@ -74,10 +74,10 @@ def test_carries_our_topics(start: Start, kind: str, connect: Connect) -> None:
     assert broker.kind == kind
     assert link.flush(PATIENCE_S), link.trouble
     with Listener(broker.port, "claude-gauge/#", version=V311) as reader:
-        assert reader.wait(lambda heard: heard.topic == USAGE).qos == 1
-        reader.wait(lambda heard: heard.topic == STATUS and heard.payload == b"online")
+        assert reader.wait(lambda received: received.topic == USAGE).qos == 1
+        reader.wait(lambda received: received.topic == STATUS and received.payload == b"online")
         link.stop()
-        reader.wait(lambda heard: heard.payload == b"offline")
+        reader.wait(lambda received: received.payload == b"offline")
 
 
 def test_will(start: Start) -> None:
@@ -91,10 +91,10 @@ def test_will(start: Start) -> None:
         wait_until(dying.is_connected, "the client to connect")
         dying.loop_stop()
         dying.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
-        reader.wait(lambda heard: heard.payload == b"dead")
+        reader.wait(lambda received: received.payload == b"dead")
     dying.socket().close()  # type: ignore[union-attr]
     with Listener(broker.port, "will", version=V311) as late:
-        assert late.wait(lambda heard: heard.payload == b"dead").retained
+        assert late.wait(lambda received: received.payload == b"dead").retained
 
 
 def test_nothing_unasked(start: Start, connect: Connect) -> None:
@@ -104,10 +104,10 @@ def test_nothing_unasked(start: Start, connect: Connect) -> None:
     link.announce(USAGE, b"1")
     assert link.flush(PATIENCE_S)
     with Listener(broker.port, USAGE, version=V311) as other, Listener(broker.port, STATUS, version=V311) as reader:
-        other.wait(lambda heard: heard.topic == USAGE)
-        reader.wait(lambda heard: heard.topic == STATUS)
+        other.wait(lambda received: received.topic == USAGE)
+        reader.wait(lambda received: received.topic == STATUS)
 
-        assert {heard.topic for heard in reader.messages} == {STATUS}
+        assert {received.topic for received in reader.messages} == {STATUS}
 
 
 def test_five_is_refused_plainly(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_hundred_subscribers(start: Start, connect: Connect) -> None:
             link.announce(USAGE, b"%d" % number)
             assert link.flush(PATIENCE_S)
         for reader in readers:
-            reader.wait(lambda heard: heard.payload == b"19")
-            numbers = [int(heard.payload) for heard in reader.messages if heard.topic == USAGE]
+            reader.wait(lambda received: received.payload == b"19")
+            numbers = [int(received.payload) for received in reader.messages if received.topic == USAGE]
             assert numbers == sorted(numbers)
             assert len(numbers) == 20
     finally:
@@ -238,7 +238,7 @@ def test_crashed_broker_comes_back(start: Start, connect: Connect) -> None:
 
     assert link.flush(PATIENCE_S), link.trouble
     with Listener(broker.port, USAGE, version=V311) as reader:
-        reader.wait(lambda heard: heard.payload == b"1")
+        reader.wait(lambda received: received.payload == b"1")
 
 
 def gone(pid: int) -> bool:

@@ -29,7 +29,7 @@ def test_url(url: str, endpoint: Endpoint) -> None:
     "url", ["", "host", "http://host", "mqtt://", "mqtt://host:port", "mqtt://host:99999", "embedded"]
 )
 def test_no_broker_url(url: str) -> None:
-    """What names no broker is refused, and the right form told."""
+    """What names no broker is refused, and the right form reported."""
     with pytest.raises(GaugeError, match="mqtt://host:1883"):
         parse(url)
 

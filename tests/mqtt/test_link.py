@@ -17,9 +17,12 @@ def test_online_and_newest_value_are_retained(broker: Mosquitto, connect: Connec
 
     assert link.flush(PATIENCE_S)
     with Listener(broker.port) as late:
-        late.wait(lambda heard: heard.topic == USAGE)
-        late.wait(lambda heard: heard.topic == STATUS)
-        assert {(heard.topic, heard.payload) for heard in late.messages} == {(STATUS, b"online"), (USAGE, b"99")}
+        late.wait(lambda received: received.topic == USAGE)
+        late.wait(lambda received: received.topic == STATUS)
+        assert {(received.topic, received.payload) for received in late.messages} == {
+            (STATUS, b"online"),
+            (USAGE, b"99"),
+        }
 
 
 def test_311_subscriber(broker: Mosquitto, connect: Connect) -> None:
@@ -30,7 +33,7 @@ def test_311_subscriber(broker: Mosquitto, connect: Connect) -> None:
     assert link.flush(PATIENCE_S)
     assert link.version == "MQTT 5"
     with Listener(broker.port, USAGE, version=MQTTProtocolVersion.MQTTv311) as reader:
-        assert reader.wait(lambda heard: heard.payload == b"1").retained
+        assert reader.wait(lambda received: received.payload == b"1").retained
 
 
 def test_expired_value_is_gone(broker: Mosquitto, connect: Connect) -> None:
@@ -39,15 +42,15 @@ def test_expired_value_is_gone(broker: Mosquitto, connect: Connect) -> None:
     link.announce(USAGE, b"old", expiry_s=2)
     assert link.flush(PATIENCE_S)
     with Listener(broker.port, USAGE) as early:
-        early.wait(lambda heard: heard.retained)
+        early.wait(lambda received: received.retained)
     link.stop()
 
     def nothing_kept() -> bool:
         with Listener(broker.port, "claude-gauge/#") as late:
-            late.wait(lambda heard: heard.topic == STATUS)
+            late.wait(lambda received: received.topic == STATUS)
             late.client.publish("claude-gauge/end", b"", qos=1)
-            late.wait(lambda heard: heard.topic == "claude-gauge/end")
-            return all(heard.topic != USAGE for heard in late.messages)
+            late.wait(lambda received: received.topic == "claude-gauge/end")
+            return all(received.topic != USAGE for received in late.messages)
 
     wait_until(nothing_kept, "the value to expire")
 
@@ -56,13 +59,13 @@ def test_stop_says_offline_once(broker: Mosquitto, connect: Connect) -> None:
     """`stop` leaves `offline` retained, said by us and not by the will."""
     link = connect(broker.url)
     with Listener(broker.port, STATUS) as reader:
-        reader.wait(lambda heard: heard.payload == b"online")
+        reader.wait(lambda received: received.payload == b"online")
         link.stop()
-        reader.wait(lambda heard: heard.payload == b"offline")
+        reader.wait(lambda received: received.payload == b"offline")
         reader.client.publish(STATUS, b"end")
-        reader.wait(lambda heard: heard.payload == b"end")
+        reader.wait(lambda received: received.payload == b"end")
 
-        assert [heard.payload for heard in reader.messages].count(b"offline") == 1
+        assert [received.payload for received in reader.messages].count(b"offline") == 1
 
 
 def test_stop_delivers_the_last_value(broker: Mosquitto, connect: Connect) -> None:
@@ -72,9 +75,9 @@ def test_stop_delivers_the_last_value(broker: Mosquitto, connect: Connect) -> No
     with Listener(broker.port, "claude-gauge/#") as reader:
         link.announce(USAGE, b"last")
         link.stop()
-        reader.wait(lambda heard: heard.payload == b"offline")
+        reader.wait(lambda received: received.payload == b"offline")
 
-        assert [heard.payload for heard in reader.messages][-2:] == [b"last", b"offline"]
+        assert [received.payload for received in reader.messages][-2:] == [b"last", b"offline"]
 
 
 def test_stop_before_start(connect: Connect, broker: Mosquitto) -> None:
@@ -93,7 +96,7 @@ def test_send_goes_out_once(broker: Mosquitto, connect: Connect) -> None:
     with Listener(broker.port, "once") as reader:
         assert link.wait_connected(PATIENCE_S)
         assert link.send("once", b"1")
-        reader.wait(lambda heard: heard.payload == b"1")
+        reader.wait(lambda received: received.payload == b"1")
         broker.kill()
         wait_until(lambda: not link.connected, "the link to notice")
 
@@ -102,21 +105,21 @@ def test_send_goes_out_once(broker: Mosquitto, connect: Connect) -> None:
 
 def test_handler_that_fails(broker: Mosquitto, connect: Connect) -> None:
     """A handler that raises does not keep others from their messages, nor end the link."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     def fail(*_: object) -> None:
         raise ValueError("broken reader")
 
     link = connect(broker.url, status=None)
     link.listen("some/#", fail)
-    link.listen("some/+", lambda message: heard.append(message.payload))
+    link.listen("some/+", lambda message: received.append(message.payload))
     assert link.wait_connected(PATIENCE_S)
     with Listener(broker.port) as other:
         other.client.publish("some/topic", b"1", qos=1, retain=True)
-        wait_until(lambda: heard, "the first message")
+        wait_until(lambda: received, "the first message")
         other.client.publish("some/topic", b"2", qos=1, retain=True)
 
-        wait_until(lambda: b"2" in heard, "the second message")
+        wait_until(lambda: b"2" in received, "the second message")
 
 
 def test_announced_from_many_threads(broker: Mosquitto, connect: Connect) -> None:
@@ -136,7 +139,7 @@ def test_announced_from_many_threads(broker: Mosquitto, connect: Connect) -> Non
     assert link.flush(PATIENCE_S)
     with Listener(broker.port, "claude-gauge/here/+") as late:
         for name in range(8):
-            late.wait(lambda heard, name=name: heard.topic.endswith(f"/{name}") and heard.payload == b"49")  # type: ignore[misc]
+            late.wait(lambda received, name=name: received.topic.endswith(f"/{name}") and received.payload == b"49")  # type: ignore[misc]
 
 
 def test_two_links_of_one_process(broker: Mosquitto, connect: Connect) -> None:

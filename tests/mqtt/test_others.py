@@ -5,7 +5,7 @@ import json
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.mqtt.endpoint import FIVE, NAMES, THREE
@@ -19,14 +19,14 @@ versions = pytest.mark.parametrize("version", [FIVE, THREE], ids=["mqtt5", "mqtt
 
 def after(other: Listener, said: bytes) -> int:
     """Wait for what was said, and return the place of what came next."""
-    other.wait(lambda heard: heard.payload == said)
-    return 1 + max(place for place, heard in enumerate(other.messages) if heard.payload == said)
+    other.wait(lambda received: received.payload == said)
+    return 1 + max(place for place, received in enumerate(other.messages) if received.payload == said)
 
 
 def echo(other: Listener) -> None:
     """Wait until all that was published before has been through the broker."""
     other.client.publish("end", b"", qos=1)
-    other.wait(lambda heard: heard.topic == "end")
+    other.wait(lambda received: received.topic == "end")
 
 
 @pytest.mark.parametrize("said", [b"offline", b"", b"\xff\x00 garbage"], ids=["offline", "cleared", "garbage"])
@@ -35,10 +35,10 @@ def test_status_is_put_right(broker: Mosquitto, connect: Connect, version: MQTTP
     """While we live, whoever says otherwise on our status topic is put right."""
     connect(broker.url, version=version)
     with Listener(broker.port) as other:
-        other.wait(lambda heard: heard.topic == STATUS)
+        other.wait(lambda received: received.topic == STATUS)
         other.client.publish(STATUS, said, qos=1, retain=True)
 
-        other.wait(lambda heard: heard.payload == b"online", after=after(other, said))
+        other.wait(lambda received: received.payload == b"online", after=after(other, said))
 
 
 @pytest.mark.parametrize("said", [b"{", b"", b"[]", b"\xff" * 5000, b"0"])
@@ -49,10 +49,10 @@ def test_garbage_on_our_usage(broker: Mosquitto, connect: Connect, version: MQTT
     link.announce(USAGE, OWN)
     assert link.flush(PATIENCE_S)
     with Listener(broker.port) as other:
-        other.wait(lambda heard: heard.payload == OWN)
+        other.wait(lambda received: received.payload == OWN)
         other.client.publish(USAGE, said, qos=1, retain=True)
 
-        other.wait(lambda heard: heard.payload == OWN, after=after(other, said))
+        other.wait(lambda received: received.payload == OWN, after=after(other, said))
     assert not link.rival
 
 
@@ -60,7 +60,7 @@ def test_garbage_on_our_usage(broker: Mosquitto, connect: Connect, version: MQTT
 def test_second_publisher(
     broker: Mosquitto, connect: Connect, version: MQTTProtocolVersion, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A second publisher of our node elsewhere is told once, and never fought."""
+    """A second publisher of our node elsewhere is reported once, and never fought."""
     link = connect(broker.url, version=version)
     link.announce(USAGE, OWN)
     assert link.flush(PATIENCE_S)
@@ -71,9 +71,9 @@ def test_second_publisher(
         wait_until(lambda: "another publisher" in caplog.text, "the warning")
         echo(other)
 
-        assert [heard.payload for heard in other.messages if heard.topic == USAGE and not heard.retained] == [
-            FOREIGN
-        ] * 5
+        assert [
+            received.payload for received in other.messages if received.topic == USAGE and not received.retained
+        ] == [FOREIGN] * 5
     assert caplog.text.count("another publisher") == 1
     assert "--node" in link.trouble
 
@@ -87,9 +87,9 @@ def test_own_values_are_no_rival(broker: Mosquitto, connect: Connect, version: M
         for value in values:
             link.announce(USAGE, value)
             assert link.flush(PATIENCE_S)
-        reader.wait(lambda heard: heard.payload == values[-1])
+        reader.wait(lambda received: received.payload == values[-1])
 
-        assert [heard.payload for heard in reader.messages] == values
+        assert [received.payload for received in reader.messages] == values
     assert not link.rival
     assert link.version == NAMES[version]
 
@@ -107,7 +107,7 @@ def test_two_links_share_a_node(broker: Mosquitto, connect: Connect) -> None:
     with Listener(broker.port, STATUS) as reader:
         second.stop()
 
-        reader.wait(lambda heard: heard.payload == b"online", after=after(reader, b"offline"))
+        reader.wait(lambda received: received.payload == b"online", after=after(reader, b"offline"))
 
 
 def test_flood_of_garbage(broker: Mosquitto, connect: Connect) -> None:
@@ -117,11 +117,11 @@ def test_flood_of_garbage(broker: Mosquitto, connect: Connect) -> None:
     assert link.flush(PATIENCE_S)
     with Listener(broker.port) as other:
 
-        def ours() -> list[Heard]:
-            return [heard for heard in other.messages if heard.payload == OWN and not heard.retained]
+        def ours() -> list[Received]:
+            return [received for received in other.messages if received.payload == OWN and not received.retained]
 
         for number in range(300):
             other.client.publish(USAGE, b"junk %d" % number, qos=1, retain=True)
-        other.wait(lambda heard: heard.payload == OWN, after=after(other, b"junk 299"))
+        other.wait(lambda received: received.payload == OWN, after=after(other, b"junk 299"))
 
         assert len(ours()) <= 5

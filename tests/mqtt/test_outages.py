@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.mqtt.conftest import STATUS, USAGE, Connect
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, wait_until
 from tests.support.proxy import Proxy
 
@@ -29,14 +29,14 @@ threading.Event().wait()
 """
 
 
-def online(heard: Heard) -> bool:
+def online(received: Received) -> bool:
     """Return whether this is `online`."""
-    return heard.topic == STATUS and heard.payload == b"online"
+    return received.topic == STATUS and received.payload == b"online"
 
 
-def offline(heard: Heard) -> bool:
+def offline(received: Received) -> bool:
     """Return whether this is `offline`."""
-    return heard.topic == STATUS and heard.payload == b"offline"
+    return received.topic == STATUS and received.payload == b"offline"
 
 
 def test_broker_that_comes_late(broker: Mosquitto, connect: Connect) -> None:
@@ -44,13 +44,13 @@ def test_broker_that_comes_late(broker: Mosquitto, connect: Connect) -> None:
     broker.stop()
     link = connect(broker.url)
     link.announce(USAGE, b"1")
-    wait_until(lambda: "nothing listens there" in link.trouble, "the trouble to be told")
+    wait_until(lambda: "nothing listens there" in link.trouble, "the trouble to be reported")
     broker.start()
 
     assert link.wait_connected(PATIENCE_S)
     assert link.trouble == ""
     with Listener(broker.port, USAGE) as reader:
-        reader.wait(lambda heard: heard.payload == b"1")
+        reader.wait(lambda received: received.payload == b"1")
 
 
 def test_broker_killed_without_a_store(broker: Mosquitto, connect: Connect) -> None:
@@ -65,7 +65,7 @@ def test_broker_killed_without_a_store(broker: Mosquitto, connect: Connect) -> N
     assert link.flush(PATIENCE_S)
     with Listener(broker.port) as late:
         late.wait(online)
-        late.wait(lambda heard: heard.topic == USAGE and heard.payload == b"1")
+        late.wait(lambda received: received.topic == USAGE and received.payload == b"1")
 
 
 def test_broker_killed_with_a_store(tmp_path: Path, connect: Connect) -> None:
@@ -82,7 +82,7 @@ def test_broker_killed_with_a_store(tmp_path: Path, connect: Connect) -> None:
 
         assert link.flush(PATIENCE_S)
         with Listener(broker.port) as late:
-            assert late.wait(lambda heard: heard.topic == USAGE).payload == b"new"
+            assert late.wait(lambda received: received.topic == USAGE).payload == b"new"
 
 
 def test_one_value_after_an_outage(broker: Mosquitto, connect: Connect) -> None:
@@ -97,9 +97,9 @@ def test_one_value_after_an_outage(broker: Mosquitto, connect: Connect) -> None:
     with Listener(broker.port, "claude-gauge/#") as reader:
         assert link.flush(PATIENCE_S)
         link.announce("claude-gauge/here/end", b"")
-        reader.wait(lambda heard: heard.topic == "claude-gauge/here/end")
+        reader.wait(lambda received: received.topic == "claude-gauge/here/end")
 
-        assert [heard.payload for heard in reader.messages if heard.topic == USAGE] == [b"49"]
+        assert [received.payload for received in reader.messages if received.topic == USAGE] == [b"49"]
 
 
 def test_frozen_broker(broker: Mosquitto, connect: Connect) -> None:
@@ -113,7 +113,7 @@ def test_frozen_broker(broker: Mosquitto, connect: Connect) -> None:
             if number % 50 == 0:
                 wait_until(lambda: True, "a turn of the link")
         broker.send(signal.SIGCONT)
-        reader.wait(lambda heard: heard.payload == b"499")
+        reader.wait(lambda received: received.payload == b"499")
 
         assert len(reader.messages) < 50
 
@@ -133,7 +133,7 @@ def test_clogged_network(broker: Mosquitto, connect: Connect) -> None:
     assert link.flush(PATIENCE_S), link.trouble
     with Listener(broker.port, "claude-gauge/here/+") as late:
         for number in range(20):
-            late.wait(lambda heard, number=number: heard.payload == b"%d" % number)  # type: ignore[misc]
+            late.wait(lambda received, number=number: received.payload == b"%d" % number)  # type: ignore[misc]
 
 
 def test_broker_frozen_for_long(broker: Mosquitto, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +143,9 @@ def test_broker_frozen_for_long(broker: Mosquitto, connect: Connect, monkeypatch
 
     def settled() -> bool:
         with Listener(broker.port, "claude-gauge/#") as reader:
-            reader.wait(lambda heard: heard.topic == USAGE)
-            reader.wait(lambda heard: heard.topic == STATUS)
-            return {heard.payload for heard in reader.messages} == {b"online", b"new"}
+            reader.wait(lambda received: received.topic == USAGE)
+            reader.wait(lambda received: received.topic == STATUS)
+            return {received.payload for received in reader.messages} == {b"online", b"new"}
 
     with Proxy(broker.port) as proxy:
         link = connect(proxy.url)
@@ -228,9 +228,9 @@ def test_killed_publisher(broker: Mosquitto) -> None:
 
 def test_listens_again_after_a_restart(broker: Mosquitto, connect: Connect) -> None:
     """A handler gets messages after the broker was away."""
-    heard: list[bytes] = []
+    received: list[bytes] = []
     link = connect(broker.url)
-    link.listen("some/+", lambda message: heard.append(message.payload))
+    link.listen("some/+", lambda message: received.append(message.payload))
     assert link.wait_connected(PATIENCE_S)
     broker.kill()
     wait_until(lambda: not link.connected, "the link to notice")
@@ -239,4 +239,4 @@ def test_listens_again_after_a_restart(broker: Mosquitto, connect: Connect) -> N
     with Listener(broker.port) as other:
         other.client.publish("some/topic", b"x", qos=1, retain=True).wait_for_publish(PATIENCE_S)
 
-        wait_until(lambda: b"x" in heard, "the message")
+        wait_until(lambda: b"x" in received, "the message")

@@ -47,8 +47,8 @@ def test_falls_back_to_311(only_311: int, connect: Connect) -> None:
     assert link.flush(PATIENCE_S), link.trouble
     assert link.version == "MQTT 3.1.1"
     with Listener(only_311, "claude-gauge/#", version=MQTTProtocolVersion.MQTTv311) as reader:
-        reader.wait(lambda heard: heard.topic == USAGE and heard.payload == b"1")
-        reader.wait(lambda heard: heard.topic == STATUS and heard.payload == b"online")
+        reader.wait(lambda received: received.topic == USAGE and received.payload == b"1")
+        reader.wait(lambda received: received.topic == STATUS and received.payload == b"online")
 
 
 class Old(socketserver.BaseRequestHandler):

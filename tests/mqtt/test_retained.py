@@ -74,7 +74,7 @@ def test_write(closed: Mosquitto, version: MQTTProtocolVersion, payload: bytes) 
 
 
 def test_write_that_cannot_be_proved(closed: Mosquitto) -> None:
-    """On MQTT 3.1.1 a user that may write and not read is told that nothing came back."""
+    """On MQTT 3.1.1 a user that may write and not read learns that nothing came back."""
     with retained(closed, "writer", THREE, "t/+") as unproved:
         unproved.connect()
         with pytest.raises(GaugeError, match="may not read it"):
@@ -108,7 +108,7 @@ def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: 
 
 
 def test_user_that_may_not_see_what_it_removes(env: dict[str, str], closed: Mosquitto) -> None:
-    """A publisher's own user is told that the topics of another node are not its to clear."""
+    """A publisher's own user learns that the topics of another node are not its to clear."""
     env = {**env, "CLAUDE_GAUGE_BROKER": url(closed, "desk")}
     done = run("discovery", "remove", "--node", "old", env=env)
 
@@ -133,5 +133,5 @@ def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
     assert "shows nothing of a board shelf" in again.stderr
     with Listener(closed.port, user="admin", password=PASSWORD) as late:
         late.client.publish("end", b"", qos=1)
-        late.wait(lambda heard: heard.topic == "end")
-        assert [heard.topic for heard in late.messages] == ["end"]
+        late.wait(lambda received: received.topic == "end")
+        assert [received.topic for received in late.messages] == ["end"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import ROOT
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, stamped
 
@@ -40,11 +40,11 @@ def test_genuine_transcripts_line_by_line(broker: Mosquitto, tmp_path: Path) -> 
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="t", CLAUDE_GAUGE_HTTP="off")
     lines: list[dict[str, Any]] = []
 
-    def usage(heard: Heard) -> dict[str, Any]:
-        return dict(json.loads(heard.payload)) if heard.topic.endswith("/usage") else {}
+    def usage(received: Received) -> dict[str, Any]:
+        return dict(json.loads(received.payload)) if received.topic.endswith("/usage") else {}
 
     with Listener(broker.port, "claude-gauge/#") as listener, Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: heard.topic.endswith("/usage"))
+        listener.wait(lambda received: received.topic.endswith("/usage"))
         for path in sorted(SAMPLES.rglob("*.jsonl")):
             for text in path.read_bytes().splitlines():
                 record = json.loads(text)
@@ -52,7 +52,7 @@ def test_genuine_transcripts_line_by_line(broker: Mosquitto, tmp_path: Path) -> 
                 claude.append(record, name=str(path.relative_to(SAMPLES / "-home-dev-project")))
                 lines.append(record)
         expected = sum(by_hand(lines).values())
-        heard = listener.wait(lambda heard: usage(heard).get("window_5h_tokens") == expected)
+        received = listener.wait(lambda received: usage(received).get("window_5h_tokens") == expected)
 
     assert expected == 163_321
-    assert usage(heard)["rate_1m"] == expected
+    assert usage(received)["rate_1m"] == expected

@@ -82,7 +82,7 @@ EVERYTHING = TOPICS + [f"read {each} 1 False" for each in FILTERS]
 
 @given(forbidden=st.frozensets(st.sampled_from(EVERYTHING)), order=st.permutations(TOPICS), says_so=st.booleans())
 def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order: list[str], says_so: bool) -> None:  # noqa: FBT001
-    """Whatever a broker ends connections at is left out and told, all else goes on, and the connection stays."""
+    """Whatever a broker ends connections at is left out and reported, all else goes on, and the connection stays."""
     sender, report = sender_of(order, FILTERS)
     broker = Broker(forbidden)
     for second in range(60):
@@ -93,9 +93,9 @@ def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order:
 
     assert broker.alive
     assert sorted(broker.taken) == sorted(set(EVERYTHING) - forbidden)
-    told = {topic for topic in TOPICS if report.refusal((False, topic)).what}
-    told |= {f"read {each} 1 False" for each in FILTERS if report.refusal((True, each)).what}
-    assert told == forbidden
+    reported = {topic for topic in TOPICS if report.refusal((False, topic)).what}
+    reported |= {f"read {each} 1 False" for each in FILTERS if report.refusal((True, each)).what}
+    assert reported == forbidden
 
 
 def test_status_and_usage_go_on_while_it_is_found() -> None:
@@ -143,7 +143,7 @@ def test_late_ends_are_no_evidence() -> None:
 
 @pytest.mark.parametrize("topic", ["", "a/+/b", "#", "a\0b", "a\nb", "a\ud800", "x" * 70_000])
 def test_impossible_topic(topic: str) -> None:
-    """A topic that can't be is skipped and told; what comes after it goes out, and the connection stays."""
+    """A topic that can't be is skipped and reported; what comes after it goes out, and the connection stays."""
     sender, report = sender_of([topic, "usage"], ["born"])
     broker = Broker(frozenset())
 
@@ -153,7 +153,7 @@ def test_impossible_topic(topic: str) -> None:
 
 @pytest.mark.parametrize("topic_filter", ["", "a/#/b", "a#", "a+/b", "a\0"])
 def test_impossible_filter(topic_filter: str) -> None:
-    """A filter that can't be is skipped and told."""
+    """A filter that can't be is skipped and reported."""
     sender, report = sender_of(["usage"], [topic_filter, "born"])
 
     assert live(sender, Broker(frozenset()), 0) == ["usage", "read born 1 False"]

@@ -27,7 +27,7 @@ from claude_gauge.mqtt.link import Link
 PASSWORD = "s3cret-canary"
 
 
-def told(link: Link, words: str) -> None:
+def reported(link: Link, words: str) -> None:
     """Wait until the link says why the broker is away."""
     wait_until(lambda: words in link.trouble, f"{words!r} in the link's trouble ({link.trouble!r})")
 
@@ -51,12 +51,12 @@ def test_right_password(closed: Mosquitto, connect: Connect) -> None:
 
 
 def test_wrong_password(closed: Mosquitto, connect: Connect, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A wrong password is told once, never shown, and a file that is corrected is read again."""
+    """A wrong password is reported once, never shown, and a file that is corrected is read again."""
     caplog.set_level("DEBUG")
     secret = tmp_path / "secret"
     secret.write_text("wrong-canary\n")
     link = connect(closed.url.replace("//", "//me@"), broker_password_file=secret)
-    told(link, "password")
+    reported(link, "password")
     wait_until(lambda: closed.log.read_text().count("not authorised") > 2, "some more attempts")
     secret.write_text(PASSWORD + "\n")
 
@@ -66,8 +66,8 @@ def test_wrong_password(closed: Mosquitto, connect: Connect, tmp_path: Path, cap
 
 
 def test_no_user(closed: Mosquitto, connect: Connect) -> None:
-    """A broker that wants a user is told as such."""
-    told(connect(closed.url), "user")
+    """A broker that wants a user is reported as such."""
+    reported(connect(closed.url), "user")
 
 
 def test_password_without_user() -> None:
@@ -79,8 +79,8 @@ def test_password_without_user() -> None:
 
 
 def test_unknown_host(connect: Connect) -> None:
-    """A host that does not exist is told as such."""
-    told(connect("mqtt://no-such-host.invalid"), "no address for the host no-such-host.invalid")
+    """A host that does not exist is reported as such."""
+    reported(connect("mqtt://no-such-host.invalid"), "no address for the host no-such-host.invalid")
 
 
 @contextmanager
@@ -135,21 +135,21 @@ def test_no_broker_at_all(
     words: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Something else that answers there is told as such, and the link lives on."""
+    """Something else that answers there is reported as such, and the link lives on."""
     monkeypatch.setattr("claude_gauge.mqtt.link.CONNACK_S", 0.5)
     monkeypatch.setattr("claude_gauge.mqtt.link.DOUBT_S", 0.5)
     with serving(handler) as port:
         link = connect(f"{scheme}://127.0.0.1:{port}")
-        told(link, words)
+        reported(link, words)
 
         assert link._thread.is_alive()
 
 
 def test_tls_at_a_plain_port(connect: Connect, broker: Mosquitto) -> None:
-    """A real broker's port without TLS is told as such: Mosquitto says nothing, it closes."""
+    """A real broker's port without TLS is reported as such: Mosquitto says nothing, it closes."""
     link = connect(broker.url.replace("mqtt://", "mqtts://"))
 
-    told(link, "write mqtt://")
+    reported(link, "write mqtt://")
 
 
 def test_peer_that_never_answers(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_peer_that_never_answers(connect: Connect, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("claude_gauge.mqtt.link.CONNACK_S", 0.5)
     monkeypatch.setattr("claude_gauge.mqtt.link.DOUBT_S", 0.5)
     with serving(Mute) as port:
-        told(connect(f"mqtt://127.0.0.1:{port}"), "does not answer")
+        reported(connect(f"mqtt://127.0.0.1:{port}"), "does not answer")
 
 
 @pytest.fixture(scope="module")
@@ -205,28 +205,28 @@ def test_tls(tls: Path, connect: Connect) -> None:
 def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
     """Many messages that TLS decrypts at once are all read at once."""
     with TlsMosquitto(tls / "broker", tls) as broker:
-        heard: list[bytes] = []
+        received: list[bytes] = []
         reader = connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt", status=None)
-        reader.listen("burst", lambda message: heard.append(message.payload))
+        reader.listen("burst", lambda message: received.append(message.payload))
         reader.announce("burst", b"begin")
-        wait_until(lambda: heard, "the subscription to work")
+        wait_until(lambda: received, "the subscription to work")
         writer = connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt", status=None)
         assert reader.wait_connected(PATIENCE_S)
         assert writer.wait_connected(PATIENCE_S)
         for number in range(200):
             writer.send("burst", b"%d" % number, qos=1)
 
-        wait_until(lambda: len(heard) == 201, "all messages")
+        wait_until(lambda: len(received) == 201, "all messages")
 
 
 def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
     """Packets that came in one TLS record are all read: the kernel tells only of the first."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls / "broker.crt", tls / "broker.key")
-    heard: list[bytes] = []
+    received: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         reader = connect(f"mqtts://localhost:{server.getsockname()[1]}", broker_ca=tls / "ca.crt", status=None)
-        reader.listen("t", lambda message: heard.append(message.payload))
+        reader.listen("t", lambda message: received.append(message.payload))
         with context.wrap_socket(server.accept()[0], server_side=True) as peer:
             peer.recv(4096)
             peer.sendall(b"\x20\3\0\0\0")
@@ -234,14 +234,14 @@ def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
             suback = b"\x90\4" + subscribe[2:4] + b"\0\0"
             peer.sendall(suback + b"".join(b"\x30\5\0\1t\0" + b"%d" % number for number in range(5)))
 
-            wait_until(lambda: heard == [b"0", b"1", b"2", b"3", b"4"], "all five")
+            wait_until(lambda: received == [b"0", b"1", b"2", b"3", b"4"], "all five")
 
 
 def test_tls_unknown_ca(tls: Path, connect: Connect) -> None:
     """A certificate signed by nobody we know is refused, with what to do."""
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "stranger.crt"), "broker_ca")
-        told(connect(f"mqtts://localhost:{broker.port}"), "certificate that is not accepted")
+        reported(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "stranger.crt"), "broker_ca")
+        reported(connect(f"mqtts://localhost:{broker.port}"), "certificate that is not accepted")
 
 
 def test_tls_renewed_ca(tls: Path, connect: Connect) -> None:
@@ -250,19 +250,19 @@ def test_tls_renewed_ca(tls: Path, connect: Connect) -> None:
         own = tls / "own.crt"
         own.write_bytes((tls / "stranger.crt").read_bytes())
         link = connect(f"mqtts://localhost:{broker.port}", broker_ca=own)
-        told(link, "broker_ca")
+        reported(link, "broker_ca")
         own.write_text("half a file")
-        told(link, "no readable CA")
+        reported(link, "no readable CA")
         own.write_bytes((tls / "ca.crt").read_bytes())
 
         assert link.wait_connected(PATIENCE_S)
 
 
 def test_tls_other_name(tls: Path, ca: Pair, connect: Connect) -> None:
-    """A certificate of another host is refused, and the names that it has are told."""
+    """A certificate of another host is refused, and the names that it has are reported."""
     write(tls, broker=issue(ca, "broker", datetime.now(UTC), hosts=["elsewhere.example"]))
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(
+        reported(
             connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt"),
             "not for localhost, only for elsewhere.example",
         )
@@ -272,7 +272,7 @@ def test_tls_expired(tls: Path, ca: Pair, connect: Connect) -> None:
     """A certificate that has ended is refused."""
     write(tls, broker=issue(ca, "broker", datetime(2020, 1, 1, tzinfo=UTC), hosts=["localhost"]))
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt"), "expired")
+        reported(connect(f"mqtts://localhost:{broker.port}", broker_ca=tls / "ca.crt"), "expired")
 
 
 def test_client_certificate(tls: Path, connect: Connect) -> None:
@@ -282,32 +282,32 @@ def test_client_certificate(tls: Path, connect: Connect) -> None:
         known = connect(url, broker_ca=tls / "ca.crt", broker_cert=tls / "client.crt", broker_key=tls / "client.key")
 
         assert known.wait_connected(PATIENCE_S), known.trouble
-        told(connect(url, broker_ca=tls / "ca.crt"), "wants a client certificate")
+        reported(connect(url, broker_ca=tls / "ca.crt"), "wants a client certificate")
         stranger = {"broker_cert": tls / "stranger.crt", "broker_key": tls / "stranger.key"}
-        told(connect(url, broker_ca=tls / "ca.crt", **stranger), "does not accept our client certificate")
+        reported(connect(url, broker_ca=tls / "ca.crt", **stranger), "does not accept our client certificate")
 
 
 @pytest.mark.parametrize("scheme", ["mqtt", "ws"])
 def test_plain_client_of_a_tls_broker(tls: Path, connect: Connect, scheme: str) -> None:
-    """mqtt:// to a TLS listener does not connect, and is told that TLS is spoken there."""
+    """mqtt:// to a TLS listener does not connect, and learns that TLS is spoken there."""
     with TlsMosquitto(tls / "broker", tls) as broker:
-        told(connect(f"{scheme}://localhost:{broker.port}"), "speaks TLS there: write mqtts://")
+        reported(connect(f"{scheme}://localhost:{broker.port}"), "speaks TLS there: write mqtts://")
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_websockets(tls: Path, connect: Connect, scheme: str) -> None:
-    """Websockets work, plain and with TLS, in both directions, and listen where they were told to."""
+    """Websockets work, plain and with TLS, in both directions, and listen where they were reported to."""
     port = free_port()
     pair = [f"cafile {tls}/ca.crt", f"certfile {tls}/broker.crt", f"keyfile {tls}/broker.key"]
     listener = [f"listener {port} 127.0.0.1", "protocol websockets", "socket_domain ipv4"]
     with Mosquitto(tls / "broker", *listener, *(pair if scheme == "wss" else ())):
         link = connect(f"{scheme}://localhost:{port}/mqtt", broker_ca=tls / "ca.crt")
-        heard: list[bytes] = []
-        link.listen(USAGE, lambda message: heard.append(message.payload))
+        received: list[bytes] = []
+        link.listen(USAGE, lambda message: received.append(message.payload))
         link.announce(USAGE, b"x" * 70000)
 
         assert link.flush(PATIENCE_S), link.trouble
-        wait_until(lambda: heard == [b"x" * 70000], "our own message")
+        wait_until(lambda: received == [b"x" * 70000], "our own message")
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "client.crt", "client.key"])
@@ -326,16 +326,16 @@ def test_unusable_certificate_files(tls: Path, name: str) -> None:
 
 
 def test_small_packets(tmp_path: Path, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """A value above the broker's limit is left out and told; status and smaller values still go out."""
+    """A value above the broker's limit is left out and reported; status and smaller values still go out."""
     with Mosquitto(tmp_path / "broker", "max_packet_size 200") as broker:
         link = connect(broker.url)
         link.announce(USAGE, b"x" * 500)
         link.announce(USAGE + "/small", b"1")
         assert link.flush(PATIENCE_S)
         with Listener(broker.port, "claude-gauge/#") as reader:
-            reader.wait(lambda heard: heard.topic.endswith("small"))
+            reader.wait(lambda received: received.topic.endswith("small"))
             link.announce(USAGE, b"x" * 50)
-            reader.wait(lambda heard: heard.payload == b"x" * 50)
+            reader.wait(lambda received: received.payload == b"x" * 50)
     assert caplog.text.count("200 bytes at most") == 1
 
 
@@ -347,29 +347,29 @@ def test_broker_that_closes_at_large_packets(
         link = connect(broker.url, version=THREE)
         link.announce(USAGE, b"x" * 500)
         link.announce(USAGE + "/small", b"1")
-        told(link, "closes the connection at")
+        reported(link, "closes the connection at")
 
         assert link.flush(PATIENCE_S), link.trouble
         with Listener(broker.port, "claude-gauge/#") as reader:
-            reader.wait(lambda heard: heard.topic.endswith("small"))
-            reader.wait(lambda heard: heard.topic == STATUS and heard.payload == b"online")
+            reader.wait(lambda received: received.topic.endswith("small"))
+            reader.wait(lambda received: received.topic == STATUS and received.payload == b"online")
             link.announce(USAGE, b"x" * 50)
-            reader.wait(lambda heard: heard.payload == b"x" * 50)
+            reader.wait(lambda received: received.payload == b"x" * 50)
         wait_until(lambda: link.trouble == "", "the trouble to be over")
     assert caplog.text.count("closes the connection at") == 1
 
 
 def test_secret_in_a_path(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """What stands behind the question mark of a websocket's URL is not told."""
+    """What stands behind the question mark of a websocket's URL is not reported."""
     with serving(Web) as port:
         link = connect(f"ws://127.0.0.1:{port}/mqtt?token=canary")
-        told(link, "not as an MQTT websocket at /mqtt")
+        reported(link, "not as an MQTT websocket at /mqtt")
 
         assert "canary" not in link.trouble + caplog.text
 
 
 def test_forbidden_topic(tmp_path: Path, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """A topic that the broker does not let us write is told once; the others go out."""
+    """A topic that the broker does not let us write is reported once; the others go out."""
     acl = tmp_path / "acl"
     acl.write_text(f"topic readwrite {STATUS}\ntopic read #\n")
     with Mosquitto(tmp_path / "broker", f"acl_file {acl}") as broker:
@@ -378,7 +378,7 @@ def test_forbidden_topic(tmp_path: Path, connect: Connect, caplog: pytest.LogCap
             link.announce(USAGE, b"%d" % number)
             assert link.flush(PATIENCE_S)
         with Listener(broker.port, "#") as reader:
-            reader.wait(lambda heard: heard.topic == STATUS)
+            reader.wait(lambda received: received.topic == STATUS)
         assert "ACL" in link.trouble
     assert caplog.text.count(f"does not take {USAGE}") == 1
 
@@ -391,7 +391,7 @@ def test_peer_that_resets(connect: Connect, caplog: pytest.LogCaptureFixture) ->
             accepted, _address = server.accept()
             accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             accepted.close()
-        told(link, "closed the connection")
+        reported(link, "closed the connection")
         link.stop()
 
     assert caplog.text.count("trying again") == 1

@@ -25,7 +25,7 @@ HERE = Endpoint("host", 1883, websocket_path="/mqtt?token=canary")
     (KeyError("x"), "can't be used: KeyError"),
 ])  # fmt: skip
 def test_words(error: Exception, words: str) -> None:
-    """Each failure is told in words that follow the broker's name, without secrets."""
+    """Each failure is reported in words that follow the broker's name, without secrets."""
     said = str(failure(error, HERE))
 
     assert words in said

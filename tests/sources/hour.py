@@ -1,4 +1,4 @@
-"""One scripted hour of Claude Code, told to every source as that source is told, and what each makes of it.
+"""One scripted hour of Claude Code, reported to every source as that source is reported, and what each makes of it.
 
 Two sessions with a pause, a subagent, a session resumed into another file, an API error, a compaction (which no
 transcript records), growing lines, and a day's work three days ago. The truth is the sum of the script.
@@ -35,7 +35,7 @@ FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_
 
 @dataclass(frozen=True)
 class Act:
-    """One response of the script; a compaction is told by telemetry alone."""
+    """One response of the script; a compaction is reported by telemetry alone."""
 
     at: float
     number: int
@@ -97,14 +97,14 @@ class Figures:
 
 def truth(acts: Sequence[Act], now: float, *, compaction: bool = True, thinking: bool = True) -> Figures:
     """Sum the script itself."""
-    told = [act for act in acts if compaction or not act.compaction]
-    five = [act.tokens for act in told if act.at > now - 300]
+    reported = [act for act in acts if compaction or not act.compaction]
+    five = [act.tokens for act in reported if act.at > now - 300]
     read = sum(tokens[2] for tokens in five)
     return Figures(
-        block=sum(act.total for act in told if act.at > now - 3600),
-        week=sum(act.total for act in told),
-        minute=sum(act.total for act in told if act.at > now - 60),
-        thinking=sum(act.thinking for act in told if act.at > now - 300) if thinking else None,
+        block=sum(act.total for act in reported if act.at > now - 3600),
+        week=sum(act.total for act in reported),
+        minute=sum(act.total for act in reported if act.at > now - 60),
+        thinking=sum(act.thinking for act in reported if act.at > now - 300) if thinking else None,
         cache=round(read / sum(tokens[0] + tokens[2] + tokens[3] for tokens in five), 4),
         model="sonnet",
     )

@@ -99,7 +99,7 @@ def test_real_ccusage_without_data(claude: ClaudeHome, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["18", "20"])
 def test_config_dir_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """A CLAUDE_CONFIG_DIR that is none is told with what to check."""
+    """A CLAUDE_CONFIG_DIR that is none is reported with what to check."""
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(CcusageError, match="CLAUDE_CONFIG_DIR") as error:
         CommandLine(str(part(REAL[version]))).block()
@@ -158,7 +158,7 @@ def test_not_asked_without_news(claude: ClaudeHome, tmp_path: Path, monkeypatch:
     ],
 )
 def test_broken_programs(tmp_path: Path, script: str, why: str) -> None:
-    """Each way of being no ccusage is told in a few words that fit the payload."""
+    """Each way of being no ccusage is reported in a few words that fit the payload."""
     with pytest.raises(CcusageError) as error:
         CommandLine(str(_program(tmp_path / "bin", script))).block()
 
@@ -168,7 +168,7 @@ def test_broken_programs(tmp_path: Path, script: str, why: str) -> None:
 
 
 def test_node_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real launcher without Node on PATH is told as that."""
+    """The real launcher without Node on PATH is reported as that."""
     monkeypatch.setattr("claude_gauge.sources.ccusage.command.MORE_PATHS", ())
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -180,7 +180,7 @@ def test_node_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_native_binary_missing(tmp_path: Path) -> None:
-    """The real launcher without its native binary (exit 1, nothing on stdout) is told with what to install."""
+    """The real launcher without its native binary (exit 1, nothing on stdout) is reported with what to install."""
     copy = tmp_path / "ccusage"
     shutil.copytree(part("ccusage-20.0.24/node_modules/ccusage"), copy)
     with pytest.raises(CcusageError, match=r"npm install -g ccusage@20\.0\.24") as error:
@@ -280,7 +280,7 @@ def _alive(pid: int) -> bool:
 
 
 class Scripted:
-    """Answers for block and week as it is told."""
+    """Answers for block and week as it is set."""
 
     def __init__(self, *blocks: Block, week: int) -> None:
         self._blocks, self._week = list(blocks), week

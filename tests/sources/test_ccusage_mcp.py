@@ -64,10 +64,10 @@ def test_http(claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
     assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))
-        told = [(server.block().tokens, server.week(time.time())) for _ in range(3)]
+        reported = [(server.block().tokens, server.week(time.time())) for _ in range(3)]
         server.stop()
 
-    assert told == [(2320, 3480)] * 3
+    assert reported == [(2320, 3480)] * 3
     assert caplog.text.count("listens on all interfaces without a password") == 1
 
 
@@ -93,14 +93,14 @@ def test_stdio_server_dies(claude: ClaudeHome) -> None:
     assert wire._process is not None
     wire._process.kill()
     wire._process.wait()
-    told = server.block().tokens
+    reported = server.block().tokens
     server.stop()
 
-    assert told == 2320
+    assert reported == 2320
 
 
 def test_http_server_restarts(claude: ClaudeHome) -> None:
-    """A server that is away is told in words; when it is back it is greeted again."""
+    """A server that is away is reported in words; when it is back it is greeted again."""
     assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))
@@ -158,7 +158,7 @@ class _Answering(BaseHTTPRequestHandler):
     ],
 )
 def test_http_trouble(answer: tuple[int, str, bytes], why: str) -> None:
-    """Whatever a server at that URL answers, it is told in a few words that fit the payload."""
+    """Whatever a server at that URL answers, it is reported in a few words that fit the payload."""
     handler = type("Handler", (_Answering,), {"answer": answer})
     with HTTPServer(("127.0.0.1", 0), handler) as httpd:
         threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
@@ -182,7 +182,7 @@ def test_http_trouble(answer: tuple[int, str, bytes], why: str) -> None:
     ],
 )
 def test_stdio_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str) -> None:
-    """A child that is no server, or hangs, is told in words and ended."""
+    """A child that is no server, or hangs, is reported in words and ended."""
     monkeypatch.setattr(mcp_wire, "FIRST_S", 0.5)
     wire = Stdio(_scripted(tmp_path / "bin", script))
     with pytest.raises(CcusageError) as error:

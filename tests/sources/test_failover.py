@@ -16,7 +16,7 @@ NOW = 1_795_430_000.0
 
 
 class Fake:
-    """A source that tells what it is told to tell; the real ones are tried in test_choose.py."""
+    """A source that tells what it is reported to tell; the real ones are tried in test_choose.py."""
 
     def __init__(self, name: str, rate: float | None = None, block: int | None = None) -> None:
         self.name, self.rate, self.block = name, rate, block

@@ -183,7 +183,7 @@ def test_out_of_order(tmp_path: Path) -> None:
 
 
 def test_two_processes_without_session_ids(tmp_path: Path) -> None:
-    """With session ids left out, two processes' counters are told apart by their starts."""
+    """With session ids left out, two processes' counters are distinguished by their starts."""
     with receiving(tmp_path) as (source, clock):
         for first, second, at in ((100, 10, NOW - 30), (150, 30, NOW - 20)):
             send(source, "/v1/metrics", _grow(first, at, start=NOW - 90, session=None))
@@ -218,15 +218,15 @@ def test_session_older_than_the_receiver(tmp_path: Path) -> None:
 
 
 def test_clock_ahead(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """An event whose clock is a little ahead counts now; one from the future is refused, and its sender is told."""
+    """An event whose clock is a little ahead counts now; one from the future is refused, and its sender is reported."""
     with receiving(tmp_path) as (source, clock):
         send(source, "/v1/logs", event(NOW + 60, "r1"))
-        told = send(source, "/v1/logs", event(NOW + 86_400, "r2", sequence=2)).json()["partialSuccess"]
+        reported = send(source, "/v1/logs", event(NOW + 86_400, "r2", sequence=2)).json()["partialSuccess"]
         reading = source.read(clock.now)
 
     assert reading.traffic is not None
     assert (reading.week_tokens, reading.traffic.minute.total, reading.traffic.newest_at) == (4321, 4321, NOW)
-    assert (told["rejectedLogRecords"], "future" in told["errorMessage"]) == ("1", True)
+    assert (reported["rejectedLogRecords"], "future" in reported["errorMessage"]) == ("1", True)
     assert "future" in caplog.text
 
 
@@ -234,12 +234,12 @@ def test_point_a_year_ahead(tmp_path: Path) -> None:
     """A point of a wrong clock does not silence its series."""
     with receiving(tmp_path) as (source, clock):
         send(source, "/v1/metrics", _grow(100, NOW - 10))
-        told = send(source, "/v1/metrics", _grow(150, NOW + 365 * 86_400)).json()["partialSuccess"]
+        reported = send(source, "/v1/metrics", _grow(150, NOW + 365 * 86_400)).json()["partialSuccess"]
         send(source, "/v1/metrics", _grow(170, NOW - 1))
         clock.now += 40
         reading = source.read(clock.now)
 
-    assert (reading.week_tokens, told["rejectedDataPoints"]) == (170, "1")
+    assert (reading.week_tokens, reported["rejectedDataPoints"]) == (170, "1")
 
 
 def test_future_in_the_journal(tmp_path: Path) -> None:

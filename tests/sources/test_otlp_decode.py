@@ -61,9 +61,9 @@ def test_genuine_cumulative_points() -> None:
 def test_genuine_errors_count_nothing() -> None:
     """An `api_error` is no request, and rejects nothing."""
     for path, body in samples("json_error"):
-        told = decode_logs(body) if path == "/v1/logs" else decode_metrics(body)
+        reported = decode_logs(body) if path == "/v1/logs" else decode_metrics(body)
 
-        assert (told.points, told.requests, told.rejected) == ([], [], 0)
+        assert (reported.points, reported.requests, reported.rejected) == ([], [], 0)
 
 
 @pytest.mark.parametrize("name", ["json_delta", "json_cumulative", "json_agent", "json_error"])
@@ -91,25 +91,25 @@ def test_integers_as_strings() -> None:
 @pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), "many", None, True, 1e16, {"a": 1}])
 def test_impossible_counts_are_rejected(value: object) -> None:
     """A count that is none is rejected by itself; its neighbour still counts."""
-    told = decode_metrics(metrics(point("input", value, 100), point("output", 5, 100)))
+    reported = decode_metrics(metrics(point("input", value, 100), point("output", 5, 100)))
 
-    assert (told.rejected, [each.value for each in told.points]) == (1, [5])
+    assert (reported.rejected, [each.value for each in reported.points]) == (1, [5])
 
 
 def test_lone_surrogate() -> None:
     """A model name that no text file could hold does not break what is made of it."""
-    told = decode_logs(event(100, "r1", model="claude-\ud800opus"))
+    reported = decode_logs(event(100, "r1", model="claude-\ud800opus"))
 
-    assert told.requests[0].model.encode()
+    assert reported.requests[0].model.encode()
 
 
 def test_session_left_out() -> None:
     """Without session ids, metrics and events meet by their origin; another host is another origin."""
-    told = decode_metrics(metrics(point("input", 5, 100, session=None)))
+    reported = decode_metrics(metrics(point("input", 5, 100, session=None)))
     here, there = decode_logs(event(100, "r1")), decode_logs(event(100, "r1", host="other"))
 
-    assert told.points[0].unit in here.requests[0].units
-    assert told.points[0].unit not in there.requests[0].units
+    assert reported.points[0].unit in here.requests[0].units
+    assert reported.points[0].unit not in there.requests[0].units
 
 
 def test_constant_request_ids() -> None:
@@ -160,7 +160,7 @@ def test_any_shape_is_survived(junk: object, depth: int, value: object) -> None:
         event(100, "r", sequence=1) | {"resourceMetrics": junk},
     ]
 
-    told = decode_metrics(shapes[depth])
+    reported = decode_metrics(shapes[depth])
     decode_logs(shapes[depth])
 
-    assert all(0 <= each.value <= 1e15 for each in told.points)
+    assert all(0 <= each.value <= 1e15 for each in reported.points)

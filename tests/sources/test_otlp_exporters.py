@@ -49,7 +49,7 @@ def test_javascript(tmp_path: Path, form: str, temporality: str, compression: st
         assert claude.wait(PATIENCE_S) == 0
 
     assert _week(source, 0) == TRUE
-    assert _week(source, 40) == TRUE  # the metrics told the same tokens, and had their time
+    assert _week(source, 40) == TRUE  # the metrics reported the same tokens, and had their time
     source.stop()
 
 

@@ -73,13 +73,13 @@ def _speak(taken: Taken, data: bytes, *, shut: bool = False) -> bytes:
         peer.sendall(data)
         if shut:
             peer.shutdown(socket.SHUT_WR)
-        heard = b""
-        while b"\r\n\r\n" not in heard or shut:
+        received = b""
+        while b"\r\n\r\n" not in received or shut:
             more = peer.recv(65536)
             if not more:
                 break
-            heard += more
-        return heard
+            received += more
+        return received
 
 
 def _request(
@@ -200,7 +200,7 @@ def test_body_too_large(taken: Taken) -> None:
 
 
 def test_partial_success(taken: Taken) -> None:
-    """Records that can't be counted are told to the exporter; the others count."""
+    """Records that can't be counted are reported to the exporter; the others count."""
     body = json.dumps(metrics(point("input", -1, 100), point("output", 5, 100))).encode()
     answer = _speak(taken, _request(JSON, "Connection: close", path="/v1/metrics", body=body), shut=True)
     partial = json.loads(answer.partition(b"\r\n\r\n")[2])["partialSuccess"]
@@ -372,7 +372,7 @@ def test_open_to_the_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     ],
 )
 def test_token(headers: list[str], status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """With a token set only who sends it is heard."""
+    """With a token set only who sends it is received."""
     with _receiving("0.0.0.0:0", "s3cret") as exports:
         answer = _speak(exports, _request(JSON, *headers))
 

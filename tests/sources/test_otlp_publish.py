@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.sources.claude_code import claude_code, go_on, wait_said
 from tests.sources.otlp import SESSION
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import SAMPLE, ClaudeHome
@@ -22,17 +22,17 @@ TOPIC = "claude-gauge/test/usage"
 REQUESTS = [{"id": f"req_{n}", "input": 10, "output": 100, "read": 1000, "creation": 50} for n in range(5)]
 
 
-def _usage(heard: Heard) -> dict[str, Any]:
-    return dict(json.loads(heard.payload)) if heard.topic == TOPIC and heard.payload else {}
+def _usage(received: Received) -> dict[str, Any]:
+    return dict(json.loads(received.payload)) if received.topic == TOPIC and received.payload else {}
 
 
 def _claude_code(env: dict[str, str], *, hold: int | None = None, **more: str) -> subprocess.Popen[str]:
     """Run what sends as Claude Code does, in the environment that `otel env` prints."""
     printed = run("otel", "env", "--endpoint", env["ENDPOINT"], env=env).stdout
-    told = dict(re.findall(r"export (\w+)='?([^'\n]*)", printed))
-    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == env["ENDPOINT"]
+    reported = dict(re.findall(r"export (\w+)='?([^'\n]*)", printed))
+    assert reported["OTEL_EXPORTER_OTLP_ENDPOINT"] == env["ENDPOINT"]
     form = {"form": "proto", "temporality": "CUMULATIVE", "compression": "gzip", "session": SESSION}
-    return claude_code({**told, **more}, **form, requests=REQUESTS, wait_ms=900, hold=hold)
+    return claude_code({**reported, **more}, **form, requests=REQUESTS, wait_ms=900, hold=hold)
 
 
 @pytest.fixture
@@ -57,29 +57,29 @@ def test_killed_in_mid_session(tmp_path: Path, broker: Mosquitto, env: dict[str,
     with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env) as publisher:
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env, hold=4) as claude:
-            listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 2 * SAMPLE)
+            listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 2 * SAMPLE)
             publisher.end(signal.SIGKILL)
             wait_said(claude, "req_3")
             publisher.start()
             wait_until(lambda: answers(port), "the publisher to listen again")
             go_on(claude)
-            heard = listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+            received = listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
             assert claude.wait(PATIENCE_S) == 0
         highest = max(_usage(each).get("window_5h_tokens", 0) for each in listener.messages)
 
     assert highest == 5 * SAMPLE
-    assert _usage(heard)["last_model"] == "opus"
-    assert _usage(heard)["sources"]["thinking"] == {"source": "otlp", "ok": False, "why": "no thinking in telemetry"}
+    assert _usage(received)["last_model"] == "opus"
+    assert _usage(received)["sources"]["thinking"] == {"source": "otlp", "ok": False, "why": "no thinking in telemetry"}
 
 
 def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
-    """`show` on another broker computes from what the publisher was told, without disturbing it."""
+    """`show` on another broker computes from what the publisher was reported, without disturbing it."""
     port = int(env["ENDPOINT"].rpartition(":")[2])
     with Listener(broker.port, TOPIC) as listener, Publishing(tmp_path / "run", env=env):
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
         shown = run("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
 
         assert json.loads(shown.stdout)["window_5h_tokens"] == 5 * SAMPLE
@@ -97,7 +97,7 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert publishing.log.count("a restart will forget") == 1
     assert "Traceback" not in publishing.log
@@ -114,7 +114,7 @@ def test_read_only_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
         wait_until(lambda: answers(port), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
 
     assert "Traceback" not in publishing.log
 
@@ -131,7 +131,7 @@ def test_token(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
             assert stranger.wait(PATIENCE_S) == 0
         with _claude_code(env, OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer s3cret") as claude:
             assert claude.wait(PATIENCE_S) == 0
-        listener.wait(lambda heard: _usage(heard).get("window_5h_tokens") == 5 * SAMPLE)
+        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
 
         assert "s3cret" not in publishing.log
         assert {_usage(each).get("window_5h_tokens") for each in listener.messages} >= {0, 5 * SAMPLE}

@@ -23,18 +23,18 @@ def test_the_first_answer_is_waited_for() -> None:
 
 
 def test_stop_interrupts_an_answer_and_a_rest() -> None:
-    """An answer that takes for ever is interrupted, the rest after it ends at once, and the end is told once."""
-    told: list[str] = []
+    """An answer that takes for ever is interrupted, the rest after it ends at once, and the end is reported once."""
+    reported: list[str] = []
     hanging, let_go = threading.Event(), threading.Event()
 
     def ask() -> None:
         hanging.set()
-        told.append("answer" if let_go.wait(PATIENCE_S) else "hung")
+        reported.append("answer" if let_go.wait(PATIENCE_S) else "hung")
 
     def rest(_: float, wait: Wait) -> None:
-        told.append("ended" if wait(20) else "rested")
+        reported.append("ended" if wait(20) else "rested")
 
-    polled = Polled("test", ask, rest, interrupt=let_go.set, ended=lambda: told.append("closed"))
+    polled = Polled("test", ask, rest, interrupt=let_go.set, ended=lambda: reported.append("closed"))
     thread = threading.Thread(target=polled.start)
     thread.start()
     assert hanging.wait(PATIENCE_S)
@@ -42,4 +42,4 @@ def test_stop_interrupts_an_answer_and_a_rest() -> None:
     polled.stop(5)
     thread.join(PATIENCE_S)
 
-    assert told == ["answer", "ended", "closed"]
+    assert reported == ["answer", "ended", "closed"]

@@ -16,7 +16,7 @@ from claude_gauge.sources.otlp.decode import Request
 
 @dataclass(frozen=True)
 class Response:
-    """One response: when its blocks ended, before its end, in seconds; its figures; and what is told of its ids."""
+    """One response: when its blocks ended, before its end, in seconds; its figures; and what is reported its ids."""
 
     ended: float
     blocks: tuple[float, ...]
@@ -91,7 +91,7 @@ LONG = Response(NOW - 100, (0.0, 45.0), (10, 1000, 50), 100, line_id=False, even
 @example(responses=[LONG, LONG], orders=["event"] * 5, late=0.2, restarts=[False] * 5)
 @example(responses=[TWO_BLOCKS, ONE_BLOCK], orders=["lines"] * 5, late=0.0, restarts=[False] * 5)
 def test_once(responses: list[Response], orders: list[str], late: float, restarts: list[bool]) -> None:
-    """However long it took, whoever told it first, and however often the publisher restarts: each response once."""
+    """However long it took, whoever reported it first, and however often the publisher restarts: each response once."""
     world = World([], [], OtlpCounter())
     for number, (response, first, restart) in enumerate(zip(responses, orders, restarts, strict=False)):
         lines, event = response.lines(number), response.event(number, late)

@@ -164,7 +164,7 @@ def test_otlp_port_is_taken(tmp_path: Path, claude: ClaudeHome) -> None:
 
 
 def test_otlp_off() -> None:
-    """`otlp` with its address off is a contradiction, told as one."""
+    """`otlp` with its address off is a contradiction, reported as one."""
     with pytest.raises(GaugeError, match="nothing to read"):
         choose(Settings(source="otlp", otlp="off"))
 
@@ -214,8 +214,8 @@ def test_hybrid_with_otlp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytes
     with _running(tmp_path, "hybrid", otlp=f"127.0.0.1:{port}") as source:
         _soon(source, lambda reading: reading.week_tokens == 2 * SAMPLE, "the history")
         same = {"input_tokens": 10, "output_tokens": 100, "cache_read_tokens": 1000, "cache_creation_tokens": 50}
-        told: dict[str, dict[str, Any]] = {"req_000002": same, "compaction": {}}
-        for number, (request, tokens) in enumerate(told.items()):
+        reported: dict[str, dict[str, Any]] = {"req_000002": same, "compaction": {}}
+        for number, (request, tokens) in enumerate(reported.items()):
             body = event(time.time(), request, sequence=number, **tokens)
             httpx.post(f"http://127.0.0.1:{port}/v1/logs", json=body).raise_for_status()
         reading = source.read(time.time())

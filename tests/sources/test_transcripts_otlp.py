@@ -54,7 +54,7 @@ def _event(request_id: str, *, at: float = NOW - 5, session: str = HERE, sequenc
 
 @pytest.mark.parametrize("first", ["event", "transcript"])
 def test_told_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> None:
-    """A response told by event and transcript is counted once, whichever came first, with its thinking."""
+    """A response reported by event and transcript is counted once, whichever came first, with its thinking."""
     with _joint(tmp_path, claude) as source:
         if first == "event":
             send(source, "/v1/logs", _event("req_000001"))
@@ -104,25 +104,25 @@ def test_lines_before_and_after_the_event(tmp_path: Path, claude: ClaudeHome) ->
         assert _week(source) == 2 * SAMPLE
 
 
-@pytest.mark.parametrize(("told", "transcribed"), [("req_000001", None), ("", "req_000001")])
+@pytest.mark.parametrize(("reported", "transcribed"), [("req_000001", None), ("", "req_000001")])
 @pytest.mark.parametrize("first", ["event", "transcript"])
 def test_request_id_in_one_of_them(
-    tmp_path: Path, claude: ClaudeHome, told: str, transcribed: str | None, first: str
+    tmp_path: Path, claude: ClaudeHome, reported: str, transcribed: str | None, first: str
 ) -> None:
     """Where only one of them knows the request's id, the same prompt at the same time is the same response."""
     with _joint(tmp_path, claude) as source:
         if first == "event":
-            send(source, "/v1/logs", _event(told))
+            send(source, "/v1/logs", _event(reported))
         for output in (1, 100):
             claude.append(assistant(NOW - 5, 1, requestId=transcribed, tokens=(10, output, 1000, 50)))
         wait_until(lambda: _thinking(source.read(NOW)) == 20, "the transcript")
-        send(source, "/v1/logs", _event(told))
+        send(source, "/v1/logs", _event(reported))
 
         assert _week(source) == SAMPLE
 
 
 def test_same_prompt_at_the_same_time(tmp_path: Path, claude: ClaudeHome) -> None:
-    """Two responses with the same figures at once, as parallel agents have, are told apart by their ids."""
+    """Two responses with the same figures at once, as parallel agents have, are distinguished by their ids."""
     with _joint(tmp_path, claude) as source:
         claude.append(assistant(NOW - 5, 1))
         wait_until(lambda: _minute(source.read(NOW)) == SAMPLE, "the transcript")

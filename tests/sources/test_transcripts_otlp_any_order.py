@@ -29,25 +29,27 @@ def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # 
     """Events and growing lines of several responses, repeated and in any order: the largest figure of each counts."""
     tally = OtlpCounter()
     seen: set[int] = set()
-    for told in tellings:
-        at, prompt, name = NOW - 60 * told.response, (told.response, 1000, 50), f"req_{told.response}"
-        if told.output is not None:
+    for reported in tellings:
+        at, prompt, name = NOW - 60 * reported.response, (reported.response, 1000, 50), f"req_{reported.response}"
+        if reported.output is not None:
             request_id = None if ids == "event" else name
-            figures = (prompt[0], told.output, *prompt[1:])
-            line = Turn(at, f"msg_{told.response}", request_id, None, "opus", sidechain, *figures, thinking=told.output)
+            figures = (prompt[0], reported.output, *prompt[1:])
+            line = Turn(
+                at, f"msg_{reported.response}", request_id, None, "opus", sidechain, *figures, thinking=reported.output
+            )
             tally.add(line, NOW)
-        elif told.response not in seen:  # the books know one that is sent again
-            seen.add(told.response)
+        elif reported.response not in seen:  # the books know one that is sent again
+            seen.add(reported.response)
             tokens = Tokens(prompt[0], 100, *prompt[1:])
-            tally.event(Request(told.response, "" if ids == "line" else name, (), at, "opus", tokens), NOW)
-    whole = {told.response for told in tellings if ids == "both" and told.output in (None, 100)}
+            tally.event(Request(reported.response, "" if ids == "line" else name, (), at, "opus", tokens), NOW)
+    whole = {reported.response for reported in tellings if ids == "both" and reported.output in (None, 100)}
     most = {
         response: 100 if response in whole else max(100 if each.output is None else each.output for each in own)
-        for response in {told.response for told in tellings}
-        if (own := [told for told in tellings if told.response == response])
+        for response in {reported.response for reported in tellings}
+        if (own := [reported for reported in tellings if reported.response == response])
     }
     thought = sum(
-        max((told.output or 0 for told in tellings if told.response == response), default=0)
+        max((reported.output or 0 for reported in tellings if reported.response == response), default=0)
         for response in most
         if 60 * response < 300
     )

@@ -23,7 +23,7 @@ from claude_gauge.sources.select import choose
 SEED = frozenset(PART_OF) | {"last_model"}
 TOKENS = frozenset({"window_7d_tokens", "limit_before_reset", "fuel_source", "window_5h_resets_at"})
 IDLE = frozenset({"minutes_to_limit"})
-PLAN = frozenset({"window_7d_pct", "window_7d_resets_at", "limit_name", "limit_pct"})  # nobody told them here
+PLAN = frozenset({"window_7d_pct", "window_7d_resets_at", "limit_name", "limit_pct"})  # nobody reported them here
 THINKING = frozenset({"thinking_ratio"})
 FIELDS = SEED | TOKENS | IDLE | PLAN
 NOTHING = FIELDS

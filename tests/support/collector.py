@@ -36,7 +36,7 @@ class Collector:
 
     @property
     def target(self) -> str:
-        """What Prometheus is told to scrape."""
+        """What Prometheus is reported to scrape."""
         return f"127.0.0.1:{self.shown}"
 
     def send(self, body: object, path: str = "/v1/metrics") -> None:

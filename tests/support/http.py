@@ -1,4 +1,4 @@
-"""An HTTP client that can misbehave: it sends what it is told and shows every byte that came back."""
+"""An HTTP client that can misbehave: it sends what it is reported and shows every byte that came back."""
 
 from __future__ import annotations
 

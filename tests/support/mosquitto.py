@@ -90,7 +90,7 @@ class Mosquitto:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Received:
     """One message as a subscriber got it."""
 
     topic: str
@@ -111,7 +111,7 @@ class Listener:
         user: str | None = None,
         password: str = "",
     ) -> None:
-        self.messages: list[Heard] = []
+        self.messages: list[Received] = []
         self._news = threading.Condition()
         self._ready = threading.Event()
         self._topic = topic
@@ -132,20 +132,22 @@ class Listener:
 
     def _message(self, _client: mqtt.Client, _user: object, message: mqtt.MQTTMessage) -> None:
         with self._news:
-            self.messages.append(Heard(message.topic, bytes(message.payload), message.retain, message.qos))
+            self.messages.append(Received(message.topic, bytes(message.payload), message.retain, message.qos))
             self._news.notify_all()
 
-    def wait(self, wanted: Callable[[Heard], bool], deadline_s: float = PATIENCE_S, *, after: int = 0) -> Heard:
+    def wait(self, wanted: Callable[[Received], bool], deadline_s: float = PATIENCE_S, *, after: int = 0) -> Received:
         """Return the first message from index `after` on that is `wanted`; fail listing what came instead."""
 
-        def found() -> Heard | None:
+        def found() -> Received | None:
             return next((each for each in self.messages[after:] if wanted(each)), None)
 
         with self._news:
-            assert self._news.wait_for(lambda: found() is not None, deadline_s), f"not heard; got {self.messages[-5:]}"
-        heard = found()
-        assert heard is not None
-        return heard
+            assert self._news.wait_for(lambda: found() is not None, deadline_s), (
+                f"not received; got {self.messages[-5:]}"
+            )
+        received = found()
+        assert received is not None
+        return received
 
     def close(self) -> None:
         """Disconnect in good order."""

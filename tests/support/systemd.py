@@ -173,8 +173,8 @@ def _map_users(process: subprocess.Popen[bytes]) -> None:
         assert said.readline() == b"maps\n"
     for kind in ("uid", "gid"):
         Path(f"/proc/{process.pid}/{kind}_map").write_text("0 0 65536")
-    with process.stdin as told:
-        told.write(b"\n")
+    with process.stdin as reported:
+        reported.write(b"\n")
 
 
 def _answers(manager: UserManager) -> bool:

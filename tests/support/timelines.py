@@ -1,4 +1,4 @@
-"""Recorded time lines of the real Claude Code: what it told hooks and statusline beside the dialogs on its screen."""
+"""Recorded time lines of the real Claude Code: what hooks and statusline got, beside the dialogs on its screen."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Lamp:
         return min((time for time in times if time is not None), default=None)
 
 
-def told(line: dict[str, Any]) -> Iterator[tuple[str, Event]]:
+def reported(line: dict[str, Any]) -> Iterator[tuple[str, Event]]:
     """Yield what a line of a time line tells the publisher."""
     at = EPOCH + line["t"]
     if "statusline" in line:
@@ -70,7 +70,7 @@ def replay(path: Path) -> Sums:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lamp, sums, screens = Lamp(), Sums(), dict[str, bool]()
     for line, after in zip(lines, [*lines[1:], None], strict=True):
-        for session, event in told(line):
+        for session, event in reported(line):
             lamp.tell(session, event)
         if "dialog" in line:
             screens[line["dialog"]["session_id"]] = line["dialog"]["open"]

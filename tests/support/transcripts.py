@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-KINDS = (10, 100, 1000, 50)  # tokens of a line unless told otherwise: input, output, cache read, cache creation
+KINDS = (10, 100, 1000, 50)  # tokens of a line unless set otherwise: input, output, cache read, cache creation
 SAMPLE = sum(KINDS)  # of one response as the tests make it
 
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.mosquitto import Heard, Listener
+from tests.support.mosquitto import Listener, Received
 from tests.support.net import PATIENCE_S
 
 Json = dict[str, Any]
 
 
-def usage_of(heard: Heard) -> Json:
+def usage_of(received: Received) -> Json:
     """Return the payload of a usage topic as a mapping; empty for any other message."""
-    return dict(json.loads(heard.payload)) if heard.topic.endswith("/usage") and heard.payload else {}
+    return dict(json.loads(received.payload)) if received.topic.endswith("/usage") and received.payload else {}
 
 
 def wait_usage(
@@ -22,7 +22,7 @@ def wait_usage(
 ) -> Json:
     """Wait for a payload of which `wanted` is true."""
     return usage_of(
-        listener.wait(lambda heard: bool(usage_of(heard)) and wanted(usage_of(heard)), deadline_s, after=after)
+        listener.wait(lambda received: bool(usage_of(received)) and wanted(usage_of(received)), deadline_s, after=after)
     )
 
 

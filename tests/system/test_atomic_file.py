@@ -23,7 +23,7 @@ def parse(content: bytes) -> float:
 def test_disk_error_is_told_once_per_reason(
     disk: list[str], tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of writes that fail in a row for one reason the first is told; what was written last is read."""
+    """Of writes that fail in a row for one reason the first is reported; what was written last is read."""
     folder = tmp_path_factory.mktemp("disk")
     caplog.clear()
     file, written = StateFile(folder / "state" / "x.json", "x is lost"), None
@@ -52,7 +52,7 @@ def test_disk_error_is_told_once_per_reason(
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_content(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Content of another shape, however odd, is told with what is lost, and read as nothing."""
+    """Content of another shape, however odd, is reported with what is lost, and read as nothing."""
     (tmp_path / "x.json").write_bytes(content)
 
     assert StateFile(tmp_path / "x.json", "x is lost").read(parse) is None

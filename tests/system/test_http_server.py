@@ -125,7 +125,7 @@ def test_body_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_expect_continue() -> None:
-    """A client that asks first is told to go on, unless its body is unwanted."""
+    """A client that asks first is reported to go on, unless its body is unwanted."""
     slow = Slow()
     slow.may.set()
     with _two(slow) as (_, bodies):

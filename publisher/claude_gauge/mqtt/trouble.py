@@ -50,7 +50,7 @@ _REFUSALS = {
     "Server unavailable": Reason("says that it is unavailable"),
     "Server shutting down": Reason("is shutting down"),
     "Session taken over": Reason("let another client with our client id take over"),
-    "Keep alive timeout": Reason("heard nothing from us for too long"),
+    "Keep alive timeout": Reason("received nothing from us for too long"),
     "Retain not supported": Reason("keeps no retained messages", "take another broker"),
     "QoS not supported": Reason("does not take QoS 1", "take another broker"),
     "Packet too large": Reason("refuses a message of this size", "raise its limit"),

@@ -101,12 +101,12 @@ def visit(house: BrokerFolder) -> Iterator[Visit]:
 
 
 class Visit:
-    """Makes links of users, and remembers what each heard."""
+    """Makes links of users, and remembers what each received."""
 
     def __init__(self, house: BrokerFolder) -> None:
         self.house = house
         self.links: list[Link] = []
-        self.heard: dict[str, list[tuple[str, bytes]]] = {}
+        self.received: dict[str, list[tuple[str, bytes]]] = {}
 
     def link(self, name: str | None, kind: int = 1, secret: Path | None = None) -> Link:
         """Connect to the plain (0), TLS (1) or websockets (2) listener."""
@@ -122,9 +122,9 @@ class Visit:
         )
         link = Link(settings, status=None)
         self.links.append(link)
-        heard = self.heard.setdefault(name or "", [])
+        received = self.received.setdefault(name or "", [])
         for topic_filter in ("#", "claude-gauge/#", "homeassistant/#"):
-            link.listen(topic_filter, lambda message: heard.append((message.topic, message.payload)))
+            link.listen(topic_filter, lambda message: received.append((message.topic, message.payload)))
         link.start()
         return link
 
@@ -138,12 +138,12 @@ class Visit:
         """Return whether what one writes reaches the other; the barrier (writer, topic) surely does, and later."""
         by, sure = self.inside(barrier[0]), barrier[1]
         one, _two = self.inside(writer), self.inside(reader)
-        wait_until(lambda: by.send(sure, b"begin", qos=1) and (sure, b"begin") in self.heard[reader], "the barrier")
+        wait_until(lambda: by.send(sure, b"begin", qos=1) and (sure, b"begin") in self.received[reader], "the barrier")
         one.announce(topic, b"tried")
         assert one.flush(PATIENCE_S)
         by.send(sure, b"end", qos=1)
-        wait_until(lambda: (sure, b"end") in self.heard[reader], "the end")
-        return (topic, b"tried") in self.heard[reader]
+        wait_until(lambda: (sure, b"end") in self.received[reader], "the end")
+        return (topic, b"tried") in self.received[reader]
 
 
 SURE = ("desk", "claude-gauge/desk/usage")
@@ -237,15 +237,15 @@ def test_listeners(closed: Closed, house: BrokerFolder) -> None:
 
 
 def test_large_message(closed: Closed, visit: Visit) -> None:
-    """A message that no reader of ours could hold is not taken, and its writer is told."""
+    """A message that no reader of ours could hold is not taken, and its writer is reported."""
     desk = visit.inside("desk")
     desk.announce("claude-gauge/desk/usage", bytes(100_000))
     assert desk.flush(PATIENCE_S)
     desk.announce("claude-gauge/desk/alert", b"after")
     assert desk.flush(PATIENCE_S)
 
-    wait_until(lambda: ("claude-gauge/desk/alert", b"after") in visit.heard["desk"], "the small message")
-    assert all(len(payload) < 100_000 for _, payload in visit.heard["desk"])
+    wait_until(lambda: ("claude-gauge/desk/alert", b"after") in visit.received["desk"], "the small message")
+    assert all(len(payload) < 100_000 for _, payload in visit.received["desk"])
     assert "oversize" not in closed.log.read_text()
 
 
@@ -298,7 +298,7 @@ def test_check_of_a_good_broker(house: BrokerFolder) -> None:
     assert any("is refused" in text for _, text in found)
 
 
-@pytest.mark.parametrize(("file", "old", "new", "told"), [
+@pytest.mark.parametrize(("file", "old", "new", "reported"), [
     ("mosquitto.conf", "allow_anonymous false", "allow_anonymous true", "without a name let in"),
     ("mosquitto.conf", "acl_file", "# acl_file", "viewer (viewer) could write"),
     ("mosquitto.conf", "max_packet_size 65536", "", "bytes is taken"),
@@ -307,7 +307,7 @@ def test_check_of_a_good_broker(house: BrokerFolder) -> None:
     ("acl", "user gauge\n", "user gauge\ntopic read #\n", "gauge (device) was given"),
     ("acl", "user homeassistant\ntopic read claude-gauge/#\n", "user homeassistant\n", "homeassistant) was not given"),
 ])  # fmt: skip
-def test_check_finds_what_is_open(house: BrokerFolder, file: str, old: str, new: str, told: str) -> None:
+def test_check_finds_what_is_open(house: BrokerFolder, file: str, old: str, new: str, reported: str) -> None:
     """A broker that was opened somewhere fails the check, which says where."""
     path = house.broker / file
     assert old in path.read_text()
@@ -315,7 +315,7 @@ def test_check_finds_what_is_open(house: BrokerFolder, file: str, old: str, new:
     with Closed(house.folder.parent / "running", house):
         failures = [text for ok, text in findings(house) if not ok]
 
-    assert any(told in text for text in failures), failures
+    assert any(reported in text for text in failures), failures
 
 
 def test_check_without_a_broker(house: BrokerFolder) -> None:
@@ -349,7 +349,7 @@ def test_new_certificate(house: BrokerFolder, visit: Visit) -> None:
         link = Link(elsewhere, status=None)
         visit.links.append(link)
         link.start()
-        wait_until(lambda: "not accepted" in link.trouble, "the wrong name to be told")
+        wait_until(lambda: "not accepted" in link.trouble, "the wrong name to be reported")
 
 
 def mode(path: Path) -> str:

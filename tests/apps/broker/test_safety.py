@@ -154,7 +154,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("host", ["a b", "x" * 64 + ".local", "..", "fe80::1%eth0", "-x", "", "münchen" * 10])
 def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], host: str) -> None:
-    """A host that can't be is told in a line, and the next `init` finds nothing in its way."""
+    """A host that can't be is reported in a line, and the next `init` finds nothing in its way."""
     folder = str(tmp_path / "own")
     first = run("broker", "init", "--folder", folder, "--host", host, env=env)
     again = run("broker", "init", "--folder", folder, "--host", "here.local", env=env)
@@ -183,7 +183,7 @@ def test_printed_url_is_taken(tmp_path: Path, env: dict[str, str], host: str, wr
 
 @given(st.text(max_size=80))
 def test_any_host(host: str) -> None:
-    """Whatever is given as a host is told, or becomes a name that stands in a URL as it is."""
+    """Whatever is given as a host is reported, or becomes a name that stands in a URL as it is."""
     try:
         written = ascii_host(host)
     except GaugeError:
@@ -193,7 +193,7 @@ def test_any_host(host: str) -> None:
 
 
 def test_folders_that_docker_made(tmp_path: Path) -> None:
-    """Empty folders that `docker compose up` made are no hindrance; anything else is left alone and told."""
+    """Empty folders that `docker compose up` made are no hindrance; anything else is left alone and reported."""
     house = BrokerFolder(tmp_path / "own")
     (tmp_path / "own/broker").mkdir(parents=True)
     (tmp_path / "own/data").mkdir()
@@ -223,7 +223,7 @@ def _make_as(uid: int, folder: Path, said: Connection) -> None:
 @as_root
 @pytest.mark.parametrize("roots", ["own/broker", "own"])
 def test_folders_that_docker_made_as_root(roots: str) -> None:
-    """A person whose folder Docker made as root is told what to do about it."""
+    """A person whose folder Docker made as root learns what to do about it."""
     with tempfile.TemporaryDirectory(prefix="claude-gauge-house-") as name:
         base = Path(name)
         (base / "own/broker").mkdir(parents=True)
@@ -231,10 +231,10 @@ def test_folders_that_docker_made_as_root(roots: str) -> None:
         for path in (base, base / "own", base / "own/broker"):
             if path != base / roots and not path.is_relative_to(base / roots):
                 os.chown(path, STRANGER, STRANGER)
-        heard, said = multiprocessing.Pipe()
+        received, said = multiprocessing.Pipe()
         process = multiprocessing.Process(target=_make_as, args=(STRANGER, base / "own", said))
         process.start()
-        answer = heard.recv() if heard.poll(30) else "nothing"
+        answer = received.recv() if received.poll(30) else "nothing"
         process.join()
 
     assert "it belongs to root: if Docker made it, remove it" in answer
@@ -323,7 +323,7 @@ def test_rules_are_what_roles_mean(role: Role, topic: str, access: str) -> None:
 
 
 def test_instructions_name_no_password(house: BrokerFolder) -> None:
-    """What a client is told names the file of its password, never the password."""
+    """What a client gets names the file of its password, never the password."""
     house.add(User(name="desk", role=Role.PUBLISHER))
     lines = "\n".join(client_setup(house, house.register(), house.register().users["desk"]))
 

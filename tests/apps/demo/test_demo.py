@@ -81,8 +81,8 @@ def clean(port: int) -> bool:
     """Return whether the broker keeps nothing at all."""
     with Listener(port) as late:
         late.client.publish("end", b"", qos=1)
-        late.wait(lambda heard: heard.topic == "end")
-        return [heard.topic for heard in late.messages] == ["end"]
+        late.wait(lambda received: received.topic == "end")
+        return [received.topic for received in late.messages] == ["end"]
 
 
 def test_a_real_broker_can_be_driven(env: dict[str, str], broker: Mosquitto) -> None:
@@ -90,11 +90,17 @@ def test_a_real_broker_can_be_driven(env: dict[str, str], broker: Mosquitto) -> 
     with Listener(broker.port) as listener:
         _lines(env, "--broker", broker.url, "--node", "desk", "--discovery", "homeassistant")
 
-        heard = listener.wait(lambda heard: heard.topic == "claude-gauge/demo-desk/usage" and heard.payload != b"")
-        listener.wait(lambda heard: heard.topic.startswith("homeassistant/device/") and heard.payload != b"")
-        listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/demo-desk/status", b"offline"))
-        assert not [heard for heard in listener.messages if "/desk" in heard.topic or "_desk" in heard.topic]
-    usage = Usage.model_validate_json(heard.payload)
+        received = listener.wait(
+            lambda received: received.topic == "claude-gauge/demo-desk/usage" and received.payload != b""
+        )
+        listener.wait(lambda received: received.topic.startswith("homeassistant/device/") and received.payload != b"")
+        listener.wait(
+            lambda received: (received.topic, received.payload) == ("claude-gauge/demo-desk/status", b"offline")
+        )
+        assert not [
+            received for received in listener.messages if "/desk" in received.topic or "_desk" in received.topic
+        ]
+    usage = Usage.model_validate_json(received.payload)
     assert usage.made_up
     assert {part.source for part in usage.sources.values()} == {"demo"}
     assert clean(broker.port)
@@ -124,10 +130,10 @@ def test_signals_leave_nothing_behind(env: dict[str, str], broker: Mosquitto, nu
     announce = ["--discovery", "homeassistant"] if number != signal.SIGKILL else []
     with Listener(broker.port) as listener:
         demo = subprocess.Popen([*command, *announce], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        listener.wait(lambda heard: heard.topic == "claude-gauge/demo/usage")
+        listener.wait(lambda received: received.topic == "claude-gauge/demo/usage")
         demo.send_signal(number)
         _, said = demo.communicate(timeout=PATIENCE_S)
-        listener.wait(lambda heard: (heard.topic, heard.payload) == ("claude-gauge/demo/status", b""))
+        listener.wait(lambda received: (received.topic, received.payload) == ("claude-gauge/demo/status", b""))
 
     assert b"Traceback" not in said
     if number != signal.SIGKILL:

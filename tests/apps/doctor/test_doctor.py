@@ -34,7 +34,7 @@ def test_all_is_well(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     port = free_port()
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP=f"127.0.0.1:{port}")
     with Listener(broker.port) as listener, Publishing(tmp_path / "run", env=env):
-        listener.wait(lambda heard: heard.topic.endswith("/usage"))
+        listener.wait(lambda received: received.topic.endswith("/usage"))
         code, found = _examined(env)
 
     assert code == 0
@@ -104,7 +104,7 @@ def test_clock_behind_the_transcripts(claude: ClaudeHome) -> None:
 
 
 def test_too_few_watches(claude: ClaudeHome, tmp_path: Path) -> None:
-    """More folders than the kernel lets us watch is told, with the setting that corrects it."""
+    """More folders than the kernel lets us watch is reported, with the setting that corrects it."""
     (tmp_path / "max_user_watches").write_text("1\n")
     (check,) = watches([claude.folder / "projects"], tmp_path)
 
@@ -113,7 +113,7 @@ def test_too_few_watches(claude: ClaudeHome, tmp_path: Path) -> None:
 
 
 def test_sources_that_are_configured_are_asked(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
-    """A Prometheus that is away and a ccusage that answers are told as such."""
+    """A Prometheus that is away and a ccusage that answers are reported as such."""
     claude.append(assistant(time.time(), 1))
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     env["CLAUDE_GAUGE_PROMETHEUS"] = f"http://127.0.0.1:{free_port()}"
@@ -204,7 +204,7 @@ def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
 
 
 def test_each_configured_source_has_a_line(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
-    """An MCP server that is away, and Prometheus without a URL, are told each with an advice of its own."""
+    """An MCP server that is away, and Prometheus without a URL, are reported each with an advice of its own."""
     claude.append(assistant(time.time(), 1))
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     away = f"http://127.0.0.1:{free_port()}/"
@@ -228,7 +228,7 @@ def test_after_setup(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
 
 
 def test_publisher_whose_source_ails(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
-    """What a publisher's source lacks is told with what to do there, as the table of the docs says it."""
+    """What a publisher's source lacks is reported with what to do there, as the table of the docs says it."""
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     assert run("publish", "--once", env={**env, "CLAUDE_CONFIG_DIR": str(tmp_path / "nowhere")}).returncode == 0
     _, found = _examined(env)

@@ -16,7 +16,7 @@ def _look(address: str, source: str = "otlp") -> list[Check]:
 
 
 def test_port_is_free() -> None:
-    """A port that is free is told as such."""
+    """A port that is free is reported as such."""
     assert [each.state for each in _look(f"127.0.0.1:{free_port()}")] == ["ok"]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.apps.fleet.conftest import usage
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S
 from tests.support.publisher import Publishing, environment
 from tests.support.swarm import Swarm
@@ -41,14 +41,14 @@ def payload(**changes: object) -> bytes:
     return usage(updated_at=stamp(time.time()), **changes).to_json()
 
 
-def merged(heard: Heard) -> Usage | None:
+def merged(received: Received) -> Usage | None:
     """The merged payload in a message, if it is one."""
-    return Usage.model_validate_json(heard.payload) if heard.topic == TOPIC and heard.payload else None
+    return Usage.model_validate_json(received.payload) if received.topic == TOPIC and received.payload else None
 
 
-def totals(rate: float) -> Callable[[Heard], bool]:
+def totals(rate: float) -> Callable[[Received], bool]:
     """Whether a message is the merged payload with this rate."""
-    return lambda heard: (found := merged(heard)) is not None and found.rate_1m == rate
+    return lambda received: (found := merged(received)) is not None and found.rate_1m == rate
 
 
 def test_nodes_come_and_go(broker: Mosquitto, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_newest_model() -> None:
 
 
 def test_hot_node() -> None:
-    """It is told which node is hot: the hottest of those that light their lamp."""
+    """It learns which node is hot: the hottest of those that light their lamp."""
     calm = merged(member("a", rate_1m=10), member("b", rate_1m=20))
     hot = merged(
         member("a", rate_1m=900),
@@ -364,7 +364,7 @@ def test_ceiling_share_of_an_absent_machine() -> None:
 
 
 def test_how_nodes_went() -> None:
-    """Goodbye, crash and sleep are told apart; a goodbye is no trouble."""
+    """Goodbye, crash and sleep are distinguished; a goodbye is no trouble."""
     desk = worked("desk", 0.1)
     off, lost, silent = (worked(state.name, 0.1, state=state) for state in (State.OFF, State.LOST, State.SILENT))
 
@@ -374,7 +374,7 @@ def test_how_nodes_went() -> None:
 
 
 def test_newest_plan_figure_may_fall() -> None:
-    """Of two nodes in one window the figure that was told last counts, also when it is the lower one."""
+    """Of two nodes in one window the figure that was reported last counts, also when it is the lower one."""
     found = merged(worked("a", 0.85, plan_moved_at=NOW - 600), worked("b", 0.17, plan_moved_at=NOW - 5))
 
     assert found.window_5h_pct == 0.17
@@ -397,7 +397,7 @@ def test_guess_without_a_source_lights_nothing() -> None:
 
 
 def test_fullest_limit_is_the_newest_news() -> None:
-    """The limit that stops work first comes from the node that heard of the plan last."""
+    """The limit that stops work first comes from the node that received of the plan last."""
     found = merged(
         worked("a", 0.4, limit_name="seven_day_opus", limit_pct=1.0, plan_moved_at=NOW - 5),
         worked("b", 0.4, limit_name="seven_day", limit_pct=0.6, plan_moved_at=NOW - 600),

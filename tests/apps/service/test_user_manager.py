@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import wait_until
 from tests.support.systemd import UserManager, persons_manager, user_manager
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
@@ -39,8 +39,8 @@ def _install(manager: UserManager, broker: Mosquitto, *more: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _says(word: str) -> Callable[[Heard], bool]:
-    return lambda heard: heard.topic.endswith("/status") and heard.payload.decode() == word
+def _says(word: str) -> Callable[[Received], bool]:
+    return lambda received: received.topic.endswith("/status") and received.payload.decode() == word
 
 
 def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHome, broker: Mosquitto) -> None:
@@ -52,15 +52,15 @@ def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHo
         claude.append(assistant(time.time(), 1))
         wait_tokens(listener, SAMPLE)
 
-        heard = len(listener.messages)
+        received = len(listener.messages)
         os.kill(int(manager.tells("MainPID")), signal.SIGKILL)
-        listener.wait(_says(OFFLINE), after=heard)
+        listener.wait(_says(OFFLINE), after=received)
         claude.append(assistant(time.time(), 2), name="new.jsonl")
-        wait_tokens(listener, 2 * SAMPLE, after=heard)
+        wait_tokens(listener, 2 * SAMPLE, after=received)
 
-        heard = len(listener.messages)
+        received = len(listener.messages)
         removed = manager.ours("service", "uninstall")
-        listener.wait(_says(OFFLINE), after=heard)
+        listener.wait(_says(OFFLINE), after=received)
 
     assert removed.returncode == 0, removed.stderr
     assert (manager.tells("LoadState"), manager.tells("ActiveState")) == ("not-found", "inactive")
@@ -75,9 +75,9 @@ def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) ->
     with Listener(broker.port, "claude-gauge/desk/#") as listener:
         _install(manager, broker)
         listener.wait(_says(ONLINE))
-        frozen, heard = int(manager.tells("MainPID")), len(listener.messages)
+        frozen, received = int(manager.tells("MainPID")), len(listener.messages)
         os.kill(frozen, signal.SIGSTOP)
-        listener.wait(_says(ONLINE), 60, after=heard)
+        listener.wait(_says(ONLINE), 60, after=received)
 
         wait_until(lambda: manager.tells("ActiveState") == "active", "the service to be up again")
         assert int(manager.tells("MainPID")) not in {0, frozen}
@@ -85,7 +85,7 @@ def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) ->
 
 @pytest.mark.parametrize("namespaces", [True, False], ids=["namespaces", "none"])
 def test_ordinary_person(broker: Mosquitto, namespaces: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """An ordinary person's service runs, where user namespaces are forbidden too, and what was left out is told."""
+    """An ordinary person's service runs, where user namespaces are forbidden too, and what was left out is reported."""
     with persons_manager(namespaces=namespaces) as manager, Listener(broker.port, "claude-gauge/desk/#") as listener:
         settings = ["--broker", broker.url, "--node", "desk", "--http", "off", "--source", "transcripts"]
         done = manager.ours("service", "install", *settings)

@@ -33,7 +33,7 @@ class Known:
 
 
 class Network:
-    """Name servers: each look-up takes its time, and knows what it is told."""
+    """Name servers: each look-up takes its time, and returns what it is given."""
 
     def __init__(self, takes_ms: int, addresses: "dict | None" = None, known: "dict | None" = None) -> None:
         self.clock = Clock()
@@ -132,7 +132,7 @@ def test_last_address_serves_where_a_look_up_fails() -> None:
 
 
 def test_errors_in_words() -> None:
-    """What a socket says in numbers is told in words, whatever the chip calls it."""
+    """What a socket says in numbers is put into words, whatever the chip calls it."""
     for number, text in ((-202, "name"), (104, "broke off"), (113, "reached"), (116, "no answer"), (111, "listens")):
         assert text in words.cause(OSError(number)), number
     assert "time right" in words.cause(ValueError("The certificate validity starts in the future"))

@@ -22,7 +22,7 @@ def play(needle: Needle, limit_us: int = SEGMENT_US, most: int = 1000) -> list:
 
 
 def test_exact_after_any_sequence_of_targets() -> None:
-    """Wherever it was told to go, and told otherwise on the way, it ends exactly where it was told last."""
+    """Wherever it was sent, and sent elsewhere on the way, it ends exactly where it was sent last."""
     for _ in range(1000):
         needle = Needle(Ramp(4))
         at, target = 0, 0

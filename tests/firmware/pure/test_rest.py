@@ -66,9 +66,9 @@ MANIFEST = b'{"version": "9", "serial": 5, "files": [["gauge/app.mpy", 10, "%s"]
 
 def test_manifest_signed_by_us() -> None:
     """A manifest is read only where its signature is our key's."""
-    told = ota.manifest(b"key", sign(MANIFEST))
+    reported = ota.manifest(b"key", sign(MANIFEST))
 
-    assert told == {"version": "9", "serial": 5, "files": [("gauge/app.mpy", 10, "0" * 64)]}
+    assert reported == {"version": "9", "serial": 5, "files": [("gauge/app.mpy", 10, "0" * 64)]}
     assert ota.manifest(b"other", sign(MANIFEST)) is None
     assert ota.manifest(b"key", sign(MANIFEST).replace(b'"9"', b'"8"')) is None
     for bad in (b"", b"\n", MANIFEST, sign(b""), sign(b"[]"), sign(b"{}"), sign(b"null")):
@@ -83,7 +83,7 @@ def test_serial_from_the_future_bars_nothing() -> None:
     assert not ota.newer(now + 90_000, 0, now, now)
     assert ota.newer(now, 4_000_000_000, now, now)
     assert ota.newer(now + 3600, now, now, now)  # two clocks need not agree to the second
-    assert ota.newer(now + 400 * 86_400, now, None, now)  # nobody told us the time: a year may have passed
+    assert ota.newer(now + 400 * 86_400, now, None, now)  # nobody has set the time: a year may have passed
     assert not ota.newer(4_000_000_000, now, None, now)
 
 

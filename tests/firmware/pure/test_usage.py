@@ -98,7 +98,7 @@ def test_nothing_heard_is_stale() -> None:
 def test_live_payload_is_fresh_for_three_heartbeats() -> None:
     """A payload that came while we listened holds for three heartbeats, and no longer."""
     freshness = Freshness()
-    freshness.heard(stamp(0), 1000, retained=False, utc_s=None)
+    freshness.received(stamp(0), 1000, retained=False, utc_s=None)
 
     assert not freshness.stale(1000 + STALE_MS)
     assert freshness.stale(1001 + STALE_MS)
@@ -107,22 +107,22 @@ def test_live_payload_is_fresh_for_three_heartbeats() -> None:
 def test_retained_payload_needs_a_clock() -> None:
     """A retained payload says nothing without the time; with it, its age counts."""
     freshness = Freshness()
-    freshness.heard(stamp(0), 0, retained=True, utc_s=None)
+    freshness.received(stamp(0), 0, retained=True, utc_s=None)
     assert freshness.stale(0)
 
-    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S + 30)
+    freshness.received(stamp(0), 0, retained=True, utc_s=NOON_S + 30)
     assert not freshness.stale(0)
     assert freshness.stale(15_001)
 
-    freshness.heard(stamp(0), 100_000, retained=True, utc_s=NOON_S + 46)
+    freshness.received(stamp(0), 100_000, retained=True, utc_s=NOON_S + 46)
     assert freshness.stale(100_000)
 
 
 def test_retained_payload_of_yore_is_stale() -> None:
     """After a reconnect an old retained payload looks fresh; it is not."""
     freshness = Freshness()
-    freshness.heard(stamp(0), 0, retained=False, utc_s=None)
-    freshness.heard(stamp(0), 600_000, retained=True, utc_s=NOON_S + 600)
+    freshness.received(stamp(0), 0, retained=False, utc_s=None)
+    freshness.received(stamp(0), 600_000, retained=True, utc_s=NOON_S + 600)
 
     assert freshness.stale(600_000)
 
@@ -130,7 +130,7 @@ def test_retained_payload_of_yore_is_stale() -> None:
 def test_garbled_stamp_vouches_for_nothing() -> None:
     """A retained payload whose time makes no sense is not believed."""
     freshness = Freshness()
-    freshness.heard("soon", 0, retained=True, utc_s=NOON_S)
+    freshness.received("soon", 0, retained=True, utc_s=NOON_S)
 
     assert freshness.stale(0)
 
@@ -138,10 +138,10 @@ def test_garbled_stamp_vouches_for_nothing() -> None:
 def test_retained_payload_from_the_future() -> None:
     """A retained payload of tomorrow comes from a wrong clock: it is not believed; a little ahead is."""
     freshness = Freshness()
-    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S - 86_400)
+    freshness.received(stamp(0), 0, retained=True, utc_s=NOON_S - 86_400)
     assert freshness.stale(0)
 
-    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S - 5)
+    freshness.received(stamp(0), 0, retained=True, utc_s=NOON_S - 5)
     assert not freshness.stale(0)
 
 
@@ -149,7 +149,7 @@ def test_repeats_renew_nothing() -> None:
     """The same payload again and again, as a mad bridge sends it, grows old all the same."""
     freshness = Freshness()
     for now_ms in range(0, STALE_MS + 2000, 1000):
-        freshness.heard(stamp(0), now_ms, retained=False, utc_s=None)
+        freshness.received(stamp(0), now_ms, retained=False, utc_s=None)
 
     assert freshness.stale(STALE_MS + 1000)
 
@@ -157,11 +157,11 @@ def test_repeats_renew_nothing() -> None:
 def test_offline_is_stale_at_once() -> None:
     """The publisher's last will counts at once; it comes back by `online` and a payload, or by a live payload."""
     freshness = Freshness()
-    freshness.heard(stamp(0), 0, retained=False, utc_s=None)
+    freshness.received(stamp(0), 0, retained=False, utc_s=None)
     freshness.status(b"offline")
     assert freshness.stale(1)
 
-    freshness.heard(stamp(1), 1, retained=False, utc_s=None)
+    freshness.received(stamp(1), 1, retained=False, utc_s=None)
     assert not freshness.stale(2)
 
     freshness.status(b"offline")
@@ -173,6 +173,6 @@ def test_retained_payload_does_not_undo_offline() -> None:
     """A publisher that is gone stays gone, however new its last payload is."""
     freshness = Freshness()
     freshness.status(b"offline")
-    freshness.heard(stamp(0), 0, retained=True, utc_s=NOON_S)
+    freshness.received(stamp(0), 0, retained=True, utc_s=NOON_S)
 
     assert freshness.stale(0)

@@ -1,4 +1,4 @@
-"""Alerts told for real: a command, a broker, a desktop."""
+"""Alerts reported for real: a command, a broker, a desktop."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_topic_and_command(broker: Mosquitto, tmp_path: Path) -> None:
     script += f"os.rename({str(out)!r} + '.new', {str(out)!r})"
     with (
         Listener(broker.port) as listener,
-        alerts(broker, tmp_path, f'"{sys.executable}" -c "{script}" # not a comment') as told,
+        alerts(broker, tmp_path, f'"{sys.executable}" -c "{script}" # not a comment') as reported,
     ):
-        told(at(0.831, minutes_to_limit=12.5, node="studio"), b"")
+        reported(at(0.831, minutes_to_limit=12.5, node="studio"), b"")
         event = listener.wait(lambda m: m.topic == "claude-gauge/studio/alert")
         wait_until(out.exists, "the command's output")
 
@@ -74,7 +74,7 @@ def test_topic_and_command(broker: Mosquitto, tmp_path: Path) -> None:
 def test_the_real_publisher(broker: Mosquitto, tmp_path: Path) -> None:
     """`claude-gauge publish` tells an alert when transcripts fill the window, and not again after a restart."""
     claude = ClaudeHome(tmp_path / "claude")
-    out = tmp_path / "told"
+    out = tmp_path / "reported"
     more = ["--node", "studio", "--broker", broker.url, "--http", "off", "--ceiling-5h", "1000", "--alerts", "0.5,0.9"]
     more += ["--alert-command", f"sh -c 'echo $CLAUDE_GAUGE_ALERT_PERCENT >>{out}'"]
     env = environment(claude, tmp_path)
@@ -92,11 +92,11 @@ def test_the_real_publisher(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_restart(broker: Mosquitto, tmp_path: Path) -> None:
-    """What was told before a restart is not told again; the next threshold is."""
+    """What was reported before a restart is not reported again; the next threshold is."""
     with Listener(broker.port) as listener:
         for share in (0.85, 0.86, 0.96):
-            with alerts(broker, tmp_path) as told:
-                told(at(share), b"")
+            with alerts(broker, tmp_path) as reported:
+                reported(at(share), b"")
                 if share != 0.86:
                     threshold = 0.8 if share < 0.9 else 0.95
                     listener.wait(lambda m, t=threshold: json.loads(m.payload)["threshold"] == t)  # type: ignore[misc]
@@ -105,11 +105,11 @@ def test_restart(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_limit_beside_the_window(broker: Mosquitto, tmp_path: Path) -> None:
-    """A model's own week that is full is told by name, once, also over a restart."""
+    """A model's own week that is full is reported by name, once, also over a restart."""
     with Listener(broker.port) as listener:
         for limit, share in (("seven_day_opus", 1.0), ("seven_day_opus", 1.0), ("spend_limit", 0.81)):
-            with alerts(broker, tmp_path) as told:
-                told(at(0.1, limit_name=limit, limit_pct=share), b"")
+            with alerts(broker, tmp_path) as reported:
+                reported(at(0.1, limit_name=limit, limit_pct=share), b"")
                 listener.wait(lambda m, name=limit: json.loads(m.payload)["limit_name"] == name)  # type: ignore[misc]
 
         texts = [json.loads(m.payload)["text"] for m in listener.messages]
@@ -117,10 +117,10 @@ def test_limit_beside_the_window(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_broker_away(broker: Mosquitto, tmp_path: Path) -> None:
-    """An alert that finds no broker is told when the broker is there again."""
+    """An alert that finds no broker learns when the broker is there again."""
     broker.stop()
-    with alerts(broker, tmp_path, connect=False) as told:
-        told(at(0.85), b"")
+    with alerts(broker, tmp_path, connect=False) as reported:
+        reported(at(0.85), b"")
         broker.start()
         with Listener(broker.port) as listener:
             listener.wait(lambda m: m.topic.endswith("/alert"))
@@ -179,17 +179,17 @@ def test_broken_memory(stored: bytes, broker: Mosquitto, tmp_path: Path) -> None
     """A memory that can't be read costs a repeated alert, never the publisher."""
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "studio.alerts.json").write_bytes(stored)
-    with Listener(broker.port) as listener, alerts(broker, tmp_path) as told:
-        told(at(0.85), b"")
+    with Listener(broker.port) as listener, alerts(broker, tmp_path) as reported:
+        reported(at(0.85), b"")
 
         listener.wait(lambda m: m.topic.endswith("/alert"))
 
 
 def test_state_folder_cannot_be_written(broker: Mosquitto, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a place to remember, the alert is told all the same, with a warning."""
+    """Without a place to remember, the alert is reported all the same, with a warning."""
     (tmp_path / "state").write_text("a file where the folder should be")
-    with Listener(broker.port) as listener, alerts(broker, tmp_path) as told:
-        told(at(0.85), b"")
+    with Listener(broker.port) as listener, alerts(broker, tmp_path) as reported:
+        reported(at(0.85), b"")
         listener.wait(lambda m: m.topic.endswith("/alert"))
 
     assert "cannot write" in caplog.text

@@ -22,7 +22,7 @@ def test_every_field_of_the_contract_is_an_entity() -> None:
 
 
 def test_a_node_has_no_hot_node() -> None:
-    """Which node is hot is told by the fleet alone."""
+    """Which node is hot is reported by the fleet alone."""
     found = entities("studio")
 
     assert "hot_node" not in found

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.payloads import at_rest
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
@@ -61,7 +61,7 @@ class Wire:
         return True
 
     def listen(self, topic_filter: str, handler: Handler) -> None:
-        """Keep who is told of orders."""
+        """Keep who is reported orders."""
         assert topic_filter == "claude-gauge/desk/set/+"
         self._handler = handler
 
@@ -82,10 +82,10 @@ def settings_of(folder: Path, **more: Any) -> Settings:  # noqa: ANN401 - any se
 
 
 @contextmanager
-def numbers(settings: Settings, told: Callable[[Settings], None] = lambda _: None) -> Iterator[Wire]:
+def numbers(settings: Settings, reported: Callable[[Settings], None] = lambda _: None) -> Iterator[Wire]:
     """The numbers of one run of the publisher, which ends in good order."""
     wire = Wire()
-    made = Numbers(cast(Link, wire), settings, told)
+    made = Numbers(cast(Link, wire), settings, reported)
     made.start()
     yield wire
     made.stop()
@@ -150,19 +150,19 @@ def test_ways_to_write_a_number(payload: str, value: int) -> None:
 
 
 def test_bad_orders_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Of orders that can't be carried out the first is told, not in full; after a good one the next is."""
+    """Of orders that can't be carried out the first is reported, not in full; after a good one the next is."""
     with numbers(settings_of(tmp_path)) as wire:
         for payload in (*BAD, b"5000", b"x" * 10_000, b"y"):
             wire.order("redline", payload)
-    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    reported = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
 
-    assert [each.partition(":")[0] for each in told] == ["claude-gauge/desk/set/redline"] * 2
-    assert "should be a number from 1 to 1,000,000,000,000,000" in told[0]
-    assert len(told[1]) < 200
+    assert [each.partition(":")[0] for each in reported] == ["claude-gauge/desk/set/redline"] * 2
+    assert "should be a number from 1 to 1,000,000,000,000,000" in reported[0]
+    assert len(reported[1]) < 200
 
 
 def test_order_that_the_broker_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A retained order is not carried out; it is cleared, and its sender's mistake is told."""
+    """A retained order is not carried out; it is cleared, and its sender's mistake is reported."""
     with numbers(settings_of(tmp_path)) as wire:
         wire.order("redline", b"5000", retain=True)
         wire.order("redline", b"", retain=False)  # the broker tells that it was cleared
@@ -176,7 +176,7 @@ def test_order_that_the_broker_kept(tmp_path: Path, caplog: pytest.LogCaptureFix
     "content", [b"", b"[]", b"{", b'{"redline": 5}', b'{"redline": {"set": 0, "in_place_of": 1e6}}']
 )
 def test_damaged_store(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A file of another shape is told, and the settings hold."""
+    """A file of another shape is reported, and the settings hold."""
     (tmp_path / "desk.numbers.json").write_bytes(content)
 
     assert held(settings_of(tmp_path)).redline == 1_000_000
@@ -283,7 +283,7 @@ def retained(broker: Mosquitto) -> list[str]:
         return sorted(m.topic for m in late.messages if m.retained)
 
 
-def shows(name: str, value: float) -> Callable[[Heard], bool]:
+def shows(name: str, value: float) -> Callable[[Received], bool]:
     """Whether a message is the settings topic's, with this value."""
     return lambda m: (
         m.topic == "claude-gauge/desk/settings" and bool(m.payload) and json.loads(m.payload)[name] == value

@@ -42,7 +42,7 @@ def test_chosen_address_in_use(shim: Shim) -> None:
 
 
 def test_default_address_in_use(shim: Shim, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the default address is taken by something else, it is told, and all but HTTP goes on."""
+    """Where the default address is taken by something else, it is reported, and all but HTTP goes on."""
     taken = f"127.0.0.1:{shim.port}"
     monkeypatch.setattr(Settings.model_fields["http"], "default", taken)
 

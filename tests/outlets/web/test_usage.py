@@ -151,7 +151,7 @@ def test_names_of_a_wildcard() -> None:
 
 
 def test_configured_host() -> None:
-    """The host that it was told to listen on is ours, other addresses are not."""
+    """The host that it was set to listen on is ours, other addresses are not."""
     hosts = OwnHosts("192.168.1.5")
 
     assert hosts("192.168.1.5")
@@ -185,7 +185,7 @@ def test_healthz_of_a_hung_publisher() -> None:
 
 
 def test_healthz_survives_a_failing_health(caplog: pytest.LogCaptureFixture) -> None:
-    """A health that raises is told as unknown; the server lives on."""
+    """A health that raises is reported as unknown; the server lives on."""
 
     def broken() -> dict[str, str]:
         raise RuntimeError("nobody knows")
@@ -251,14 +251,14 @@ def test_icon(shim: Shim, show: str, text: str) -> None:
 
 
 def test_port_in_use(shim: Shim) -> None:
-    """An address that is taken is told with what to do about it."""
+    """An address that is taken is reported with what to do about it."""
     second = Shim(f"127.0.0.1:{shim.port}", dict)
     with pytest.raises(Exception, match="choose another address with --http"):
         second.start()
 
 
 def test_no_such_address() -> None:
-    """An address that is not this machine's is told."""
+    """An address that is not this machine's is reported."""
     with pytest.raises(Exception, match=r"http: .*192\.0\.2\.1:0"):
         Shim("192.0.2.1:0", dict).start()
 

@@ -1,4 +1,4 @@
-"""The counter under each name and label that collectors and engines give it, told by real ones."""
+"""The counter under each name and label that collectors and engines give it, reported by real ones."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if "targets" in
 
 
 class Exporter:
-    """What is scraped: counters of which each name is told, with labels, and set at will."""
+    """What is scraped: counters of which each name is reported, with labels, and set at will."""
 
     def __init__(self) -> None:
         self.counters: dict[str, float] = {}

@@ -67,16 +67,16 @@ def test_promtool_checks_all(kind: str) -> None:
 def test_vmalert_takes_the_rules(tmp_path: Path) -> None:
     """VictoriaMetrics' own tool evaluates the rules to the same sums, though it reads its records a moment later."""
     head, *entries = (ROOT / "tests/sources/prometheus/rules_test.yml").read_text().split("      - expr: ")
-    told = [head.replace("../../../broker/telemetry", str(TELEMETRY)).replace("promql", "metricsql")]
+    reported = [head.replace("../../../broker/telemetry", str(TELEMETRY)).replace("promql", "metricsql")]
     for entry in entries:
         expected, empty_line, next_case = entry.partition("\n\n")
         kept = f"      - expr: {expected}\n" if expected.partition("\n")[0].endswith("added5h") else ""
-        told.append(kept + empty_line + next_case.replace("promql", "metricsql"))
-    (tmp_path / "test.yml").write_text("".join(told))
+        reported.append(kept + empty_line + next_case.replace("promql", "metricsql"))
+    (tmp_path / "test.yml").write_text("".join(reported))
     command = [str(part("metrics/new/usr/bin/vmalert-tool")), "unittest", f"--files={tmp_path / 'test.yml'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
-    assert "".join(told).count("- expr: ") > 5
+    assert "".join(reported).count("- expr: ") > 5
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -174,7 +174,7 @@ def test_versions_agree() -> None:
 
 
 def test_collector_takes_its_file(tmp_path: Path) -> None:
-    """The collector runs with collector.yaml, on loopback unless told otherwise."""
+    """The collector runs with collector.yaml, on loopback unless set otherwise."""
     with Collector(tmp_path) as collector:
         page = collector.page()
 

@@ -43,11 +43,11 @@ def test_show_all(tmp_path: Path) -> None:
         for name, more in kinds.items()
     ]
     with Server(tmp_path).fill(past) as server:
-        told = show("--all", "--source", "prometheus", "--prometheus", server.url)
+        reported = show("--all", "--source", "prometheus", "--prometheus", server.url)
         machine = show("--all", "--json", "--source", "prometheus", "--prometheus", server.url)
 
-    assert told.returncode == 0, told.stderr
-    rows = {line[:44].strip(): line[44:].split() for line in told.stdout.splitlines()}
+    assert reported.returncode == 0, reported.stderr
+    rows = {line[:44].strip(): line[44:].split() for line in reported.stdout.splitlines()}
     assert rows["tokens (output, claude-opus-5-5)"] == ["1,000", "1,000"]
     assert rows["cost (claude-opus-5-5)"] == ["3.00", "USD", "93.00", "USD"]
     assert rows["commits"] == ["3", "93"]

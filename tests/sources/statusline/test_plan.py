@@ -76,7 +76,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_nothing_known(desk: Desk) -> None:
-    """Before anything was told, all is unknown, not zero and not false."""
+    """Before anything was reported, all is unknown, not zero and not false."""
     assert desk.read() == Reading()
     assert desk.plan().due(NOON) is None
 
@@ -151,7 +151,7 @@ def test_another_account(desk: Desk) -> None:
 
 
 def test_fullest_limit(desk: Desk) -> None:
-    """A model's own week that is full is told beside windows that are not."""
+    """A model's own week that is full is reported beside windows that are not."""
     given = status(five_hour=(10, NOON + HOUR))
     given["rate_limits"]["seven_day_opus"] = {"used_percentage": 100, "resets_at": NOON + 2 * HOUR}
     store(given, desk.folder, NOON)
@@ -287,11 +287,11 @@ def test_real_hook_process(tmp_path: Path) -> None:
     changed = threading.Event()
     source.start(changed.set)
     run(["hook", "--state-dir", str(tmp_path)], event("PermissionRequest"))
-    heard = changed.wait(PATIENCE_S)
+    received = changed.wait(PATIENCE_S)
     waiting = source.read(source._clock()).waiting
     source.stop()
 
-    assert heard
+    assert received
     assert waiting is True
 
 

@@ -30,7 +30,7 @@ HOUR, DAY = 3600.0, 86400.0
 News = dict[str, Figure]
 
 
-def told(at: float, five: tuple[float, float] | None = None, seven: tuple[float, float] | None = None) -> News:
+def reported(at: float, five: tuple[float, float] | None = None, seven: tuple[float, float] | None = None) -> News:
     """Figures that were news at a time: (percentage, reset time) of each window."""
     pairs = (("five_hour", five), ("seven_day", seven))
     return {name: Figure(pair[0] / 100, pair[1], at) for name, pair in pairs if pair is not None}
@@ -46,7 +46,7 @@ def test_news_replaces_in_both_directions() -> None:
     """What the client says now counts, also where it is less: the plan takes use back, and 100 % may be a slip."""
     accounts: Accounts = ()
     for at, used in enumerate((85, 100, 17, 18)):
-        accounts = enter(accounts, [told(NOON + at, (used, NOON + HOUR + 60 * at))])
+        accounts = enter(accounts, [reported(NOON + at, (used, NOON + HOUR + 60 * at))])
 
         assert present(accounts, "five_hour", NOON + 9) == PlanWindow(used / 100, NOON + HOUR + 60 * at)
     assert len(accounts) == 1
@@ -54,21 +54,21 @@ def test_news_replaces_in_both_directions() -> None:
 
 def test_another_account() -> None:
     """After a log-in as somebody else, whose windows end earlier, that one's figures are shown."""
-    first = told(NOON, (93, NOON + 4 * HOUR), (70, NOON + 5 * DAY))
-    second = told(NOON + 60, (6, NOON + HOUR), (2, NOON + 3 * DAY))
+    first = reported(NOON, (93, NOON + 4 * HOUR), (70, NOON + 5 * DAY))
+    second = reported(NOON + 60, (6, NOON + HOUR), (2, NOON + 3 * DAY))
     accounts = enter(enter((), [first]), [second])
 
     assert shown(accounts) == (0.06, 0.02)
     assert [[w.share for w in account.five_hour] for account in accounts] == [[0.93], [0.06]]
-    back = enter(accounts, [told(NOON + 120, (94, NOON + 4 * HOUR), (70, NOON + 5 * DAY))])
+    back = enter(accounts, [reported(NOON + 120, (94, NOON + 4 * HOUR), (70, NOON + 5 * DAY))])
     assert shown(back) == (0.94, 0.7)
     assert len(back) == 2
 
 
 def test_accounts_told_apart_by_one_window() -> None:
     """A 5-hour window that could follow the other account's belongs to nobody whose week is another one."""
-    first = told(NOON - 2 * HOUR, (93, NOON - HOUR), (70, NOON + 5 * DAY))
-    second = told(NOON, (6, NOON + 4.5 * HOUR), (2, NOON + 3 * DAY))
+    first = reported(NOON - 2 * HOUR, (93, NOON - HOUR), (70, NOON + 5 * DAY))
+    second = reported(NOON, (6, NOON + 4.5 * HOUR), (2, NOON + 3 * DAY))
     accounts = enter((), [first, second])
 
     assert [len(account.five_hour) for account in accounts] == [1, 1]
@@ -78,7 +78,7 @@ def test_accounts_told_apart_by_one_window() -> None:
 def test_figures_of_the_other_account_are_not_mixed_in() -> None:
     """What the account that speaks does not tell is unknown, whatever another account's window says."""
     accounts = enter(
-        (), [told(NOON, (93, NOON + HOUR), (70, NOON + 5 * DAY)), told(NOON + 1, seven=(2, NOON + 3 * DAY))]
+        (), [reported(NOON, (93, NOON + HOUR), (70, NOON + 5 * DAY)), reported(NOON + 1, seven=(2, NOON + 3 * DAY))]
     )
 
     assert shown(accounts) == (None, 0.02)
@@ -86,8 +86,10 @@ def test_figures_of_the_other_account_are_not_mixed_in() -> None:
 
 def test_windows_follow_one_another() -> None:
     """The windows of one account are one history, with the newest share of each and a mark where it fell."""
-    news = [told(NOON + n * 5 * HOUR, (10 * n + 5, NOON + (n + 1) * 5 * HOUR), (n, NOON + 6 * DAY)) for n in range(4)]
-    news.append(told(NOON + 15 * HOUR + 60, (12, NOON + 20 * HOUR + 500)))
+    news = [
+        reported(NOON + n * 5 * HOUR, (10 * n + 5, NOON + (n + 1) * 5 * HOUR), (n, NOON + 6 * DAY)) for n in range(4)
+    ]
+    news.append(reported(NOON + 15 * HOUR + 60, (12, NOON + 20 * HOUR + 500)))
     (account,) = enter((), news)
 
     assert [window.share for window in account.five_hour] == [0.05, 0.15, 0.25, 0.12]
@@ -96,7 +98,7 @@ def test_windows_follow_one_another() -> None:
 
 def test_stale_after_reset() -> None:
     """Once a window has reset its share is unknown until there is newer news."""
-    accounts = enter((), [told(NOON, (97, NOON + 60), (10, NOON + DAY))])
+    accounts = enter((), [reported(NOON, (97, NOON + 60), (10, NOON + DAY))])
 
     assert shown(accounts, NOON + 60) == (None, 0.1)
     assert due(accounts, NOON) == NOON + 60
@@ -110,7 +112,7 @@ def fullest_name(accounts: Accounts, now: float) -> str | None:
 
 
 def test_fullest_limit() -> None:
-    """The limit that stops work first is named, whatever its name, until it resets or is told again."""
+    """The limit that stops work first is named, whatever its name, until it resets or is reported again."""
     raw = {"five_hour": [10, NOON + HOUR, NOON], "seven_day_opus": [100, NOON + DAY, NOON], "odd": [50, None, NOON]}
     accounts = enter((), [figures({"limits": raw})])
 
@@ -128,15 +130,17 @@ def test_limit_without_a_reset_time() -> None:
     assert fullest_name(accounts, NOON + UNDATED_S - 1) == "spend_limit"
     assert fullest(accounts, NOON + UNDATED_S) is None
     assert due(accounts, NOON) == NOON + UNDATED_S
-    other = enter(accounts, [told(NOON + 5, (1, NOON + HOUR))])
+    other = enter(accounts, [reported(NOON + 5, (1, NOON + HOUR))])
     assert enter(other, [figures({"limits": {"spend_limit": [80, None, NOON]}})]) == other
 
 
 def test_history_is_bounded() -> None:
     """Years of windows and many accounts do not grow the file: the oldest fall out."""
-    news = [told(NOON + n * 5 * HOUR, (50, NOON + (n + 1) * 5 * HOUR)) for n in range(KEPT_WINDOWS + 50)]
+    news = [reported(NOON + n * 5 * HOUR, (50, NOON + (n + 1) * 5 * HOUR)) for n in range(KEPT_WINDOWS + 50)]
     (account,) = enter((), news)
-    strangers = [told(NOON + n, (50, NOON + HOUR), (5, NOON + HOUR + n * 0.3 * DAY)) for n in range(KEPT_ACCOUNTS + 9)]
+    strangers = [
+        reported(NOON + n, (50, NOON + HOUR), (5, NOON + HOUR + n * 0.3 * DAY)) for n in range(KEPT_ACCOUNTS + 9)
+    ]
 
     assert len(account.five_hour) == KEPT_WINDOWS
     assert account.five_hour[-1].resets_at == NOON + (KEPT_WINDOWS + 50) * 5 * HOUR
@@ -147,7 +151,7 @@ def test_history_is_bounded() -> None:
 ACCOUNTS = [(NOON + 3 * DAY, 0.0), (NOON + 5 * DAY, 2 * HOUR)]
 NEWS = st.lists(
     st.builds(
-        lambda account, window, jitter, used, at: told(
+        lambda account, window, jitter, used, at: reported(
             at,
             (used, NOON + HOUR + account[1] + window * 6 * HOUR + jitter),
             (used, account[0] + jitter),

@@ -68,8 +68,8 @@ class Desk:
         wait_until(lambda: self.waiting is True, "Claude to wait")
         wait_until(lambda: "Do you want to" in claude.screen, "the dialog")
 
-    def told(self, name: str) -> list[dict[str, Any]]:
-        """List what the hooks told of an event."""
+    def reported(self, name: str) -> list[dict[str, Any]]:
+        """List what the hooks reported of an event."""
         (path,) = (self.state / "plan").glob("*.events")
         records = [json.loads(line) for line in path.read_bytes().splitlines() if line]
         return [record for record in records if record["event"] == name]
@@ -127,14 +127,14 @@ def test_two_parallel_asks(desk: Desk) -> None:
     """Two calls that ask at once light the lamp until the second is answered, past the first one's end."""
     with Api("cat /etc/hostname", "cat /etc/os-release") as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        wait_until(lambda: len(desk.told("PermissionRequest")) == 2, "both questions")
+        wait_until(lambda: len(desk.reported("PermissionRequest")) == 2, "both questions")
         assert desk.stays_lit(3)
         claude.type("\r")
-        wait_until(lambda: desk.told("PostToolUse"), "the end of the first call")
+        wait_until(lambda: desk.reported("PostToolUse"), "the end of the first call")
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
         desk.ends(claude, "\r", "the second of two asks")
-        wait_until(lambda: len(desk.told("PostToolUse")) == 2, "the end of the second call")
+        wait_until(lambda: len(desk.reported("PostToolUse")) == 2, "the end of the second call")
 
 
 def test_killed(desk: Desk) -> None:
@@ -195,8 +195,8 @@ def test_agent_ends_beside_an_open_dialog(desk: Desk) -> None:
     """A background agent works and ends beside the main agent's dialog: the lamp stays lit until that is answered."""
     with Api(script=agents) as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
-        wait_until(lambda: desk.told("SubagentStop"), "the agent's end")
-        worked = desk.told("PostToolUse")
+        wait_until(lambda: desk.reported("SubagentStop"), "the agent's end")
+        worked = desk.reported("PostToolUse")
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
         desk.ends(claude, "\r", "beside an agent that ended")
@@ -250,6 +250,6 @@ def test_question_of_an_mcp_server(desk: Desk) -> None:
         assert desk.stays_lit(PATIENT_S)
         assert desk.stays_lit(NOTIFIED_S - PATIENT_S) or desk.is_lit_again()
         desk.ends(claude, "\x1b", "an MCP server's question")
-        asked = desk.told("Elicitation")
+        asked = desk.reported("Elicitation")
 
     assert len(asked) == 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.claude_events import event, status
-from tests.support.mosquitto import Heard, Listener, Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant, denied
 from tests.support.unshared import unshared
@@ -22,9 +22,9 @@ from claude_gauge.contract.usage import stamp
 TOPIC = "claude-gauge/test/usage"
 
 
-def usage(heard: Heard) -> dict[str, Any]:
-    """Return the payload that was heard."""
-    return dict(json.loads(heard.payload)) if heard.topic == TOPIC else {}
+def usage(received: Received) -> dict[str, Any]:
+    """Return the payload that was received."""
+    return dict(json.loads(received.payload)) if received.topic == TOPIC else {}
 
 
 class Desk:
@@ -66,26 +66,26 @@ def listener(broker: Mosquitto) -> Iterator[Listener]:
 
 
 def test_plan_figures(desk: Desk, listener: Listener) -> None:
-    """What Claude Code's statusline was told is what every subscriber gets; an old terminal takes nothing back."""
+    """What Claude Code's statusline was reported is what every subscriber gets; an old terminal takes nothing back."""
     resets = float(int(time.time()) + 3600)
     week = resets + 86400
     desk.claude.append(assistant(time.time(), 1))
     with desk.publishing:
-        listener.wait(lambda heard: usage(heard).get("fuel_source") == "ceiling")
+        listener.wait(lambda received: usage(received).get("fuel_source") == "ceiling")
         desk.statusline("old", five_hour=(30, resets))
-        listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.3)
+        listener.wait(lambda received: usage(received).get("window_5h_pct") == 0.3)
         desk.statusline(five_hour=(42, resets), seven_day=(7.5, stamp(week)))
-        heard = listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.42)
+        received = listener.wait(lambda received: usage(received).get("window_5h_pct") == 0.42)
         seen = len(listener.messages)
         desk.statusline("old", five_hour=(30, resets))
         desk.statusline("s", five_hour=(43, resets))
-        later = listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.43, after=seen)
+        later = listener.wait(lambda received: usage(received).get("window_5h_pct") == 0.43, after=seen)
 
-    told = usage(heard)
-    assert (told["window_5h_pct"], told["window_7d_pct"]) == (0.42, 0.075)
-    assert (told["window_5h_resets_at"], told["window_7d_resets_at"]) == (stamp(resets), stamp(week))
-    assert told["sources"]["plan"] == {"source": "statusline", "ok": True, "why": None}
-    assert not told["stall"]
+    reported = usage(received)
+    assert (reported["window_5h_pct"], reported["window_7d_pct"]) == (0.42, 0.075)
+    assert (reported["window_5h_resets_at"], reported["window_7d_resets_at"]) == (stamp(resets), stamp(week))
+    assert reported["sources"]["plan"] == {"source": "statusline", "ok": True, "why": None}
+    assert not reported["stall"]
     assert 0.3 not in [usage(each).get("window_5h_pct") for each in listener.messages[seen:]]
     assert usage(later)["window_7d_pct"] == 0.075
 
@@ -95,10 +95,10 @@ def test_after_the_reset(desk: Desk, listener: Listener) -> None:
     desk.claude.append(assistant(time.time(), 1))
     desk.statusline(five_hour=(97, time.time() + 4))
     with desk.publishing:
-        assert usage(listener.wait(lambda heard: bool(usage(heard).get("warn"))))["window_5h_pct"] == 0.97
-        fallen = usage(listener.wait(lambda heard: usage(heard).get("fuel_source") == "ceiling"))
+        assert usage(listener.wait(lambda received: bool(usage(received).get("warn"))))["window_5h_pct"] == 0.97
+        fallen = usage(listener.wait(lambda received: usage(received).get("fuel_source") == "ceiling"))
         desk.statusline(five_hour=(1, time.time() + 5 * 3600))
-        again = usage(listener.wait(lambda heard: usage(heard).get("window_5h_pct") == 0.01))
+        again = usage(listener.wait(lambda received: usage(received).get("window_5h_pct") == 0.01))
 
     assert fallen["window_5h_pct"] < 0.01
     assert not fallen["warn"]
@@ -108,16 +108,16 @@ def test_after_the_reset(desk: Desk, listener: Listener) -> None:
 def test_waiting(desk: Desk, listener: Listener) -> None:
     """A permission dialog lights the lamp at once and its end puts it out; several sessions count together."""
     with desk.publishing:
-        assert usage(listener.wait(lambda heard: heard.topic == TOPIC))["waiting"] is None
+        assert usage(listener.wait(lambda received: received.topic == TOPIC))["waiting"] is None
         desk.hook("UserPromptSubmit")
-        listener.wait(lambda heard: usage(heard).get("waiting") is False)
+        listener.wait(lambda received: usage(received).get("waiting") is False)
         desk.hook("PermissionRequest")
         desk.hook("Notification", "other", notification_type="idle_prompt")
-        listener.wait(lambda heard: usage(heard).get("waiting") is True)
+        listener.wait(lambda received: usage(received).get("waiting") is True)
         seen = len(listener.messages)
         desk.hook("PostToolBatch")
         desk.hook("UserPromptSubmit", "other")
-        listener.wait(lambda heard: usage(heard).get("waiting") is False, after=seen)
+        listener.wait(lambda received: usage(received).get("waiting") is False, after=seen)
 
 
 def test_escape(desk: Desk, listener: Listener) -> None:
@@ -126,18 +126,18 @@ def test_escape(desk: Desk, listener: Listener) -> None:
         for agent in (None, "a1"):
             seen = len(listener.messages)
             desk.hook("PermissionRequest", "session", agent_id=agent)
-            listener.wait(lambda heard: usage(heard).get("waiting") is True, after=seen)
+            listener.wait(lambda received: usage(received).get("waiting") is True, after=seen)
             seen = len(listener.messages)
             desk.claude.append(denied(time.time(), agentId=agent), name=f"session/subagents/agent-{agent}.jsonl")
-            listener.wait(lambda heard: usage(heard).get("waiting") is False, after=seen)
+            listener.wait(lambda received: usage(received).get("waiting") is False, after=seen)
 
 
 def test_publisher_restarts(desk: Desk, listener: Listener) -> None:
-    """A publisher that was down knows, as soon as it is up, what was told meanwhile."""
+    """A publisher that was down knows, as soon as it is up, what was reported meanwhile."""
     desk.statusline(five_hour=(64, time.time() + 3600))
     desk.hook("PermissionRequest")
     with desk.publishing:
-        first = usage(listener.wait(lambda heard: heard.topic == TOPIC))
+        first = usage(listener.wait(lambda received: received.topic == TOPIC))
 
     assert (first["window_5h_pct"], first["waiting"]) == (0.64, True)
 

@@ -48,7 +48,7 @@ def waits(session: Session, after_s: float) -> bool:
 
 
 def test_recorded_time_lines(record_property: Callable[[str, object], None]) -> None:
-    """Over all that was recorded there is hardly a dialog without the lamp, and the lamp goes out where it is told."""
+    """In all recordings there is hardly a dialog without the lamp, and the lamp goes out with the answer."""
     total = Sums()
     for path in PATHS:
         sums = replay(path)
@@ -339,7 +339,7 @@ def after_all(session: Session, events: Iterable[Event], since: float) -> Sessio
 
 @given(TALE)
 def test_nothing_waits_for_ever(tale: list[Event]) -> None:
-    """Whatever fails to be told, every wait is dropped in the end, and `due` says when the lamp changes next."""
+    """Whatever fails to be reported, every wait is dropped in the end, and `due` says when the lamp changes next."""
     session, now = after(*tale), AT + LATE_S
     for _ in range(100):
         later = due(session, now, PATIENCE)
@@ -359,7 +359,7 @@ def test_a_session_that_ended_waits_for_nobody(tale: list[Event]) -> None:
 
 
 def test_unknown_agent() -> None:
-    """A question that a notification alone told is of no agent in particular."""
+    """A question that a notification alone reported is of no agent in particular."""
     assert [q.agent for q in after(Event(AT, "Notification", kind="permission_prompt")).questions] == [ANYONE]
 
 

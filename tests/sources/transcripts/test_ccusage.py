@@ -31,8 +31,8 @@ def _ccusage(claude: Path, *options: str) -> list[Json]:
     program = part("ccusage-20.0.24/node_modules/.bin/ccusage")
     env = {"PATH": os.environ["PATH"], "HOME": str(claude), "CLAUDE_CONFIG_DIR": str(claude)}
     command = [str(program), "blocks", "--json", "--offline", *options]
-    told = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
-    return [block for block in json.loads(told.stdout)["blocks"] if not block["isGap"]]
+    reported = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return [block for block in json.loads(reported.stdout)["blocks"] if not block["isGap"]]
 
 
 def _epoch(text: str) -> float:

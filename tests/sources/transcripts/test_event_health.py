@@ -17,7 +17,7 @@ def test_event_on_its_way_is_not_missing() -> None:
 
 
 def test_file_that_nothing_told_of_loses_trust_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Still without an event at the next scan: trust is lost, which is told once."""
+    """Still without an event at the next scan: trust is lost, which is reported once."""
     trust = EventHealth()
     trust.found({"a", "b"})
     trust.hinted("b")

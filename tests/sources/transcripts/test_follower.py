@@ -80,8 +80,8 @@ print(lines, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 10
         file.truncate(256 << 20)
         file.seek(0, os.SEEK_END)
         file.write(b"\nnext\n")
-    told = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True).stdout
-    lines, grown = told.rsplit(maxsplit=1)
+    reported = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True).stdout
+    lines, grown = reported.rsplit(maxsplit=1)
 
     assert lines == "[b'next']"
     assert int(grown) < 40
@@ -201,7 +201,7 @@ def test_much_is_read_from_its_end(path: Path) -> None:
 
 
 def test_record_without_its_newline(path: Path) -> None:
-    """A last record that lacks nothing but its newline is told at once, and again with it."""
+    """A last record that lacks nothing but its newline is reported at once, and again with it."""
     follower = Follower(str(path))
     path.write_bytes(b'{"a":1}\n{"b":2')
     before = _all(follower)

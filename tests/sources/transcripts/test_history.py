@@ -140,18 +140,18 @@ def test_children_count_what_one_process_counts(
 
 
 def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as the block is exact it is told, while the rest of the week is still being read."""
+    """As soon as the block is exact it is reported, while the rest of the week is still being read."""
     claude, now = ClaudeHome(tmp_path), time.time()
     for days in range(6):
         path = claude.append(assistant(now - 60 - days * DAY, days), name=f"{days}.jsonl")
         os.utime(path, (now - 60 - days * DAY, now - 60 - days * DAY))
-    told: list[Reading] = []
+    reported: list[Reading] = []
     monkeypatch.setattr(module, "FIRST_S", 0.0)
     source = Transcripts([claude.folder / "projects"])
-    source.start(lambda: told.append(source.read(time.time())))
-    wait_until(lambda: any(reading.week_tokens for reading in list(told)), "the week")
+    source.start(lambda: reported.append(source.read(time.time())))
+    wait_until(lambda: any(reading.week_tokens for reading in list(reported)), "the week")
     source.stop()
-    block = next(reading for reading in told if reading.block)
+    block = next(reading for reading in reported if reading.block)
 
     assert block.block
     assert (block.block.tokens, block.week_tokens) == (SAMPLE, None)
@@ -160,7 +160,7 @@ def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.Monke
 def test_children_that_cannot_start_are_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where no child process can be started, history is read all the same, which is told once."""
+    """Where no child process can be started, history is read all the same, which is reported once."""
     _written(tmp_path, [NOW - n * HOUR for n in range(1, 100)], 1.0)
     monkeypatch.setattr(module, "MUCH_BYTES", 0)
     monkeypatch.setattr("sys.executable", str(tmp_path / "gone"))
@@ -178,7 +178,7 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
         now = time.time()
         claude.append(*(assistant(now - 7200 + n, n, said=said) for n in range(2000)), name=name)
         claude.append(*(assistant(now - 30 + n / 100, 10_000 + n, said=said) for n in range(1000)), name=name)
-    told: list[Reading] = []
+    reported: list[Reading] = []
 
     class Never:
         """Readers that never answer."""
@@ -186,7 +186,7 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
         hungry, idle, failed = False, False, False
 
         def __init__(self, *_: object) -> None:
-            told.append(source.read(time.time()))
+            reported.append(source.read(time.time()))
 
         def take(self) -> None:
             return None
@@ -198,15 +198,15 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(module, "Readers", Never)
     source = Transcripts([claude.folder / "projects"])
     source.start(lambda: None)
-    wait_until(lambda: told, "the readers to be asked")
+    wait_until(lambda: reported, "the readers to be asked")
     claude.append(assistant(time.time(), 20_000))
     wait_until(lambda: _minute(source) == 1001 * SAMPLE, "the new line")
     reading = source.read(time.time())
     source.stop()
 
-    assert told[0].traffic
-    assert told[0].traffic.minute.total == 1000 * SAMPLE
-    assert told[0].sources["tach"].ok
+    assert reported[0].traffic
+    assert reported[0].traffic.minute.total == 1000 * SAMPLE
+    assert reported[0].sources["tach"].ok
     assert reading.block is None
     assert reading.sources["fuel"].why == "reading history"
 
@@ -218,7 +218,7 @@ def _minute(source: Transcripts) -> float:
 
 
 def test_file_older_than_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A copied file that bears a time of last year is counted by its lines' times, which is told."""
+    """A copied file that bears a time of last year is counted by its lines' times, which is reported."""
     caplog.set_level("INFO")
     path = tmp_path / "-p" / "copied.jsonl"
     path.parent.mkdir()
@@ -232,7 +232,7 @@ def test_file_older_than_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 
 def test_line_that_is_too_long_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A line that is skipped for its length is told once, and the source says so."""
+    """A line that is skipped for its length is reported once, and the source says so."""
     claude = ClaudeHome(tmp_path)
     claude.append(assistant(NOW - 60, 1), assistant(NOW - 50, 2, said="x" * (9 << 20)), assistant(NOW - 40, 3))
     reading = _loaded(tmp_path / "projects", NOW)

@@ -197,7 +197,7 @@ def test_pipe_named_jsonl_holds_nobody_up(following: Following, claude: ClaudeHo
 
 
 def test_unreadable_file_is_said(claude: ClaudeHome) -> None:
-    """A file that cannot be read is told as degraded, and nothing else suffers: no polling, no STALL."""
+    """A file that cannot be read is reported as degraded, and nothing else suffers: no polling, no STALL."""
     claude.append(_line(1), name="locked.jsonl").chmod(0)
     with no_override():
         following = Following(claude.folder / "projects")
@@ -251,7 +251,7 @@ def test_events_that_go_missing_are_noticed(
 def test_no_handler_error_ends_the_watch(
     following: Following, claude: ClaudeHome, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A surprise in the reader is told in full and then it goes on."""
+    """A surprise in the reader is reported in full and then it goes on."""
 
     class Broken:
         behind = True
@@ -262,7 +262,7 @@ def test_no_handler_error_ends_the_watch(
     whole = following.source._tail
     following.source._tail = Broken()  # type: ignore[assignment]
     following.source._hints.put(None)
-    wait_until(lambda: "surprise" in caplog.text, "the surprise to be told")
+    wait_until(lambda: "surprise" in caplog.text, "the surprise to be reported")
     following.source._tail = whole
     claude.append(_line(1))
 

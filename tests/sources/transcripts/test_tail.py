@@ -83,7 +83,7 @@ def test_other_times_alone_are_no_missed_event(root: Path) -> None:
 
 
 def test_renamed(root: Path) -> None:
-    """A renamed transcript is followed under its new name; its lines are told again, for the ledger to know."""
+    """A renamed transcript is followed under its new name; its lines are reported again, for the ledger to know."""
     path = _write(root / "a.jsonl", b"1\n")
     tail = Tail([root])
     _lines(tail)
@@ -251,9 +251,9 @@ def test_long_line_is_read_to_its_end(root: Path) -> None:
     for path in paths:
         tail.hint(str(path))
 
-    told = [step for step in (tail.step() for _ in range(200)) if step]
+    reported = [step for step in (tail.step() for _ in range(200)) if step]
 
-    assert told == [[long], [long]]
+    assert reported == [[long], [long]]
 
 
 def test_one_huge_file_keeps_none_waiting(root: Path) -> None:

@@ -49,7 +49,7 @@ def _told(hints: Hints, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [_inotify, Observed])
 def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
-    """Lines, new files, new folders and folders that are moved in are told of, by the name of a root that is a link."""
+    """Lines, new files, new folders and moved-in folders are reported, by the name of a root that is a link."""
     (tmp_path / "real" / "-p").mkdir(parents=True)
     (tmp_path / "outside" / "deep").mkdir(parents=True)
     root = tmp_path / "link"
@@ -79,7 +79,7 @@ def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
 
 
 def test_overflow_is_told(tmp_path: Path) -> None:
-    """More events than the kernel keeps: that some were lost is told once, and new folders are watched all the same."""
+    """More events than the kernel keeps: the loss is reported once, and new folders are still watched."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     events = Inotify(str(tmp_path))
     for n in range(queue + 10):
@@ -89,11 +89,11 @@ def test_overflow_is_told(tmp_path: Path) -> None:
     while (read := events.read()) != ([], False):
         lost += read[1]
     (tmp_path / "late" / "s.jsonl").touch()
-    told = events.read()[0]
+    reported = events.read()[0]
     events.stop()
 
     assert lost == 1
-    assert str(tmp_path / "late" / "s.jsonl") in told
+    assert str(tmp_path / "late" / "s.jsonl") in reported
 
 
 FOLDERS = ["a", "b", "a/c", "b/c", "a/c/d"]
@@ -110,7 +110,7 @@ ACTS = st.lists(
 @settings(max_examples=200, deadline=None)
 @given(ACTS)
 def test_no_folder_is_forgotten(acts: list[tuple[str, str, str]]) -> None:
-    """Whatever folders are made, moved and removed, and whenever we look: a line in any of them is told of."""
+    """Whatever folders are made, moved and removed, and whenever we look: a line in any of them is reported."""
     with tempfile.TemporaryDirectory() as name:
         root, outside = Path(name) / "root", Path(name) / "outside"
         root.mkdir()

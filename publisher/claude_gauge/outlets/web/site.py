@@ -111,7 +111,7 @@ class WebSite:
         self._health = health
         self._ask = ask
         self._others: dict[str, Channel] = {}
-        self._wall = Wall(self._heard)
+        self._wall = Wall(self._received)
         page = Page()
         self.rescale(scales)
         roads: dict[str, Callable[[Request], Answer]] = {
@@ -186,14 +186,14 @@ class WebSite:
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, f"more than {MOST_NODES} nodes", ("Retry-After", "30"))
         return channel
 
-    def _heard(self) -> list[Channel]:
+    def _received(self) -> list[Channel]:
         """List every node that sent a payload, our own first."""
         own = [self.own] if self._own_name is not None else []
         return [*own, *(self._others[name] for name in sorted(self._others) if self._others[name].payload)]
 
     def _list(self) -> Answer:
         self._ask()
-        rows = ({"node": each.name, "status": each.status, "stale": each.stale} for each in self._heard())
+        rows = ({"node": each.name, "status": each.status, "stale": each.stale} for each in self._received())
         return as_json({"own": self._own_name, "nodes": list(rows)})
 
     def _tell_all(self) -> Answer:

@@ -145,7 +145,7 @@ class Ccusage:
         self._health = Health(name, ok=False, why="not asked yet")
         self._changed: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
-        self._heard: object = None  # the news before the last call
+        self._asked_for: object = None  # the news before the last call
         self._thread = Polled(name, self._ask, self._rest, interrupt=asked.stop)
 
     def start(self, changed: Callable[[], None]) -> None:
@@ -181,12 +181,12 @@ class Ccusage:
         """Rest by the load that a call makes, and for long while the transcripts stay as they are."""
         quiet_until = time.monotonic() - took_s + QUIET_S
         wait(max(TTL_S, took_s * LOAD_SHARE))
-        while self._health.ok and self._news() == self._heard and time.monotonic() < quiet_until:
+        while self._health.ok and self._news() == self._asked_for and time.monotonic() < quiet_until:
             if wait(TTL_S / 10):
                 break
 
     def _ask(self) -> None:
-        self._heard = self._news()
+        self._asked_for = self._news()
         fuel = self._fuel
         try:
             fuel = replace(fuel, block=self._asked.block()) if fuel else Fuel(self._asked.block())

@@ -74,7 +74,7 @@ class Hints:
     def __init__(self) -> None:
         self._put: deque[str | None] = deque()
         self._wake: Wake | None = None  # while somebody takes
-        self._heard_at = 0.0
+        self._hinted_at = 0.0
         self._over = threading.Event()
         self._events: dict[int, Events] = {}
 
@@ -109,7 +109,7 @@ class Hints:
 
         Under a stream of events it rests first, so that many are taken at a time.
         """
-        if wait_s and time.monotonic() - self._heard_at < BREATH_S:
+        if wait_s and time.monotonic() - self._hinted_at < BREATH_S:
             self._over.wait(BREATH_S)
         paths, lost = list[str](), False
         for descriptor in self._ready(wait_s):
@@ -122,7 +122,7 @@ class Hints:
             if hint:
                 paths.append(hint)
         if paths:
-            self._heard_at = time.monotonic()
+            self._hinted_at = time.monotonic()
         return paths, lost
 
     def _ready(self, wait_s: float) -> list[int]:

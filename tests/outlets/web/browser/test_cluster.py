@@ -174,7 +174,7 @@ def test_icon_and_fullest_limit(open_cluster: Open, shim: Shim) -> None:
 
 
 def test_before_the_first_payload(open_cluster: Open, shim: Shim) -> None:
-    """Without any payload the needles rest below zero and the page says that nothing was heard."""
+    """Without any payload the needles rest below zero and the page says that nothing was received."""
     cluster = open_cluster()
     said = cluster.stale("nothing received yet")
 
@@ -193,7 +193,7 @@ def test_hung_publisher(monkeypatch: pytest.MonkeyPatch, context: BrowserContext
     cluster.live()
     said = cluster.stale("no heartbeat")
 
-    assert "last heard" in said
+    assert "last received" in said
     assert [cluster.gauge(gauge.field) for gauge in FACES] == ["unknown"] * 4
     assert cluster.lamps()["STALL"]
     assert not cluster.lamps()["MODEL"]
@@ -247,15 +247,15 @@ def test_clock_set_back_or_laptop_asleep(browser: Browser, shim: Shim) -> None:
         cluster = Cluster(context, f"http://localhost:{shim.port}/")
         said = cluster.page.evaluate(
             """async (payload) => {
-              const { Heard } = await import("./heard.js");
-              const heard = new Heard(45), said = [];
-              heard.trouble = "";
+              const { Freshness } = await import("./freshness.js");
+              const newest = new Freshness(45), said = [];
+              newest.trouble = "";
               let steady = 1e6;
               performance.now = () => steady;
               for (const [wall, ran] of [[10, 10], [-3600, 46], [46, 0], [10, 10]]) {
-                heard.payload(payload, 1000);
+                newest.payload(payload, 1000);
                 steady += ran * 1000;
-                said.push(heard.stale(1000 + wall));
+                said.push(newest.stale(1000 + wall));
               }
               return said;
             }""",

@@ -10,9 +10,9 @@ from claude_gauge.outlets.web.site import WebSite
 def test_every_path_is_told() -> None:
     """The table of paths names all that there is besides the page's own files, and nothing else."""
     site = WebSite("studio", dict, {}, lambda: 0.0)
-    told = set(re.findall(r"^\| `(/[\w/]+)` \|", (ROOT / "docs/web.md").read_text(), re.MULTILINE))
+    reported = set(re.findall(r"^\| `(/[\w/]+)` \|", (ROOT / "docs/web.md").read_text(), re.MULTILINE))
 
-    assert told == {path for path in site.routes if path != "/" and "." not in path}
+    assert reported == {path for path in site.routes if path != "/" and "." not in path}
 
 
 def test_pictures_are_there() -> None:

@@ -1,6 +1,6 @@
-// The web cluster: puts dials, lamps and figures on the page and keeps them true to what is heard.
+// The web cluster: puts dials, lamps and figures on the page and keeps them up to date.
 import { Dial } from "./dial.js";
-import { Heard } from "./heard.js";
+import { Freshness } from "./freshness.js";
 import { listen } from "./stream.js";
 import { Strip } from "./strip.js";
 import { Wall } from "./wall.js";
@@ -16,7 +16,7 @@ if (theme === "dark" || theme === "light") document.documentElement.dataset.them
 
 const seconds = () => Date.now() / 1000;
 const field = (name) => document.querySelector(`[data-field="${name}"]`);
-let scales, drawn, node, heard, dials, wall, lamps, strip, before;
+let scales, drawn, node, newest, dials, wall, lamps, strip, before;
 
 async function begin() {
   try {
@@ -30,7 +30,7 @@ async function begin() {
     return;
   }
   node = options.get("node") || (scales.node ?? ALL); // a display has no node of its own
-  heard = new Heard(scales.silence_s);
+  newest = new Freshness(scales.silence_s);
   dials = scales.gauges.map((gauge) => new Dial(gauge, scales.movement));
   document.getElementById("gauges").replaceChildren(...dials.map((dial) => dial.element));
   lamps = scales.lamps.map(makeLamp);
@@ -56,20 +56,20 @@ function listenToNode() {
   let age = 0, lost;
   const take = (kind, data) => {
     if (kind === "age") age = Number(data);
-    else if (kind === "status") heard.status = data;
+    else if (kind === "status") newest.status = data;
     else if (kind === "scales") redraw();
     else if (kind === "open") {
       clearTimeout(lost);
       lost = undefined;
-      heard.trouble = "";
+      newest.trouble = "";
       remember();
       redraw(); // another publisher may answer now
     } else if (kind === "lost") {
       lost ??= setTimeout(() => {
-        heard.trouble = "publisher lost, connecting again";
+        newest.trouble = "publisher lost, connecting again";
         show();
       }, LOST_MS);
-    } else if (heard.payload(data, seconds(), age)) {
+    } else if (newest.payload(data, seconds(), age)) {
       age = 0;
       note();
     }
@@ -108,8 +108,8 @@ async function remember() {
 // Offer the machines that the server hears of, where there is more than one.
 async function offerNodes(waits = [2_000, 5_000, 20_000]) {
   try {
-    const heardOf = (await (await fetch("nodes")).json()).nodes.map((each) => each.node);
-    const names = [...new Set([node, ...heardOf])].filter((name) => name && name !== ALL).sort();
+    const nodes = (await (await fetch("nodes")).json()).nodes.map((each) => each.node);
+    const names = [...new Set([node, ...nodes])].filter((name) => name && name !== ALL).sort();
     const menu = document.getElementById("node"), place = document.getElementById("choose");
     const wanted = names.length > 1 || node === ALL ? [...names, ALL] : [];
     if (wanted.join() !== [...menu.options].map((each) => each.value).join())
@@ -127,10 +127,10 @@ async function offerNodes(waits = [2_000, 5_000, 20_000]) {
   setTimeout(offerNodes, waits[0] ?? 60_000, waits.slice(1)); // soon at first: what a broker keeps comes in a moment
 }
 
-// Put what was just heard onto the strip.
+// Put the newest figures onto the strip.
 function note() {
-  const rate = heard.stale(seconds()) ? null : figure(heard.usage, "rate_1m");
-  if (rate !== null) strip.add(rate, heard.usage.fuel_source ? heard.usage.window_5h_pct : null, seconds());
+  const rate = newest.stale(seconds()) ? null : figure(newest.usage, "rate_1m");
+  if (rate !== null) strip.add(rate, newest.usage.fuel_source ? newest.usage.window_5h_pct : null, seconds());
 }
 
 function makeLamp(lamp) {
@@ -161,31 +161,31 @@ function shine(lamp, usage) {
 }
 
 function show() {
-  const why = heard.stale(seconds());
-  const alone = node === ALL && !heard.usage; // no fleet adds them up: the machines stand for themselves
+  const why = newest.stale(seconds());
+  const alone = node === ALL && !newest.usage; // no fleet adds them up: the machines stand for themselves
   const live = wall?.show();
-  const walled = alone && live && !heard.trouble;
+  const walled = alone && live && !newest.trouble;
   told(walled ? "" : why, live);
   if (document.hidden) return; // nobody sees the needles, but the tab's title is seen
-  const usage = why ? null : heard.usage;
+  const usage = why ? null : newest.usage;
   document.getElementById("wall").hidden = !wall?.cards.size;
   document.getElementById("cluster").hidden = Boolean(alone && wall?.cards.size);
   document.documentElement.toggleAttribute("data-stale", Boolean(why && !walled));
   for (const dial of dials) dial.show(figure(usage, dial.gauge.field));
   for (const lamp of lamps) shine(lamp, usage);
-  write(heard.usage ?? {}, usage);
+  write(newest.usage ?? {}, usage);
   move();
 }
 
 function told(why, live) {
-  const since = heard.usage ? ` · last heard ${clock(heard.usage.updated_at)}` : "";
+  const since = newest.usage ? ` · last received ${clock(newest.usage.updated_at)}` : "";
   const band = document.getElementById("stale");
   const text = why ? `Stale: ${why}${since}` : "";
   if (band.textContent !== text) band.textContent = text;
   band.hidden = !why || why === CONNECTING;
   const state = document.getElementById("state"), word = why ? "not live" : "live";
   if (state.textContent !== word) state.textContent = word;
-  const known = !why && heard.usage;
+  const known = !why && newest.usage;
   const used = figure(known, "window_5h_pct"), rate = figure(known, "rate_1m");
   const figures = `${used === null ? "—" : percent(used)} · ${rate === null ? "—" : short(rate)}/min`;
   const title = why ? "STALE" : known ? figures : `${live} live`;

@@ -1,6 +1,6 @@
 // All machines side by side: a card for each, with its dials and what its lamps would say.
 import { Dial } from "./dial.js";
-import { Heard } from "./heard.js";
+import { Freshness } from "./freshness.js";
 import { figure, percent } from "./words.js";
 
 const seconds = () => Date.now() / 1000;
@@ -14,7 +14,7 @@ function made(tag, name, text = "") {
 
 class Card {
   constructor(node, scales) {
-    this.heard = new Heard(scales.silence_s, "");
+    this.newest = new Freshness(scales.silence_s, "");
     this.dials = scales.gauges.map((gauge) => new Dial(gauge, scales.movement));
     this.element = made("article", "card");
     this.element.setAttribute("aria-label", node);
@@ -28,7 +28,7 @@ class Card {
   }
 
   show() {
-    const why = this.heard.stale(seconds()), usage = why ? null : this.heard.usage;
+    const why = this.newest.stale(seconds()), usage = why ? null : this.newest.usage;
     const lit = usage ? [
       usage.waiting && "waits for you", usage.limit_before_reset && "limit before reset",
       usage.limit_pct >= 1 && `${String(usage.limit_name).replaceAll("_", " ")} ${percent(usage.limit_pct)}`,
@@ -56,9 +56,9 @@ export class Wall {
       this.cards.set(node, new Card(node, this.scales));
       this.place.replaceChildren(...[...this.cards.keys()].sort().map((name) => this.cards.get(name).element));
     }
-    const { heard } = this.cards.get(node);
-    heard.status = status;
-    if (usage) heard.take(usage, seconds(), (age ?? 0) + late);
+    const { newest } = this.cards.get(node);
+    newest.status = status;
+    if (usage) newest.take(usage, seconds(), (age ?? 0) + late);
   }
 
   get dials() {

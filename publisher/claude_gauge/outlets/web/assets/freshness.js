@@ -3,7 +3,7 @@
 
 const steady = () => performance.now() / 1000;
 
-export class Heard {
+export class Freshness {
   constructor(silence_s, trouble = "connecting") {
     this.silence = silence_s;
     this.usage = null;
