@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
 from claude_gauge.counting.reading import Block, Reading
 from claude_gauge.sources.transcripts import source as module
+from claude_gauge.sources.transcripts.readers import Readers
 from claude_gauge.sources.transcripts.source import Transcripts
 
 DAY = 86400.0
@@ -155,6 +157,17 @@ def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.Monke
 
     assert block.block
     assert (block.block.tokens, block.week_tokens) == (SAMPLE, None)
+
+
+def test_children_that_still_start_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that are stopped while their children start wait for none of them."""
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(slow))
+    Readers(lambda: None, NOW).stop()
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "history"]
 
 
 def test_children_that_cannot_start_are_done_without(

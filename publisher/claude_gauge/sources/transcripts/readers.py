@@ -5,6 +5,7 @@ What goes between them is written in `history_child`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import marshal
@@ -58,6 +59,7 @@ class Readers:
         self.failed = False
         self._done = done
         self._tasks: queue.SimpleQueue[list[Piece] | None] = queue.SimpleQueue()
+        self._giving_up = threading.Lock()
         self._waiting = 0
         self._threads = [threading.Thread(target=self._run, name="history", daemon=True) for _ in range(CHILDREN)]
         self._children: list[subprocess.Popen[bytes]] = []
@@ -99,40 +101,50 @@ class Readers:
             thread.join(5)
 
     def _run(self) -> None:
-        child: subprocess.Popen[bytes] | None = None
-        try:
-            child = self._begin()
-        except (OSError, EOFError) as error:
-            self._give_up(error)
-        while (task := self._tasks.get()) is not None:
-            answer = Answer(task, [], unread=task)
-            try:
-                if child is not None and not self.failed:
-                    answer = _ask(child, task, self._files_before)
-            except (OSError, ValueError, EOFError) as error:
-                self._give_up(error)
-            self.answers.put(answer)
+        child = self._begin()
+        for task in iter(self._tasks.get, None):
+            self.answers.put(self._asked(child, task))
             self._done()
         if child is not None:
-            _end(child)
+            child.kill()  # it may just have been started, and holds nothing
+            with contextlib.suppress(OSError), child:
+                pass
+
+    def _asked(self, child: subprocess.Popen[bytes] | None, task: list[Piece]) -> Answer:
+        try:
+            if child is not None and not self.failed:
+                return _ask(child, task, self._files_before)
+        except (OSError, ValueError, EOFError) as error:
+            self._give_up(error)
+        return Answer(task, [], unread=task)
 
     def _give_up(self, error: Exception) -> None:
-        if not self.failed:
+        with self._giving_up:  # all of them may fail at once
+            failed, self.failed = self.failed, True
+        if not failed:
             _log.warning("reading history in a child process failed (%s): reading it here", error)
-        self.failed = True
 
-    def _begin(self) -> subprocess.Popen[bytes]:
+    def _begin(self) -> subprocess.Popen[bytes] | None:
         """Start a child; return when it can read, so that no task waits for a start while others are at work."""
-        child = subprocess.Popen(  # noqa: S603 - a module of ours
-            [sys.executable, "-P", "-m", history_child.__name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the parent logs a failure
-            env=without_secrets(os.environ),
-            start_new_session=True,  # Ctrl-C is for the parent alone
-        )
+        try:
+            child = subprocess.Popen(  # noqa: S603 - a module of ours
+                [sys.executable, "-P", "-m", history_child.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # a failure is told by the parent
+                env=without_secrets(os.environ),
+                start_new_session=True,  # Ctrl-C is for the parent alone
+            )
+        except OSError as error:
+            self._give_up(error)
+            return None
         self._children.append(child)
-        _exactly(cast("IO[bytes]", child.stdout), len(history_child.READY))
+        if self.failed:
+            child.kill()  # `stop` may have looked before this one was there
+        try:
+            _exactly(cast("IO[bytes]", child.stdout), len(history_child.READY))
+        except (OSError, EOFError) as error:
+            self._give_up(error)
         return child
 
 
@@ -160,9 +172,3 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
     if len(data) < size:
         raise EOFError("it ended")
     return data
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Close its input, which ends it."""
-    with child:
-        pass
