@@ -387,8 +387,8 @@ def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
 
 def _where(error: tomllib.TOMLDecodeError) -> str:
     """Name the place of a mistake without what stands there, which may be a password."""
-    found = re.search(r"at (line \d+, column \d+|end of document)", str(error))
-    return f'no TOML{found and " " + found[0]}; texts stand in quotes, `node = "desk"`'
+    place = re.search(r"at (line \d+, column \d+|end of document)", str(error))
+    return f'no TOML{place and " " + place[0]}; texts stand in quotes, `node = "desk"`'
 
 
 def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:

@@ -82,18 +82,18 @@ def add_statusline(content: Content, ours: Ours) -> Content:
         return {**content, STATUSLINE: {"type": "command", "command": ours.statusline(None)}}
     if not isinstance(present, dict) or not isinstance(present.get("command"), str):
         raise GaugeError(f"{STATUSLINE} holds no command; correct it, or leave it alone with --no-statusline")
-    known = options(present["command"], "statusline")
-    then = present["command"] if known is None else known.get("--then")
+    given = options(present["command"], "statusline")
+    then = present["command"] if given is None else given.get("--then")
     return {**content, STATUSLINE: {**present, "command": ours.statusline(then)}}
 
 
 def _without_statusline(content: Content) -> Content:
     """Restore the person's own statusline, or none if there was none. Another tool's is not changed."""
     present = content.get(STATUSLINE)
-    if not isinstance(present, dict) or (known := options(present.get("command"), "statusline")) is None:
+    if not isinstance(present, dict) or (given := options(present.get("command"), "statusline")) is None:
         return content
-    if "--then" in known:
-        return {**content, STATUSLINE: {**present, "command": known["--then"]}}
+    if "--then" in given:
+        return {**content, STATUSLINE: {**present, "command": given["--then"]}}
     return {name: value for name, value in content.items() if name != STATUSLINE}
 
 

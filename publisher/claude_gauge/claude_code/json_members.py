@@ -121,8 +121,8 @@ def _members(text: str) -> tuple[list[_Member], str]:
 
 
 def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    space = _SPACE.match(text, at)
+    return space.end() if space else at
 
 
 def _refuse(constant: str) -> float:

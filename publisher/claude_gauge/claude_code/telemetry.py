@@ -114,8 +114,8 @@ class Record:
 
     def of(self, settings: Path) -> tuple[dict[str, str], dict[str, Any]]:
         """Return our values in a settings file and those they replaced; empty if nothing is recorded."""
-        known = self._read()
-        entry = known.get(os.path.realpath(settings)) or known.get(str(settings))
+        entries = self._read()
+        entry = entries.get(os.path.realpath(settings)) or entries.get(str(settings))
         parts = [entry.get(name) if isinstance(entry, dict) else None for name in ("ours", "before")]
         ours, before = (part if isinstance(part, dict) else {} for part in parts)
         return ours, before

@@ -219,7 +219,7 @@ def update(
     with Retained(config.settings) as retained:
         boards = Boards(retained, _say, device)
         boards.many = every
-        chosen = sorted(boards.found.values(), key=lambda board: board.name) if every else [boards.choose(device)]
+        chosen = sorted(boards.by_name.values(), key=lambda board: board.name) if every else [boards.choose(device)]
         for board in chosen:
             try:
                 boards.update(board, master, sources=sources, offer=offer)
@@ -243,9 +243,9 @@ def list_boards(*, config: Config) -> None:
 
     with Retained(config.settings) as retained:
         boards = Boards(retained, _say)
-        for _, board in sorted(boards.found.items()):
+        for _, board in sorted(boards.by_name.items()):
             _say(board.line())
-        if not boards.found:
+        if not boards.by_name:
             typer.echo("the broker has no board; is one installed, and connected to this broker?", err=True)
 
 

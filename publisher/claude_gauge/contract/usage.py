@@ -185,10 +185,10 @@ class Usage(BaseModel):
 
 def schema() -> dict[str, Any]:
     """Return the payload's JSON schema as readers see it: fields may be added, so unknown ones are allowed."""
-    found = Usage.model_json_schema(mode="serialization")
-    for each in (found, *found["$defs"].values()):
+    whole = Usage.model_json_schema(mode="serialization")
+    for each in (whole, *whole["$defs"].values()):
         del each["additionalProperties"]
-    return found
+    return whole
 
 
 def node_fault(name: str) -> str:

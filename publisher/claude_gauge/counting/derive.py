@@ -61,7 +61,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
     """Compute the payload of one moment.
 
     `now` is epoch seconds; `previous` is the payload before, or what was kept of one over a restart. Without one,
-    what is not known is at rest. `tokens_total` is handed on.
+    what is unknown is at rest. `tokens_total` is copied.
     """
     traffic = reading.traffic if _answers(reading, "tach") else None
     block = reading.block if _answers(reading, "fuel") else None

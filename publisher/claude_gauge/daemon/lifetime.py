@@ -63,11 +63,11 @@ class KeptWindow:
         """Return a payload at rest with the window's figures, if that window still runs at `now` (epoch seconds)."""
 
         def parse(content: bytes) -> Usage | None:
-            found = json.loads(content)
-            reset = seconds(found["window_5h_resets_at"])
-            if reset is None or not resets(reset, now, FIVE_HOUR_RESET_S) or found["account"] != self._account:
+            stored = json.loads(content)
+            reset = seconds(stored["window_5h_resets_at"])
+            if reset is None or not resets(reset, now, FIVE_HOUR_RESET_S) or stored["account"] != self._account:
                 return None
-            kept = {name: found[name] for name in FIELDS}
+            kept = {name: stored[name] for name in FIELDS}
             return Usage.model_validate({**_AT_REST, **kept, "updated_at": stamp(now)})
 
         return self._file.read(parse)

@@ -154,10 +154,10 @@ def closed_to(user: int, group: int, folder: Path) -> Path | None:
 
 def _collisions(house: BrokerFolder) -> list[str]:
     """Name the lines of Mosquitto's own files that would keep it from starting, or open it, beside ours."""
-    found = collisions(ETC_MOSQUITTO, house.broker / "mosquitto.conf")
-    if not found:
+    lines = collisions(ETC_MOSQUITTO, house.broker / "mosquitto.conf")
+    if not lines:
         return []
-    return ["Mosquitto reads all of its files as one. Remove these lines before you link ours:", *found]
+    return ["Mosquitto reads all of its files as one. Remove these lines before you link ours:", *lines]
 
 
 def collisions(folder: Path, ours: Path) -> list[str]:

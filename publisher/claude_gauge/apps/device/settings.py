@@ -51,12 +51,12 @@ def seen_from_the_network(host: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which of our addresses would be used
-            found = str(probe.getsockname()[0])
+            address = str(probe.getsockname()[0])
         except OSError:
-            found = host
-    if is_loopback(found):
+            address = host
+    if is_loopback(address):
         raise GaugeError(f"broker {host} is this machine alone, and it has no network; name the broker by --host")
-    return found
+    return address
 
 
 def ca_as_der(path: Path) -> bytes:

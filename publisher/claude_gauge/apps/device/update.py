@@ -77,7 +77,7 @@ class Boards:
 
     def __init__(self, retained: Retained, say: Callable[[str], None], device: str | None = None) -> None:
         self._retained, self._say = retained, say
-        self.found: dict[str, Board] = {}
+        self.by_name: dict[str, Board] = {}
         self.many = False  # whether what a board says needs its name before it
         self._news = threading.Condition()
         # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
@@ -87,13 +87,13 @@ class Boards:
         retained.also(f"{ROOT}/{device or '+'}/#")  # the same filter: overlapping ones would bring each message twice
         retained.connect()
         with self._news:
-            self._news.wait_for(lambda: bool(device) and device in self.found and self.found[device].online, LOOK_S)
+            self._news.wait_for(lambda: bool(device) and device in self.by_name and self.by_name[device].online, LOOK_S)
 
     def choose(self, device: str | None) -> Board:
         """Return the board of that name, or the only one that is online."""
         if device:
-            return self.found.setdefault(device, Board(device))
-        online = [board for board in self.found.values() if board.online]
+            return self.by_name.setdefault(device, Board(device))
+        online = [board for board in self.by_name.values() if board.online]
         if len(online) == 1:
             return online[0]
         names = ", ".join(sorted(board.name for board in online)) or "none"
@@ -134,7 +134,7 @@ class Boards:
     def _hear(self, message: Message) -> None:
         name, _, leaf = message.topic.removeprefix(ROOT + "/").partition("/")
         with self._news:
-            board = self.found.setdefault(name, Board(name))
+            board = self.by_name.setdefault(name, Board(name))
             if leaf == "status":
                 board.online = message.payload == ONLINE.encode()
             elif leaf == "diagnostics":

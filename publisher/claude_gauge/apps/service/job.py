@@ -64,9 +64,9 @@ def _carried(settings: Settings, name: str) -> str:
 
 
 def _path(path: str) -> str:
-    """Return the usual PATH, after the folders of what was found here and would not be found there."""
-    found = [shutil.which(program, path=path) for program in PROGRAMS]
-    folders = [str(Path(program).absolute().parent) for program in found if program is not None]
+    """Return the usual PATH, after the folders of programs that this PATH has and that one lacks."""
+    programs = [shutil.which(program, path=path) for program in PROGRAMS]
+    folders = [str(Path(program).absolute().parent) for program in programs if program is not None]
     usual = USUAL_PATH.split(":")
     return ":".join([*dict.fromkeys(folder for folder in folders if folder not in usual), *usual])
 

@@ -196,9 +196,9 @@ def _strip(canvas: Canvas, scene: Scene, look: Look, at: tuple[int, int]) -> int
 
 def _resampled(strip: Sequence[Slice | None], columns: int) -> list[float | None]:
     """Make one figure per column: the highest of the slices that fall into it."""
-    found: list[float | None] = []
+    highest: list[float | None] = []
     for x in range(columns):
         part = strip[x * len(strip) // columns : max(x * len(strip) // columns + 1, (x + 1) * len(strip) // columns)]
         rates = [each.rate for each in part if each is not None]
-        found.append(max(rates) if rates else None)
-    return found
+        highest.append(max(rates) if rates else None)
+    return highest

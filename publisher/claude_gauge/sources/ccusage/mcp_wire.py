@@ -144,11 +144,11 @@ class Http:
         return data.decode("utf-8", "replace"), "text/event-stream" in answer.headers.get("Content-Type", "")
 
     def _hint(self, status: int) -> str:
-        known = {
+        hints = {
             404: "; check the path of the URL",
             500: "; a fresh install fails so: pin @modelcontextprotocol/sdk to 1.25.3 with npm's overrides",
         }
-        return f"ccusage MCP: {self._url} answers {status}{known.get(status, '')}"
+        return f"ccusage MCP: {self._url} answers {status}{hints.get(status, '')}"
 
 
 def _event(text: str, number: int) -> object:
@@ -265,9 +265,9 @@ def server_command(environ: Mapping[str, str]) -> Command:
     """Find the installed server, else a pinned one by npx or bunx; raises CcusageError."""
     path = search_path(environ)
     for program, *arguments in (["ccusage-mcp"], ["npx", "-y", PACKAGE], ["bunx", PACKAGE]):
-        found = shutil.which(program, path=path)
-        if found is not None:
-            return Command((found, *arguments))
+        place = shutil.which(program, path=path)
+        if place is not None:
+            return Command((place, *arguments))
     raise CcusageError("not installed", "ccusage MCP: neither ccusage-mcp nor npx nor bunx found; install Node")
 
 

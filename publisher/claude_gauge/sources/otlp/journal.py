@@ -130,7 +130,7 @@ class Journal:
 
     def sums(self, now: float) -> Sums:
         """Read all but the events; touches nothing, so that it is safe beside a publisher that writes."""
-        found, bad = Sums(), 0
+        sums, bad = Sums(), 0
         self._size = self._worth = 0
         for line in self._lines():
             self._size += len(line)
@@ -138,13 +138,13 @@ class Journal:
                 self._worth += len(line)
                 continue
             try:
-                found.take(_record(line), now)
+                sums.take(_record(line), now)
             except (ValueError, TypeError):
                 bad += 1
         self.skipped = 0
         self._skip(bad)
-        self._worth += sum(map(len, found.lines()))
-        return found
+        self._worth += sum(map(len, sums.lines()))
+        return sums
 
     def events(self, now: float, sums: Sums) -> Iterator[tuple[int, Event]]:
         """Yield the events that still matter, and the key of each; those that are too old are added to `sums.old`."""

@@ -45,7 +45,7 @@ class Used:
 
 
 class Meters:
-    """All series that are known."""
+    """All series."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
@@ -85,8 +85,8 @@ class Meters:
         series = self.series.get(name)
         if series is None:
             # Without a start the time of the first value's tokens is unknown: it is only where counting begins.
-            known = not point.cumulative or point.start > self._forgotten_at
-            added = point.value if known else 0.0
+            since_start = not point.cumulative or point.start > self._forgotten_at
+            added = point.value if since_start else 0.0
             unit = sys.intern(point.unit)
             self._keep(Series(name, unit, point.kind, point.at, point.value, added, (point.at,)))
             return point.start or point.at, added
@@ -114,12 +114,12 @@ def of_kind(kind: Kind, count: float) -> Tokens:
     return replace(Tokens(), **{kind: count})
 
 
-def _merged(known: tuple[Used, float] | None, point: Point, since: float, added: float) -> tuple[Used, float]:
+def _merged(so_far: tuple[Used, float] | None, point: Point, since: float, added: float) -> tuple[Used, float]:
     """Add one point's tokens to its unit's; the model is that of the largest part."""
     tokens = of_kind(point.kind, added)
-    if known is None:
+    if so_far is None:
         return Used(point.unit, since, point.at, point.model, tokens), added
-    used, largest = known
+    used, largest = so_far
     model = point.model if added > largest else used.model
     start, at = min(used.start, since), max(used.at, point.at)
     return Used(used.unit, start, at, model, used.tokens + tokens), max(largest, added)

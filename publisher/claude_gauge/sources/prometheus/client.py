@@ -97,12 +97,12 @@ class PrometheusClient:
 
     def names(self, selector: str, start: float, end: float) -> list[str]:
         """Ask for the names of the metrics that are selected, in use between two times of the engine's clock."""
-        found = self._body(
+        body = self._body(
             "GET",
             "label/__name__/values",
             {"match[]": selector, "start": f"{start:.3f}", "end": f"{end:.3f}"},
         )
-        data = _success(found).get("data")
+        data = _success(body).get("data")
         if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
             raise TroubleError("answer has no such shape")
         return sorted(data)

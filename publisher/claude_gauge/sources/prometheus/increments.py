@@ -79,7 +79,7 @@ class Increment:
 
 @dataclass(slots=True)
 class Series:
-    """One series as far as it is known; see the module for its states."""
+    """One series; see the module for its states."""
 
     at: float
     value: float
@@ -167,7 +167,7 @@ class Reader:
         self._engine = engine
         self._metric = metric
         self._match = match
-        self.found: list[str] = []  # the names
+        self.used_names: list[str] = []  # those that the counter has
         self.counters = Counters()
         self.begun = self.until = -math.inf
 
@@ -178,7 +178,7 @@ class Reader:
     def advance(self, at: float, sink: Callable[[list[Increment]], None]) -> None:
         """Read on until `at`, in the engine's whole epoch seconds, and hand what came in to `sink`, part by part."""
         if self.until == -math.inf:
-            self.found = self.names(at)
+            self.used_names = self.names(at)
             self._begin(at)
         if at - self.until > _GAP_S:
             edge = at - _GAP_S / 2
@@ -188,7 +188,7 @@ class Reader:
 
     def _begin(self, at: float) -> None:
         start = _minute(at - KEEP_S)
-        for name in self.found:
+        for name in self.used_names:
             query = f"last_over_time({select(name, self._match)}[{BASE}])"
             try:
                 self.counters.base(self._now(name, query, start), start)
@@ -208,7 +208,7 @@ class Reader:
                 self._piece(min(end, _minute(self.until) + _DAY_S), sink)
 
     def _piece(self, end: float, sink: Callable[[list[Increment]], None]) -> None:
-        ends = [each for name in self.found for each in self._minutes(name, end)]
+        ends = [each for name in self.used_names for each in self._minutes(name, end)]
         sink(self.counters.feed(ends))
         self.until = end
 
@@ -264,7 +264,7 @@ class Reader:
         since = self.until - _LATE_S
         window = f"{max(1, round(at - since))}s"
         pairs: list[tuple[Sample, float]] = []
-        for name in self.found:
+        for name in self.used_names:
             counter = select(name, self._match)
             last, before = f"last_over_time({counter}[{window}])", f"last_over_time({counter}[5m] offset {window})"
             moved = self._now(name, f"({last} unless ({last} == {before})) or (changes({counter}[{window}]) > 0)", at)

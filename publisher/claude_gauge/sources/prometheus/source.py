@@ -92,7 +92,7 @@ class Poll:
         return self._health(at)
 
     def reading(self, now: float) -> Reading:
-        """Return what is known, in our clock's times; nothing where the engine never had Claude Code's tokens."""
+        """Return the reading, in our clock's times; nothing where the engine never had Claude Code's tokens."""
         skew = self._engine.skew
         with self._lock:
             if not self._reader.counters:
@@ -121,11 +121,11 @@ class Poll:
     def _stale(self, at: float) -> bool:
         """Return whether there is no history yet, or one of another clock or of other names."""
         reader = self._reader
-        if not reader.found or at < reader.until - FIVE_MINUTES_S:
+        if not reader.used_names or at < reader.until - FIVE_MINUTES_S:
             return True
         if at - self._checked_at > NAMES_S:
             self._checked_at = at
-            return reader.names(at) != reader.found
+            return reader.names(at) != reader.used_names
         return False
 
     def _begin(self, at: float) -> None:

@@ -1,7 +1,7 @@
 """The plan's own figures: those of the account that reported last, and each account's past windows.
 
 A statusline is news when the session's API time has moved since that session last reported figures (`hooks.statusline`
-marks it so); a repeat never reaches this module with a new time. News replaces what was known of its account, in both
+marks it so); a repeat never reaches this module with a new time. News replaces its account's figures, in both
 directions: the plan may take a percentage back.
 
 The figures do not say whose they are. An account's windows of one kind follow one another: each ends at least its
@@ -38,7 +38,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is known of one plan window: its newest share, and whether the plan took some of it back."""
+    """One plan window: its newest share, and whether the plan took some of it back."""
 
     resets_at: float
     share: float
@@ -66,7 +66,7 @@ Accounts = tuple[Account, ...]  # the one that reported last is the last
 def figures(status: Mapping[str, object]) -> dict[str, Figure]:
     """Make sense of the limits in a stored statusline; what is absent or garbage is left out."""
     raw = status.get("limits")
-    found = {}
+    named = {}
     for name, entry in raw.items() if isinstance(raw, dict) else ():
         if not isinstance(entry, list) or len(entry) != 3:  # noqa: PLR2004 - percentage, reset, time
             continue
@@ -74,8 +74,8 @@ def figures(status: Mapping[str, object]) -> dict[str, Figure]:
         if used is None or at is None or (resets_at is None and (name in LENGTHS or entry[1] is not None)):
             continue
         if resets_at is None or live(resets_at, length_s(name), at):
-            found[name] = Figure(used, resets_at, at)
-    return found
+            named[name] = Figure(used, resets_at, at)
+    return named
 
 
 def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
@@ -122,21 +122,21 @@ def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
     return best
 
 
-def _fits(known: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
+def _fits(windows: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
     """Return whether an account knows a window (True), may have it (False), or can't (None)."""
-    apart = [abs(each.resets_at - window.resets_at) for each in known]
+    apart = [abs(each.resets_at - window.resets_at) for each in windows]
     if any(each <= SAME_WINDOW_S for each in apart):
         return True
     return None if any(each < LENGTHS[slot] - SAME_WINDOW_S for each in apart) else False
 
 
-def _entered(known: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
+def _entered(windows: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
     kept = []
-    for each in known:
+    for each in windows:
         if not same(each.resets_at, window.resets_at):
             kept.append(each)
         elif each.at >= window.at:
-            return known
+            return windows
         else:
             window = replace(window, fell=each.fell or window.share < each.share - FALL)
     return tuple(sorted([*kept, window], key=lambda each: each.resets_at)[-KEPT_WINDOWS:])

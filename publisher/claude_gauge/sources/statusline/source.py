@@ -114,7 +114,7 @@ def _stamp(status: os.stat_result) -> Stamp:
 class SessionLog:
     """One session's file of events, read as it grows, and the story that they make.
 
-    A file is known again by its beginning: its inode number may be given to the next one at once.
+    A file is recognised by its beginning: its inode number may be given to the next one at once.
     """
 
     def __init__(self) -> None:
@@ -159,8 +159,8 @@ def _namespace() -> object:
 
 
 def _runs(process: Process) -> bool:
-    found = spool.process(process[0])
-    return found is not None and found[1] == list(process)
+    running = spool.process(process[0])
+    return running is not None and running[1] == list(process)
 
 
 def _spoke_at(

@@ -189,11 +189,11 @@ class Watch:
         began = False
         for root in roots:
             identity = _identity(root)
-            known = self.roots.get(root)
-            if known and known[0] == identity and known[1].alive:
-                known[1].again()
+            watched = self.roots.get(root)
+            if watched and watched[0] == identity and watched[1].alive:
+                watched[1].again()
                 continue
-            if known:
+            if watched:
                 self._end(root)
             if identity:
                 began = self._begin(root, identity) or began
