@@ -145,3 +145,143 @@ def test_any_order(steps: list[Step], cumulative: bool) -> None:  # noqa: FBT001
 
     assert counted == sum(sum(step.tokens) for step in steps)
     assert again == counted
+
+
+@dataclass
+class Process:
+    """One process of Claude Code: its own temporality, and what it has counted, or has not exported yet."""
+
+    session: int
+    cumulative: bool
+    start: float
+    exported_at: float
+    totals: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+
+    def points(self, now: float) -> list[dict[str, Any]]:
+        """Export; a delta begins anew."""
+        start = self.start if self.cumulative else self.exported_at
+        named: dict[str, Any] = {"session": f"session{self.session}", "start": start}
+        points = [point(kind, value, now, **named) for kind, value in self.totals.items() if value or self.cumulative]
+        if not self.cumulative:
+            self.totals, self.exported_at = dict.fromkeys(KINDS, 0), now
+        return points
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request, what is sent of it, and which of all that was ever sent is sent again after it."""
+
+    session: int
+    cumulative: bool  # of a process that begins with it
+    resumed: bool  # whether one does
+    tokens: tuple[int, int, int, int]
+    wait_s: int
+    event: bool
+    exported: bool
+    again: list[int]
+    restarts: bool
+
+
+TURNS = st.builds(
+    Turn,
+    session=st.integers(0, 2),
+    cumulative=st.booleans(),
+    resumed=st.booleans(),
+    tokens=st.tuples(*[st.integers(0, 500)] * 4),
+    wait_s=st.sampled_from([0, 1, 7, 30, 120, 4000]),
+    event=st.booleans(),
+    exported=st.booleans(),
+    again=st.lists(st.integers(0, 30), max_size=3),
+    restarts=st.booleans(),
+)
+
+
+class Sender:
+    """Sends to a publisher, perhaps through a collector, which puts exports together; knows all that it sent."""
+
+    def __init__(self, folder: Path, *, together: bool) -> None:
+        self.world = World(folder, cumulative=False)
+        self._together = together
+        self._held: dict[int, list[dict[str, Any]]] = {}  # by temporality
+        self.sent: list[Export] = []
+        self.processes: dict[int, Process] = {}
+
+    def send(self, export: Export) -> None:
+        """Send, and look whether the sums contradict each other."""
+        self.world.feed.accept(export)
+        now = self.world.clock.now
+        assert self.world.tally.week(now) >= self.world.tally.block(now).tokens
+        assert self.world.tally.traffic(now).minute.total >= 0
+
+    def export(self, process: Process) -> None:
+        """Export a process's counters, or have the collector hold every second one."""
+        temporality = 2 if process.cumulative else 1
+        held = self._held.pop(temporality, [])
+        held += process.points(self.world.clock.now)
+        if self._together and len(held) < 5:
+            self._held[temporality] = held
+        else:
+            self.metrics(held, temporality)
+
+    def metrics(self, points: list[dict[str, Any]], temporality: int) -> None:
+        """Send points."""
+        decoded = decode_metrics(metrics(*points, temporality=temporality), self.world.clock.now)
+        self.sent.append(Export("metrics", decoded, protobuf=False))
+        self.send(self.sent[-1])
+
+    def live(self, number: int, turn: Turn) -> None:
+        """Live through one turn."""
+        clock = self.world.clock
+        clock.now += 1 + turn.wait_s
+        self.world.feed.settle(clock.now)
+        process = self.processes.get(turn.session)
+        if process is not None and turn.resumed:
+            self.export(process)  # as Claude Code does when it ends
+            clock.now += 0.5
+        if process is None or turn.resumed:
+            process = self.processes[turn.session] = Process(turn.session, turn.cumulative, clock.now, clock.now)
+            clock.now += 0.2
+        for kind, count in zip(KINDS, turn.tokens, strict=True):
+            process.totals[kind] += count
+        if turn.event:
+            counts = dict(zip(FIELDS, turn.tokens, strict=True))
+            more: dict[str, Any] = {"session.id": f"session{turn.session}", **counts}
+            body = event(clock.now + 0.005, f"r{number}", sequence=number, **more)
+            self.sent.append(Export("logs", decode_logs(body), protobuf=False))
+            self.send(self.sent[-1])
+        if turn.exported:
+            clock.now += 0.5
+            self.export(process)
+        for which in turn.again[: len(self.sent)]:
+            self.send(self.sent[which % len(self.sent)])
+        if turn.restarts:
+            self.world.restart()
+
+    def end(self) -> int:
+        """Send what is held, then all of it again, the newest first; return what is counted."""
+        self.world.clock.now += 1
+        for process in self.processes.values():
+            self.export(process)
+        for temporality, points in self._held.items():
+            self.metrics(points, temporality)
+        for export in reversed(self.sent):
+            self.send(export)
+        for _ in range(2):
+            self.world.clock.now += 120
+            self.world.feed.settle(self.world.clock.now)
+        return self.world.tally.week(self.world.clock.now)
+
+
+@settings(max_examples=100, deadline=None)
+@given(turns=st.lists(TURNS, min_size=1, max_size=12), together=st.booleans())
+def test_temporalities_mixed(turns: list[Turn], together: bool) -> None:  # noqa: FBT001 - drawn by name
+    """Resumed with another temporality, through a collector, and anything sent again at any later time: once each."""
+    with tempfile.TemporaryDirectory() as folder:
+        sender = Sender(Path(folder), together=together)
+        for number, turn in enumerate(turns):
+            sender.live(number, turn)
+        counted = sender.end()
+        sender.world.restart()
+
+        assert counted == sum(sum(turn.tokens) for turn in turns)
+        assert sender.world.tally.week(sender.world.clock.now) == counted

@@ -154,6 +154,15 @@ def test_compressed(taken: Taken) -> None:
     assert len(taken[0].decoded.requests) == 1
 
 
+def test_compressed_in_pieces(taken: Taken) -> None:
+    """A gzip body of several members is unpacked whole; garbage behind one, or members without end, are refused."""
+    whole = gzip.compress(BODY[:9]) + gzip.compress(BODY[9:]) + bytes(3)
+    for body, status in ((whole, 200), (whole + b"x", 400), (gzip.compress(b"") * 9999, 400), (whole[:-9], 400)):
+        assert _status(_speak(taken, _request(JSON, "Content-Encoding: gzip", body=body))) == status
+
+    assert [len(each.decoded.requests) for each in taken] == [1]
+
+
 def test_chunked(taken: Taken) -> None:
     """A body in chunks, with extensions and trailers, is put together."""
     chunks = b"5;x=y\r\n" + BODY[:5] + b"\r\n%x\r\n" % len(BODY[5:]) + BODY[5:] + b"\r\n0\r\nTrailer: 1\r\n\r\n"

@@ -5,7 +5,7 @@ replace earlier ones. What is over 8 days old is dropped, its sum alone is kept 
 metrics. No text of any conversation is ever in it. A line is a JSON list; its first item is the record's type:
 
     ["r", key, request id, [units], at, model, [counts]]              an event
-    ["s", name, unit, kind, at, value, total, [newest point's time]]  a series of metrics, as of now
+    ["s", name, unit, kind, at, value, total, [new points' times]]  a series of metrics, as of now
     ["f", key, unit, at, model, [counts]]                             what was filled in where events are missing
     ["o", unit, [counts]]                                             the sum of a unit's events that were dropped
 
@@ -35,7 +35,7 @@ from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import KINDS, Request, event_key
 from claude_gauge.sources.otlp.reconcile import RETURN_S, Fill
-from claude_gauge.sources.otlp.series import Series
+from claude_gauge.sources.otlp.series import RECENT, Series
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Sums:
         if record[0] == "s":
             series = _series(record)
             _believable(series.at, now)
-            self.series[series.name] = series
+            self.series[series.name] = series.after(self.series.get(series.name))
         elif record[0] == "f":
             fill = _fill(record)
             _believable(fill.at, now)
@@ -312,7 +312,7 @@ def written(record: Record) -> bytes:
             key = f"{record.key << 1:016x}"
             return _line("r", key, record.request_id, record.units, record.at, record.model, counts)
         case Series():
-            figures = (record.at, record.value, record.total, record.recent[-1:])
+            figures = (record.at, record.value, record.total, record.recent)
             return _line("s", record.name, record.unit, record.kind, *figures)
         case Fill():
             return _line("f", record.key, record.unit, record.at, record.model, _counts(record.tokens))
@@ -340,7 +340,7 @@ def _series(record: list[Any]) -> Series:
     _, name, unit, kind, at, value, total, recent = record
     if kind not in KINDS.values() or not isinstance(recent, list):
         raise ValueError(kind)
-    times = tuple(map(_number, recent[-1:]))
+    times = tuple(map(_number, recent[-RECENT:]))
     figures = _number(value, MOST_TOKENS), _number(total, MOST_TOKENS)
     return Series(_text(name), _text(unit), kind, _number(at), *figures, times)
 

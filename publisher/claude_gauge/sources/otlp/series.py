@@ -17,7 +17,7 @@ from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Point
 
 MOST_SERIES = 50_000
-_RECENT = 16  # points of a delta series that a late repeat is compared with
+RECENT = 64  # points of a delta series that a late repeat is compared with
 
 
 @dataclass(slots=True)
@@ -31,6 +31,12 @@ class Series:
     value: float
     total: float
     recent: tuple[float, ...] = ()
+
+    def after(self, before: Series | None) -> Series:
+        """Return it with the recent points of what was kept of it before."""
+        known = before.recent if before else ()
+        times = *(at for at in known if at not in self.recent), *self.recent
+        return replace(self, recent=times[-RECENT:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Meters:
         self._keep(series)
 
     def take(self, points: Iterable[Point], now: float) -> tuple[list[Series], list[Used]]:
-        """Count the points of one export: the series they changed, and what each unit used."""
+        """Count an export's points: the series they changed, each with its new points, and what each unit used."""
         changed: dict[str, Series] = {}
         used: dict[str, tuple[Used, float]] = {}
         for point in points:
@@ -64,7 +70,9 @@ class Meters:
             since, added = self._step(name, point, now)
             if since is None:
                 continue
-            changed[name] = self.series[name]
+            if name in self.series:  # else it is the one that was silent the longest
+                new = (*changed[name].recent, point.at) if name in changed else (point.at,)
+                changed[name] = replace(self.series[name], recent=new)
             if added > 0:
                 used[point.unit] = _merged(used.get(point.unit), point, since, added)
         return list(changed.values()), [each for each, _ in used.values()]
@@ -105,7 +113,7 @@ class Meters:
                 return None, 0.0
         series.at, series.value = max(series.at, point.at), point.value
         series.total += added
-        series.recent = (*series.recent[-_RECENT + 1 :], point.at)
+        series.recent = (*series.recent[-RECENT + 1 :], point.at)
         return since, added
 
 
