@@ -88,7 +88,7 @@ class Device:
             board.set_clock(told_s)
 
     def feed(self) -> bool:
-        """Feed the watchdog if the needles' loop and the link run; tell whether they do."""
+        """Feed the watchdog if the needles' loop and the link run; return whether they do."""
         now_ms = self.clock.ms()
         alive = now_ms - self.show.beat_ms < ALIVE_MS and now_ms - self.link.beat_ms < ALIVE_MS
         if self._dog and alive:
@@ -117,7 +117,7 @@ class Device:
                     self._report(now_ms)
                 if self.update:
                     self.update.tend(now_ms, proven=alive and self.link.linked)
-            except TROUBLE as error:  # of a report nobody need die
+            except TROUBLE as error:  # a report that fails must not stop the device
                 print("tend:", repr(error))
             await asyncio.sleep(0.25)
 

@@ -28,7 +28,7 @@ class Transmitter:
         self._pin = -1
 
     def busy(self) -> bool:
-        """Tell whether pulses are still being played."""
+        """Return whether pulses are still being played."""
         return self._rmt is not None and not self._rmt.wait_done()
 
     def aim(self, pin: int) -> None:
@@ -159,7 +159,7 @@ class Wifi:
         self._station.disconnect()
 
     def connected(self) -> bool:
-        """Tell whether the board has an address."""
+        """Return whether the board has an address."""
         return self._station.isconnected()
 
     def status(self) -> int:
@@ -217,7 +217,7 @@ def bytecode() -> int:
 
 
 def identity() -> str:
-    """Return what tells this board from every other one."""
+    """Return the board's unique id."""
     return machine.unique_id().hex()
 
 

@@ -117,7 +117,7 @@ def used(settings: "dict[str, Any]") -> "list[tuple[str, int]]":
 
 
 def wrong(settings: "dict[str, Any]", chip: str, *, psram: bool = False, eight: bool = False) -> "list[str]":
-    """Say what can't be, a sentence each, by the names of the settings; what is in doubt is in `doubts`."""
+    """Return what can't be, a sentence each, by the names of the settings; what is in doubt is in `doubts`."""
     problems = _shape(settings, chip)
     if problems:
         return problems
@@ -131,7 +131,7 @@ def wrong(settings: "dict[str, Any]", chip: str, *, psram: bool = False, eight: 
 
 
 def doubts(settings: "dict[str, Any]", chip: str) -> "list[str]":
-    """Say which pins may give trouble."""
+    """Return which pins may give trouble."""
     found = [(setting, pin, kind(chip, pin)) for setting, pin in used(settings)]
     return [
         f"{setting}: GPIO {pin} of the {chip} {WHY[letter]}" for setting, pin, letter in found if letter in DOUBTFUL

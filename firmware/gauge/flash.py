@@ -34,7 +34,7 @@ class Known:
         self._values: dict[str, Any] = given if isinstance(given, dict) else {}
 
     def get(self, name: str, default: "Any") -> "Any":
-        """Return what is known, or the default where nothing of its kind is."""
+        """Return a stored value, or the default where there is none of its type."""
         value = self._values.get(name, default)
         return value if type(value) is type(default) else default
 

@@ -5,7 +5,7 @@ LAMPS = ("model", "hot", "warn", "stall", "idle")  # from left to right, as they
 OFF, WHITE = (0, 0, 0), (255, 255, 255)
 RED, AMBER, GREEN, BLUE, VIOLET = (255, 0, 0), (255, 110, 0), (0, 255, 0), (0, 40, 255), (150, 0, 255)
 FAMILIES = {"opus": RED, "sonnet": AMBER, "haiku": GREEN, "": OFF}
-ANY_OTHER = VIOLET  # a family that this firmware never received of still lights up
+ANY_OTHER = VIOLET  # a family that this firmware does not know still lights up
 
 PULSE_MS, WAITING_MS, FLASH_MS, FLICKER_MS = 4000, 1200, 500, 125
 

@@ -1,7 +1,7 @@
 """What turns a share of the scale into something that moves: one class per kind of movement, one interface.
 
 `point(share)` says where to (None: rest), `poll(now_ms)` makes the moves that are due and returns at once, `moving()`
-tells whether there are any, `home()` finds the stop where a movement needs that.
+says whether there are any, `home()` finds the stop where a movement needs that.
 """
 
 from gauge.needle import FULL_STEPS, Needle, Ramp
@@ -36,7 +36,7 @@ class Quad:
         self.needle.home()
 
     def moving(self) -> bool:
-        """Tell whether moves are left, or still being played."""
+        """Return whether moves are left, or still being played."""
         return self.needle.moving() or self._pulses.busy()
 
     def poll(self, _now_ms: int) -> None:
@@ -75,7 +75,7 @@ class Direct:
         self.needle.home()
 
     def moving(self) -> bool:
-        """Tell whether steps are left."""
+        """Return whether steps are left."""
         return self.needle.moving()
 
     def poll(self, _now_ms: int) -> None:
@@ -116,7 +116,7 @@ class Glide:
         """Nothing to find: the duty cycle is the position."""
 
     def moving(self) -> bool:
-        """Tell whether it still glides."""
+        """Return whether it still glides."""
         return self.at != self.target
 
     def poll(self, now_ms: int) -> None:

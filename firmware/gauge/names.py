@@ -23,7 +23,7 @@ class Names:
     def __init__(self, clock: "Any", look_up: "Any", before: "Any", known: "Any") -> None:
         self._clock, self._look_up, self._before, self._known = clock, look_up, before, known
         self._addresses: dict = known.get("addresses", {})
-        self._doubted: dict = {}  # names whose address did not serve: when they were looked up last
+        self._doubted: dict = {}  # names whose address did not work: when they were looked up last
         self._free_ms = 0
 
     async def find(self, host: str) -> str:
@@ -55,11 +55,11 @@ class Names:
         return str(address)
 
     def good(self, host: str) -> None:
-        """Take note that the address of a name serves."""
+        """Note that the address of a name works."""
         self._doubted.pop(host, None)
 
     def doubt(self, host: str) -> None:
-        """Take note that the address of a name did not serve: it is looked up again, now and then."""
+        """Note that the address of a name did not work: it is looked up again, now and then."""
         self._doubted.setdefault(host, None)
 
     def _due(self, host: str) -> bool:
@@ -70,5 +70,5 @@ class Names:
 
 
 def numeric(host: str) -> bool:
-    """Tell whether a host is an address already."""
+    """Return whether a host is an address already."""
     return ":" in host or all(part.isdigit() for part in host.split("."))

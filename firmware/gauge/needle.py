@@ -70,7 +70,7 @@ class Needle:
             self.target = self._wish
 
     def moving(self) -> bool:
-        """Tell whether steps are left to be made."""
+        """Return whether steps are left to be made."""
         return self.homing or self.at != self.target or self._speed > 0
 
     def segment(self, limit_us: int = SEGMENT_US) -> "tuple[int, list] | None":
@@ -113,7 +113,7 @@ class Needle:
         self._speed = 0
 
     def _turn(self) -> bool:
-        # Standing still: face the target, and tell whether there is any way to go.
+        # Standing still: face the target, and return whether there is any way to go.
         if self.at == self.target and self.homing:
             self.homing = False
             self.target = self._wish

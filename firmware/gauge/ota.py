@@ -52,13 +52,13 @@ def manifest(key: bytes, payload: bytes) -> "dict | None":
 
 
 def newer(serial: int, stored: int, utc_s: "int | None", at_least_s: int) -> bool:
-    """Tell whether a manifest is newer than what runs; neither number counts where it lies in the future."""
+    """Return whether a manifest is newer than what runs; neither number counts where it lies in the future."""
     latest = utc_s + AHEAD_S if utc_s is not None else at_least_s + UNKNOWN_AHEAD_S
     return (0 if stored > latest else stored) < serial <= latest
 
 
 def plain(path: str) -> bool:
-    """Tell whether a path stays within the firmware's folder."""
+    """Return whether a path stays within the firmware's folder."""
     folder, _, name = path.partition("/")
     return folder == "gauge" and name.rpartition(".")[2] in ("py", "mpy") and "/" not in name and ".." not in name
 

@@ -119,7 +119,7 @@ def dns_answer(query: bytes, address: str) -> "bytes | None":
     return head + query[12:end] + answer + bytes([int(part) for part in address.split(".")])
 
 
-_LAST_S = 4_000_000_000  # of the phone's clock, too, not everything is believed
+_LAST_S = 4_000_000_000  # a phone's clock beyond this is wrong
 
 
 def _at(settings: "dict[str, Any]", path: tuple) -> "Any":
@@ -218,7 +218,7 @@ def _copy(settings: "dict[str, Any]") -> "dict[str, Any]":
 
 
 async def serve(settings: "dict[str, Any]", board: "Any", known: "Any", beat: "Any", *, close: bool) -> bool:
-    """Open our own network and its page; tell whether something was saved, which asks for a restart."""
+    """Open our own network and its page; return whether something was saved, which asks for a restart."""
     name = "claude-gauge-" + board.identity()[-4:]
     secret = password(settings["portal"]["password"], known)
     address = board.access_point(name, secret)

@@ -25,7 +25,7 @@ class Remote:
         self._link, self._show, self._update, self._restart = link, show, update, restart
         self._topic = link.root + "/set/"
         self._hours, self._level = "", NIGHT_LEVEL
-        if settings["night"]:  # which was found to make sense
+        if settings["night"]:  # which was checked
             start, end, level = settings["lamps"]["night"]
             self._hours, self._level = start + "-" + end, round(level * 100)
         self._brightness = round(settings["lamps"]["brightness"] * 100)

@@ -1,4 +1,4 @@
-"""The device's side of the contract: parses a payload, and tells whether it is stale."""
+"""The device's side of the contract: parses a payload, and says whether it is stale."""
 
 import json
 
@@ -55,7 +55,7 @@ def parse(payload: bytes) -> "dict | None":
 
 
 def _unknown(name: str, given: dict) -> bool:
-    """Tell whether a figure is not known, by the contract's rule: see `Usage.figure` of the publisher."""
+    """Return whether a figure is not known, by the contract's rule: see `Usage.figure` of the publisher."""
     parts = given.get("sources")
     part = parts.get(PART_OF.get(name)) if isinstance(parts, dict) else None
     if (
@@ -130,5 +130,5 @@ class Freshness:
         self._offline = text == b"offline"
 
     def stale(self, now_ms: int) -> bool:
-        """Tell whether needles must rest: no payload yet, the newest is too old, or the publisher is offline."""
+        """Return whether needles must rest: no payload yet, the newest is too old, or the publisher is offline."""
         return self._offline or self._heard_ms is None or now_ms - self._heard_ms > STALE_MS

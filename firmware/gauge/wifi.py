@@ -28,7 +28,7 @@ class Station:
         self.setting_up = False
 
     def connected(self) -> bool:
-        """Tell whether the board has an address."""
+        """Return whether the board has an address."""
         return self._radio is None or bool(self._radio.connected())
 
     async def join(self, beat: "Any") -> None:

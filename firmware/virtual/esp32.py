@@ -44,7 +44,7 @@ class RMT:
         RMT._kept = channel
 
     def wait_done(self) -> bool:
-        """Tell whether nothing is being played."""
+        """Return whether nothing is being played."""
         hardware.board.alive()
         return hardware.now_us() >= self._end_us
 

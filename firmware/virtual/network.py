@@ -63,7 +63,7 @@ class WLAN:
         WLAN._state = IDLE
 
     def isconnected(self) -> bool:
-        """Tell whether there is an address."""
+        """Return whether there is an address."""
         return WLAN._ready_us is not None and hardware.now_us() >= WLAN._ready_us
 
     def status(self, what: str = "") -> int:

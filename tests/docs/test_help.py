@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from tests.support import ROOT
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -84,3 +85,15 @@ def test_completion_offers_the_choices() -> None:
     )  # fmt: skip
 
     assert done.stdout.split() == ["fresh"]
+
+
+def test_every_setting_is_explained() -> None:
+    """Each setting is named in the README or in a guide that is written by hand."""
+    guides = [ROOT / "README.md", *(path for path in (ROOT / "docs").glob("*.md") if path.name != "commands.md")]
+    text = "".join(path.read_text() for path in guides)
+
+    spellings = {
+        name: (name, f"CLAUDE_GAUGE_{name.upper()}", f"--{name.replace('_', '-')}") for name in Settings.model_fields
+    }
+
+    assert [name for name, each in spellings.items() if not any(spelling in text for spelling in each)] == []
