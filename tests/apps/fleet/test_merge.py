@@ -404,3 +404,18 @@ def test_fullest_limit_is_the_newest_news() -> None:
     )
 
     assert (found.limit_name, found.limit_pct) == ("seven_day_opus", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "five_hours", "shown"),
+    [("five_hour", -60, None), ("five_hour", 600, 1), ("seven_day_opus", -60, 1), ("spend_limit", -60, 1)],
+)
+def test_limit_of_a_node_that_is_gone_ends_with_its_window(name: str, five_hours: int, shown: int | None) -> None:
+    """A laptop that was shut down at its limit reports that until the window of the limit resets, not for a week."""
+    ends: dict[str, Any] = {
+        "window_5h_resets_at": stamp(NOW + five_hours), "window_7d_resets_at": stamp(NOW + 86400),
+        "window_7d_pct": 0.4, "fuel_source": "plan", "window_5h_pct": 1, "limit_name": name, "limit_pct": 1,
+    }  # fmt: skip
+    found = merged(member("desk"), member("laptop", state=State.OFF, **ends))
+
+    assert found.limit_pct == shown

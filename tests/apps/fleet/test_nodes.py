@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.apps.fleet.conftest import NOW, usage
 
-from claude_gauge.apps.fleet.merge import State
+from claude_gauge.apps.fleet.merge import State, merge
 from claude_gauge.apps.fleet.nodes import FORGET_S, MOST_NODES, Nodes
 from claude_gauge.contract.freshness import SILENCE_S
 from claude_gauge.contract.usage import MAX_BYTES, stamp
@@ -274,11 +274,42 @@ def test_recalled_after_a_restart() -> None:
     first.payload("desk", fresh, NOW, retained=False)
     first.members(NOW)
     first.status("laptop", b"offline", NOW)
-    second.recall(first.to_json())
+    second.recall(first.to_json(), NOW)
     second.payload("desk", fresh, NOW + 1, retained=True)
     states = {member.node: member.state for member in second.members(NOW + 1)}
 
     assert states == {"laptop": State.OFF, "desk": State.LIVE}
+
+
+def _plan(share: float, at: float) -> bytes:
+    return said(at, window_5h_pct=share, fuel_source="plan", window_5h_resets_at=stamp(NOW + 3600))
+
+
+def test_newest_plan_figure_outlives_a_restart() -> None:
+    """A node that only repeats an old and higher figure of the plan does not win because the fleet started again."""
+    first, second = Nodes(), Nodes()
+    for at, node, share in ((0, "old", 0.8), (0, "new", 0.7), (1, "old", 0.85), (2, "new", 0.17)):
+        first.payload(node, _plan(share, NOW + at), NOW + at, retained=False)
+        first.members(NOW + at)
+    second.recall(first.to_json(), NOW + 3)
+    for node, share in (("old", 0.85), ("new", 0.17)):
+        second.payload(node, _plan(share, NOW + 4), NOW + 4, retained=False)
+
+    assert merge(second.members(NOW + 4), NOW + 4, 1e6).window_5h_pct == 0.17
+
+
+def test_stored_under_a_clock_that_was_ahead() -> None:
+    """Times of next year say no more than that it was lately: what moves now is newer."""
+    first, second, later = Nodes(), Nodes(), 366 * 86400
+    for share in (0.8, 0.85):
+        first.payload("old", _plan(share, NOW), NOW + later, retained=False)
+        first.members(NOW + later)
+    second.recall(first.to_json(), NOW)
+    for node, share in (("new", 0.3), ("old", 0.85), ("new", 0.17)):
+        second.payload(node, _plan(share, NOW + 1), NOW + 1, retained=False)
+        found = merge(second.members(NOW + 1), NOW + 1, 1e6)
+
+    assert found.window_5h_pct == 0.17
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, null]", b'[{"node": "a"}]', b'{"node": 3}', b"[" * 5000])
@@ -286,6 +317,6 @@ def test_stored_nodes_that_are_unreadable(content: bytes, tmp_path: Path) -> Non
     """A store of another shape is passed over."""
     nodes = Nodes()
     (tmp_path / "fleet.json").write_bytes(content)
-    StateFile(tmp_path / "fleet.json", "").read(nodes.recall)
+    StateFile(tmp_path / "fleet.json", "").read(lambda stored: nodes.recall(stored, NOW))
 
     assert nodes.members(NOW) == []

@@ -46,7 +46,8 @@ class Fleet:
     def run(self) -> None:
         """Publish until `stop`; raises AlreadyPublishingError when another fleet merges at this broker."""
         refuse_second(self._settings, self._stopping)
-        self._store.read(self._nodes.recall)  # a machine that is off sends nothing, and its use still counts
+        # A machine that is off sends nothing, and its use still counts.
+        self._store.read(lambda content: self._nodes.recall(content, self._clock()))
         self.link.start()
         try:
             if self.link.wait_connected(RETAINED_S):

@@ -71,6 +71,13 @@ class Member:
             return self.live and self.usage.window_7d_pct is not None
         return resets(reset, now)
 
+    def limit_runs(self, now: float) -> bool:
+        """Return whether the fullest limit that it reported can still be that full: a limit ends with its window."""
+        name = self.usage.limit_name or ""
+        if self.live or not name.startswith(("five_hour", "seven_day")):
+            return True
+        return self.window_runs(now) if name.startswith("five_hour") else self.week_runs(now)
+
     def counts(self, now: float) -> bool:
         """Return whether any of its figures still counts at `now`."""
         return self.live or self.window_runs(now) or self.week_runs(now)
@@ -149,7 +156,7 @@ def account(members: Sequence[Member], now: float) -> Account:
     in_window = [member for member in members if member.window_runs(now)]
     plan = _newest([m for m in in_window if m.usage.fuel_source == "plan"], "window_5h")
     week = _newest([m for m in members if m.week_runs(now)], "window_7d")
-    limits = [m for m in members if m.usage.limit_pct is not None]
+    limits = [m for m in members if m.usage.limit_pct is not None and m.limit_runs(now)]
     limit = max(limits, key=lambda m: (m.plan_moved_at, m.usage.limit_pct), default=None)
     ceilings = [member for member in in_window if member.usage.fuel_source == "ceiling"]
     fullest = plan or max(ceilings or in_window, key=lambda m: m.usage.window_5h_pct, default=None)

@@ -60,6 +60,8 @@ class _Node:
             "status": self.freshness.status,
             "last_at": self.last_at,
             "lost_at": self.lost_at,
+            "moved_at": self.moved_at,
+            "plan_moved_at": self.plan_moved_at,
         }
 
     def _state(self, now: float) -> State:
@@ -129,11 +131,11 @@ class Nodes:
             nodes = list(self._nodes.values())
         return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
 
-    def recall(self, content: bytes) -> None:
+    def recall(self, content: bytes, now: float) -> None:
         """Take what `to_json` wrote; an entry of another shape is ignored. Raises ValueError for no JSON."""
         entries = json.loads(content)
         for entry in entries if isinstance(entries, list) else []:
-            node = _recalled(entry)
+            node = _recalled(entry, now)
             if node is not None and len(self._nodes) < MOST_NODES:
                 self._nodes[node.name] = node
 
@@ -217,8 +219,8 @@ def _plan(usage: Usage) -> tuple[object, ...] | None:
     return usage.window_5h_pct, usage.window_5h_resets_at, usage.window_7d_pct, usage.limit_name, usage.limit_pct
 
 
-def _recalled(entry: object) -> _Node | None:
-    """Read one stored node; None for what is none."""
+def _recalled(entry: object, now: float) -> _Node | None:
+    """Read one stored node; None for what is none. No stored time is later than now: the clock may have been wrong."""
     if not isinstance(entry, dict) or not _is_node(str(entry.get("node"))):
         return None
     usage = read(json.dumps(entry.get("usage")).encode())
@@ -226,7 +228,10 @@ def _recalled(entry: object) -> _Node | None:
     if usage is None or not isinstance(last_at, int | float) or not isinstance(status, str):
         return None
     node = _Node(str(entry["node"]))
-    node.last_at, node.freshness.status = float(last_at), status
+    node.last_at, node.freshness.status = min(now, float(last_at)), status
     node.lost_at = float(lost_at) if isinstance(lost_at, int | float) else None
+    # What moved last is still the newest news: a node that repeats an old figure of the plan must not win a restart.
+    moved = [entry.get(name) for name in ("moved_at", "plan_moved_at")]
+    node.moved_at, node.plan_moved_at = (min(now, float(at)) if isinstance(at, int | float) else 0.0 for at in moved)
     node.freshness.take(usage, 0.0, retained=True)
     return node
