@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import functools
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.apps.fleet.conftest import NOW, usage
+from tests.support.net import PATIENCE_S
 
 from claude_gauge.apps.fleet.merge import State, merge
 from claude_gauge.apps.fleet.nodes import FORGET_S, MOST_NODES, Nodes
@@ -320,3 +324,51 @@ def test_stored_nodes_that_are_unreadable(content: bytes, tmp_path: Path) -> Non
     StateFile(tmp_path / "fleet.json", "").read(lambda stored: nodes.recall(stored, NOW))
 
     assert nodes.members(NOW) == []
+
+
+def test_recall_overwrites_nobody_who_spoke() -> None:
+    """What was stored is older than what a node has said since, whichever comes first."""
+    stored, nodes = Nodes(), Nodes()
+    stored.payload("desk", said(NOW - 60, rate_1m=9), NOW - 60, retained=False)
+    stored.members(NOW - 60)
+    nodes.payload("desk", said(NOW, rate_1m=3), NOW, retained=False)
+    nodes.recall(stored.to_json(), NOW)
+
+    assert rate(nodes) == 3
+
+
+def test_asked_from_many_threads_at_once() -> None:
+    """Payloads, goodbyes, looks, stores and recalls at once: no error, and each node ends with its last word."""
+    nodes, faults = Nodes(), list[Exception]()
+    stored = [nodes.to_json()]
+
+    def speak(name: str) -> None:
+        for n in range(200):
+            nodes.payload(name, said(NOW + n / 1000, rate_1m=n), NOW + n / 1000, retained=False)
+            nodes.status(name, b"offline" if n % 3 else b"online", NOW + n / 1000)
+        nodes.status(name, b"online", NOW + 1)
+
+    def look() -> None:
+        for _ in range(60):
+            nodes.members(NOW)
+            stored[0] = nodes.to_json()
+            nodes.recall(stored[0], NOW)
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - told by the assert below
+            faults.append(error)
+
+    works: list[Callable[[], None]] = [functools.partial(speak, name) for name in ("a", "b", "c")]
+    works += [look, look]
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+    assert not faults
+    assert {member.node: (member.usage.rate_1m, member.live) for member in nodes.members(NOW + 1)} == dict.fromkeys(
+        ("a", "b", "c"), (199, True)
+    )

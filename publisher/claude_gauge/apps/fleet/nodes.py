@@ -75,7 +75,7 @@ class _Node:
 
 
 class Nodes:
-    """The nodes of a broker; every method may be called from any thread."""
+    """The nodes of a broker; every method may be called from any thread, for each holds the lock from end to end."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, _Node] = {}
@@ -112,32 +112,32 @@ class Nodes:
     def members(self, now: float) -> list[Member]:
         """List the nodes that are on, and those whose windows still run or that went within the last hour."""
         with self._lock:
-            nodes = list(self._nodes.values())
-            unread = [(node, node.unread) for node in nodes if node.unread]
-            for node in nodes:
-                node.unread = None
-        for node, payload in unread:
-            _read(node, payload)
-        members = [(node, member) for node in nodes if (member := node.member(now))]
-        kept = [member for node, member in members if member.counts(now) or now - node.last_at <= FORGET_S]
-        with self._lock:
-            for name in {node.name for node in nodes} - {member.node for member in kept}:
-                self._nodes.pop(name, None)
-        return kept
+            for node in self._nodes.values():
+                payload, node.unread = node.unread, None
+                if payload:
+                    _read(node, payload)
+            members = [(node, member) for node in self._nodes.values() if (member := node.member(now))]
+            kept = [(node, member) for node, member in members if member.counts(now) or now - node.last_at <= FORGET_S]
+            self._nodes = {node.name: node for node, _ in kept}
+        return [member for _, member in kept]
 
     def to_json(self) -> bytes:
         """Write each node's state as JSON, for the next start."""
         with self._lock:
-            nodes = list(self._nodes.values())
-        return json.dumps([node.to_dict() for node in nodes if node.freshness.usage]).encode()
+            nodes = [node.to_dict() for node in self._nodes.values() if node.freshness.usage]
+        return json.dumps(nodes).encode()
 
     def recall(self, content: bytes, now: float) -> None:
-        """Take what `to_json` wrote; an entry of another shape is ignored. Raises ValueError for no JSON."""
+        """Take what `to_json` wrote, but of a node that has spoken since; an entry of another shape is ignored.
+
+        Raises ValueError for no JSON.
+        """
         entries = json.loads(content)
-        for entry in entries if isinstance(entries, list) else []:
-            node = _recalled(entry, now)
-            if node is not None and len(self._nodes) < MOST_NODES:
-                self._nodes[node.name] = node
+        nodes = [node for each in (entries if isinstance(entries, list) else []) if (node := _recalled(each, now))]
+        with self._lock:
+            for node in nodes:
+                if len(self._nodes) < MOST_NODES:
+                    self._nodes.setdefault(node.name, node)
 
     def _first(self, name: str, payload: bytes) -> _Node | None:
         """Give a node its slot if its first payload is valid."""
