@@ -58,7 +58,7 @@ class Broker:
 
 def live(sender: Sender, broker: Broker, now: float) -> list[str]:
     """Live one connection until nothing more is sent, or the broker ends it; return what it took."""
-    sender.connected(broker, now)
+    sender.connected(broker)
     sender.send(broker, now)
     while broker.answer(sender):
         sender.send(broker, now)
@@ -107,8 +107,8 @@ def test_status_and_usage_go_on_while_it_is_found() -> None:
         assert live(sender, Broker(forbidden), second)[: len(TOPICS)] == TOPICS
 
 
-def test_tried_again_after_a_while() -> None:
-    """What was left out is tried again on a new connection ten minutes later: rules may have changed."""
+def test_subscription_is_tried_again_after_a_while() -> None:
+    """A subscription that was left out is tried again on a new connection later: rules may have changed."""
     sender, report = sender_of(["usage"], ["born"])
     for second in range(CERTAIN + 2):
         live(sender, Broker(frozenset({"read born 1 False"})), second)
@@ -119,15 +119,53 @@ def test_tried_again_after_a_while() -> None:
     assert not report.refusal((True, "born")).what
 
 
+def test_message_is_tried_again_on_a_connection_that_stands() -> None:
+    """A network that failed three times at the usage costs a minute of it, not all until the next connection."""
+    sender, report = sender_of(["usage"], ["born"])
+    for second in range(CERTAIN + 2):
+        live(sender, Broker(frozenset({"usage"})), second)
+    broker = Broker(frozenset())
+    live(sender, broker, 10)
+    before = list(broker.taken)
+    for now in (20, 30, HELD_BACK_S + 10, HELD_BACK_S + 11, HELD_BACK_S + 12):
+        sender.send(broker, now)
+        broker.answer(sender)
+
+    assert before == ["read born 1 False"]
+    assert broker.taken == ["read born 1 False", "usage"]
+    assert not report.refusal((False, "usage")).what
+
+
+def test_broker_that_never_takes_it_is_asked_less_and_less() -> None:
+    """A message at which a broker always ends the connection costs it a few connections a day, all else is there."""
+    sender, _ = sender_of(["status", "usage"], [])
+    broker, ends, taken = Broker(frozenset({"usage"})), list[float](), 0
+    for now in range(86_400):
+        if not broker.alive or not now:
+            broker = Broker(frozenset({"usage"}))
+            sender.connected(broker)
+        sender.send(broker, now)
+        while broker.answer(sender):
+            sender.send(broker, now)
+        taken += len(broker.taken)
+        broker.taken.clear()
+        if not broker.alive:
+            sender.ended(by_broker=True, now=now)
+            ends.append(now)
+
+    assert len(ends) < 40
+    assert taken == len(ends) + 1  # `status` on each connection
+
+
 def test_smaller_value_goes_out() -> None:
     """Of a topic that was too large, a smaller value is not left out."""
     quarantine = Quarantine()
     for _ in range(CERTAIN):
         quarantine.ended([(LARGE, 100.0)], 100.0)
 
-    assert quarantine.holds(LARGE)
-    assert not quarantine.holds(Request(subscribes=False, size=499, name="large"))
-    assert not quarantine.holds(SMALL)
+    assert quarantine.holds(LARGE, 101)
+    assert not quarantine.holds(Request(subscribes=False, size=499, name="large"), 101)
+    assert not quarantine.holds(SMALL, 101)
 
 
 def test_late_ends_are_no_evidence() -> None:
@@ -137,8 +175,8 @@ def test_late_ends_are_no_evidence() -> None:
         quarantine.ended([(LARGE, 100.0)], 100.1 + QUICK_S)
         quarantine.ended([], 100.0)
 
-    assert not quarantine.holds(LARGE)
-    assert not quarantine.suspects(LARGE)
+    assert not quarantine.holds(LARGE, 101)
+    assert not quarantine.suspects(LARGE, 101)
 
 
 @pytest.mark.parametrize("topic", ["", "a/+/b", "#", "a\0b", "a\nb", "a\ud800", "x" * 70_000])

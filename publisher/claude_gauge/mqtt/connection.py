@@ -302,6 +302,8 @@ class Connection:
             self._ended(trouble.handshake(self._complaints.last))
         elif str(reason) == "Keep alive timeout":
             self._ended(trouble.SILENT)
+        elif self.accepted and str(reason) == "Protocol error":
+            self._ended(trouble.GARBLED)
         else:
             self.mute = not (self.accepted or self.refused)
             self.ended_by_broker = True

@@ -256,7 +256,7 @@ class Link:
         """Have everything published and subscribed again: the broker may have lost it all."""
         self._versions.spoken(connection.version)
         self._abilities = connection.abilities
-        self._sender.connected(connection, time.monotonic())
+        self._sender.connected(connection)
         self._report.connected(NAMES[connection.version])
         self._set(connection)
 

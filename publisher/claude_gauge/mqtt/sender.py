@@ -4,16 +4,18 @@ A broker refuses a message or a subscription in one of three ways: with a code (
 or by ending the connection. In the last case it does not say at what. So requests that were unanswered when a
 broker ended the connection are suspects, or the one that it had just refused. On the next connection they come
 last and one at a time, the smallest message first, subscriptions after all messages. One at which the connection
-ends three times, alone, is left out, and the log says so once; all others go on. It gets another chance on the first
-connection after ten minutes.
+ends three times, alone, is left out, and the log says so once; all others go on. A network that fails, or a broker that
+restarts, three times in a row looks the same: so a message is tried again after a minute, each time after twice as
+long, up to an hour. A subscription waits for a new connection, too, since readers can do without it.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from claude_gauge.mqtt.guard import Guard
 from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
@@ -108,7 +110,7 @@ class Outbox:
 
 QUICK_S = 3.0  # a broker that ends the connection at a request does it at once
 CERTAIN = 3
-HELD_BACK_S = 600.0
+HELD_BACK_S, LONGEST_HELD_S = 60.0, 3600.0
 
 
 class Wire(Protocol):
@@ -132,6 +134,14 @@ class Wire(Protocol):
         """Subscribe; returns as `publish` does."""
 
 
+class Held(NamedTuple):
+    """Requests of this size or more are left out until a time of the steady clock, for so many seconds in all."""
+
+    size: int
+    until: float
+    seconds: float
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
     """Something that a broker may end the connection at; they sort as suspects are tried."""
@@ -152,11 +162,7 @@ class Quarantine:
     def __init__(self) -> None:
         self._suspects: set[tuple[bool, str]] = set()
         self._times: dict[tuple[bool, str], int] = {}
-        self._held: dict[tuple[bool, str], tuple[int, float]] = {}
-
-    def connected(self, now: float) -> None:
-        """Begin a new connection; what was left out long ago is tried again."""
-        self._held = {key: held for key, held in self._held.items() if now < held[1]}
+        self._held: dict[tuple[bool, str], Held] = {}
 
     def ended(self, unanswered: list[tuple[Request, float]], now: float) -> None:
         """Take the requests, and when they were sent, that a broker left unanswered as it ended the connection."""
@@ -167,23 +173,39 @@ class Quarantine:
             return
         alone = unanswered[0][0]
         self._times[alone.key] = self._times.get(alone.key, 0) + 1
-        if self._times[alone.key] >= CERTAIN:
-            self._held[alone.key] = alone.size, now + HELD_BACK_S
-            self.answered(alone)
+        held = self._held.get(alone.key)
+        if held is not None or self._times[alone.key] >= CERTAIN:
+            seconds = min(2 * held.seconds, LONGEST_HELD_S) if held else HELD_BACK_S
+            self._held[alone.key] = Held(alone.size, now + seconds, seconds)
+            self._suspects.discard(alone.key)
+            self._times.pop(alone.key, None)
 
     def answered(self, request: Request) -> None:
         """Note that the broker answered this request: it is no suspect."""
         self._suspects.discard(request.key)
         self._times.pop(request.key, None)
+        held = self._held.get(request.key)
+        if held is not None and request.size >= held.size:
+            del self._held[request.key]
 
-    def suspects(self, request: Request) -> bool:
-        """Return whether a request has to be tried alone."""
-        return request.key in self._suspects
+    def suspects(self, request: Request, now: float) -> bool:
+        """Return whether a request has to be tried alone; one that was left out has, when its time is over."""
+        return request.key in self._suspects or (self._convicted(request) and not self.holds(request, now))
 
-    def holds(self, request: Request) -> bool:
+    def holds(self, request: Request, now: float) -> bool:
         """Return whether a request is left out; a smaller value than the one that ended connections is not."""
-        size, _ = self._held.get(request.key, (request.size + 1, 0.0))
-        return request.size >= size
+        return self._convicted(request) and now < self._held[request.key].until
+
+    def _convicted(self, request: Request) -> bool:
+        held = self._held.get(request.key)
+        return held is not None and request.size >= held.size
+
+    def take_due(self, now: float) -> list[str]:
+        """Return the topics whose value was left out for long enough; each once."""
+        due = [key for key, held in self._held.items() if not key[0] and -math.inf < held.until <= now]
+        for key in due:
+            self._held[key] = self._held[key]._replace(until=-math.inf)
+        return [name for _, name in due]
 
 
 class Sender:
@@ -200,11 +222,10 @@ class Sender:
         """Whether all that was asked of the broker is answered or left out."""
         return not (self._unanswered or self._listeners.due) and self._outbox.empty()
 
-    def connected(self, connection: Wire, now: float) -> None:
+    def connected(self, connection: Wire) -> None:
         """Begin a new connection: everything is due again, for the broker may have lost it all."""
         self._unanswered.clear()
         self._refused.clear()
-        self._quarantine.connected(now)
         self._listeners.connected()
         self._outbox.connected(connection.unacked_limit)
 
@@ -214,21 +235,28 @@ class Sender:
             for topic in self._guard.repairs.take(now):
                 self._outbox.again(topic)
             self._report.rival(self._guard.filter, there=self._guard.rival(now))
-        suspects: list[Message] = []
-        while connection.alive and not connection.clogged and (message := self._outbox.take_value()):
-            if self._quarantine.suspects(_publishes(message)):
-                suspects.append(message)
-            else:
-                self._publish(connection, message, now)
-        for message in suspects:
-            self._outbox.again(message.topic)
+        suspects = self._send_values(connection, now)
         for each in self._listeners.due:
-            if connection.alive and not self._quarantine.suspects(_subscribes(each)):
+            if connection.alive and not self._quarantine.suspects(_subscribes(each), now):
                 self._subscribe(connection, each, now)
         while connection.alive and not connection.clogged and (message := self._outbox.take_once()):
             self._publish(connection, message, now)
         if not self._unanswered:
             self._try_alone(connection, suspects, now)
+
+    def _send_values(self, connection: Wire, now: float) -> list[Message]:
+        """Send the values that are due; return those that have to be tried alone."""
+        for topic in self._quarantine.take_due(now):
+            self._outbox.again(topic)
+        suspects: list[Message] = []
+        while connection.alive and not connection.clogged and (message := self._outbox.take_value()):
+            if self._quarantine.suspects(_publishes(message), now):
+                suspects.append(message)
+            else:
+                self._publish(connection, message, now)
+        for message in suspects:
+            self._outbox.again(message.topic)
+        return suspects
 
     def _try_alone(self, connection: Wire, suspects: list[Message], now: float) -> None:
         """Send one suspect, now that nothing else is on its way."""
@@ -240,7 +268,7 @@ class Sender:
             self._subscribe(connection, due[0], now)
 
     def _publish(self, connection: Wire, message: Message, now: float) -> None:
-        why = self._why_not(connection, message)
+        why = self._why_not(connection, message, now)
         if why.what:
             self._report.refused(_publishes(message).key, why)
             return
@@ -253,13 +281,13 @@ class Sender:
             self._outbox.sent(mid, message, now)
             self._unanswered[mid] = _publishes(message), now
 
-    def _why_not(self, connection: Wire, message: Message) -> Reason:
+    def _why_not(self, connection: Wire, message: Message, now: float) -> Reason:
         topic = message.topic
         if fault := topic_fault(topic):
             return Reason(f"was not given {topic!r}: {fault}", "correct the name")
         if connection.largest_packet is not None and message.size > connection.largest_packet:
             return Reason(f"does not take {topic}: it takes {connection.largest_packet} bytes at most")
-        if self._quarantine.holds(_publishes(message)):
+        if self._quarantine.holds(_publishes(message), now):
             what = f"does not take {topic}: it closes the connection at {message.size} bytes there"
             return Reason(what, "check its ACL and its limit of a message's size")
         return Reason("")
@@ -268,7 +296,7 @@ class Sender:
         self._listeners.asked(each)
         if fault := filter_fault(each.topic_filter):
             self._report.refused(_subscribes(each).key, Reason(f"was not asked for {each.topic_filter!r}: {fault}"))
-        elif self._quarantine.holds(_subscribes(each)):
+        elif self._quarantine.holds(_subscribes(each), now):
             what = f"closes the connection where we ask for {each.topic_filter}"
             self._report.refused(_subscribes(each).key, Reason(what, "we go on without it; check its ACL"))
         else:

@@ -36,6 +36,7 @@ CLOSED_AT_TLS = Reason(
     "if it does not speak TLS there write mqtt:// or ws://",
 )
 SILENT = Reason("fell silent")
+GARBLED = Reason("sends what is no MQTT", "look at its log, and at what stands between")
 MUTE = Reason("does not answer", "is it a broker, or does a firewall stand between?")
 NO_ACKS = Reason("acknowledges nothing")
 PLAIN_AT_TLS = Reason("speaks TLS there", "write mqtts:// or wss://")

@@ -1,0 +1,232 @@
+"""Brokers that say what none should, and networks that cut anywhere: the link lives on, and says why it was away."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Callable
+
+import pytest
+from tests.mqtt.conftest import STATUS, USAGE, Connect
+from tests.support.net import wait_until
+from tests.support.raw_broker import (
+    CONNACK,
+    CONNACK_311,
+    CONNECT,
+    PUBLISH,
+    SUBSCRIBE,
+    RawBroker,
+    Wire,
+    good,
+    packet,
+    publish,
+)
+
+from claude_gauge.mqtt import sender
+from claude_gauge.mqtt.endpoint import FIVE, THREE
+from claude_gauge.mqtt.message import Message
+
+VERSIONS = pytest.mark.parametrize("version", [FIVE, THREE], ids=["mqtt5", "mqtt311"])
+
+
+def _connack(code: int) -> Callable[[int, Wire], None]:
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == CONNECT:
+                wire.send(bytes([0x20, 3, 0, code, 0]) if each.five else bytes([0x20, 2, 0, min(code, 5)]))
+            return
+
+    return script
+
+
+@pytest.mark.parametrize("code", [0x80, 0x82, 0x85, 0x87, 0x97, 0x9C, 0x9F, 0x77])
+def test_refused(code: int, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """Each reason with which a broker may refuse us is one line in words, and it is asked again, not without pause."""
+    with RawBroker(_connack(code)) as broker:
+        link = connect(broker.url)
+        wait_until(lambda: link.trouble, "the trouble to be told")
+        wait_until(lambda: broker.connections > 2, "another attempt")
+        told = link.trouble
+        link.stop()
+
+    assert f"broker {broker.place} " in told
+    assert 1 <= len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 2
+
+
+@VERSIONS
+@pytest.mark.parametrize("cut", [1, 2, 3, 4])
+def test_answer_to_connect_is_cut(cut: int, version: int, connect: Connect) -> None:
+    """A connection that ends within CONNACK, wherever, is followed by one that holds."""
+
+    def script(number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if number < 2:
+                wire.send((CONNACK if each.five else CONNACK_311)[:cut])
+                return
+            wire.answer(each)
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url, version=version)
+        wait_until(lambda: link.connected, "a connection")
+        link.stop()
+
+
+@VERSIONS
+def test_packet_is_cut_at_each_byte(version: int, connect: Connect) -> None:
+    """A message whose bytes come in two parts, cut anywhere, is the same message."""
+    payload = bytes(range(256))
+    whole = publish("t/x", payload, five=version == FIVE)
+    taken = threading.Event()
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            wire.answer(each)
+            if each.kind == SUBSCRIBE and b"t/x" in each.body:
+                for cut in range(len(whole)):
+                    taken.clear()
+                    wire.send(whole[:cut])
+                    taken.wait(0.001)  # so that the two do not come as one
+                    wire.send(whole[cut:])
+
+    heard: list[Message] = []
+    with RawBroker(script) as broker:
+        link = connect(broker.url, version=version)
+        link.listen("t/x", heard.append)
+        wait_until(lambda: len(heard) == len(whole), "all of them")
+        link.stop()
+
+    assert {(each.topic, each.payload) for each in heard} == {("t/x", payload)}
+    assert broker.connections == 1
+
+
+GARBAGE = {
+    "no reason in SUBACK": b"\x90\x02\x00\x01",
+    "QoS 3": packet(PUBLISH, b"\x00\x01t\x00", 6),
+    "endless length": b"\x30\xff\xff\xff\xff\xff",
+    "type 0": b"\x00\x00",
+    "AUTH": b"\xf0\x02\x18\x00",
+    "topic cut": packet(PUBLISH, b"\x00"),
+    "nothing in PUBLISH": packet(PUBLISH, b""),
+    "properties too long": packet(PUBLISH, b"\x00\x01t\x7fx"),
+    "unknown property": packet(PUBLISH, b"\x00\x01t\x02\x7f\x00"),
+    "CONNECT": b"\x10\x00",
+    "nothing in PUBACK": b"\x40\x00",
+}
+STRANGE = {
+    "PUBACK of nothing": b"\x40\x02\x12\x34",
+    "SUBACK of nothing": b"\x90\x04\x12\x34\x00\x00",
+    "topic in no UTF-8": packet(PUBLISH, b"\x00\x02\xff\xfe\x00x"),
+    "no topic": packet(PUBLISH, b"\x00\x00\x00x"),
+    "another CONNACK": CONNACK,
+    "PUBREL": b"\x62\x02\x00\x01",
+    "PUBREC": b"\x50\x02\x00\x01",
+    "a hundred PINGRESP": b"\xd0\x00" * 100,
+}
+
+
+@pytest.mark.parametrize("garbage", [*GARBAGE, *STRANGE])
+def test_garbage(garbage: str, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no MQTT ends the connection, which is told as such and blamed on no message; the next one works."""
+    data = (GARBAGE | STRANGE)[garbage]
+
+    def script(number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            wire.answer(each)
+            if each.kind == SUBSCRIBE and b"t/x" in each.body:
+                wire.send((b"" if number else data) + publish("t/x", b"after"))
+
+    heard: list[bytes] = []
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        link.listen("t/x", lambda message: heard.append(message.payload))
+        link.announce(USAGE, b"1")
+        wait_until(lambda: b"after" in heard and link.connected, "the message after it")
+        link.stop()
+
+    away = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [each for each in away if "sends what is no MQTT" not in each] == []
+    assert len(away) == broker.connections - 1 == (garbage in GARBAGE)
+
+
+@pytest.mark.parametrize("topic", [STATUS, USAGE])
+def test_network_that_fails_at_each_publish(topic: str, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that resets at one message five times in a row does not silence it on the connection that holds."""
+    monkeypatch.setattr(sender, "HELD_BACK_S", 0.5)
+    arrived: list[int] = []
+
+    def script(number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == PUBLISH and each.topic == topic:
+                arrived.append(number)
+                if number < 5 and len(arrived) <= 5:
+                    wire.reset()
+                    return
+            wire.answer(each)
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        link.announce(USAGE, b"1")
+        wait_until(lambda: len(arrived) > 5 and link.flush(0) and not link.trouble, "the value to arrive after all")
+        link.stop()
+
+
+@pytest.mark.parametrize("reason", [0x00, 0x82, 0x8B, 0x8E, 0x9C, 0x55, None])
+def test_broker_that_ends_every_connection(
+    reason: int | None, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that ends each connection right away is told of once, and is not called upon without pause."""
+    body = b"" if reason is None else bytes([reason, 0])
+    ended = threading.Event()
+
+    def script(number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            wire.answer(each)
+            if each.kind == SUBSCRIBE:
+                wire.send(packet(14, body))
+                if number == 2:
+                    ended.set()
+                return
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        wait_until(ended.is_set, "three connections")
+        link.stop()
+
+    assert broker.connections <= 4
+    assert 1 <= len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 2
+
+
+def test_small_steps(connect: Connect) -> None:
+    """A broker that takes one unanswered message at a time, and keepalive of its own, gets all values all the same."""
+    properties = b"\x21" + struct.pack("!H", 1) + b"\x13" + struct.pack("!H", 2)
+    open_ones: list[int] = []
+    topics: set[str] = set()
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == CONNECT:
+                wire.send(packet(2, b"\0\0" + bytes([len(properties)]) + properties))
+                continue
+            if each.kind == PUBLISH:
+                open_ones.append(each.mid)
+                topics.add(each.topic)
+                assert len(open_ones) == 1
+                open_ones.clear()
+            wire.answer(each)
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        for n in range(20):
+            link.announce(f"t/{n}", b"1")
+        wait_until(lambda: len(topics) == 21 and link.flush(0), "all values")
+        link.stop()
+
+
+def test_broker_at_an_ipv6_address(connect: Connect) -> None:
+    """A broker is reached at an IPv6 address, which messages write in brackets."""
+    with RawBroker(good, host="::1") as broker:
+        link = connect(broker.url)
+        wait_until(lambda: link.connected, "the connection")
+
+        assert link.endpoint.place == broker.place
