@@ -41,7 +41,7 @@ class Lamp:
 
     def tell(self, session: str, event: Event) -> None:
         """Take in an event."""
-        self.stories.setdefault(session, Story()).tell([event])
+        self.stories.setdefault(session, Story()).add([event])
 
     def questions(self, now: float) -> list[bool]:
         """List the open questions, each by whether it is an idle prompt."""

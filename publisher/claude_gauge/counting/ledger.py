@@ -195,7 +195,7 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        # Keyed by hash: 64 bits tell a few hundred thousand responses apart, at a fifth of the strings' memory.
+        # Keyed by hash: 64 bits distinguish a few hundred thousand responses, at a fifth of the strings' memory.
         self._recent: dict[int, _Response] = {}
         self._lines: dict[int, int] = {}  # message id and time of a line -> a key of its response
         self._settled = Settled()

@@ -209,7 +209,7 @@ def _repeats(fields: _Line, last: _Line) -> bool:
 
 
 def _usual_turn(fields: _Line, line: bytes) -> Turn | None:
-    """Make the turn of a line; raises ValidationError where only the slow road can tell what it says."""
+    """Make the turn of a line; raises ValidationError where it needs the slow decoder."""
     message, moment = fields.message, fields.timestamp
     if fields.type != "assistant" or fields.isApiErrorMessage or message is None or moment is None:
         return None

@@ -14,7 +14,7 @@ from binascii import crc32
 from claude_gauge.hooks import quick_json, spool
 from claude_gauge.hooks.spool import EVENTS_FILE, HOOKS
 
-# What `setup` asks Claude Code to tell us, and for which kinds of it.
+# The hook events that `setup` registers for, and for which kinds of them.
 DIALOGS = ("permission_prompt", "worker_permission_prompt", "elicitation_dialog", "elicitation_url_dialog")
 EVENTS = {
     "SessionStart": "startup|resume",

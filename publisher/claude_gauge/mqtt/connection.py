@@ -228,7 +228,7 @@ class Connection:
         return any(each is not sock for each in ready)
 
     def _read(self, sock: Any) -> None:  # noqa: ANN401 - a socket, or what paho wraps one in
-        """Read one packet, and all that TLS holds decrypted: the kernel would not tell of those."""
+        """Read one packet, and all that TLS holds decrypted: the kernel does not report those."""
         self._client.loop_read()
         while self._client.socket() is not None and hasattr(sock, "pending") and sock.pending():
             self._client.loop_read()

@@ -53,7 +53,7 @@ class Repairs:
 class Guard:
     """Remembers what we published on our own topics, and so recognises what others did.
 
-    A rival's value is left alone: it would replace ours in turn, without end. Anything else is replaced.
+    A rival's value is left alone: it would replace ours in turn, again and again. Anything else is replaced.
     """
 
     def __init__(self, status_topic: str) -> None:

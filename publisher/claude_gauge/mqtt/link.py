@@ -85,7 +85,7 @@ class Link:
         self._thread.start()
 
     def stop(self) -> None:
-        """Say `offline`, wait for it to arrive (not for ever), disconnect; safe to call twice."""
+        """Send `offline`, wait a limited time for its acknowledgement, disconnect; safe to call twice."""
         if not self._stopping:
             if self._status:
                 self._outbox.put(Message(self._status, OFFLINE.encode()))
@@ -199,7 +199,7 @@ class Link:
         self._wake.close()
 
     def _looked_into(self, connection: Connection) -> Reason:
-        """Return why a connection ended, more exactly where a look at the broker's TLS can tell."""
+        """Return why a connection ended, more exactly where a look at the broker's TLS shows it."""
         talks_past_us = connection.mute or "websocket" in connection.why.what
         if self._trust is None and talks_past_us and speaks_tls(self.endpoint):
             return PLAIN_AT_TLS

@@ -26,7 +26,7 @@ ONCE_LIMIT = 256
 
 
 class Outbox:
-    """Keeps the newest value of each topic for ever, and knows what has still to go out on this connection."""
+    """Keeps the newest value of each topic, and which of them this connection has still to send."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -225,7 +225,7 @@ class Failover:
         """Stop all, whatever one of them does."""
         self._stopping.set()
         if self._keeper is not None:
-            self._keeper.join(5)  # first, or it might start one behind our back
+            self._keeper.join(5)  # first: it might start one meanwhile
         for name, source in self._sources.items():
             try:
                 source.stop()

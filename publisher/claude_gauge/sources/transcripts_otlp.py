@@ -131,7 +131,7 @@ class TranscriptsOtlp:
         if health.ok:
             why = self._deaf or self._feed.left_out
             return replace(health, source=NAME, ok=not why, why=why, degraded=bool(why))
-        # Without transcripts OTLP may still tell everything.
+        # Without transcripts OTLP may still report everything.
         return replace(health, source=NAME, degraded=health.degraded or (seen and not self._deaf))
 
     def _listen(self, changed: Callable[[], None]) -> None:

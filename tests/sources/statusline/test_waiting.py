@@ -38,7 +38,7 @@ REAL_LAG_S = 0.6  # between a key and the screen that was recorded; the hook tha
 def after(*events: Event) -> Session:
     """Return what is known after events."""
     story = Story()
-    story.tell(events)
+    story.add(events)
     return story.session
 
 
@@ -296,7 +296,7 @@ def test_any_interleaving(tale: list[Event], chance: random.Random, parts: int) 
     chance.shuffle(shuffled)
     story = Story()
     for part in range(parts):
-        story.tell(shuffled[part::parts])
+        story.add(shuffled[part::parts])
 
     assert story.session == after(*sorted(tale, key=lambda event: event.at))
 
@@ -366,12 +366,12 @@ def test_unknown_agent() -> None:
 def test_queued_dialog_has_its_own_time() -> None:
     """A second question is shown when the first is answered: no statusline before that says that it is over."""
     story = waiting.Story()
-    story.tell([waiting.Event(100.0 + n / 100, "PermissionRequest", question=name) for n, name in enumerate("ab")])
-    story.tell_statusline(100.3)  # on its way when the first dialog opened
-    story.tell([waiting.Event(103.4, "PostToolUse", question="a")])
+    story.add([waiting.Event(100.0 + n / 100, "PermissionRequest", question=name) for n, name in enumerate("ab")])
+    story.add_statusline(100.3)  # on its way when the first dialog opened
+    story.add([waiting.Event(103.4, "PostToolUse", question="a")])
     patience = waiting.Patience(600.0)
     lit = [bool(waiting.open_questions(story.session, at, patience)) for at in (103.5, 107.5, 110.3, 110.5)]
-    story.tell([waiting.Event(109.7, "Notification", kind="permission_prompt")])
+    story.add([waiting.Event(109.7, "Notification", kind="permission_prompt")])
 
     assert lit == [True, True, True, True]
     assert waiting.open_questions(story.session, 120.0, patience)

@@ -155,7 +155,7 @@ class SerialBoard:
             raise GaugeError(f"port {self.port}: the board broke off; its output stands above")
 
     def listen(self) -> Iterator[str]:
-        """Yield the lines that the running firmware prints, without end."""
+        """Yield the lines that the running firmware prints, until the caller stops."""
         import serial  # type: ignore[import-untyped]  # noqa: PLC0415 - comes with mpremote
 
         try:

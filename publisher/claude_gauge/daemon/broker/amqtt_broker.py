@@ -1,7 +1,7 @@
 """The embedded broker without Mosquitto: amqtt on loopback, with limits that amqtt lacks.
 
 It speaks MQTT 3.1.1 only. Left to itself it falls silent at MQTT 5, takes packets of any size and
-queues without end for a reader that is too slow; here each of these ends the connection. It also
+queues without limit for a reader that is too slow; here each of these ends the connection. It also
 sends every new client what others subscribed to; here it does not.
 """
 
@@ -45,10 +45,10 @@ class Reader(ReaderAdapter):  # type: ignore[misc]
 
 
 class Writer(StreamWriterAdapter):  # type: ignore[misc]
-    """A connection that ends when its peer does not take what it is sent: amqtt would queue for it without end."""
+    """A connection that ends when its peer does not take what it is sent: amqtt would queue for it without limit."""
 
     async def drain(self) -> None:
-        """Wait until the peer takes more, or give it up."""
+        """Wait until the peer takes more; end the connection where that takes too long."""
         try:
             async with asyncio.timeout(SLOWEST_S):
                 await super().drain()
@@ -57,7 +57,7 @@ class Writer(StreamWriterAdapter):  # type: ignore[misc]
             raise ConnectionResetError from None
 
 
-class Fair(Broker):  # type: ignore[misc]
+class QuietBroker(Broker):  # type: ignore[misc]
     """Sends retained messages only to those who subscribed to them."""
 
     async def _publish_retained_messages_for_subscription(
@@ -68,12 +68,14 @@ class Fair(Broker):  # type: ignore[misc]
             await super()._publish_retained_messages_for_subscription(subscription, session)
 
 
-class Lesser:
-    """Lets clients of the right version in, and amqtt do the rest."""
+class VersionGate:
+    """Accepts clients that speak MQTT 3.1.1, as many as are allowed, and passes them to amqtt."""
 
     def __init__(self) -> None:
         anyone = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
-        self._broker = Fair({"listeners": {LISTENER: {"type": "external", "bind": "127.0.0.1"}}, "plugins": anyone})
+        self._broker = QuietBroker(
+            {"listeners": {LISTENER: {"type": "external", "bind": "127.0.0.1"}}, "plugins": anyone}
+        )
         self._clients = 0
 
     async def serve(self, port: int) -> None:
@@ -120,7 +122,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[bytes, int]:
 
 async def main(port: int) -> None:
     """Serve until SIGTERM."""
-    serving = asyncio.ensure_future(Lesser().serve(port))
+    serving = asyncio.ensure_future(VersionGate().serve(port))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await serving

@@ -102,7 +102,7 @@ class Alerts:
         self._fired = self._memory.load(self._clock()) if self._thresholds else None
 
     def __call__(self, usage: Usage, _payload: bytes) -> None:
-        """Take a payload; tell an alert if it passed a threshold for the first time in its window."""
+        """Take a payload; send an alert if it passed a threshold for the first time in its window."""
         if not self._thresholds:
             return
         now = self._clock()

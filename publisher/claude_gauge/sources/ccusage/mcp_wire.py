@@ -257,7 +257,7 @@ def _listen(process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes]) -
                 if line.strip():
                     lines.put(line)
         except ValueError:
-            pass  # closed under our hands
+            pass  # closed by `stop`
     lines.put(b"")
 
 

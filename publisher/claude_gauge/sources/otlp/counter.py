@@ -299,7 +299,7 @@ def _prompt(turn: Turn) -> _Prompt:
 
 
 def _longest(turn: Turn) -> float:
-    """Return how long before its end a line may lie: prompts without figures tell nothing apart."""
+    """Return how long before its end a line may lie: prompts without figures distinguish nothing."""
     return LONGEST_S if any(_prompt(turn)) else SAME_MOMENT_S
 
 

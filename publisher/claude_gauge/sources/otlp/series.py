@@ -41,7 +41,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Tokens that one unit used in (start, at], as its metrics tell it."""
+    """Tokens that one unit used in (start, at], by its metrics."""
 
     unit: str
     start: float

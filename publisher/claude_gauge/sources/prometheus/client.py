@@ -184,7 +184,7 @@ class PrometheusClient:
 
     def _headers(self) -> dict[str, str]:
         headers = {name: text.get_secret_value() for name, text in self._settings.prometheus_headers.items()}
-        if self._settings.prometheus_token_file is not None:  # read each time: tokens are renewed under our feet
+        if self._settings.prometheus_token_file is not None:  # read each time: tokens are renewed while we run
             try:
                 token = read_secret(self._settings.prometheus_token_file, "prometheus_token_file").strip()
             except GaugeError:

@@ -1,6 +1,6 @@
 """When tokens came in, and how many: worked out from the counters that Prometheus scraped.
 
-`increase()` can't tell it: it loses what a series holds at its first sample (each session of Claude Code starts new
+`increase()` does not: it loses what a series holds at its first sample (each session of Claude Code starts new
 series, with tokens in them already) and it extrapolates. Here every series is followed sample by sample instead, and
 each rise is one `Increment`: a time, an amount, the series' labels. The last minute, the 5-hour block and the 7 days
 are sums of the same increments, so they cannot contradict each other.
@@ -195,7 +195,7 @@ class Reader:
             except TroubleError as trouble:
                 if not trouble.heavy:
                     raise
-                _log.info("Prometheus does not tell what came before the last 8 days: %s", trouble.why)
+                _log.info("Prometheus has nothing from before the last 8 days: %s", trouble.why)
         self.begun, self.until = at, start
 
     def _history(self, end: float, sink: Callable[[list[Increment]], None]) -> None:

@@ -255,7 +255,7 @@ class Figure:
 
 
 def figures(settings: Settings, now: float, clock: Callable[[], float] | None = None) -> list[Figure]:
-    """Ask for every metric's sums of the last 5 hours and 7 days; raises GaugeError where Prometheus can't tell."""
+    """Ask for every metric's sums of the last 5 hours and 7 days; raises GaugeError where Prometheus has no answer."""
     engine = PrometheusClient(settings) if clock is None else PrometheusClient(settings, clock=clock)
     with closing(engine):
         try:

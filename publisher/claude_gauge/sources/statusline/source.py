@@ -255,7 +255,7 @@ class Plan:
         with self._lock:
             self._denials.append((session, event))
             if session in self._logs:
-                self._logs[session].story.tell([event])
+                self._logs[session].story.add([event])
         self._wake.set()
 
     def stop(self) -> None:
@@ -318,9 +318,9 @@ class Plan:
             for session, (events, again) in news.items():
                 self._take(session, events, again=again)
             for session in ended:
-                logs[session].story.tell([Event(now, "SessionEnd")])
+                logs[session].story.add([Event(now, "SessionEnd")])
             for session in logs.keys() & self._spoke.keys():
-                logs[session].story.tell_statusline(self._spoke[session])
+                logs[session].story.add_statusline(self._spoke[session])
             quiet = [session for session, each in logs.items() if each.quiet(now)]
         for session in quiet:
             with contextlib.suppress(OSError):
@@ -343,7 +343,7 @@ class Plan:
         if again:
             held.story = Story()
             events = [*events, *(event for whose, event in self._denials if whose == session)]
-        held.story.tell(events)
+        held.story.add(events)
 
     def _load(self) -> plan_figures.Accounts:
         if (self._state_dir / FILE).exists():

@@ -293,7 +293,7 @@ class Story:
         self._recent: list[Event] = []
         self.session = self._settled
 
-    def tell(self, events: Iterable[Event]) -> None:
+    def add(self, events: Iterable[Event]) -> None:
         """Take in events."""
         for event in events:
             insort(self._recent, event, key=_at)
@@ -302,7 +302,7 @@ class Story:
         del self._recent[:late]
         self.session = reduce(step, self._recent, self._settled)
 
-    def tell_statusline(self, at: float) -> None:
+    def add_statusline(self, at: float) -> None:
         """Take in when the statusline ran last; the same again changes nothing."""
         if at > self.session.statusline_at:
-            self.tell([Event(at, STATUSLINE)])
+            self.add([Event(at, STATUSLINE)])

@@ -213,7 +213,7 @@ def last_time(path: str) -> float | None:
 
 
 def _open(path: str, _flags: int = 0) -> int:
-    # Without O_NONBLOCK, a pipe that somebody named *.jsonl would hold up the reader for ever.
+    # Without O_NONBLOCK, a pipe that somebody named *.jsonl would block the reader.
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 

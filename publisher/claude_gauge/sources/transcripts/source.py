@@ -164,7 +164,7 @@ class Transcripts:
         return bool(self._watch.trouble) or self._event_health.lost
 
     def _tend(self) -> bool:
-        """Keep up the watch; tell whether some of it is new."""
+        """Keep up the watch; return whether some of it is new."""
         self._rooted = any(root.is_dir() for root in self._roots)
         return self._watch.tend(self._roots)
 

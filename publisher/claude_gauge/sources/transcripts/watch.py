@@ -203,7 +203,7 @@ class Watch:
         return began
 
     def renew(self) -> None:
-        """Begin again at the next `tend`: where events go missing, those who tell of them may have died unseen."""
+        """Begin again at the next `tend`: where events go missing, their threads may have died unseen."""
         for root in list(self.roots):
             self._end(root)
 

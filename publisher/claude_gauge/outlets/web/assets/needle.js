@@ -31,7 +31,7 @@ export class Needle {
     return this.movement.waits_us[this.speed - 1];
   }
 
-  // Make the steps that fit into the time that went by; tell whether it still moves.
+  // Make the steps that fit into the time that went by; return whether it still moves.
   advance(elapsed_us) {
     this.owed += elapsed_us;
     while (this.owed > 0) {

@@ -7,7 +7,7 @@ const nodes = new Map();
 
 const seconds = () => performance.now() / 1000;
 
-function tell(kind, data) {
+function emit(kind, data) {
   if (kind === "age") newest = { at: seconds() - Number(data), text: null };
   else if (kind === "usage") newest = { at: newest && newest.text === null ? newest.at : seconds(), text: data };
   else if (kind === "status") status = data;
@@ -29,4 +29,4 @@ self.onconnect = (event) => {
   for (const [data, at] of nodes.values()) port.postMessage(["node", data, seconds() - at]);
 };
 
-new Stream(self.name, tell);
+new Stream(self.name, emit);
