@@ -233,13 +233,13 @@ def _first_line(descriptor: int, start: int, stop: int) -> int:
 
 def _behind_last_newline(descriptor: int, start: int, stop: int) -> int:
     """Find the last newline in [start, stop) and return the place behind it; `start` where there is none."""
-    end = stop
+    end, size = stop, _MARK_BYTES  # it is nearly always the last byte
     while end > start:
-        begin = max(start, end - CHUNK)
+        begin = max(start, end - size)
         newline = os.pread(descriptor, end - begin, begin).rfind(b"\n")
         if newline >= 0:
             return begin + newline + 1
-        end = begin
+        end, size = begin, CHUNK
     return start
 
 
