@@ -31,7 +31,7 @@ from claude_gauge.contract.usage import OFFLINE, ONLINE
 
 SAMPLES = 150  # in less than a minute: after one, what leaves the last minute makes payloads, too
 LEAST_S = 0.002  # shorter pauses are not worth a sleep
-PACKAGES = "import typer, paho.mqtt.client, watchdog.observers; from pydantic import BaseModel"
+PACKAGES = "import msgspec, typer, paho.mqtt.client, watchdog.observers; from pydantic import BaseModel"
 QUIET = 0.03  # share of a core below which history is read
 
 

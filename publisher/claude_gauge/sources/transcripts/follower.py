@@ -49,13 +49,18 @@ class Lines:
             if not newline:
                 return []
             self._skipping = False
-        *whole, rest = (self._rest + data if self._rest else data).split(b"\n")
-        if len(rest) > self._longest:
-            self._skipping, rest = True, b""
+        if self._rest:
+            data = self._rest + data
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        return lines if len(data) <= self._longest else self._without_long(lines)
+
+    def _without_long(self, lines: list[bytes]) -> list[bytes]:
+        kept = [line for line in lines if len(line) <= self._longest]
+        self.skipped += len(lines) - len(kept)
+        if len(self._rest) > self._longest:
+            self._skipping, self._rest = True, b""
             self.skipped += 1
-        self._rest = rest
-        kept = [line for line in whole if len(line) <= self._longest]
-        self.skipped += len(whole) - len(kept)
         return kept
 
     @property
