@@ -8,13 +8,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from playwright.sync_api import ViewportSize
 from pydantic import SecretStr
 from tests.outlets.homeassistant.conftest import BUSY, node
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import wait_until
+from tests.support.page import chromium
 from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 from tests.support.users import PASSWORD, closed
@@ -28,6 +31,17 @@ from claude_gauge.outlets.homeassistant.numbers import Numbers
 
 pytestmark = pytest.mark.xdist_group("homeassistant-closed")  # what they share is slow to begin
 
+# Whether anything of the text of this name lies under something else, or is cut off, in the row.
+COVERED = """(row, name) => {
+  const texts = (root) => [...root.querySelectorAll("*")].flatMap((each) => [
+    ...each.childNodes].filter((node) => node.nodeType === 3 && node.textContent.trim() === name).concat(
+    each.shadowRoot ? texts(each.shadowRoot) : []));
+  const range = document.createRange();
+  range.selectNodeContents(texts(row.shadowRoot).concat(texts(row))[0]);
+  const box = range.getBoundingClientRect();
+  const field = [...row.shadowRoot.querySelectorAll("ha-textfield, ha-input")][0].getBoundingClientRect();
+  return box.right > field.left || box.width < 1;
+}"""
 USERS = [
     User(name="desk", role=Role.PUBLISHER),
     User(name="real", role=Role.PUBLISHER),
@@ -100,6 +114,24 @@ def _set(home: RunningHomeAssistant, name: str, value: float) -> None:
     home.post("services/number/set_value", {"entity_id": f"number.claude_gauge_real_{name}", "value": value})
 
 
+def _covered(home: RunningHomeAssistant, *names: str) -> list[str]:
+    """List the names that can't be read whole on the device's page on a phone, light or dark."""
+    device = home.render("{{ device_id('number.claude_gauge_real_ceiling') }}")
+    covered = []
+    with chromium() as browser:
+        schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+        for scheme in schemes:
+            phone: ViewportSize = {"width": 390, "height": 2400}  # tall: what is not in sight is not drawn
+            page = browser.new_context(color_scheme=scheme, viewport=phone).new_page()
+            page.set_default_timeout(90_000)
+            page.goto(f"{home.url}/config/devices/device/{device}")
+            for name in names:
+                row = page.locator("hui-number-entity-row", has_text=name)
+                row.wait_for()
+                covered += [f"{name}, {scheme}"] * row.evaluate(COVERED, name)
+    return covered
+
+
 def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
     """Ceiling and redline are set in Home Assistant; fuel and HOT follow, and a restart of either side keeps them."""
     claude = ClaudeHome(tmp_path / "claude")
@@ -125,6 +157,7 @@ def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: 
         _set(home, "redline", 1500.5)
         home.wait_state(hot, "on")
         shown = home.states("number.claude_gauge_real")
+        hidden = _covered(home, "Ceiling", "Redline")
         home.stop()
         home.start()
         home.wait_state("number.claude_gauge_real_redline", "1500.5")
@@ -139,10 +172,9 @@ def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: 
     )
     wait_until(lambda: not home.states("claude_gauge_real"), "its entities to be gone")
 
-    assert {each.attributes["friendly_name"]: each.attributes["unit_of_measurement"] for each in shown.values()} == {
-        "Claude Code real Ceiling": "tokens",
-        "Claude Code real Redline": "tokens/min",
-    }
+    assert hidden == []
+    names = {each.attributes["friendly_name"] for each in shown.values()}
+    assert names == {"Claude Code real Ceiling", "Claude Code real Redline"}
     assert {(each.attributes["min"], each.attributes["step"], each.attributes["mode"]) for each in shown.values()} == {
         (1, 1, "box")
     }

@@ -172,7 +172,10 @@ def _alert(node: str) -> Entity:
 
 
 def _number(node: str, name: str) -> Entity:
-    """Let a person set a number of the node; what holds is read from its settings topic."""
+    """Let a person set a number of the node; what holds is read from its settings topic.
+
+    It has no unit: beside one, Home Assistant's field covers the entity's name on a phone.
+    """
     return {
         "platform": "number",
         "unique_id": f"{_device_id(node)}_{name}",
@@ -187,7 +190,6 @@ def _number(node: str, name: str) -> Entity:
         "max": MAX_COUNT,
         "step": 1,
         "mode": "box",
-        "unit_of_measurement": "tokens" if name == "ceiling" else "tokens/min",
         "entity_category": "config",
     }
 
