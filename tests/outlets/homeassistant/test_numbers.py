@@ -383,3 +383,31 @@ def test_once_leaves_nothing_more(home: Mosquitto, env: dict[str, str]) -> None:
 def test_rest_is_no_order() -> None:
     """The payload itself has no field of these numbers: its size is bounded for small readers."""
     assert not {"ceiling", "redline", *SETTINGS} & set(json.loads(at_rest().to_json()))
+
+
+def test_demo_leaves_nothing(home: Mosquitto, env: dict[str, str], tmp_path: Path) -> None:
+    """A demo at a broker with users, in Home Assistant, has the numbers while it runs and leaves no topic behind."""
+    rules = [User(name="demo", role=Role.PUBLISHER), User(name="homeassistant", role=Role.HOMEASSISTANT)]
+    with closed(tmp_path / "other", rules) as broker, listening(broker) as listener:
+        url = broker.url.replace("//", "//demo@")
+        done = run("demo", "--broker", url, "--discovery", "homeassistant", "--seconds", "3", "--http", "off", env=env)
+        offered = [m for m in listener.messages if m.topic == "claude-gauge/demo/settings" and m.payload]
+
+        assert done.returncode == 0, done.stderr
+        assert offered
+        assert retained(broker) == []
+
+
+def test_orders_after_a_broker_restart(home: Mosquitto, env: dict[str, str], tmp_path: Path) -> None:
+    """A broker that lost everything shows what holds again, and takes orders."""
+    with Publishing(tmp_path / "log", env=env):
+        with listening(home) as listener:
+            listener.wait(shows("redline", 1_000_000))
+            order(listener, "redline", 1000)
+            listener.wait(shows("redline", 1000))
+        home.kill()
+        home.start()
+        with listening(home) as listener:
+            listener.wait(shows("redline", 1000))
+            order(listener, "ceiling", 2320)
+            wait_usage(listener, lambda usage: usage["window_5h_pct"] == 0.5 and usage["hot"])
