@@ -385,7 +385,7 @@ def test_rest_is_no_order() -> None:
     assert not {"ceiling", "redline", *SETTINGS} & set(json.loads(at_rest().to_json()))
 
 
-def test_demo_leaves_nothing(home: Mosquitto, env: dict[str, str], tmp_path: Path) -> None:
+def test_demo_leaves_nothing(env: dict[str, str], tmp_path: Path) -> None:
     """A demo at a broker with users, in Home Assistant, has the numbers while it runs and leaves no topic behind."""
     rules = [User(name="demo", role=Role.PUBLISHER), User(name="homeassistant", role=Role.HOMEASSISTANT)]
     with closed(tmp_path / "other", rules) as broker, listening(broker) as listener:
