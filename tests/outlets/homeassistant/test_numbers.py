@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from tests.support.mosquitto import Listener, Mosquitto, Received
+from tests.support.net import wait_until
 from tests.support.payloads import at_rest
 from tests.support.publisher import Publishing, environment, run
 from tests.support.transcripts import ClaudeHome, assistant
@@ -300,6 +301,8 @@ def test_set_kept_and_replaced(home: Mosquitto, env: dict[str, str], tmp_path: P
             order(listener, "redline", 1000)
             wait_usage(listener, lambda usage: usage["hot"] and usage["window_5h_pct"] == 0.5)
             listener.wait(shows("redline", 1000))
+            stored = tmp_path / "state" / "desk.numbers.json"
+            wait_until(lambda: len(json.loads(stored.read_bytes())) == len(SETTINGS), "both to be stored")
             before = len(listener.messages)
             publisher.end(signal.SIGKILL)
             publisher.start()
