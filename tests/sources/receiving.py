@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+from tests.support.net import HTTP
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.otlp.feed import Otlp
 
 NOW = 1_795_430_000.0
-_CLIENT = httpx.Client(trust_env=False, headers={"Connection": "close"})
 
 
 class Clock:
@@ -49,6 +49,6 @@ class Listening(Protocol):
 
 def send(source: Listening, path: str, body: object, status: int = 200) -> httpx.Response:
     """Post one export as JSON; it must be taken, or answered with another `status`."""
-    answer = _CLIENT.post(f"http://127.0.0.1:{source.port}{path}", json=body)
+    answer = HTTP.post(f"http://127.0.0.1:{source.port}{path}", json=body)
     assert answer.status_code == status, answer.text
     return answer

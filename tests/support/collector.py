@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
-from tests.support.net import PATIENCE_S, free_port, wait_until
+from tests.support.net import HTTP, PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 CONFIG = Path(__file__).parents[2] / "broker/telemetry/collector.yaml"
@@ -41,17 +41,17 @@ class Collector:
 
     def send(self, body: object, path: str = "/v1/metrics") -> None:
         """Send it one export, as Claude Code does."""
-        httpx.post(f"http://127.0.0.1:{self.http}{path}", json=body, timeout=PATIENCE_S).raise_for_status()
+        HTTP.post(f"http://127.0.0.1:{self.http}{path}", json=body, timeout=PATIENCE_S).raise_for_status()
 
     def page(self) -> str:
         """Return what it shows to Prometheus."""
-        return httpx.get(f"http://{self.target}/metrics", timeout=PATIENCE_S).text
+        return HTTP.get(f"http://{self.target}/metrics", timeout=PATIENCE_S).text
 
     def _healthy(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text()[-2000:]
         try:
-            return httpx.get(f"http://127.0.0.1:{self.health}/", timeout=2).is_success
+            return HTTP.get(f"http://127.0.0.1:{self.health}/", timeout=2).is_success
         except httpx.HTTPError:
             return False
 

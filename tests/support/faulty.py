@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-import httpx
-from tests.support.net import PATIENCE_S
+from tests.support.net import HTTP, PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Faulty:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 outer.requests.append((self.command, body.decode(), dict(self.headers)))
-                real = httpx.request(
+                real = HTTP.request(
                     self.command,
                     upstream + self.path,
                     content=body,

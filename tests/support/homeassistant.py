@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from tests.support.net import PATIENCE_S, free_port, wait_until
+from tests.support.net import HTTP, PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 VERSION = "2026.11.0"
@@ -36,7 +36,7 @@ homeassistant:
 history:
 recorder: {commit_interval: 1} # so that a test need not wait for what it counts
 """
-HTTP = {
+HTTP_SETTINGS = {
     "cors_allowed_origins": [],
     "login_attempts_threshold": -1,
     "ip_ban_enabled": False,
@@ -66,7 +66,7 @@ class RunningHomeAssistant:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "configuration.yaml").write_text(CORE + configuration)
         (folder / ".storage").mkdir()
-        http = {"server_port": self.port, "server_host": ["127.0.0.1"], **HTTP}
+        http = {"server_port": self.port, "server_host": ["127.0.0.1"], **HTTP_SETTINGS}
         stored = {"stable": http, "pending": None, "yaml_migration_done": True}  # by YAML it would be on trial only
         (folder / ".storage" / "http").write_text(json.dumps({"version": 3, "key": "http", "data": stored}))
         self.log = folder / "output.log"
@@ -95,16 +95,16 @@ class RunningHomeAssistant:
         assert self._process is not None
         assert self._process.poll() is None, f"Home Assistant ended:\n{self.log.read_text()[-4000:]}"
         try:
-            return httpx.get(f"{self.url}/api/onboarding", timeout=PATIENCE_S).status_code in {200, 404}
+            return HTTP.get(f"{self.url}/api/onboarding", timeout=PATIENCE_S).status_code in {200, 404}
         except httpx.TransportError:
             return False
 
     def _onboard(self) -> None:
         client = f"{self.url}/"
         owner = {"client_id": client, "name": "Test", "username": "test", "password": "test", "language": "en"}
-        code = httpx.post(f"{self.url}/api/onboarding/users", json=owner, timeout=PATIENCE_S).json()["auth_code"]
+        code = HTTP.post(f"{self.url}/api/onboarding/users", json=owner, timeout=PATIENCE_S).json()["auth_code"]
         grant = {"client_id": client, "grant_type": "authorization_code", "code": code}
-        self._token = httpx.post(f"{self.url}/auth/token", data=grant, timeout=PATIENCE_S).json()["access_token"]
+        self._token = HTTP.post(f"{self.url}/auth/token", data=grant, timeout=PATIENCE_S).json()["access_token"]
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": client, "redirect_uri": client})
@@ -129,13 +129,13 @@ class RunningHomeAssistant:
 
     def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         """Ask its API."""
-        answer = httpx.get(f"{self.url}/api/{path}", headers=self._bearer, timeout=PATIENCE_S)
+        answer = HTTP.get(f"{self.url}/api/{path}", headers=self._bearer, timeout=PATIENCE_S)
         answer.raise_for_status()
         return answer.json()
 
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401 - JSON
         """Tell its API something."""
-        answer = httpx.post(f"{self.url}/api/{path}", headers=self._bearer, json=body, timeout=PATIENCE_S)
+        answer = HTTP.post(f"{self.url}/api/{path}", headers=self._bearer, json=body, timeout=PATIENCE_S)
         assert answer.is_success, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.headers.get("content-type") == "application/json" else answer.text
 

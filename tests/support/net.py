@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 T = TypeVar("T")
+# Asks servers on loopback; a client for each question would cost 20 ms. Servers come and go: no connection is kept.
+HTTP = httpx.Client(trust_env=False, verify=False, headers={"Connection": "close"})  # noqa: S501 - no TLS there
 # What a busy machine may take for something that takes a moment on a quiet one: the deadline of all that should happen.
 PATIENCE_S = 120.0
-
-
 # Below what systems give to connections and to port 0: nothing takes such a port by chance before it is listened on.
 _PORTS = range(10_000, 32_000)
 _turns = itertools.count(secrets.randbelow(len(_PORTS)))  # each process begins elsewhere, and gives none twice
@@ -38,10 +40,11 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
 
 def wait_until(probe: Callable[[], T], what: str, deadline_s: float = PATIENCE_S) -> T:
     """Call `probe` until it answers something true, and return that; fail saying `what` was awaited."""
-    end = time.monotonic() + deadline_s
+    end, pause_s = time.monotonic() + deadline_s, 0.01
     while time.monotonic() < end:
         found = probe()
         if found:
             return found
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(0.05, pause_s * 1.1)
     raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")

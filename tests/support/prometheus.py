@@ -13,7 +13,7 @@ from typing import Any, Self
 import httpx
 from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from tests.support.net import PATIENCE_S, free_port, wait_until
+from tests.support.net import HTTP, PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
 OLD, NEW, VICTORIA, OTLP = "old", "new", "victoria", "otlp"
@@ -93,8 +93,8 @@ class Server:
         """Give it a past: Prometheus before its start, as blocks; VictoriaMetrics while it runs."""
         if self.kind == VICTORIA:
             body = "".join(line for each in past for line in _in_milliseconds(each)).encode()
-            httpx.post(f"{self.url}/api/v1/import/prometheus", content=body, timeout=PATIENCE_S).raise_for_status()
-            httpx.get(f"{self.url}/internal/force_flush", timeout=PATIENCE_S).raise_for_status()
+            HTTP.post(f"{self.url}/api/v1/import/prometheus", content=body, timeout=PATIENCE_S).raise_for_status()
+            HTTP.get(f"{self.url}/internal/force_flush", timeout=PATIENCE_S).raise_for_status()
             return self
         source = self._folder / "past.om"
         source.write_text(open_metrics(past))
@@ -127,7 +127,7 @@ class Server:
         if self._web:  # asks for a password before it says whether it is ready
             return "ready to receive web requests" in (self._folder / "log").read_text()
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=PATIENCE_S).is_success
+            return HTTP.get(f"{self.url}/-/ready", timeout=PATIENCE_S).is_success
         except httpx.HTTPError:
             return False
 
@@ -136,7 +136,7 @@ class Server:
         path = "/opentelemetry/v1/metrics" if self.kind == VICTORIA else "/api/v1/otlp/v1/metrics"
         request = ParseDict(body, ExportMetricsServiceRequest())
         headers = {"Content-Type": "application/x-protobuf"}
-        answer = httpx.post(
+        answer = HTTP.post(
             f"{self.url}{path}", content=request.SerializeToString(), headers=headers, timeout=PATIENCE_S
         )
         assert answer.is_success, answer.text
@@ -144,7 +144,7 @@ class Server:
     def ask(self, query: str, at: float | None = None) -> list[dict[str, Any]]:
         """Ask it as anyone would."""
         form = {"query": query, "nocache": "1", **({} if at is None else {"time": str(at)})}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=form, timeout=PATIENCE_S)
+        answer = HTTP.get(f"{self.url}/api/v1/query", params=form, timeout=PATIENCE_S)
         assert answer.is_success, answer.text
         result: list[dict[str, Any]] = answer.json()["data"]["result"]
         return result
