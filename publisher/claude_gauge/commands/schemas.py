@@ -33,14 +33,15 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
     """Print the discovery topic (stderr) and payload (stdout)."""
     import json
 
+    from claude_gauge.outlets.homeassistant.announcer import page_url
     from claude_gauge.outlets.homeassistant.discovery import discovery as payload
     from claude_gauge.outlets.homeassistant.discovery import discovery_topic
     from claude_gauge.outlets.homeassistant.numbers import offer
 
-    numbers = "none" if fleet else offer(config.settings)
-    node = _node(config.settings, fleet=fleet)
-    typer.echo(discovery_topic(config.settings.discovery, node), err=True)
-    typer.echo(json.dumps(json.loads(payload(node, numbers=numbers)), indent=2))
+    settings, node = config.settings, _node(config.settings, fleet=fleet)
+    typer.echo(discovery_topic(settings.discovery, node), err=True)
+    shown = payload(node) if fleet else payload(node, page=page_url(settings.http), numbers=offer(settings))
+    typer.echo(json.dumps(json.loads(shown), indent=2))
 
 
 @discovery.command()

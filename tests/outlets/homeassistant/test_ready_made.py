@@ -184,6 +184,46 @@ def test_waiting(home: RunningHomeAssistant, made: Node) -> None:
         home.wait_state("counter.answered", str(answered))
 
 
+@pytest.mark.parametrize("what", ["home", "broker", "publisher", "reload"])
+def test_said_once_whatever_restarts(home: RunningHomeAssistant, house_broker: Mosquitto, what: str) -> None:
+    """What was said of a window is not said again after a restart of Home Assistant, broker or publisher, or reload."""
+    high = CALM.model_copy(
+        update={
+            "window_5h_pct": 0.9,
+            "window_5h_resets_at": stamp(time.time() + 3600),
+            "limit_before_reset": True,
+            "minutes_to_limit": 20.0,
+        }
+    )
+    fuel, limit = "sensor.claude_gauge_made_window_5h_pct", "binary_sensor.claude_gauge_made_limit_before_reset"
+    with node(house_broker, "made") as made:
+        made.say(high)
+        home.wait_state(fuel, "90.0")
+        home.wait_state(limit, "on")
+        wait_until(lambda: int(home.state("counter.fuel")) and int(home.state("counter.limit")), "both to be said")
+        said = [home.state(f"counter.{name}") for name in ("fuel", "limit")]
+        if what == "home":
+            home.stop()
+            home.start()
+        elif what == "broker":
+            house_broker.kill()
+            home.wait_state(fuel, "unavailable")
+            house_broker.start()
+        elif what == "reload":
+            home.post("services/automation/reload", {})
+    if what == "publisher":
+        home.wait_state(fuel, "unavailable")
+    with node(house_broker, "made") as made:
+        made.say(high.model_copy(update={"waiting": False}))
+        home.wait_state(fuel, "90.0", 60)
+        home.wait_state(limit, "on", 60)
+        waits = int(home.state("counter.waits"))
+        made.say(high.model_copy(update={"waiting": True}))
+        home.wait_state("counter.waits", str(waits + 1))  # whatever was said before is counted by now
+
+    assert [home.state(f"counter.{name}") for name in ("fuel", "limit")] == said
+
+
 def test_notifications_of_two_nodes(home: RunningHomeAssistant, house_broker: Mosquitto, made: Node) -> None:
     """Each node's notification is its own: an answer on one machine does not hide that another still waits."""
     noted = "claude_gauge_waiting_binary_sensor.claude_gauge_{0}_waiting: Claude Code {0}".format
