@@ -9,11 +9,12 @@ from collections.abc import Callable
 
 import pytest
 from tests.mqtt.conftest import STATUS, USAGE, Connect
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.raw_broker import (
     CONNACK,
     CONNACK_311,
     CONNECT,
+    DISCONNECT,
     PUBLISH,
     SUBSCRIBE,
     RawBroker,
@@ -230,3 +231,48 @@ def test_broker_at_an_ipv6_address(connect: Connect) -> None:
         wait_until(lambda: link.connected, "the connection")
 
         assert link.endpoint.place == broker.place
+
+
+@pytest.mark.parametrize(
+    "moment", ["before the answer", "after the answer", "at the status", "at the usage", "connected"]
+)
+def test_stop_at_any_moment(moment: str, connect: Connect) -> None:
+    """Whenever `stop` comes, the broker is told `offline`, or is left with the will that says so."""
+    reached, stopped, gone = threading.Event(), threading.Event(), threading.Event()
+    said: list[bytes] = []
+    farewell: list[int] = []
+
+    def come_to(what: str) -> None:
+        if what == moment:
+            reached.set()
+            stopped.wait(PATIENCE_S)
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == CONNECT:
+                come_to("before the answer")
+                wire.answer(each)
+                come_to("after the answer")
+                continue
+            if each.kind == PUBLISH and each.topic == STATUS:
+                said.append(each.body)
+                come_to("at the status")
+            if each.kind == PUBLISH and each.topic == USAGE:
+                come_to("at the usage")
+            if each.kind == DISCONNECT:
+                farewell.append(len(said))
+            wire.answer(each)
+            if each.kind == SUBSCRIBE:
+                come_to("connected")
+        gone.set()
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        link.announce(USAGE, b"1")
+        assert reached.wait(PATIENCE_S)
+        threading.Thread(target=link.stop).start()
+        wait_until(lambda: link._stopping, "the stop to begin")
+        stopped.set()
+        assert gone.wait(PATIENCE_S)
+
+    assert not farewell or said[-1].endswith(b"offline")
