@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -12,7 +15,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Job(Protocol):
-    """Something that runs until `stop`, which a signal handler may call."""
+    """Something that runs until `stop`, which is called from another thread."""
 
     def run(self) -> None:
         """Work until `stop` is called."""
@@ -22,14 +25,26 @@ class Job(Protocol):
 
 
 def until_signal(job: Job) -> None:
-    """Run until SIGTERM or SIGHUP, which end it in good order, or Ctrl-C, which then exits with 130."""
+    """Run until SIGTERM or SIGHUP, which end it in good order, or Ctrl-C, which then exits with 130.
+
+    A handler interrupts the main thread anywhere, also while that holds a lock that `stop` needs; so it only writes to
+    a pipe, and a thread of its own calls `stop`. The pipe stays open: the handler outlives the job.
+    """
     received: list[int] = []
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
 
-    def stop(number: int, _frame: object) -> None:
+    def note(number: int, _frame: object) -> None:
         received.append(number)
-        job.stop()
+        with contextlib.suppress(BlockingIOError):
+            os.write(writer, b"\0")
 
-    _handle((*ENDING, signal.SIGINT), stop)
+    def stop() -> None:
+        while os.read(reader, 1):
+            job.stop()
+
+    threading.Thread(target=stop, name="signals", daemon=True).start()
+    _handle((*ENDING, signal.SIGINT), note)
     job.run()
     if signal.SIGINT in received:
         sys.exit(130)
