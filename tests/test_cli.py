@@ -63,6 +63,7 @@ def test_folder_that_is_a_file(env: dict[str, str], tmp_path: Path, arguments: t
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")
+    assert any(sign in done.stderr for sign in ("; ", "make one with"))  # what to do
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -160,6 +160,15 @@ def test_first_commands() -> None:
     assert first[2] == "bash scripts/test"
 
 
+def test_one_sentence_one_picture_one_command() -> None:
+    """The README opens with what it is, how it looks, and what to type; tables come after."""
+    page = README.read_text()
+    places = [page.index(sign) for sign in ("**Claude Code's usage", "![", "```sh", "\n|")]
+
+    assert places == sorted(places)
+    assert places[2] < 800
+
+
 @pytest.mark.parametrize("command", [each for each in commands(README) if each.startswith("docker compose")])
 def test_compose_of_the_readme(command: str) -> None:
     """The compose files take what the README says, where Docker's plugin is; tests/containers starts them."""

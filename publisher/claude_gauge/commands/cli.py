@@ -132,7 +132,7 @@ def _where(error: OSError) -> str:
     """Return what failed and, where the system says so, where: a full disk does not name the file."""
     what = error.strerror or str(error)
     if error.filename is not None:
-        return f"{error.filename}: {what}"
+        return f"{error.filename}: {what}; check the path and who may write there"
     return f"cannot write: {what}" if error.errno in FULL else what
 
 
