@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LIMIT = 2048
 OPEN_MS, BUSY_MS = 300_000, 180_000  # it closes again, unless somebody was at it just before
+LONGEST_MS = 1_200_000  # but then: a phone that joined by itself asks for pages without end
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without those that look like others
 FIELDS = (  # name in the form, where it goes, label, type
     ("ssid", ("wifi", "ssid"), "Wi-Fi network", "text"),
@@ -142,10 +143,11 @@ class Portal:
         try:
             server: Any = await asyncio.start_server(self._serve, "0.0.0.0", ports["http"])
             try:
-                end_ms = beat() + OPEN_MS
+                began_ms = beat()
+                end_ms = began_ms + OPEN_MS
                 while not self.saved and (beat() < end_ms or not close):
                     if self._asked:
-                        self._asked, end_ms = False, max(end_ms, beat() + BUSY_MS)
+                        self._asked, end_ms = False, min(began_ms + LONGEST_MS, max(end_ms, beat() + BUSY_MS))
                     await asyncio.sleep(0.1)
                 await asyncio.sleep(1 if self.saved else 0)  # the answer is still on its way
             finally:

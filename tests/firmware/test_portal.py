@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -15,6 +16,7 @@ from tests.support.mosquitto import Mosquitto
 from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 
 from claude_gauge.apps.device.virtual_board import VirtualBoard
+from gauge import portal
 
 
 @pytest.fixture
@@ -171,3 +173,18 @@ def test_networks_without_names(broker: Mosquitto, tmp_path: Path) -> None:
         linked(gauge)
 
         assert gauge.starts == 1
+
+
+def test_phone_that_keeps_asking(ports: dict[str, int]) -> None:
+    """A phone that joined by itself and probes for the internet can't hold the page open and the home's network off."""
+    page, minutes = portal.Portal({"portal": ports}, "192.168.4.1"), 0
+
+    def beat() -> int:
+        nonlocal minutes
+        minutes += 1
+        page._asked = True
+        return minutes * 60_000
+
+    asyncio.run(asyncio.wait_for(page.run(beat, close=True), 30))
+
+    assert minutes < 60
