@@ -19,7 +19,7 @@ from tests.support.net import PATIENCE_S
 from claude_gauge.apps.doctor.sources import claude_code
 from claude_gauge.claude_code import entries
 from claude_gauge.claude_code.entries import Ours, add_hooks, add_statusline, is_fleeting, program, without_ours
-from claude_gauge.claude_code.settings_file import Change, write
+from claude_gauge.claude_code.settings_file import SettingsChange, write
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks import spool
@@ -56,12 +56,12 @@ def put_in(content: dict[str, Any], ours: Ours = OURS) -> dict[str, Any]:
     return add_hooks(add_statusline(copy.deepcopy(content), ours), ours)
 
 
-def entries_in(files: list[Path], ours: Ours = Ours(("/old/python", "/old/__main__.py"), "/s")) -> list[Change]:  # noqa: B008
+def entries_in(files: list[Path], ours: Ours = Ours(("/old/python", "/old/__main__.py"), "/s")) -> list[SettingsChange]:  # noqa: B008
     """Plan both for files, as setup does."""
     return entries.put_in(files, ours, with_statusline=True, with_hooks=True)
 
 
-def take_out_of(files: list[Path]) -> list[Change]:
+def take_out_of(files: list[Path]) -> list[SettingsChange]:
     """Plan an undo for files."""
     return entries.take_out(files)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,11 @@ def test_tests_reach_one_private_deep_at_most() -> None:
     ]
 
     assert found == []
+
+
+def test_class_names_mean_one_thing() -> None:
+    """No two classes of the package have the same name."""
+    text = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    names = Counter(re.findall(r"^class (\w+)", text, re.MULTILINE))
+
+    assert [name for name, times in names.items() if times > 1] == []

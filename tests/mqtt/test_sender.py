@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
-from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, UNACKED_LIMIT, Outbox, Quarantine, Request, Sender
+from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, UNACKED_LIMIT, Outbox, Pending, Quarantine, Sender
 from claude_gauge.mqtt.trouble import Report
 
-LARGE, SMALL = Request(subscribes=False, size=500, name="large"), Request(subscribes=False, size=5, name="small")
+LARGE, SMALL = Pending(subscribes=False, size=500, name="large"), Pending(subscribes=False, size=5, name="small")
 
 
 @dataclass
@@ -164,7 +164,7 @@ def test_smaller_value_goes_out() -> None:
         quarantine.ended([(LARGE, 100.0)], 100.0)
 
     assert quarantine.holds(LARGE, 101)
-    assert not quarantine.holds(Request(subscribes=False, size=499, name="large"), 101)
+    assert not quarantine.holds(Pending(subscribes=False, size=499, name="large"), 101)
     assert not quarantine.holds(SMALL, 101)
 
 

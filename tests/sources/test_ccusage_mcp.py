@@ -18,7 +18,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage import mcp_wire
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.mcp_wire import NAME, Http, McpServer, Stdio, Wire, server_command
+from claude_gauge.sources.ccusage.mcp_wire import NAME, Http, McpServer, Stdio, Transport, server_command
 from claude_gauge.sources.ccusage.source import Ccusage
 
 SERVER = "ccusage-mcp-18.0.11/node_modules/.bin/ccusage-mcp"
@@ -192,7 +192,7 @@ def test_stdio_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: 
     assert wire._process is None
 
 
-class _Told(Wire):
+class _Told(Transport):
     """Gives one result to every question."""
 
     def __init__(self, result: dict[str, object]) -> None:

@@ -11,7 +11,15 @@ from typing import Any
 from tests.support import ROOT
 
 from claude_gauge.hooks.hook import EVENTS, record
-from claude_gauge.sources.statusline.waiting import STATUSLINE, Event, Patience, Story, due, open_questions, read_event
+from claude_gauge.sources.statusline.waiting import (
+    STATUSLINE,
+    ClientEvent,
+    Patience,
+    Story,
+    due,
+    open_questions,
+    read_event,
+)
 
 FOLDER = ROOT / "tests" / "samples" / "waiting"
 PATHS = sorted(FOLDER.glob("*.ndjson"))
@@ -39,7 +47,7 @@ class Lamp:
     def __init__(self) -> None:
         self.stories: dict[str, Story] = {}
 
-    def tell(self, session: str, event: Event) -> None:
+    def tell(self, session: str, event: ClientEvent) -> None:
         """Take in an event."""
         self.stories.setdefault(session, Story()).add([event])
 
@@ -54,11 +62,11 @@ class Lamp:
         return min((time for time in times if time is not None), default=None)
 
 
-def reported(line: dict[str, Any]) -> Iterator[tuple[str, Event]]:
+def reported(line: dict[str, Any]) -> Iterator[tuple[str, ClientEvent]]:
     """Yield what a line of a time line tells the publisher."""
     at = EPOCH + line["t"]
     if "statusline" in line:
-        yield line["statusline"]["session_id"], Event(at, STATUSLINE)
+        yield line["statusline"]["session_id"], ClientEvent(at, STATUSLINE)
     elif "hook" in line and line["hook"]["hook_event_name"] in EVENTS:
         event = read_event(json.loads(json.dumps(record(line["hook"], at, line.get("entrypoint")))))
         assert event is not None

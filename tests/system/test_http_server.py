@@ -14,7 +14,7 @@ from tests.support.net import PATIENCE_S, wait_until
 
 from claude_gauge.system.http import server
 from claude_gauge.system.http.connection import Phase
-from claude_gauge.system.http.messages import Answer, Request, Route, Site, answer, as_json
+from claude_gauge.system.http.messages import Answer, HttpRequest, Route, Site, answer, as_json
 from claude_gauge.system.http.server import Listener, Server
 
 GET = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -27,7 +27,7 @@ class Slow:
         self.may = threading.Event()
         self.at_once = self.most_at_once = 0
 
-    def __call__(self, request: Request) -> Answer:
+    def __call__(self, request: HttpRequest) -> Answer:
         """Count who is here."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import claude_gauge
-from claude_gauge.claude_code.settings_file import Change, given_back, plan
+from claude_gauge.claude_code.settings_file import SettingsChange, given_back, plan
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks.entry import options, spell
 from claude_gauge.hooks.hook import EVENTS
@@ -55,7 +55,7 @@ class Ours:
         return spell(self.program, "hook", self.state_dir)
 
 
-def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hooks: bool) -> list[Change]:
+def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hooks: bool) -> list[SettingsChange]:
     """Return the changes that add our statusline and hooks to these settings files."""
     edits: list[Callable[[Content], Content]] = []
     edits += [functools.partial(add_statusline, ours=ours)] if with_statusline else []
@@ -65,7 +65,7 @@ def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hoo
     ]
 
 
-def take_out(files: Iterable[Path]) -> list[Change]:
+def take_out(files: Iterable[Path]) -> list[SettingsChange]:
     """Return the changes that remove our entries from these settings files."""
     return [given_back(plan(file, without_ours), without_ours, _empties_gone) for file in files]
 

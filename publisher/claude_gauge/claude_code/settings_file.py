@@ -40,7 +40,7 @@ _BOM = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SettingsChange:
     """A planned change of one settings file: its content before and after; None means no file."""
 
     path: Path
@@ -94,14 +94,14 @@ class Change:
             _write_in_place(real, content if content is not None else b"{}\n")
 
 
-def write(changes: Sequence[Change], now: float) -> list[Path | None]:
+def write(changes: Sequence[SettingsChange], now: float) -> list[Path | None]:
     """Make all the changes, or none: where one fails the others are taken back. Return each one's backup.
 
     Raises GaugeError where a file can't be written, or was changed by someone else since it was read.
     """
     for change in changes:
         change.check()
-    done: list[tuple[Change, Path | None]] = []
+    done: list[tuple[SettingsChange, Path | None]] = []
     for change in changes:
         try:
             done.append((change, change.back_up(now) if change.needed else None))
@@ -118,7 +118,7 @@ def write(changes: Sequence[Change], now: float) -> list[Path | None]:
     return [backup for _, backup in done]
 
 
-def _take_back(change: Change, backup: Path | None) -> None:
+def _take_back(change: SettingsChange, backup: Path | None) -> None:
     try:
         if _bytes(change.path) != change.before:
             change.put(change.before)
@@ -128,7 +128,7 @@ def _take_back(change: Change, backup: Path | None) -> None:
         backup.unlink()  # nothing was changed, so there is nothing to go back from
 
 
-def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Change:
+def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> SettingsChange:
     """Return the change that `edit` makes to a settings file; raises GaugeError if the file can't be read safely."""
     before = _bytes(path)
     text = _decoded(path, before or b"")
@@ -138,15 +138,15 @@ def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> Ch
     try:
         wanted = edit(copy.deepcopy(content))
         if json.dumps(wanted) == json.dumps(content):  # unlike ==, this sees 1 and True differ, and the order
-            return Change(path, before, before)
-        return Change(path, before, (bom + rewrite(text, wanted, written)).encode())
+            return SettingsChange(path, before, before)
+        return SettingsChange(path, before, (bom + rewrite(text, wanted, written)).encode())
     except RecursionError:
         raise GaugeError(f"{path} is nested too deeply; left alone") from None
     except GaugeError as error:
         raise GaugeError(f"{path}: {error}") from None
 
 
-def given_back(change: Change, edit: Edit, plain: Edit) -> Change:
+def given_back(change: SettingsChange, edit: Edit, plain: Edit) -> SettingsChange:
     """Return the undo as the original bytes from the backup, if nothing else has changed since.
 
     `edit` takes ours out; `plain` leaves out what putting ours in loses. A file that would be left with nothing,

@@ -12,7 +12,7 @@ from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT, Temporality
 from claude_gauge.commands.flags import Config, with_settings
 
 if TYPE_CHECKING:
-    from claude_gauge.claude_code.settings_file import Change
+    from claude_gauge.claude_code.settings_file import SettingsChange
 
 SUMMARY = (
     "Each command above runs claude-gauge: as the statusline it stores the plan's figures, as a hook it notes whether "
@@ -205,13 +205,13 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
 
 
 def _carry_out(
-    planned: Sequence[Change],
+    planned: Sequence[SettingsChange],
     nothing: str,
     *,
     yes: bool,
     summary: str = "",
-    first: Callable[[Change], None] = lambda _: None,
-) -> list[Change]:
+    first: Callable[[SettingsChange], None] = lambda _: None,
+) -> list[SettingsChange]:
     """Show the changes and their `summary`, ask unless `yes`, write all or none; return those that were needed.
 
     `first` is called with each change before it is written.

@@ -143,7 +143,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Request:
+class Pending:
     """Something that a broker may end the connection at; they sort as suspects are tried."""
 
     subscribes: bool
@@ -164,7 +164,7 @@ class Quarantine:
         self._times: dict[tuple[bool, str], int] = {}
         self._held: dict[tuple[bool, str], Held] = {}
 
-    def ended(self, unanswered: list[tuple[Request, float]], now: float) -> None:
+    def ended(self, unanswered: list[tuple[Pending, float]], now: float) -> None:
         """Take the requests, and when they were sent, that a broker left unanswered as it ended the connection."""
         if not unanswered or now - max(at for _, at in unanswered) > QUICK_S:
             return
@@ -180,7 +180,7 @@ class Quarantine:
             self._suspects.discard(alone.key)
             self._times.pop(alone.key, None)
 
-    def answered(self, request: Request) -> None:
+    def answered(self, request: Pending) -> None:
         """Note that the broker answered this request: it is no suspect."""
         self._suspects.discard(request.key)
         self._times.pop(request.key, None)
@@ -188,15 +188,15 @@ class Quarantine:
         if held is not None and request.size >= held.size:
             del self._held[request.key]
 
-    def suspects(self, request: Request, now: float) -> bool:
+    def suspects(self, request: Pending, now: float) -> bool:
         """Return whether a request has to be tried alone; one that was left out has, when its time is over."""
         return request.key in self._suspects or (self._convicted(request) and not self.holds(request, now))
 
-    def holds(self, request: Request, now: float) -> bool:
+    def holds(self, request: Pending, now: float) -> bool:
         """Return whether a request is left out; a smaller value than the one that ended connections is not."""
         return self._convicted(request) and now < self._held[request.key].until
 
-    def _convicted(self, request: Request) -> bool:
+    def _convicted(self, request: Pending) -> bool:
         held = self._held.get(request.key)
         return held is not None and request.size >= held.size
 
@@ -214,8 +214,8 @@ class Sender:
     def __init__(self, outbox: Outbox, listeners: Listeners, report: Report, guard: Guard | None) -> None:
         self._outbox, self._listeners, self._report, self._guard = outbox, listeners, report, guard
         self._quarantine = Quarantine()
-        self._unanswered: dict[int, tuple[Request, float]] = {}
-        self._refused: list[tuple[Request, float]] = []  # on this connection
+        self._unanswered: dict[int, tuple[Pending, float]] = {}
+        self._refused: list[tuple[Pending, float]] = []  # on this connection
 
     @property
     def settled(self) -> bool:
@@ -326,9 +326,9 @@ class Sender:
         self._unanswered.clear()
 
 
-def _publishes(message: Message) -> Request:
-    return Request(subscribes=False, size=message.size, name=message.topic)
+def _publishes(message: Message) -> Pending:
+    return Pending(subscribes=False, size=message.size, name=message.topic)
 
 
-def _subscribes(each: Subscription) -> Request:
-    return Request(subscribes=True, size=0, name=each.topic_filter)
+def _subscribes(each: Subscription) -> Pending:
+    return Pending(subscribes=True, size=0, name=each.topic_filter)

@@ -22,7 +22,7 @@ from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.http.server import Server
 
 if TYPE_CHECKING:
-    from claude_gauge.sources.ccusage.source import Asked
+    from claude_gauge.sources.ccusage.source import BlockSource
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class _Builder:
 
         return [self._asking("ccusage", command_line(self._settings, download=False), local)]
 
-    def _asking(self, name: str, asked: Asked, local: str) -> str:
+    def _asking(self, name: str, asked: BlockSource, local: str) -> str:
         """Add a source that is asked only when the transcripts were written to."""
         from claude_gauge.sources.ccusage.source import Ccusage
 

@@ -14,7 +14,7 @@ from typing import Protocol
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-class Job(Protocol):
+class Runnable(Protocol):
     """Something that runs until `stop`, which is called from another thread."""
 
     def run(self) -> None:
@@ -24,7 +24,7 @@ class Job(Protocol):
         """End `run` soon."""
 
 
-def until_signal(job: Job) -> None:
+def until_signal(job: Runnable) -> None:
     """Run until SIGTERM or SIGHUP, which end it in good order, or Ctrl-C, which then exits with 130.
 
     A handler interrupts the main thread anywhere, also while that holds a lock that `stop` needs; so it only writes to

@@ -15,7 +15,7 @@ from claude_gauge.apps.calibrate.propose import Past, ceiling, redline, round_up
 from claude_gauge.contract.usage import stamp
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.sums import Span
-from claude_gauge.sources.statusline.plan_figures import Window
+from claude_gauge.sources.statusline.plan_figures import WindowUse
 
 HOUR = 3600.0
 NOON = 1_795_435_200.0
@@ -29,7 +29,7 @@ def past(*responses: tuple[float, float]) -> Past:
 def test_ceiling_by_plan_percentage() -> None:
     """Half full at 500,000 tokens means full at a million: only the window's own tokens up to that moment count."""
     used = past((NOON - 1, 9e6), (NOON, 200_000), (NOON + HOUR, 300_000), (NOON + 2 * HOUR, 7e6))
-    proposal = ceiling(used, [], [Window(NOON + 5 * HOUR, 0.5, NOON + HOUR + 1)], NOON)
+    proposal = ceiling(used, [], [WindowUse(NOON + 5 * HOUR, 0.5, NOON + HOUR + 1)], NOON)
 
     assert proposal.value == 1_000_000
     assert any("50% at 500,000 tokens, so full at 1,000,000" in reason for reason in proposal.reasons)
@@ -39,7 +39,8 @@ def test_middle_of_several_windows() -> None:
     """One window that is far off does not move the proposal."""
     used = past(*((NOON + day * 86400, 1e6) for day in range(3)))
     windows = [
-        Window(NOON + day * 86400 + HOUR, share, NOON + day * 86400 + 60) for day, share in enumerate((0.5, 0.4, 0.9))
+        WindowUse(NOON + day * 86400 + HOUR, share, NOON + day * 86400 + 60)
+        for day, share in enumerate((0.5, 0.4, 0.9))
     ]
 
     assert ceiling(used, [], windows, NOON).value == 2_000_000
@@ -48,27 +49,27 @@ def test_middle_of_several_windows() -> None:
 def test_coarse_percentages_count_only_alone() -> None:
     """The plan tells whole percents: 1 % says nothing, and 6 % only where nothing better is known."""
     used = past((NOON, 60_000), (NOON + 86400, 500_000))
-    tiny, small = Window(NOON + HOUR, 0.01, NOON + 1), Window(NOON + HOUR, 0.06, NOON + 1)
-    good = Window(NOON + 86400 + HOUR, 0.5, NOON + 86400 + 1)
+    tiny, small = WindowUse(NOON + HOUR, 0.01, NOON + 1), WindowUse(NOON + HOUR, 0.06, NOON + 1)
+    good = WindowUse(NOON + 86400 + HOUR, 0.5, NOON + 86400 + 1)
 
     assert ceiling(used, [], [tiny], NOON).value is None
     assert ceiling(used, [], [small], NOON).value == 1_000_000
     assert ceiling(used, [], [small, good], NOON).value == 1_000_000
-    assert ceiling(used, [], [Window(NOON + HOUR, 0.12, NOON + 1), good], NOON).value == 1_000_000
+    assert ceiling(used, [], [WindowUse(NOON + HOUR, 0.12, NOON + 1), good], NOON).value == 1_000_000
 
 
 def test_window_without_its_tokens() -> None:
     """A percentage whose tokens were used on another machine says nothing here."""
-    assert ceiling(past((NOON - 86400, 5)), [], [Window(NOON + HOUR, 0.5, NOON)], NOON).value is None
+    assert ceiling(past((NOON - 86400, 5)), [], [WindowUse(NOON + HOUR, 0.5, NOON)], NOON).value is None
 
 
 def test_absurd_windows() -> None:
     """A window that would be full with less than was used elsewhere, or that the plan took use back in, is left out."""
     used = past((NOON, 37_000), (NOON + 86400, 500_000), (NOON + 2 * 86400, 2e6))
-    slip = Window(NOON + HOUR, 1.0, NOON + 1)
-    early = Window(NOON + 86400 + HOUR, 1.0, NOON + 86400 + 1)
-    fell = Window(NOON + 2 * 86400 + HOUR, 0.1, NOON + 2 * 86400 + 1, fell=True)
-    good = Window(NOON + 2 * 86400 + HOUR, 0.5, NOON + 2 * 86400 + 1)
+    slip = WindowUse(NOON + HOUR, 1.0, NOON + 1)
+    early = WindowUse(NOON + 86400 + HOUR, 1.0, NOON + 86400 + 1)
+    fell = WindowUse(NOON + 2 * 86400 + HOUR, 0.1, NOON + 2 * 86400 + 1, fell=True)
+    good = WindowUse(NOON + 2 * 86400 + HOUR, 0.5, NOON + 2 * 86400 + 1)
     blocks = [Span(NOON - 20 * HOUR, 0, 0, 2_000_000)]
 
     assert ceiling(used, [], [slip, fell], NOON).value is None

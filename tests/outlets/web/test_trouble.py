@@ -15,7 +15,7 @@ from tests.support.payloads import usage
 
 from claude_gauge.outlets.web.shim import Shim
 from claude_gauge.system.http import server
-from claude_gauge.system.http.connection import Connection, Phase
+from claude_gauge.system.http.connection import HttpConnection, Phase
 
 PAYLOAD = usage().to_json()
 GOOD = b"GET /usage HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -205,7 +205,7 @@ def test_nothing_left_behind(full: Shim) -> None:
 
     def remembered() -> int:
         gc.collect()
-        return sum(isinstance(each, Connection) for each in gc.get_objects())
+        return sum(isinstance(each, HttpConnection) for each in gc.get_objects())
 
     before = remembered()
     for number in range(50):

@@ -14,7 +14,7 @@ from tests.support.prometheus import filled as having
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus.client import PrometheusClient
-from claude_gauge.sources.prometheus.increments import Increment, Reader
+from claude_gauge.sources.prometheus.increments import CounterReader, Increment
 from claude_gauge.sources.prometheus.names import TOKENS
 from claude_gauge.sources.prometheus.source import Poll
 
@@ -46,7 +46,7 @@ def test_wild_pasts(filled: tuple[Server, list[Series]], case: str) -> None:
     with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
         for at in (NOON, NOON - 1800, NOON - 3 * HOUR):
             increments: list[Increment] = []
-            Reader(engine, TOKENS, f'case="{case}"').advance(at, increments.extend)
+            CounterReader(engine, TOKENS, f'case="{case}"').advance(at, increments.extend)
             for name, length in WINDOWS.items():
                 found[at, name] = sum(each.amount for each in increments if at - length < each.at <= at)
 

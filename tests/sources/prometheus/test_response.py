@@ -9,7 +9,7 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.sources.prometheus.client import MOST_WORDS, Answer, Sample, TroubleError, parse
+from claude_gauge.sources.prometheus.client import MOST_WORDS, QueryResult, Sample, TroubleError, parse
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -56,10 +56,10 @@ def test_both_shapes() -> None:
     one = {"metric": {"type": "output"}, "value": [7.5, "3"]}
     many = {"metric": {"type": "output"}, "values": [[7.5, "3"], [8.5, "4"]]}
 
-    def answer(series: object, **more: object) -> Answer:
+    def answer(series: object, **more: object) -> QueryResult:
         return parse(json.dumps({"status": "success", "data": {"result": [series]}, **more}).encode())
 
-    assert answer(one) == Answer((Sample({"type": "output"}, 7.5, 3.0),))
+    assert answer(one) == QueryResult((Sample({"type": "output"}, 7.5, 3.0),))
     assert [sample.value for sample in answer(many).samples] == [3.0, 4.0]
     assert answer(one, warnings=["x"]).partial
     assert answer(one, isPartial=True).partial

@@ -22,7 +22,7 @@ from claude_gauge.counting.ledger import Ledger
 from claude_gauge.counting.reading import Tach, Tokens
 from claude_gauge.counting.sums import Blocks, Span
 from claude_gauge.hooks.statusline import FIVE_HOURS_S
-from claude_gauge.sources.statusline.plan_figures import Window
+from claude_gauge.sources.statusline.plan_figures import WindowUse
 from claude_gauge.sources.transcripts.tail import Tail
 
 
@@ -84,7 +84,7 @@ class Past:
         return sorted(value for value in minutes.values() if value > 0)
 
 
-def ceiling(past: Past, blocks: Sequence[Span], windows: Sequence[Window], now: float) -> Proposal:
+def ceiling(past: Past, blocks: Sequence[Span], windows: Sequence[WindowUse], now: float) -> Proposal:
     """Propose how many tokens fill the 5-hour window: by the plan's own percentages, else by the fullest block.
 
     `windows` are those of one account.
@@ -118,7 +118,7 @@ def _left_out(count: int, least: float) -> list[str]:
     ]
 
 
-def _by_plan(measured: Sequence[tuple[Window, float]], left_out: Sequence[str]) -> Proposal:
+def _by_plan(measured: Sequence[tuple[WindowUse, float]], left_out: Sequence[str]) -> Proposal:
     full = [tokens / each.share for each, tokens in measured]
     reasons = [
         f"Plan percentages that the statusline reported, and this machine's tokens in their windows ({len(measured)}):"

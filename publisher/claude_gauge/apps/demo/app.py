@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from claude_gauge.apps.terminal.app import Watch, watch_live
+from claude_gauge.apps.terminal.app import NodeWatch, watch_live
 from claude_gauge.apps.terminal.picture import Look
 from claude_gauge.config import Config, Settings
 from claude_gauge.contract.usage import DEMO_SOURCE, stamp
@@ -29,7 +29,7 @@ from claude_gauge.system.signals import ended_in_order
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Stretch:
     """A stretch of work: how many responses, how long between them (seconds), and what they use (tokens)."""
 
     name: str
@@ -57,15 +57,15 @@ class Response:
 
 
 DAY = (
-    Scene("asking around", "claude-haiku-4-5", 8, 0.8, 9_000, 350, 0.0, 0.30),
-    Scene("writing code", "claude-sonnet-5", 14, 1.6, 42_000, 1_400, 0.25, 0.06),
-    Scene("thinking hard", "claude-opus-5-5", 8, 3.0, 70_000, 4_800, 0.80, 0.04),
-    Scene("a coffee", "claude-opus-5-5", 1, 25.0, 70_000, 200, 0.10, 0.10),
-    Scene("subagents race", "claude-opus-5-5", 36, 0.35, 88_000, 1_100, 0.30, 0.02),
-    Scene("reading the diff", "claude-sonnet-5", 10, 2.5, 60_000, 600, 0.15, 0.05),
-    Scene("a new branch of the family", "claude-fable-5", 8, 2.0, 50_000, 2_200, 0.55, 0.12),
-    Scene("a cold cache", "claude-sonnet-5", 6, 2.0, 64_000, 900, 0.20, 0.85),
-    Scene("lunch", "claude-haiku-4-5", 1, 70.0, 9_000, 150, 0.0, 0.30),
+    Stretch("asking around", "claude-haiku-4-5", 8, 0.8, 9_000, 350, 0.0, 0.30),
+    Stretch("writing code", "claude-sonnet-5", 14, 1.6, 42_000, 1_400, 0.25, 0.06),
+    Stretch("thinking hard", "claude-opus-5-5", 8, 3.0, 70_000, 4_800, 0.80, 0.04),
+    Stretch("a coffee", "claude-opus-5-5", 1, 25.0, 70_000, 200, 0.10, 0.10),
+    Stretch("subagents race", "claude-opus-5-5", 36, 0.35, 88_000, 1_100, 0.30, 0.02),
+    Stretch("reading the diff", "claude-sonnet-5", 10, 2.5, 60_000, 600, 0.15, 0.05),
+    Stretch("a new branch of the family", "claude-fable-5", 8, 2.0, 50_000, 2_200, 0.55, 0.12),
+    Stretch("a cold cache", "claude-sonnet-5", 6, 2.0, 64_000, 900, 0.20, 0.85),
+    Stretch("lunch", "claude-haiku-4-5", 1, 70.0, 9_000, 150, 0.0, 0.30),
 )
 
 
@@ -88,7 +88,7 @@ def earlier(seed: int, span_s: float) -> Iterator[Response]:
         yield response
 
 
-def _response(scene: Scene, dice: random.Random, grown: float) -> Response:
+def _response(scene: Stretch, dice: random.Random, grown: float) -> Response:
     context = round(scene.context * grown * dice.uniform(0.9, 1.1))
     created = round(context * scene.fresh * dice.uniform(0.7, 1.2))
     output = max(1, round(scene.output * dice.uniform(0.5, 1.7)))
@@ -108,7 +108,7 @@ EARLIER_S = 2.5 * 3600
 FIRST_AFTER_S = 0.3
 
 
-class Writer:
+class TranscriptWriter:
     """Writes transcripts below `folder`/projects; `speed` shortens the pauses, `seed` names the day."""
 
     def __init__(self, folder: Path, *, seed: int = 1, speed: float = 1.0) -> None:
@@ -182,7 +182,7 @@ class Stage:
     """A running demo: its settings, the writer of its transcripts, and its broker."""
 
     settings: Settings
-    writer: Writer
+    writer: TranscriptWriter
     assembly: Assembly
     broker: str
 
@@ -204,7 +204,7 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
             kind = carrier.kind
             stack.callback(carrier.stop)
             settings = settings.model_copy(update={"broker": carrier.url})
-        writer = Writer(folder / "claude", seed=seed, speed=speed)
+        writer = TranscriptWriter(folder / "claude", seed=seed, speed=speed)
         writer.start()
         stack.callback(writer.stop)
         source = MadeUp([folder / "claude" / "projects"])
@@ -263,7 +263,7 @@ def in_terminal(stage: Stage, look: Look) -> None:
 
 def as_lines(stage: Stage, say: Callable[[str], None], seconds: float | None) -> None:
     """Print the payload as a subscriber gets it, once a second: for pipes, which can't show a picture."""
-    watch = Watch(stage.settings)
+    watch = NodeWatch(stage.settings)
     watch.link.start()
     end = None if seconds is None else time.monotonic() + seconds
     try:

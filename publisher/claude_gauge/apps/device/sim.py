@@ -17,7 +17,7 @@ from pathlib import Path
 from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings
 from claude_gauge.apps.device.update import forget
 from claude_gauge.apps.device.virtual_board import VirtualBoard
-from claude_gauge.apps.terminal.app import QUIT, Screen, Watch
+from claude_gauge.apps.terminal.app import QUIT, NodeWatch, Screen
 from claude_gauge.apps.terminal.picture import Look, draw
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import LAMPS, gauges
@@ -114,7 +114,7 @@ def _position(share: float) -> str:
 def sim_picture(settings: Settings, command: list[str], trace: Path | None, look: Look) -> None:
     """Draw the cluster with the firmware's own needles until `q`."""
     said: list[str] = [""]
-    watch = Watch(settings)
+    watch = NodeWatch(settings)
     watch.link.start()
     try:
         with (

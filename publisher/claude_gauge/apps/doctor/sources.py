@@ -22,7 +22,7 @@ from claude_gauge.hooks.hook import EVENTS
 from claude_gauge.hooks.spool import FOLDER
 from claude_gauge.sources.ccusage.command import CcusageError
 from claude_gauge.sources.ccusage.mcp_wire import connection
-from claude_gauge.sources.ccusage.source import Asked, command_line
+from claude_gauge.sources.ccusage.source import BlockSource, command_line
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.system.http.messages import SERVER
@@ -218,7 +218,7 @@ def ccusage(settings: Settings) -> Iterator[Check]:
         yield _asked("ccusage MCP", lambda: connection(settings))
 
 
-def _asked(link: str, connect: Callable[[], Asked]) -> Check:
+def _asked(link: str, connect: Callable[[], BlockSource]) -> Check:
     try:
         asked = connect()
         try:

@@ -84,7 +84,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountFigures:
     """The figures that are taken once per account."""
 
     label: str | None
@@ -147,7 +147,7 @@ def by_account(members: Iterable[Member]) -> list[list[Member]]:
     return list(labelled.values())
 
 
-def account(members: Sequence[Member], now: float) -> Account:
+def account(members: Sequence[Member], now: float) -> AccountFigures:
     """Merge the windows of one account's nodes, of which at least one counts at `now`.
 
     Figures that nodes keep while their sources are away may be the plan's or a ceiling's, so of those only the
@@ -167,7 +167,7 @@ def account(members: Sequence[Member], now: float) -> Account:
     fuel_source = fullest.usage.fuel_source if fullest else None
     pace_is_known = all(_knows_its_pace(member.usage) for member in members if member.live)
     minutes = _minutes(in_window, share) if pace_is_known else None
-    return Account(
+    return AccountFigures(
         members[0].usage.account,
         round(share, 6),
         resets_at,
@@ -200,7 +200,7 @@ def _minutes(members: Sequence[Member], share: float) -> float | None:
     return minutes_to_limit(left, sum(m.pace for m in members if m.live))
 
 
-def _fuel_is_low(fuel: Account | None) -> bool:
+def _fuel_is_low(fuel: AccountFigures | None) -> bool:
     """Return whether WARN is due for the fuel: only a figure that has a source can say so."""
     return fuel is not None and fuel.fuel_source is not None and fuel.share > FUEL_WARN
 

@@ -115,7 +115,7 @@ FOOTER = "q quits"
 QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
 
 
-class Watch:
+class NodeWatch:
     """One node's payloads of the last minutes; filled on the link's thread, read on the main one."""
 
     def __init__(self, settings: Settings) -> None:
@@ -163,7 +163,7 @@ def look_of(settings: Settings, *, ascii_only: bool = False) -> Look:
 
 def watch_once(settings: Settings, look: Look) -> str:
     """Return one picture of the topic's payload; raises GaugeError if there is none."""
-    watch = Watch(settings)
+    watch = NodeWatch(settings)
     watch.link.start()
     try:
         if not watch.link.wait_connected(CONNECT_S):
@@ -180,7 +180,7 @@ def watch_once(settings: Settings, look: Look) -> str:
 
 def watch_live(settings: Settings, look: Look, footer: Callable[[], str] = lambda: FOOTER) -> None:
     """Draw until `q`; `footer` returns the last line of each picture."""
-    watch = Watch(settings)
+    watch = NodeWatch(settings)
     watch.link.start()
     try:
         with Screen() as screen:
@@ -189,7 +189,7 @@ def watch_live(settings: Settings, look: Look, footer: Callable[[], str] = lambd
         watch.link.stop()
 
 
-def _show(watch: Watch, screen: Screen, look: Look, footer: Callable[[], str]) -> None:
+def _show(watch: NodeWatch, screen: Screen, look: Look, footer: Callable[[], str]) -> None:
     watch.changed = screen.ring
     needles = [Needle() for _ in look.faces]
     drawn = ""

@@ -26,7 +26,7 @@ MOST_CLIENTS = 500
 LISTENER = "default"
 
 
-class Reader(ReaderAdapter):  # type: ignore[misc]
+class BoundedReader(ReaderAdapter):  # type: ignore[misc]
     """A connection whose first bytes were read already, and that takes no large packet."""
 
     def __init__(self, head: bytes, reader: asyncio.StreamReader) -> None:
@@ -44,7 +44,7 @@ class Reader(ReaderAdapter):  # type: ignore[misc]
         self._reader.feed_eof()
 
 
-class Writer(StreamWriterAdapter):  # type: ignore[misc]
+class BoundedWriter(StreamWriterAdapter):  # type: ignore[misc]
     """A connection that ends when its peer does not take what it is sent: amqtt would queue for it without limit."""
 
     async def drain(self) -> None:
@@ -95,7 +95,7 @@ class VersionGate:
                 writer.write(REFUSED_VERSION if level else b"")
                 await writer.drain()
             else:
-                await self._broker.external_connected(Reader(head, reader), Writer(writer), LISTENER)
+                await self._broker.external_connected(BoundedReader(head, reader), BoundedWriter(writer), LISTENER)
         except (OSError, EOFError, TimeoutError):
             pass
         finally:

@@ -24,7 +24,7 @@ class Listens(Protocol):
         """Call the handler with each message."""
 
 
-class Nodes:
+class NodeListener:
     """Calls `on_payload(node, payload, retained)` for each valid payload, `on_status(node, status)` for each status.
 
     Both are called on the link's thread.

@@ -13,7 +13,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.scales import as_json
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
-from claude_gauge.outlets.web.channel import Listens, Nodes
+from claude_gauge.outlets.web.channel import Listens, NodeListener
 from claude_gauge.outlets.web.site import WebSite
 from claude_gauge.system.http.messages import Site
 from claude_gauge.system.http.server import Listener, Server
@@ -46,7 +46,7 @@ class Shim:
         self.port = int(address.rpartition(":")[2])
         self._server = server or Server()
         self._listener: Listener | None = None
-        self._nodes = Nodes(link, self._hear, self._say) if link is not None else None
+        self._nodes = NodeListener(link, self._hear, self._say) if link is not None else None
         self._site = WebSite(own, health, as_json(DEFAULT_REDLINE) if scales is None else scales, now, self._ask)
         self._hosts = OwnHosts(host_of(address), hosts)
 

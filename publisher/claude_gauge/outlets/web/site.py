@@ -15,8 +15,8 @@ from claude_gauge.contract.usage import NODE_PATTERN
 from claude_gauge.outlets.web.channel import Channel, Wall
 from claude_gauge.system.http.messages import (
     Answer,
+    HttpRequest,
     RefusedError,
-    Request,
     Route,
     answer,
     as_json,
@@ -55,7 +55,7 @@ class Page:
         self._files = {each.name: each.read_bytes() for each in assets if each.name.rpartition(".")[2] in KINDS}
         self.paths = (*("/" if name == "index.html" else f"/{name}" for name in self._files), "/state.svg")
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: HttpRequest) -> Answer:
         """Answer with a file, or with the icon that shows a state."""
         if request.path == "/state.svg":
             return _state(request.option("show"))
@@ -114,7 +114,7 @@ class WebSite:
         self._wall = Wall(self._received)
         page = Page()
         self.rescale(scales)
-        roads: dict[str, Callable[[Request], Answer]] = {
+        roads: dict[str, Callable[[HttpRequest], Answer]] = {
             "/usage": lambda request: self._channel(request).usage(),
             "/events": lambda request: events(self._channel(request)),
             "/history": lambda request: self._channel(request).strip(),
@@ -172,7 +172,7 @@ class WebSite:
             del self._others[spare]
         return spare is not None
 
-    def _channel(self, request: Request) -> Channel:
+    def _channel(self, request: HttpRequest) -> Channel:
         node = request.option("node")
         if not node and self._own_name is None:
             raise RefusedError(HTTPStatus.NOT_FOUND, "this server has no node of its own: name one with ?node=")
@@ -216,5 +216,5 @@ class WebSite:
         return as_json({"status": status, "age_s": None if age is None else round(max(0.0, age), 1), **health}, code)
 
 
-def _with_etag(road: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
+def _with_etag(road: Callable[[HttpRequest], Answer]) -> Callable[[HttpRequest], Answer]:
     return lambda request: unless_known(road(request), request)

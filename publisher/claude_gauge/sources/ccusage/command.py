@@ -152,7 +152,7 @@ class _Day(_Model):
     cache_read_tokens: int = 0
 
 
-class _Blocks(_Model):
+class _BlocksOutput(_Model):
     blocks: list[_Block]
 
 
@@ -162,7 +162,7 @@ class _Daily(_Model):
 
 def parse_block(text: str | bytes) -> Block:
     """Take the active block out of `blocks --json`; an empty one where none is active."""
-    blocks = _model(_Blocks, text).blocks
+    blocks = _model(_BlocksOutput, text).blocks
     active = next((block for block in blocks if block.is_active and not block.is_gap), None)
     if active is None:
         return Block()

@@ -276,7 +276,7 @@ T = TypeVar("T")
 NAME = "ccusage-mcp"
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """A way to an MCP server."""
 
     def call(self, method: str, params: Json) -> Json:
@@ -289,7 +289,7 @@ class Wire(Protocol):
 class McpServer:
     """The tools `blocks` and `daily` of a ccusage MCP server."""
 
-    def __init__(self, wire: Wire, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
+    def __init__(self, wire: Transport, now: Callable[[], datetime] = lambda: datetime.now().astimezone()) -> None:
         self._wire, self._now = wire, now
 
     def block(self) -> Block:

@@ -43,7 +43,7 @@ LOAD_SHARE = 9.0  # rests so many times as long as a call took
 TIMEOUT_S = 60.0
 
 
-class Asked(Protocol):
+class BlockSource(Protocol):
     """Something that answers for the block and the week; raises CcusageError."""
 
     def block(self) -> Block:
@@ -133,7 +133,7 @@ class Ccusage:
 
     def __init__(
         self,
-        asked: Asked,
+        asked: BlockSource,
         name: str = NAME,
         news: Callable[[], object] = time.monotonic,
         clock: Callable[[], float] = time.time,

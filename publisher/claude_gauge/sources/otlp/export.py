@@ -17,7 +17,7 @@ from typing import Literal
 
 from claude_gauge.contract.plan_window import Refused
 from claude_gauge.sources.otlp.decode import Decoded, decode_logs, decode_metrics
-from claude_gauge.system.http.messages import Answer, Headers, RefusedError, Request, Route, Site
+from claude_gauge.system.http.messages import Answer, Headers, HttpRequest, RefusedError, Route, Site
 from claude_gauge.system.net import is_loopback
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def site(
     """
     refused = Refused() if refused is None else refused
 
-    def take(request: Request) -> Answer:
+    def take(request: HttpRequest) -> Answer:
         content_type = request.headers.get("content-type", "")
         encoding = request.headers.get("content-encoding", "").strip()
         try:

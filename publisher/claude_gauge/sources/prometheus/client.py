@@ -58,7 +58,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """All samples of an answer; `partial` where the engine says that something is missing."""
 
     samples: tuple[Sample, ...]
@@ -85,11 +85,11 @@ class PrometheusClient:
         self._clock_known = False
         self.skew = 0.0  # how far the engine's clock is ahead of ours, seconds
 
-    def now(self, query: str, at: float) -> Answer:
+    def now(self, query: str, at: float) -> QueryResult:
         """Ask for the present values, at a time of the engine's clock."""
         return self._ask("query", {"query": query, "time": f"{at:.3f}"})
 
-    def range(self, query: str, start: float, end: float, step: float) -> Answer:
+    def range(self, query: str, start: float, end: float, step: float) -> QueryResult:
         """Ask for the values between two times, in steps of so many seconds."""
         return self._ask(
             "query_range", {"query": query, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
@@ -118,7 +118,7 @@ class PrometheusClient:
             self._client.close()
             self._client = None
 
-    def _ask(self, what: str, form: dict[str, str]) -> Answer:
+    def _ask(self, what: str, form: dict[str, str]) -> QueryResult:
         form = {**form, "timeout": f"{self._timeout_s:g}s"}
         try:
             return parse(self._body(self._method, what, form))
@@ -217,7 +217,7 @@ def _status_trouble(status: int, body: bytes) -> str:
         return f"HTTP {status}"
 
 
-def parse(body: bytes) -> Answer:
+def parse(body: bytes) -> QueryResult:
     """Read the answer to an instant or a range query; raises TroubleError for all that is none."""
     answer = _success(body)
     try:
@@ -228,7 +228,7 @@ def parse(body: bytes) -> Answer:
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise TroubleError("answer has no such shape") from None
-    return Answer(samples, partial=bool(answer.get("warnings")) or answer.get("isPartial") is True)
+    return QueryResult(samples, partial=bool(answer.get("warnings")) or answer.get("isPartial") is True)
 
 
 def _success(body: bytes) -> dict[str, Any]:

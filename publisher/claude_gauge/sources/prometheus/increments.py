@@ -39,7 +39,7 @@ from typing import Protocol
 
 from claude_gauge.contract import plan_window
 from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
-from claude_gauge.sources.prometheus.client import Answer, Sample, TroubleError
+from claude_gauge.sources.prometheus.client import QueryResult, Sample, TroubleError
 from claude_gauge.sources.prometheus.names import Metric, narrowed, one_of, select, session
 
 _log = logging.getLogger(__name__)
@@ -55,13 +55,13 @@ _MANY = 50  # sessions in one question
 Key = tuple[tuple[str, str], ...]
 
 
-class Asked(Protocol):
+class Engine(Protocol):
     """What answers the questions: `client.PrometheusClient`."""
 
-    def now(self, query: str, at: float) -> Answer:
+    def now(self, query: str, at: float) -> QueryResult:
         """Ask for the present values, or for samples."""
 
-    def range(self, query: str, start: float, end: float, step: float) -> Answer:
+    def range(self, query: str, start: float, end: float, step: float) -> QueryResult:
         """Ask for the values between two times."""
 
     def names(self, selector: str, start: float, end: float) -> list[str]:
@@ -78,7 +78,7 @@ class Increment:
 
 
 @dataclass(slots=True)
-class Series:
+class ScrapedSeries:
     """One series; see the module for its states."""
 
     at: float
@@ -117,7 +117,7 @@ class Counters:
     """All series of one metric; pure."""
 
     def __init__(self) -> None:
-        self._series: dict[Key, Series] = {}
+        self._series: dict[Key, ScrapedSeries] = {}
         self.refused = plan_window.Refused()
 
     def __len__(self) -> int:
@@ -160,10 +160,10 @@ class Counters:
         return increments
 
 
-class Reader:
+class CounterReader:
     """Follows one metric of an engine; `match` narrows down its series. Raises TroubleError, and goes on from there."""
 
-    def __init__(self, engine: Asked, metric: Metric, match: str = "") -> None:
+    def __init__(self, engine: Engine, metric: Metric, match: str = "") -> None:
         self._engine = engine
         self._metric = metric
         self._match = match
@@ -292,11 +292,11 @@ class Reader:
         return [Sample({**each.labels, "__name__": name}, each.at, each.value) for each in _whole(answer)]
 
 
-def _series(first: Sample, at: float) -> Series:
-    return Series(at, first.value, first.value, most_returns=3 if session(first.labels)[1] else 1)
+def _series(first: Sample, at: float) -> ScrapedSeries:
+    return ScrapedSeries(at, first.value, first.value, most_returns=3 if session(first.labels)[1] else 1)
 
 
-def _whole(answer: Answer) -> tuple[Sample, ...]:
+def _whole(answer: QueryResult) -> tuple[Sample, ...]:
     if answer.partial:
         raise TroubleError("answer is partial")  # what is missing would look as if it had never come in
     return answer.samples

@@ -17,7 +17,7 @@ from claude_gauge.counting.reading import Block, Health, Reading, Tokens
 from claude_gauge.counting.sums import FIVE_HOURS_S, FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
-from claude_gauge.sources.prometheus.increments import Increment, Reader
+from claude_gauge.sources.prometheus.increments import CounterReader, Increment
 from claude_gauge.sources.prometheus.names import METRICS, TOKENS, Metric
 from claude_gauge.sources.source import Polled, every
 
@@ -73,7 +73,7 @@ class Poll:
 
     def __init__(self, engine: PrometheusClient, match: str = "") -> None:
         self._engine, self._match = engine, match
-        self._reader = Reader(engine, TOKENS, match)
+        self._reader = CounterReader(engine, TOKENS, match)
         self._count = Count()
         self._checked_at = self._again_at = -math.inf
         self._found_as = ""
@@ -129,7 +129,7 @@ class Poll:
         return False
 
     def _begin(self, at: float) -> None:
-        reader, count = Reader(self._engine, TOKENS, self._match), Count()
+        reader, count = CounterReader(self._engine, TOKENS, self._match), Count()
         self._advance(reader, count, at)
         self._checked_at, self._again_at = at, at + AGAIN_S
         with self._lock:
@@ -143,7 +143,7 @@ class Poll:
             self._again_at = at + AGAIN_S
             self._advance(self._reader, self._count, at)
 
-    def _advance(self, reader: Reader, count: Count, at: float) -> None:
+    def _advance(self, reader: CounterReader, count: Count, at: float) -> None:
         def add(increments: list[Increment]) -> None:
             with self._lock:
                 count.add(increments, at)
@@ -245,7 +245,7 @@ class Prometheus:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricFigure:
     """One sum of one metric: which labels (`cli`, `opus`, ...), and what came in during 5 hours and 7 days."""
 
     metric: Metric
@@ -254,7 +254,7 @@ class Figure:
     week: float
 
 
-def figures(settings: Settings, now: float, clock: Callable[[], float] | None = None) -> list[Figure]:
+def figures(settings: Settings, now: float, clock: Callable[[], float] | None = None) -> list[MetricFigure]:
     """Ask for every metric's sums of the last 5 hours and 7 days; raises GaugeError where Prometheus has no answer."""
     engine = PrometheusClient(settings) if clock is None else PrometheusClient(settings, clock=clock)
     with closing(engine):
@@ -267,7 +267,7 @@ def figures(settings: Settings, now: float, clock: Callable[[], float] | None = 
             ) from None
 
 
-def _sums(metric: Metric, engine: PrometheusClient, match: str, now: float) -> list[Figure]:
+def _sums(metric: Metric, engine: PrometheusClient, match: str, now: float) -> list[MetricFigure]:
     week: dict[tuple[str, ...], float] = {}
     hours: dict[tuple[str, ...], float] = {}
     at = now + engine.skew
@@ -278,11 +278,11 @@ def _sums(metric: Metric, engine: PrometheusClient, match: str, now: float) -> l
             week[labels] = week.get(labels, 0.0) + each.amount
             hours[labels] = hours.get(labels, 0.0) + (each.amount if each.at > at - FIVE_HOURS_S else 0.0)
 
-    Reader(engine, metric, match).advance(at, add)
-    return [Figure(metric, labels, hours[labels], week[labels]) for labels in sorted(week)]
+    CounterReader(engine, metric, match).advance(at, add)
+    return [MetricFigure(metric, labels, hours[labels], week[labels]) for labels in sorted(week)]
 
 
-def lines(listed: list[Figure]) -> list[str]:
+def lines(listed: list[MetricFigure]) -> list[str]:
     """Write them as a table for people."""
     rows = [("", "5 hours", "7 days")]
     for figure in listed:

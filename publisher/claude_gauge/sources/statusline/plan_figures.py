@@ -37,7 +37,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class WindowUse:
     """One plan window: its newest share, and whether the plan took some of it back."""
 
     resets_at: float
@@ -51,11 +51,11 @@ class Account:
     """One account's windows, oldest first, and the newest figure of each limit by its name."""
 
     spoke_at: float = -math.inf
-    five_hour: tuple[Window, ...] = ()
-    seven_day: tuple[Window, ...] = ()
+    five_hour: tuple[WindowUse, ...] = ()
+    seven_day: tuple[WindowUse, ...] = ()
     limits: Mapping[str, Figure] = field(default_factory=dict)
 
-    def windows(self, slot: Slot) -> tuple[Window, ...]:
+    def windows(self, slot: Slot) -> tuple[WindowUse, ...]:
         """Return the windows of one kind."""
         return self.five_hour if slot == "five_hour" else self.seven_day
 
@@ -107,12 +107,12 @@ def _told_at(account: Account, name: str) -> float:
     return account.limits[name].at if name in account.limits else -math.inf
 
 
-def _window(figure: Figure) -> Window:
+def _window(figure: Figure) -> WindowUse:
     assert figure.resets_at is not None  # noqa: S101 - `figures` lets no window without one through
-    return Window(figure.resets_at, figure.share, figure.at)
+    return WindowUse(figure.resets_at, figure.share, figure.at)
 
 
-def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
+def _whose(accounts: Accounts, windows: Mapping[Slot, WindowUse]) -> Account:
     """Return the account that figures belong to: most of its windows are the same, none is in the way."""
     best, most = Account(), -1
     for account in reversed(accounts):  # of several that may be meant, the one that reported last
@@ -122,7 +122,7 @@ def _whose(accounts: Accounts, windows: Mapping[Slot, Window]) -> Account:
     return best
 
 
-def _fits(windows: tuple[Window, ...], slot: Slot, window: Window) -> bool | None:
+def _fits(windows: tuple[WindowUse, ...], slot: Slot, window: WindowUse) -> bool | None:
     """Return whether an account knows a window (True), may have it (False), or can't (None)."""
     apart = [abs(each.resets_at - window.resets_at) for each in windows]
     if any(each <= SAME_WINDOW_S for each in apart):
@@ -130,7 +130,7 @@ def _fits(windows: tuple[Window, ...], slot: Slot, window: Window) -> bool | Non
     return None if any(each < LENGTHS[slot] - SAME_WINDOW_S for each in apart) else False
 
 
-def _entered(windows: tuple[Window, ...], window: Window) -> tuple[Window, ...]:
+def _entered(windows: tuple[WindowUse, ...], window: WindowUse) -> tuple[WindowUse, ...]:
     kept = []
     for each in windows:
         if not same(each.resets_at, window.resets_at):
@@ -191,7 +191,7 @@ def from_older(raw: Mapping[str, object], now: float) -> Accounts:
 
     Its past windows are taken, the newest and those that it can have followed; the present one may be untrue.
     """
-    past: dict[Slot, tuple[Window, ...]] = dict.fromkeys(SLOTS, ())
+    past: dict[Slot, tuple[WindowUse, ...]] = dict.fromkeys(SLOTS, ())
     for slot in SLOTS:
         for window in sorted(_windows(raw.get(slot)), key=lambda each: each.at, reverse=True):
             if window.resets_at <= now and _fits(past[slot], slot, window) is False:
@@ -207,12 +207,12 @@ def _account(raw: Mapping[str, object]) -> Account:
     return Account(max(ats, default=-math.inf), five_hour, seven_day, limits)
 
 
-def _windows(raw: object) -> tuple[Window, ...]:
-    windows: tuple[Window, ...] = ()
+def _windows(raw: object) -> tuple[WindowUse, ...]:
+    windows: tuple[WindowUse, ...] = ()
     for entry in raw if isinstance(raw, list) else ():
         if not isinstance(entry, list) or len(entry) < 3:  # noqa: PLR2004 - reset, share, time
             continue
         resets_at, used, at = map(number, entry[:3])
         if resets_at is not None and at is not None and used is not None and 0 <= used <= 1:
-            windows = _entered(windows, Window(resets_at, used, at, entry[3:] == [True]))
+            windows = _entered(windows, WindowUse(resets_at, used, at, entry[3:] == [True]))
     return windows

@@ -36,7 +36,7 @@ from claude_gauge.sources.statusline import plan_figures, waiting
 from claude_gauge.sources.statusline.waiting import (
     DENIAL,
     MAIN,
-    Event,
+    ClientEvent,
     Patience,
     Process,
     Story,
@@ -127,7 +127,7 @@ class SessionLog:
         """Return whether the session was silent for a day and asks nothing."""
         return self.stamp is not None and now - self.stamp[2] / 1e9 > QUIET_S and not self.story.session.questions
 
-    def read(self, path: str) -> tuple[list[Event], bool]:
+    def read(self, path: str) -> tuple[list[ClientEvent], bool]:
         """Return the events that are new, and whether it was another file before. Raises OSError."""
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
             status, beginning = os.fstat(file.fileno()), file.read(BEGINNING_BYTES) or b""
@@ -141,7 +141,7 @@ class SessionLog:
         return events if ours else [replace(event, process=None) for event in events], again  # others' may be hidden
 
 
-def _event(line: bytes) -> Event | None:
+def _event(line: bytes) -> ClientEvent | None:
     try:
         record = quick_json.loads(line)
     except (ValueError, RecursionError):
@@ -193,7 +193,7 @@ class Plan:
         self._file = StateFile(self._state_dir / FILE, "after a restart the plan's past windows are unknown")
         self._kept = False  # on the disk
         self._logs: dict[str, SessionLog] = {}
-        self._denials: deque[tuple[str, Event]] = deque(maxlen=KEPT_DENIALS)
+        self._denials: deque[tuple[str, ClientEvent]] = deque(maxlen=KEPT_DENIALS)
         self._statuses: dict[str, Stamp] = {}
         self._spoke: dict[str, float] = {}
         self._hooks = False
@@ -217,7 +217,7 @@ class Plan:
         self._save()
         self._last = self.read(self._clock())
 
-    def windows(self) -> tuple[plan_figures.Window, ...]:
+    def windows(self) -> tuple[plan_figures.WindowUse, ...]:
         """Return the 5-hour windows of the account that reported last, oldest first."""
         return self._accounts[-1].five_hour if self._accounts else ()
 
@@ -251,7 +251,7 @@ class Plan:
         if abs(denial.at - self._clock()) >= DENIALS_S:
             return  # history
         session, agent = spool.safe(denial.session), spool.safe(denial.agent or MAIN)
-        event = Event(denial.at, DENIAL, agent, kind=denial.kind)
+        event = ClientEvent(denial.at, DENIAL, agent, kind=denial.kind)
         with self._lock:
             self._denials.append((session, event))
             if session in self._logs:
@@ -318,7 +318,7 @@ class Plan:
             for session, (events, again) in news.items():
                 self._take(session, events, again=again)
             for session in ended:
-                logs[session].story.add([Event(now, "SessionEnd")])
+                logs[session].story.add([ClientEvent(now, "SessionEnd")])
             for session in logs.keys() & self._spoke.keys():
                 logs[session].story.add_statusline(self._spoke[session])
             quiet = [session for session, each in logs.items() if each.quiet(now)]
@@ -332,13 +332,13 @@ class Plan:
             log.info("%s: an older version's figures are ignored until that session reports new ones", name)
         return content
 
-    def _events(self, session: str, held: SessionLog) -> tuple[list[Event], bool]:
+    def _events(self, session: str, held: SessionLog) -> tuple[list[ClientEvent], bool]:
         try:
             return held.read(f"{self._folder}/{session}{EVENTS_FILE}")
         except FileNotFoundError:
             return [], False
 
-    def _take(self, session: str, events: list[Event], *, again: bool) -> None:
+    def _take(self, session: str, events: list[ClientEvent], *, again: bool) -> None:
         held = self._logs[session]
         if again:
             held.story = Story()

@@ -61,7 +61,7 @@ Process = tuple[int, int, str]  # pid, start, namespace: see `spool.process`
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ClientEvent:
     """What a hook, the statusline or the transcript reported at one time (epoch seconds).
 
     `question` is a fingerprint, `kind` a notification's or a denial's type. `client` marks a prompt that no person
@@ -127,14 +127,14 @@ class Session:
         return {each.process for each in self.questions if each.process is not None}
 
 
-def read_event(record: Mapping[str, object]) -> Event | None:
+def read_event(record: Mapping[str, object]) -> ClientEvent | None:
     """Make an event of a hook's record; None for garbage."""
     at, name = number(record.get("at")), record.get("event")
     if at is None or not isinstance(name, str):
         return None
     words = {key: value for key in ("agent", "question", "kind") if isinstance(value := record.get(key), str)}
     flags = {key: record.get(key) is True for key in ("client", "background", "outside")}
-    return Event(at, name, **words, **flags, process=_process(record.get("process")))  # type: ignore[arg-type]
+    return ClientEvent(at, name, **words, **flags, process=_process(record.get("process")))  # type: ignore[arg-type]
 
 
 def _process(raw: object) -> Process | None:
@@ -144,7 +144,7 @@ def _process(raw: object) -> Process | None:
     return None
 
 
-def step(session: Session, event: Event) -> Session:
+def step(session: Session, event: ClientEvent) -> Session:
     """Take in the next event."""
     match event.name:
         case "PermissionRequest" | "Elicitation":
@@ -164,7 +164,7 @@ def step(session: Session, event: Event) -> Session:
             return replace(session, questions=_remaining(session, event), background=background)
 
 
-def _remaining(session: Session, event: Event) -> tuple[Question, ...]:
+def _remaining(session: Session, event: ClientEvent) -> tuple[Question, ...]:
     """Return the questions that an event does not end; the end of one call ends one of them only."""
     ended = [each for each in session.questions if each.at <= event.at and _ends(each, event)]
     if event.name in _ONE_CALL or (event.name == DENIAL and event.kind == "user-rejected"):
@@ -180,7 +180,7 @@ def _remaining(session: Session, event: Event) -> tuple[Question, ...]:
     )
 
 
-def _ends(question: Question, event: Event) -> bool:
+def _ends(question: Question, event: ClientEvent) -> bool:
     whose, nobodys = question.agent == event.agent, question.agent == ANYONE
     if question.idle:
         return event.name not in {DENIAL, "SubagentStop"} and event.agent == MAIN  # the main agent goes on
@@ -201,7 +201,7 @@ def _ends(question: Question, event: Event) -> bool:
     return ends.get(event.name, False)
 
 
-def _notified(session: Session, event: Event) -> tuple[Question, ...]:
+def _notified(session: Session, event: ClientEvent) -> tuple[Question, ...]:
     """Return the questions after a Notification: it confirms those that it may be about, else it is one itself."""
     if event.kind == "idle_prompt":
         asked = () if session.background else (Question(event.at, MAIN, idle=True),)
@@ -290,10 +290,10 @@ class Story:
 
     def __init__(self) -> None:
         self._settled = Session()
-        self._recent: list[Event] = []
+        self._recent: list[ClientEvent] = []
         self.session = self._settled
 
-    def add(self, events: Iterable[Event]) -> None:
+    def add(self, events: Iterable[ClientEvent]) -> None:
         """Take in events."""
         for event in events:
             insort(self._recent, event, key=_at)
@@ -305,4 +305,4 @@ class Story:
     def add_statusline(self, at: float) -> None:
         """Take in when the statusline ran last; the same again changes nothing."""
         if at > self.session.statusline_at:
-            self.add([Event(at, STATUSLINE)])
+            self.add([ClientEvent(at, STATUSLINE)])

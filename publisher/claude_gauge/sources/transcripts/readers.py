@@ -31,7 +31,7 @@ TASK_BYTES = 4 << 20
 _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 
 
-class Answer(NamedTuple):
+class TaskResult(NamedTuple):
     """How a task went.
 
     `found` are turns, each with the times of lines that only repeat it; `filed` are settled responses, in columns, and
@@ -55,7 +55,7 @@ class Readers:
 
     def __init__(self, done: Callable[[], None], files_before: float) -> None:
         self._files_before = files_before
-        self.answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[TaskResult] = queue.SimpleQueue()
         self.failed = False
         self._done = done
         self._tasks: queue.SimpleQueue[list[Piece] | None] = queue.SimpleQueue()
@@ -81,7 +81,7 @@ class Readers:
         self._waiting += 1
         self._tasks.put(task)
 
-    def take(self) -> Answer | None:
+    def take(self) -> TaskResult | None:
         """Return an answer, if there is one."""
         try:
             answer = self.answers.get_nowait()
@@ -110,13 +110,13 @@ class Readers:
             with contextlib.suppress(OSError), child:
                 pass
 
-    def _asked(self, child: subprocess.Popen[bytes] | None, task: list[Piece]) -> Answer:
+    def _asked(self, child: subprocess.Popen[bytes] | None, task: list[Piece]) -> TaskResult:
         try:
             if child is not None and not self.failed:
                 return _ask(child, task, self._files_before)
         except (OSError, ValueError, EOFError) as error:
             self._give_up(error)
-        return Answer(task, [], unread=task)
+        return TaskResult(task, [], unread=task)
 
     def _give_up(self, error: Exception) -> None:
         with self._giving_up:  # all of them may fail at once
@@ -148,7 +148,7 @@ class Readers:
         return child
 
 
-def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float) -> Answer:
+def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float) -> TaskResult:
     tasks, answers = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
     pieces = [(piece.path, piece.start, piece.stop) for piece in task]
     tasks.write(json.dumps((pieces, files_before)).encode() + b"\n")
@@ -159,7 +159,9 @@ def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float)
     days = {
         number: Filed(*(array(code, each) for code, each in zip("qqqd", day, strict=True))) for number, day in filed
     }
-    return Answer(task, list(map(_received, found)), days, newest, skipped, [task[each] for each in unread], refused)
+    return TaskResult(
+        task, list(map(_received, found)), days, newest, skipped, [task[each] for each in unread], refused
+    )
 
 
 def _received(fields: tuple[Any, ...]) -> tuple[Turn, tuple[float, ...]]:

@@ -23,8 +23,8 @@ import h11
 from claude_gauge.system.http.messages import (
     SERVER,
     Answer,
+    HttpRequest,
     RefusedError,
-    Request,
     Route,
     Site,
     host_name,
@@ -100,26 +100,26 @@ class Keeper(Protocol):
     def date(self) -> str:
         """Return the Date header's text."""
 
-    def came(self, connection: Connection) -> None:
+    def came(self, connection: HttpConnection) -> None:
         """Take one more, which may mean that another has to go."""
 
-    def phase(self, connection: Connection, phase: Phase) -> None:
+    def phase(self, connection: HttpConnection, phase: Phase) -> None:
         """Note what it does, from now on."""
 
-    def hold(self, connection: Connection, size: int) -> None:
+    def hold(self, connection: HttpConnection, size: int) -> None:
         """Count the bytes of its body; raises RefusedError where all bodies together are too many."""
 
-    def work(self, connection: Connection, route: Route, request: Request) -> None:
+    def work(self, connection: HttpConnection, route: Route, request: HttpRequest) -> None:
         """Have a request answered on the worker thread; ends in `connection.worked`."""
 
-    def began_stream(self, connection: Connection) -> None:
+    def began_stream(self, connection: HttpConnection) -> None:
         """Note that it is a stream from now on."""
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: HttpConnection) -> None:
         """Forget it."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """The state of one TCP connection."""
 
     def __init__(self, server: Keeper, site: Site) -> None:
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._transport = cast("asyncio.Transport", None)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
-        self._request: Request | None = None
+        self._request: HttpRequest | None = None
         self._route: Route | None = None
         self._body = bytearray()
         self._busy = False  # a request is answered on the worker thread
@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
             raise RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too long")
         path, query, authority = split_target(event.target.decode("latin-1"))
         host = host_name(authority or headers.get("host", ""))
-        request = Request(event.method.decode(), path, query, host, headers)
+        request = HttpRequest(event.method.decode(), path, query, host, headers)
         self._request = request
         length = int(headers.get("content-length", 0))
         if length or "transfer-encoding" in headers:
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
         else:
             self._route = self._bodyless(request)
 
-    def _bodyless(self, request: Request) -> Route:
+    def _bodyless(self, request: HttpRequest) -> Route:
         """Find the route of a request without a body; one that is refused needs not end the connection."""
         try:
             route = self.site.find(request)
@@ -258,7 +258,7 @@ class Connection(asyncio.Protocol):
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing")
         return route
 
-    def _answer_to(self, request: Request, route: Route) -> None:
+    def _answer_to(self, request: HttpRequest, route: Route) -> None:
         self._body = bytearray()
         if route.apart:
             self._busy = True

@@ -35,7 +35,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request; `host` is without its port, lower case, None where none was given; names of headers are lower case.
 
     `body` is empty until the whole of it was read.
@@ -102,7 +102,7 @@ def events(feed: Feed) -> Answer:
     return Answer(HTTPStatus.OK, tuple(lines), feed=feed)
 
 
-def unless_known(reply: Answer, request: Request) -> Answer:
+def unless_known(reply: Answer, request: HttpRequest) -> Answer:
     """Answer 304 to a reader that has these very bytes."""
     given = request.headers.get("if-none-match", "")
     if not (given and reply.etag):
@@ -136,7 +136,7 @@ READ = ("GET", "HEAD")
 class Route:
     """One path. `body_limit` is in bytes, 0 takes none; `apart`: answered on the server's worker thread, one by one."""
 
-    answer: Callable[[Request], Answer]
+    answer: Callable[[HttpRequest], Answer]
     methods: tuple[str, ...] = READ
     body_limit: int = 0
     apart: bool = False
@@ -157,7 +157,7 @@ class Site:
     error_name: str = "error"
     refused: Callable[[RefusedError], None] = lambda _: None
 
-    def find(self, request: Request) -> Route:
+    def find(self, request: HttpRequest) -> Route:
         """Return a request's route before its body is read; raises RefusedError."""
         if not self.hosts(request.host):
             raise RefusedError(self.foreign_host, self.foreign_advice)
@@ -173,7 +173,7 @@ class Site:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, why, ("Allow", ", ".join(route.methods)))
         return route
 
-    def respond(self, route: Route, request: Request) -> Answer:
+    def respond(self, route: Route, request: HttpRequest) -> Answer:
         """Answer a request; a fault of ours is logged, and answered with 500."""
         try:
             return route.answer(request)

@@ -17,8 +17,8 @@ from http import HTTPStatus
 from typing import Any
 
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.http.connection import Connection, Deadlines, Phase
-from claude_gauge.system.http.messages import Answer, RefusedError, Request, Route, Site
+from claude_gauge.system.http.connection import Deadlines, HttpConnection, Phase
+from claude_gauge.system.http.messages import Answer, HttpRequest, RefusedError, Route, Site
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 2000
@@ -44,7 +44,7 @@ class Listener:
     async def open(self, bound: socket.socket, site: Site) -> None:
         """Accept; runs on the loop."""
         self._site = site
-        make = functools.partial(Connection, self._clients, site)
+        make = functools.partial(HttpConnection, self._clients, site)
         self._accepting = await self._clients.loop.create_server(make, sock=bound, backlog=1024)
 
     def soon(self, do: Callable[..., object], *values: object) -> None:
@@ -108,10 +108,10 @@ class _Clients:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.connections: set[Connection] = set()
-        self.streams: dict[Connection, None] = {}
-        self.deadlines: Deadlines[Connection] = Deadlines(loop, Connection.abort)
-        self._bodies: dict[Connection, int] = {}
+        self.connections: set[HttpConnection] = set()
+        self.streams: dict[HttpConnection, None] = {}
+        self.deadlines: Deadlines[HttpConnection] = Deadlines(loop, HttpConnection.abort)
+        self._bodies: dict[HttpConnection, int] = {}
         self._held = 0
         self._worker = ThreadPoolExecutor(1, "http-work")
         self._beat: asyncio.TimerHandle | None = None
@@ -141,18 +141,18 @@ class _Clients:
             self._date = second, formatdate(second, usegmt=True)
         return self._date[1]
 
-    def came(self, connection: Connection) -> None:
+    def came(self, connection: HttpConnection) -> None:
         """Take one more; beyond the limit the one that can be spared first has to go."""
         if len(self.connections) >= self._most:
             self._make_room()
         self.connections.add(connection)
         self.deadlines.begin(connection, Phase.HEAD)
 
-    def phase(self, connection: Connection, phase: Phase) -> None:
+    def phase(self, connection: HttpConnection, phase: Phase) -> None:
         """Note what a connection does, from now on."""
         self.deadlines.begin(connection, phase)
 
-    def hold(self, connection: Connection, size: int) -> None:
+    def hold(self, connection: HttpConnection, size: int) -> None:
         """Count the bytes of a body; where all bodies together are too many, the oldest unfinished one has to go."""
         self._held += size - self._bodies.get(connection, 0)
         if size:
@@ -166,18 +166,18 @@ class _Clients:
             self.gone(oldest)
             oldest.abort()
 
-    def work(self, connection: Connection, route: Route, request: Request) -> None:
+    def work(self, connection: HttpConnection, route: Route, request: HttpRequest) -> None:
         """Have a request answered on the worker thread, one after the other."""
         self.deadlines.end(connection)
         task = self._worker.submit(connection.site.respond, route, request)
         task.add_done_callback(functools.partial(self._worked, connection))
 
-    def _worked(self, connection: Connection, task: Future[Answer]) -> None:
+    def _worked(self, connection: HttpConnection, task: Future[Answer]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             if not task.cancelled():
                 self.loop.call_soon_threadsafe(connection.worked, task.result())
 
-    def began_stream(self, connection: Connection) -> None:
+    def began_stream(self, connection: HttpConnection) -> None:
         """Note a new stream; beyond the limit one that nobody reads has to go, else the oldest."""
         self.deadlines.end(connection)
         if len(self.streams) >= STREAMS:
@@ -186,14 +186,14 @@ class _Clients:
         if self._beat is None:
             self._beat = self.loop.call_later(BEAT_S, self._beats)
 
-    def gone(self, connection: Connection) -> None:
+    def gone(self, connection: HttpConnection) -> None:
         """Forget a client that went."""
         self.connections.discard(connection)
         self.streams.pop(connection, None)
         self._held -= self._bodies.pop(connection, 0)
         self.deadlines.end(connection)
 
-    def _spare_stream(self) -> Connection:
+    def _spare_stream(self) -> HttpConnection:
         stuck = (each for each in self.streams if each.stuck_since is not None)
         spared = next(stuck, None) or next(iter(self.streams))
         del self.streams[spared]
