@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support import parts  # noqa: F401 - completes PATH
 from tests.support.mosquitto import Mosquitto
 
 # A busy machine is slow without being wrong.

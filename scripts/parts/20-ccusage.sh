@@ -4,6 +4,5 @@ version=20.0.24
 folder=$CLAUDE_GAUGE_PARTS/ccusage-$version
 "$folder/node_modules/.bin/ccusage" --version >/dev/null 2>&1 && exit 0
 rm -rf "$folder"
-command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm" >&2; exit 1; }
 npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" "ccusage@$version"
 "$folder/node_modules/.bin/ccusage" --version # the first run makes the native binary executable: by whoever installed it

@@ -4,7 +4,6 @@ version=2.1.330
 folder=$CLAUDE_GAUGE_PARTS/claude-code-$version
 "$folder/claude" --version >/dev/null 2>&1 && exit 0
 rm -rf "$folder"
-command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer with npm" >&2; exit 1; }
 npm install --loglevel=error --no-audit --no-fund --ignore-scripts --prefix "$folder" "@anthropic-ai/claude-code@$version"
 for native in "$folder"/node_modules/@anthropic-ai/claude-code-*/claude; do
   chmod +x "$native"

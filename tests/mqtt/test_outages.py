@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -164,8 +163,16 @@ def test_broker_frozen_for_long(broker: Mosquitto, connect: Connect, monkeypatch
         link.stop()
 
 
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the link wait for a broker longer than a test may last."""
+    for name in ("connection.CONNECT_S", "link.CONNACK_S", "link.DOUBT_S", "link.ACK_S"):
+        monkeypatch.setattr(f"claude_gauge.mqtt.{name}", 1000.0)
+
+
+@pytest.mark.usefixtures("endless")
 def test_stop_while_connecting(connect: Connect) -> None:
-    """`stop` ends soon though the network swallows every packet."""
+    """`stop` waits for no answer to a connection though the network swallows every packet."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
@@ -176,10 +183,9 @@ def test_stop_while_connecting(connect: Connect) -> None:
                 filler.settimeout(0)
                 filler.connect_ex(address)
             link = connect(f"mqtt://127.0.0.1:{address[1]}")
-            began = time.monotonic()
             link.stop()
 
-            assert time.monotonic() - began < 1.9
+            assert not link.connected
 
 
 def test_more_files_than_select_takes(broker: Mosquitto, connect: Connect) -> None:
@@ -198,17 +204,15 @@ def test_more_files_than_select_takes(broker: Mosquitto, connect: Connect) -> No
         link.stop()
 
 
+@pytest.mark.usefixtures("endless")
 def test_stop_beside_a_frozen_broker(broker: Mosquitto, connect: Connect) -> None:
-    """`stop` ends soon though the broker answers nothing; thawed, it says `offline`."""
+    """`stop` waits for no answer of a frozen broker; thawed, it says `offline`."""
     link = connect(broker.url)
     assert link.flush(PATIENCE_S)
     broker.send(signal.SIGSTOP)
-    began = time.monotonic()
     link.stop()
-    took = time.monotonic() - began
     broker.send(signal.SIGCONT)
 
-    assert took < 1.5
     with Listener(broker.port, STATUS) as reader:
         reader.wait(offline)
 

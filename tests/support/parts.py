@@ -10,6 +10,8 @@ PARTS = Path(
     os.environ.get("CLAUDE_GAUGE_PARTS")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "claude-gauge-parts"
 )
+# Node.js and Go, where this machine has none of its own.
+os.environ["PATH"] = f"{PARTS / 'programs' / 'path'}{os.pathsep}{os.environ['PATH']}"
 
 
 def part(path: str) -> Path:
