@@ -25,7 +25,7 @@ REST: "dict[str, Any]" = {
     "updated_at": "",
 }
 SHARES = ("window_5h_pct", "thinking_ratio", "cache_hit_rate")
-# Which part in `sources` tells a figure; a figure that is not known is None, and its needle rests.
+# Which part in `sources` stands for a figure; a figure that is not known is None, and its needle rests.
 PART_OF = {
     "rate_1m": "tach",
     "cache_hit_rate": "tach",

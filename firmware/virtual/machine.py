@@ -91,7 +91,7 @@ def freq(_hz: int) -> None:
 
 
 def unique_id() -> bytes:
-    """Return what tells this chip from others."""
+    """Return the chip's unique id."""
     return b"\x02\x00\x00\xc1\xa0\xde"
 
 

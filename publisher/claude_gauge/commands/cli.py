@@ -123,8 +123,8 @@ def _flushed(code: int) -> int:
         sys.stdout.flush()
     except OSError as error:
         _discard_stdout()
-        told = code != 0 or isinstance(error, BrokenPipeError)
-        return code if told else _error(_where(error), 1)
+        reported = code != 0 or isinstance(error, BrokenPipeError)
+        return code if reported else _error(_where(error), 1)
     return code
 
 

@@ -29,7 +29,7 @@ NODE_PATTERN = r"^[A-Za-z0-9_-]{1,40}$"
 
 MAX_COUNT = 10**15  # bounds, so that no payload can outgrow MAX_BYTES
 
-# The seed's figures, which can't be null, and the part in `sources` that tells each; see `Usage.figure`.
+# The seed's figures, which can't be null, and the part in `sources` that stands for each; see `Usage.figure`.
 PART_OF = {
     "rate_1m": "tach",
     "cache_hit_rate": "tach",
@@ -153,11 +153,11 @@ class Usage(BaseModel):
         return any(part.source == DEMO_SOURCE for part in self.sources.values())
 
     def figure(self, field: str) -> float | None:
-        """Return one of the figures in PART_OF as readers show it: None where it is not known.
+        """Return one of the figures in PART_OF as readers show it: None where it is unknown.
 
-        The field itself keeps the last known value, or 0 where none ever was. It is not known where its part's source
-        is not ok, and either it is the thinking, which is told or not, or it is 0 beside `stall`: none was kept. The
-        plan's own share is known without the source of the tokens.
+        The field itself keeps its last value, or 0 where there never was one. It is unknown where its part's source is
+        not ok, and it is either the thinking share, or 0 beside `stall` (nothing was kept). The plan's own share does
+        not depend on the source of the tokens.
         """
         value = float(getattr(self, field))
         part = self.sources.get(PART_OF[field])

@@ -261,7 +261,7 @@ class Blocks:
         self._rebuild(first, last)
 
     def _rebuild(self, since: float, until: float) -> None:
-        """Make the chain anew where entries between two times have changed.
+        """Rebuild the chain where entries between two times have changed.
 
         Nothing moves the blocks before the one in which the first lies, nor those from the first block behind the
         last that begins where one began before.

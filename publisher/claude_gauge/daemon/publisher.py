@@ -89,7 +89,7 @@ class Publisher:
             return max(0.0, self._planned - now)
 
     def _changed(self) -> None:
-        """Publish what changed in the thread that tells of it, for to wake another takes longer than the turn itself.
+        """Publish a change in the thread that reports it: waking another takes longer than the turn itself.
 
         A burst is one change: after a payload the next one is the loop's, when it may go out. The loop is woken only
         where it would look too late.

@@ -106,7 +106,7 @@ class TranscriptsOtlp:
         seen = reading.traffic is not None and reading.traffic.newest_at is not None
         thinking = reading.sources["thinking"]
         sources = {part: self._health(reading.sources[part], seen=seen) for part in ("tach", "fuel")}
-        # OTLP tells no thinking: without transcripts it is not known, without OTLP it is.
+        # OTLP has no thinking: without transcripts it is unknown, without OTLP it is exact.
         well = replace(thinking, source=NAME, degraded=not thinking.ok and (thinking.degraded or seen))
         return replace(reading, sources={**sources, "thinking": well})
 

@@ -265,8 +265,8 @@ def _doubted(name: str) -> str:
         return ""
     part = f"((value_json.get('sources') or {{}}).get('{usage.PART_OF[name]}') or {{}})"
     unkept = "" if name == "thinking_ratio" else " and value_json.get('stall') and not value"
-    told = " and not value_json.get('fuel_source')" if name == "window_5h_pct" else ""
-    return f"{{% if {part}.get('ok') is false{unkept}{told} %}}{{% set value = none %}}{{% endif %}}"
+    without_source = " and not value_json.get('fuel_source')" if name == "window_5h_pct" else ""
+    return f"{{% if {part}.get('ok') is false{unkept}{without_source} %}}{{% set value = none %}}{{% endif %}}"
 
 
 def _unit(field: Mapping[str, Any]) -> str | None:

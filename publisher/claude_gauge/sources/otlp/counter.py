@@ -220,7 +220,7 @@ class OtlpCounter(Counter):
         (self._days.get(day) or self._days.setdefault(day, array("q"))).append(name)
 
     def _add_to_line(self, request: Request, at: float, line: tuple[float, str | None, bool], now: float) -> bool:
-        """Add what an event tells beyond a line with its request id."""
+        """Add what an event has beyond a line with its request id."""
         _, message_id, sidechain = line
         turn = _turn(request, at)._replace(message_id=message_id, request_id=request.request_id)
         return super().add(turn._replace(sidechain=sidechain), now)

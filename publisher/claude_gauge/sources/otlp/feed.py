@@ -158,7 +158,7 @@ class OtlpFeed:
         with self._lock:
             self._reconciler.talks(decoded.units, now)
         for requests, points in _slices(decoded):
-            with self._lock:  # anew for each slice: who reads waits for one alone
+            with self._lock:  # again for each slice: who reads waits for one alone
                 new, stored = self._take(requests, points, now)
             news = news or new
         log.debug(

@@ -2,7 +2,7 @@
 
 Watchdog hands each event through two threads of its own, which takes longer than all that we do with it; so of
 watchdog only the kernel's functions are used here. The kernel watches single folders, so each new folder gets a
-watch of its own, and then has to be looked through: what came into it before its watch was told by nobody.
+watch of its own, and then has to be looked through: what came into it before its watch has no event.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class Readers:
                 [sys.executable, "-P", "-m", history_child.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # a failure is told by the parent
+                stderr=subprocess.DEVNULL,  # the parent logs a failure
                 env=without_secrets(os.environ),
                 start_new_session=True,  # Ctrl-C is for the parent alone
             )

@@ -66,7 +66,7 @@ class Events(Protocol):
 
 
 class Hints:
-    """Paths that something happened to, told by the kernel or put by other threads; `take` is one thread's.
+    """Paths that something happened to, reported by the kernel or put by other threads; `take` is one thread's.
 
     None that is put says that some were lost, an empty path only wakes the reader.
     """

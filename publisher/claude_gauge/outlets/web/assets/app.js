@@ -165,7 +165,7 @@ function show() {
   const alone = node === ALL && !newest.usage; // no fleet adds them up: the machines stand for themselves
   const live = wall?.show();
   const walled = alone && live && !newest.trouble;
-  told(walled ? "" : why, live);
+  showState(walled ? "" : why, live);
   if (document.hidden) return; // nobody sees the needles, but the tab's title is seen
   const usage = why ? null : newest.usage;
   document.getElementById("wall").hidden = !wall?.cards.size;
@@ -177,7 +177,7 @@ function show() {
   move();
 }
 
-function told(why, live) {
+function showState(why, live) {
   const since = newest.usage ? ` · last received ${clock(newest.usage.updated_at)}` : "";
   const band = document.getElementById("stale");
   const text = why ? `Stale: ${why}${since}` : "";

@@ -48,7 +48,7 @@ export class Wall {
     Object.assign(this, { place, scales, cards: new Map() });
   }
 
-  // Take what is told of one node, so many seconds after it came.
+  // Take one node's entry, so many seconds after it came.
   take(text, late = 0) {
     const { node, status, age_s: age, usage } = JSON.parse(text);
     if (node === "all") return; // what a fleet adds up has the large dials
