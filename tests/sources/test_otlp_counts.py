@@ -370,6 +370,35 @@ def test_many_sessions_at_once(tmp_path: Path) -> None:
     assert reading.week_tokens == 320 * 4321
 
 
+@pytest.mark.parametrize("temporality", [1, 2])
+@pytest.mark.parametrize("down", [True, False])
+@pytest.mark.parametrize("days", [9, 20, 60])
+def test_a_session_comes_back(tmp_path: Path, temporality: int, days: int, *, down: bool) -> None:
+    """What a session used before it was silent for long says nothing of what it uses then, after a restart neither."""
+    clock = Clock()
+
+    def use(total: float, start: float) -> None:
+        send(source, "/v1/metrics", metrics(point("output", total, clock.now, start=start), temporality=temporality))
+        clock.now += 30
+        source.read(clock.now)
+
+    with receiving(tmp_path, clock) as (source, _):
+        use(500, clock.now - 5)
+        if not down:
+            clock.now += days * 86400
+            use(70, clock.now - 5)
+    if down:
+        clock.now += days * 86400
+        with receiving(tmp_path, clock) as (source, _):
+            use(70, clock.now - 5)
+    for _ in range(2):
+        with receiving(tmp_path, clock) as (source, _):
+            clock.now += 60
+            reading = source.read(clock.now)
+
+    assert reading.week_tokens == 70
+
+
 def test_nothing_received(tmp_path: Path) -> None:
     """Before anything was received the source says so, and does not look healthy."""
     with receiving(tmp_path) as (source, clock):

@@ -59,6 +59,7 @@ class OtlpFeed:
         self._entered: dict[str, Tokens] = {}
         self._filled: OtlpCounter | None = None
         self._forgot_at = 0.0
+        self._receives = False  # else only who receives may write
         self._changed: Callable[[], None] = lambda: None
 
     @property
@@ -101,7 +102,7 @@ class OtlpFeed:
         for key in [key for key, each in sums.fills.items() if self._counted_elsewhere(each.unit)]:
             del sums.fills[key]
         if not again:
-            self._reconciler.load(sums.series.values(), sums.fills.values(), now)
+            self._reconciler.load(sums.series.values(), sums.fills.values(), sums.number, now)
         self._filled = counter = self._counter()
         self._entered = {}
         events, kept = self._journal.events(now, sums), self._reconciler.kept
@@ -138,9 +139,9 @@ class OtlpFeed:
         fills = self._reconciler.settle(now)
         stored = self._journal.append(fills, now)
         self._enter(fills, now)
-        if abs(now - self._forgot_at) > _FORGET_S:
+        if self._receives and abs(now - self._forgot_at) > _FORGET_S:
             self._forgot_at = now
-            self._reconciler.forget(now)
+            stored = self._journal.append(self._reconciler.forget(now), now)
             kept = self._reconciler.fill_keys()
             self._entered = {key: tokens for key, tokens in self._entered.items() if key in kept}
         return stored
@@ -153,7 +154,7 @@ class OtlpFeed:
 
     def accept(self, export: Export) -> bool:
         """Count one export; return whether it is stored, too."""
-        now, decoded = self._clock(), export.decoded
+        now, decoded, self._receives = self._clock(), export.decoded, True
         news = stored = False
         with self._lock:
             self._reconciler.talks(decoded.units, now)

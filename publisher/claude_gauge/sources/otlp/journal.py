@@ -7,6 +7,7 @@ metrics. No text of any conversation is ever in it. A line is a JSON list; its f
     ["r", key, request id, [units], at, model, [counts]]              an event
     ["s", name, unit, kind, at, value, total, [new points' times]]  a series of metrics, as of now
     ["f", key, unit, at, model, [counts]]                             what was filled in where events are missing
+    ["e", unit, at]                                                   its metrics were silent so long: it is over
     ["o", unit, [counts]]                                             the sum of a unit's events that were dropped
 
 The file is read as a stream, and rewritten by a thread of its own once it has doubled: memory does not grow with it
@@ -34,7 +35,7 @@ from claude_gauge.contract.plan_window import MOST_TOKENS, happened
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import KINDS, Request, event_key
-from claude_gauge.sources.otlp.reconcile import RETURN_S, Fill
+from claude_gauge.sources.otlp.reconcile import RETURN_S, Ended, Fill
 from claude_gauge.sources.otlp.series import RECENT, Series
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _LONGEST_TEXT = 300
 _MOST_SUM = 10**15  # tokens of all events of one session
 _NUMBERS = frozenset({int, float})  # a bool is no number
 _EVENT = b'["r",'
-Record = Request | Series | Fill
+Record = Request | Series | Fill | Ended
 _ShortText = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
 _Count = Annotated[float, Meta(ge=0, le=MOST_TOKENS)]
 
@@ -77,6 +78,8 @@ class Sums:
     series: dict[str, Series] = field(default_factory=dict)
     fills: dict[str, Fill] = field(default_factory=dict)
     old: dict[str, Tokens] = field(default_factory=dict)
+    number: int = 0  # the highest of any fill, old ones too: a key that is used again would replace its fill
+    ended: dict[str, float] = field(default_factory=dict)  # when a unit was over; what it had before says no more
 
     def take(self, record: list[Any], now: float) -> None:
         """Take a line; raises ValueError (or TypeError) for one that is none, or is not believable at `now`."""
@@ -88,20 +91,39 @@ class Sums:
             fill = _fill(record)
             _believable(fill.at, now)
             self.fills[fill.key] = fill
+            self.number = max(self.number, fill.number)
+        elif record[0] == "e":
+            _, unit, at = record
+            self._end(_text(unit), _number(at))
         elif record[0] == "o":
             _, unit, counts = record
             self.old[_text(unit)] = self.old.get(unit, Tokens()) + _tokens(counts, most=_MOST_SUM)
         else:
             raise ValueError(record[0])
 
+    def _end(self, unit: str, at: float) -> None:
+        self.series = {name: each for name, each in self.series.items() if each.unit != unit}
+        self.fills = {key: each for key, each in self.fills.items() if each.unit != unit}
+        self.old.pop(unit, None)
+        self.ended[unit] = at
+
+    def drop(self, event: Event) -> None:
+        """Add an event that is too old to be shown to the sums of its units, unless that was before they ended."""
+        for unit in event.units:
+            if event.at >= self.ended.get(unit, 0):
+                self.old[unit] = self.old.get(unit, Tokens()) + Tokens(*event.counts)
+
     def age(self, now: float) -> None:
         """Drop what is too old to be shown; of sessions that may come back keep the sums."""
-        self.series = {name: each for name, each in self.series.items() if each.at >= now - RETURN_S}
         for key in [key for key, fill in self.fills.items() if fill.at < now - KEEP_S]:
             fill = self.fills.pop(key)
             self.old[fill.unit] = self.old.get(fill.unit, Tokens()) + fill.tokens
         metered = self.metered
         self.old = {unit: tokens for unit, tokens in self.old.items() if unit in metered}
+
+    def forget(self, now: float) -> None:
+        """Drop the sessions that are taken for over."""
+        self.series = {name: each for name, each in self.series.items() if each.at >= now - RETURN_S}
 
     @property
     def metered(self) -> set[str]:
@@ -161,9 +183,8 @@ class Journal:
                 yield key, event
                 continue
             self._worth -= len(line)
-            for unit in event.units:
-                if unit in metered:
-                    sums.old[unit] = sums.old.get(unit, Tokens()) + Tokens(*event.counts)
+            if not metered.isdisjoint(event.units):
+                sums.drop(event)
         self._skip(bad)
 
     def open(self, now: float) -> None:
@@ -221,6 +242,7 @@ class Journal:
         with os.fdopen(descriptor, "wb") as fresh:
             for line in self._lines(end):
                 _pass_on(line, sums, fresh, now)
+            sums.forget(now)
             sums.age(now)
             for line in sums.lines():
                 fresh.write(line)
@@ -300,8 +322,7 @@ def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
     if event.at >= now - KEEP_S:
         fresh.write(line)
         return
-    for unit in event.units:
-        sums.old[unit] = sums.old.get(unit, Tokens()) + Tokens(*event.counts)
+    sums.drop(event)
 
 
 def written(record: Record) -> bytes:
@@ -314,6 +335,8 @@ def written(record: Record) -> bytes:
         case Series():
             figures = (record.at, record.value, record.total, record.recent)
             return _line("s", record.name, record.unit, record.kind, *figures)
+        case Ended():
+            return _line("e", record.unit, record.at)
         case Fill():
             return _line("f", record.key, record.unit, record.at, record.model, _counts(record.tokens))
 

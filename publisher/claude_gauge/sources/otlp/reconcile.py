@@ -65,6 +65,14 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A session whose metrics were silent for so long that it is taken for over, as of then: all sums begin anew."""
+
+    unit: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Comparison:
     """To be made at `due`: all that was metered up to `at`; `used` is what it is made for."""
 
@@ -130,8 +138,12 @@ class Reconciler:
         self._requests: dict[int, dict[int, None]] = {}  # day -> keys of the events that were counted; a set is larger
         self._number = 0
 
-    def load(self, series: Iterable[Series], fills: Iterable[Fill], now: float) -> None:
-        """Take what was kept beside the events, before these: metered sessions are never among those that make room."""
+    def load(self, series: Iterable[Series], fills: Iterable[Fill], number: int, now: float) -> None:
+        """Take what was kept beside the events, before these: metered sessions are never among those that make room.
+
+        `number` is the highest that a fill ever had.
+        """
+        self._number = number
         for each in series:
             self.meters.load(each)
         for each in self.meters.series.values():
@@ -142,7 +154,6 @@ class Reconciler:
             unit = self._metered(fill.unit, now)
             unit.enter(fill)
             unit.filled += fill.tokens
-            self._number = max(self._number, fill.number)
 
     def loaded(self, now: float) -> None:
         """End the loading: all that is metered is compared soon with the events that were kept."""
@@ -265,16 +276,20 @@ class Reconciler:
         """Return the keys of the fills that may still change."""
         return {fill.key for unit in self._units.values() for fill in unit.fills or ()}
 
-    def forget(self, now: float) -> None:
-        """Drop what no comparison needs any more; the sums stay as long as their session may come back."""
+    def forget(self, now: float) -> list[Ended]:
+        """Drop what no comparison needs any more; return the sessions that are taken for over.
+
+        Their sums stay as long as they may come back; one that does so later begins anew.
+        """
         for day in [day for day in self._requests if (day + 1) * _DAY_S < now - KEEP_S]:
             del self._requests[day]
         for units in (self._units, self._talkers):
             for key in [key for key, each in units.items() if max(each.first_at, each.metered_at) < now - RETURN_S]:
                 del units[key]
-        self.meters.forget(now - RETURN_S)
+        ended = [Ended(unit, now) for unit in sorted(self.meters.forget(now - RETURN_S))]
         for unit in (*self._units.values(), *self._talkers.values()):
             unit.forget(now)
+        return ended
 
     def _unit(self, name: str, now: float) -> _Unit:
         key = hash(name)

@@ -77,9 +77,11 @@ class Meters:
                 used[point.unit] = _merged(used.get(point.unit), point, since, added)
         return list(changed.values()), [each for each, _ in used.values()]
 
-    def forget(self, before: float) -> None:
-        """Drop the series that were silent since a time."""
+    def forget(self, before: float) -> set[str]:
+        """Drop the series that were silent since a time; return the units that have none any more."""
+        silent = {each.unit for each in self.series.values() if each.at < before}
         self.series = {name: each for name, each in self.series.items() if each.at >= before}
+        return silent - {each.unit for each in self.series.values()}
 
     def _keep(self, series: Series) -> None:
         self.series[series.name] = series
