@@ -17,7 +17,7 @@ from claude_gauge.config import Settings
 from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
 from claude_gauge.sources.otlp.export import Export
-from claude_gauge.sources.otlp.feed import OtlpFeed
+from claude_gauge.sources.otlp.feed import Otlp, OtlpFeed
 
 KINDS = ("input", "output", "cacheRead", "cacheCreation")
 FIELDS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
@@ -285,3 +285,59 @@ def test_temporalities_mixed(turns: list[Turn], together: bool) -> None:  # noqa
 
         assert counted == sum(sum(turn.tokens) for turn in turns)
         assert sender.world.tally.week(sender.world.clock.now) == counted
+
+
+HOUR_S, DAY_S = 3600, 86400
+JUMPS_S = [
+    0,
+    0,
+    0,
+    *(sign * by for by in (60, HOUR_S, 5 * HOUR_S, 2 * DAY_S, 20 * DAY_S, 365 * DAY_S) for sign in (1, -1)),
+]
+
+
+def _used(kind: str, number: int, at: float, total: int) -> Export:
+    """Export what was used at a time, by an event, a delta or a counter."""
+    if kind == "event":
+        more: dict[str, Any] = {"session.id": f"e{number}"}
+        return Export("logs", decode_logs(event(at, f"r{number}", sequence=number, **more), at), protobuf=False)
+    if kind == "delta":
+        body = metrics(point("output", 70, at, start=at - 5, session="delta"))
+    else:
+        body = metrics(point("output", total, at, start=Clock().now - 10, session="counter"), temporality=2)
+    return Export("metrics", decode_metrics(body, at), protobuf=False)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(JUMPS_S), st.booleans(), st.sampled_from(["event", "delta", "counter"])),
+        min_size=1,
+        max_size=10,
+    )
+)
+def test_clock_jumps(steps: list[tuple[float, bool, str]]) -> None:
+    """Whatever the clock was before, and across restarts: what is used now moves the tach now."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        own = Settings(otlp="127.0.0.1:0", state_dir=Path(folder), node="test")
+        source = Otlp(own, clock)
+        source.load()
+        for number, (jump_s, restarts, kind) in enumerate(steps):
+            clock.now += jump_s + 200
+            source.read(clock.now)
+            if restarts:
+                source.stop()
+                source = Otlp(own, clock)
+                source.load()
+            source._feed.accept(_used(kind, number, clock.now - 1, 50 * (number + 1)))
+            clock.now += 30
+            reading = source.read(clock.now)
+
+            assert reading.traffic
+            assert reading.block
+            assert (reading.week_tokens or 0) >= reading.block.tokens
+            if kind != "counter":  # which may have begun under another clock
+                assert reading.traffic.minute.total >= 70
+                assert reading.block.tokens >= 70
+        source.stop()

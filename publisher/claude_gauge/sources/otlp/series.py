@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from claude_gauge.contract.plan_window import AHEAD_S
+from claude_gauge.contract.plan_window import AHEAD_S, happened
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Point
 
@@ -31,6 +31,12 @@ class Series:
     value: float
     total: float
     recent: tuple[float, ...] = ()
+
+    def by(self, now: float) -> Series:
+        """Return it as of `now`, where it was written under a clock that was ahead: its sums hold."""
+        if happened(self.at, now):
+            return self
+        return replace(self, at=now, recent=tuple(at for at in self.recent if happened(at, now)))
 
     def after(self, before: Series | None) -> Series:
         """Return it with the recent points of what was kept of it before."""
