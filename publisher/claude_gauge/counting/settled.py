@@ -1,4 +1,4 @@
-"""Responses of old: of each only its total is known, and which response it was.
+"""Settled responses: of each only its total is kept, and which response it was.
 
 A week holds hundreds of thousands, so each is two numbers of 64 bits in the arrays of its day: a name, and its total
 with some bits of its request's id (`packed`). The name is the message id's number, or, where another response of that

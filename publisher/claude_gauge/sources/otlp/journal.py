@@ -126,7 +126,7 @@ class Sums:
         self.old = {unit: tokens for unit, tokens in self.old.items() if unit in metered}
 
     def forget(self, now: float) -> None:
-        """Drop the sessions that are taken for over."""
+        """Drop the sessions that are treated as ended."""
         self.series = {name: each for name, each in self.series.items() if each.at >= now - RETURN_S}
 
     @property

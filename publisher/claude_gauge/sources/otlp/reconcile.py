@@ -1,9 +1,9 @@
 """Reconciles OTLP events with OTLP metrics, so that tokens reported by both count once.
 
 Claude Code reports each token twice: by an `api_request` event, exact in time, and by the counters of its metrics,
-exported once a minute. Events count as they are. Metrics are compared with them per session, and only their surplus
-is entered, as fills: all of it where a session sends no events, and what went by while we were away where its counters
-are cumulative. For each session, and each kind of token,
+exported once a minute by default. Events count as they are. Metrics are compared with them per session, and only
+their surplus is entered, as fills: all of it where a session sends no events, and what went by while we were away
+where its counters are cumulative. For each session, and each kind of token,
 
     metered     what its metrics add up to (series.py makes one sum of delta and cumulative ones)
     explained   what its events add up to
@@ -17,7 +17,7 @@ What may arrive, in any order and repeatedly (exports are sent again when their 
 
 A comparison is made for a moment: events that are later than the metrics' newest point are left out of it.
 An event without session id is explained under its origin (person and host) alone, as are such metrics.
-The number of sessions is bounded: the one that was silent the longest is taken for over.
+The number of sessions is bounded: the one that was silent the longest is treated as ended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from claude_gauge.sources.otlp.series import Meters, Series, Used, of_kind
 EVENTS_LATE_S = 15.0  # what a session that sends events is given before its metrics are compared
 FIRST_EVENT_S = 6.0  # what a new session is given to send its first one; Claude Code sends them every 5 s
 SAME_MOMENT_S = 0.1  # Claude Code counts a request some milliseconds before it reports the event
-RETURN_S = 30 * 86400.0  # a session that was silent for longer is taken for over
+RETURN_S = 30 * 86400.0  # a session that was silent for longer is treated as ended
 MOST_UNITS = 20_000
 PIECE_S = 60.0
 MOST_PIECES = 300
@@ -66,7 +66,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A session whose metrics were silent for so long that it is taken for over, as of then: all sums begin anew."""
+    """A session whose metrics were silent for so long that it is treated as ended, as of then: all sums begin again."""
 
     unit: str
     at: float
@@ -277,9 +277,9 @@ class Reconciler:
         return {fill.key for unit in self._units.values() for fill in unit.fills or ()}
 
     def forget(self, now: float) -> list[Ended]:
-        """Drop what no comparison needs any more; return the sessions that are taken for over.
+        """Drop what no comparison needs any more; return the sessions that are treated as ended.
 
-        Their sums stay as long as they may come back; one that does so later begins anew.
+        Their sums stay as long as they may come back; one that does so later begins again.
         """
         for day in [day for day in self._requests if (day + 1) * _DAY_S < now - KEEP_S]:
             del self._requests[day]

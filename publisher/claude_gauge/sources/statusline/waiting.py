@@ -15,7 +15,7 @@ No event says that a dialog opened or closed; it follows from these, all as the 
     not in a terminal   `claude -p` denies by itself what an SDK's host or an editor asks its person. The Notification
                         distinguishes the two.
 
-So each question is kept by itself, known by its agent and a fingerprint of its tool and input:
+So each question is kept by itself, identified by its agent and a fingerprint of its tool and input:
 
     asked in a terminal ──► open ──(the end of its call, agent or session; a denial)──► gone
                              │ ▲
