@@ -41,6 +41,16 @@ def test_tree_names_every_folder() -> None:
     assert named == there
 
 
+@pytest.mark.parametrize("folder", ["daemon", "counting", "contract"])
+def test_tree_names_the_modules(folder: str) -> None:
+    """Where the tree lists a folder's modules, it lists all of them and no other."""
+    row = re.findall(rf"^ *{folder}/ +(.+)$", TREE, re.MULTILINE)[-1]
+    words = re.findall(r"[a-z_]+", re.sub(r"\(.*?\)", "", row.partition(":")[2] if folder == "daemon" else row))
+    there = {path.stem for path in (PACKAGE / folder).iterdir() if path.suffix == ".py" or path.is_dir()}
+
+    assert set(words) == {name for name in there if not name.startswith("__")}
+
+
 def test_files_that_the_text_names_exist() -> None:
     """Every file that the text names is there."""
     names = set(re.findall(r"`([\w./]+\.(?:py|md|txt))`", TEXT))
