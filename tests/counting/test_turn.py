@@ -88,6 +88,17 @@ def test_garbage_is_no_turn(line: bytes) -> None:
     assert parse(line) == []
 
 
+def test_list_of_records_is_no_record() -> None:
+    """A whole transcript as one JSON list, as some exports write it, is no line of a transcript."""
+    assert parse(json.dumps([assistant(AT, 1), assistant(AT, 2)]).encode()) == []
+
+
+@pytest.mark.parametrize("stamp", ["2025-11-23T12:13:20", "2025-11-23 12:13:20.000", "2025-11-23T13:13:20+01:00"])
+def test_time_without_a_zone_is_utc(stamp: str) -> None:
+    """A time in another spelling is the same time; one that names no zone is in UTC."""
+    assert _one(_with(timestamp=stamp)).at == AT
+
+
 def test_synthetic_and_error_lines_count_nothing() -> None:
     """API errors come as assistant lines of a `<synthetic>` model: neither tokens nor last model."""
     assert list(parse(json.dumps(_with(message={"model": "<synthetic>"})).encode())) == []
@@ -240,6 +251,13 @@ _odd_members = st.sampled_from(
         [],
         "<synthetic>",
         "2026-11-23T00:00:00+01:00",
+        "2026-11-23T00:00:00.1234567Z",
+        "2026-11-23t00:00:00z",
+        "2026-11-23 00:00:00",
+        "2026-11-23",
+        "20261123T000000Z",
+        "2026-11-23T24:00:00Z",
+        "0001-01-01T00:00:00+01:00",
         [_advice],
         [{}],
         {"thinking_tokens": 0},
