@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 
-from claude_gauge.mqtt.endpoint import FIVE, THREE, Backoff, Versions
+from claude_gauge.mqtt.endpoint import FIVE, REPLACED, THREE, Backoff, Versions
 
 
 def test_five_comes_first() -> None:
@@ -50,6 +50,16 @@ def test_proven_broker_is_not_doubted() -> None:
 
     assert not versions.refused(FIVE, plainly=False)
     assert versions.next == FIVE
+
+
+def test_replaced_broker_is_asked_anew() -> None:
+    """A broker that spoke MQTT 5 and has since been replaced by one that falls silent at it is reached with 3.1.1."""
+    versions = Versions()
+    versions.spoken(FIVE)
+    refused = [versions.refused(FIVE, plainly=False) for _ in range(REPLACED)]
+
+    assert refused == [False] * (REPLACED - 1) + [True]
+    assert versions.next == THREE
 
 
 def test_refusal_of_both_begins_anew() -> None:

@@ -40,8 +40,8 @@ def to_stderr(log_format: Literal["text", "json"], *, level: str = "INFO") -> No
     """Send the package's log lines to stderr, from `level` up (DEBUG shows each value)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text("%(levelname)s %(name)s: %(message)s"))
-    # What watchdog warns of, the watch says in our words; it must hear of it itself, so the logger stays open.
-    handler.addFilter(lambda record: not record.name.startswith("watchdog") or record.levelno >= logging.ERROR)
+    # Watchdog's words are for developers: a folder that goes away is an error there. What it misses, a look finds.
+    handler.addFilter(lambda record: not record.name.startswith("watchdog"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -150,6 +150,7 @@ def _why(error: OSError) -> str:
 FIVE, THREE = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 NAMES = {FIVE: "MQTT 5", THREE: "MQTT 3.1.1"}
 SURE = 2  # a broker may close one connection silently for other reasons
+REPLACED = 6  # silent refusals after which a broker that spoke MQTT 5 may be another one at the same place
 
 
 @dataclass
@@ -159,6 +160,7 @@ class Versions:
     doubts: int = 0
     next: MQTTProtocolVersion = FIVE
     proven: bool = False
+    silent: int = 0  # refusals of a proven broker, one after the other
 
     @property
     def in_doubt(self) -> bool:
@@ -168,11 +170,13 @@ class Versions:
     def spoken(self, version: MQTTProtocolVersion) -> None:
         """Note that the broker accepted this version."""
         if version == FIVE:
-            self.doubts, self.proven = 0, True
+            self.doubts, self.proven, self.silent = 0, True, 0
         self.next = THREE if self.doubts >= SURE else FIVE
 
     def refused(self, version: MQTTProtocolVersion, *, plainly: bool) -> bool:
         """Note that it did not: `plainly`, or silently; True when 3.1.1 is worth trying at once."""
+        self.silent += self.proven
+        self.proven = self.proven and self.silent < REPLACED
         if version == THREE or (self.proven and not plainly):
             self.doubts, self.next = 0, FIVE
             return False

@@ -47,6 +47,7 @@ def _told(hints: Hints, path: Path) -> None:
     wait_until(there, f"a hint at {path}, not only {seen}")
 
 
+@pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")  # watchdog's, of folders that just appear
 @pytest.mark.parametrize("kind", [_inotify, Observed])
 def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
     """Lines, new files, new folders and moved-in folders are reported, by the name of a root that is a link."""
