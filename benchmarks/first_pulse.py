@@ -63,6 +63,7 @@ def main(turns: int) -> None:
     with tempfile.TemporaryDirectory() as name, Mosquitto(Path(name) / "broker") as broker:
         folder, http = Path(name), free_port()
         claude = ClaudeHome(folder / "claude")
+        claude.append(assistant(time.time(), 0, tokens=(0, 1, 0, 0)))  # of a session without use no figure is known
         own = {"BROKER": broker.url, "NODE": "desk", "HTTP": f"127.0.0.1:{http}", "CEILING_5H": str(CEILING)}
         env = environment(claude, folder, **{f"CLAUDE_GAUGE_{key}": value for key, value in own.items()})
         board = VirtualBoard(folder / "flash", config(broker.port), micropython())
