@@ -230,6 +230,31 @@ def test_clock_ahead(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "future" in caplog.text
 
 
+@pytest.mark.parametrize("ahead_s", [0, 30, 100])
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_late_event_of_a_sender_that_is_ahead(tmp_path: Path, ahead_s: float, *, restarts: bool) -> None:
+    """What was filled in for an event that came late is taken out again, whatever the sender's clock says."""
+    at = NOW + ahead_s
+    late = event(at, "r1", input_tokens=0, cache_read_tokens=0, cache_creation_tokens=0)
+    with receiving(tmp_path) as (source, clock):
+        send(source, "/v1/metrics", metrics(point("output", 50, at, start=at - 5)))
+        clock.now += 30
+        filled = source.read(clock.now).week_tokens
+        clock.now += 20
+        if not restarts:
+            send(source, "/v1/logs", late)
+            clock.now += 30
+            reading = source.read(clock.now)
+    if restarts:
+        with receiving(tmp_path, clock) as (source, _):
+            send(source, "/v1/logs", late)
+            clock.now += 30
+            reading = source.read(clock.now)
+
+    assert reading.traffic
+    assert (filled, reading.week_tokens, reading.traffic.five_minutes.output) == (50, 50, 50)
+
+
 def test_point_a_year_ahead(tmp_path: Path) -> None:
     """A point of a wrong clock does not silence its series."""
     with receiving(tmp_path) as (source, clock):

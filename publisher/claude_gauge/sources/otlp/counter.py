@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
-from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
@@ -26,73 +25,13 @@ from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.sources.otlp.journal import Event
 from claude_gauge.sources.otlp.reconcile import Fill
+from claude_gauge.sources.otlp.timeline import REQUEST, Entry, Timeline
 
 SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
 _HOUR_S, _DAY_S = 3600.0, 86400.0
 _MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
-
-
-class _Entry(NamedTuple):
-    """An event or line in a timeline: a key, its request's id (0: none), and its figures."""
-
-    at: float
-    key: int
-    request: int
-    figures: tuple[int, int, int, int]  # input, output, cache read, cache creation
-
-
-_STRIDE, _PROMPT, _REQUEST = 7, 0, 2  # of a timeline's numbers: prompt's hash, key, request, and the figures
-
-
-class _Timeline:
-    """What was counted, by the hour and unsorted: 64 bytes each, as a week has hundreds of thousands."""
-
-    def __init__(self) -> None:
-        self._hours: dict[int, tuple[array[float], array[int]]] = {}
-
-    def add(self, at: float, key: int, request: int, figures: tuple[int, int, int, int]) -> None:
-        """Keep one; called for each event of a week at every start."""
-        hour = int(at // _HOUR_S)
-        times, numbers = self._hours.get(hour) or self._hours.setdefault(hour, (array("d"), array("q")))
-        times.append(at)
-        own, output, read, created = figures
-        numbers.extend((hash((own, read, created)), key, request, own, output, read, created))
-
-    def __bool__(self) -> bool:
-        return bool(self._hours)
-
-    def near(self, wanted: int, since: float, until: float, column: int = _PROMPT) -> Iterator[_Entry]:
-        """Yield those with this prompt (or request) in a span of time."""
-        for hour in range(int(since // _HOUR_S), int(until // _HOUR_S) + 1):
-            if hour in self._hours:
-                yield from (each for each in _search(*self._hours[hour], wanted, column) if since <= each.at <= until)
-
-    def anywhere(self, request: int) -> _Entry | None:
-        """Find one by its request's id, whenever it was."""
-        matches = (
-            each for times, numbers in self._hours.values() for each in _search(times, numbers, request, _REQUEST)
-        )
-        return next(matches, None)
-
-    def forget(self, before: float) -> None:
-        """Drop the hours that ended before a time."""
-        for hour in [hour for hour in self._hours if (hour + 1) * _HOUR_S < before]:
-            del self._hours[hour]
-
-
-def _search(times: array[float], numbers: array[int], wanted: int, column: int) -> Iterator[_Entry]:
-    index = -1
-    while True:
-        try:
-            index = numbers.index(wanted, index + 1)
-        except ValueError:
-            return
-        if index % _STRIDE == column:
-            row = index - column
-            _, key, request, *figures = numbers[row : row + _STRIDE]
-            yield _Entry(times[row // _STRIDE], key, request, (figures[0], figures[1], figures[2], figures[3]))
 
 
 class OtlpCounter(Counter):
@@ -103,14 +42,12 @@ class OtlpCounter(Counter):
         self._told: dict[int, tuple[float, str | None, bool]] = {}  # request id, hashed -> a transcript's line
         self._firsts: dict[int, int] = {}  # request id, hashed -> key of the first event under it
         self._recycled: set[int] = set()  # ids that a gateway gave to several
-        self._lines, self._events = _Timeline(), _Timeline()  # of what was counted
+        self._lines, self._events = Timeline(), Timeline()  # of what was counted
         self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
         self._partners: dict[int, int] = {}  # event's key -> the response that it is
-        self._paired: dict[int, _Entry] = {}  # and back: the next line of that response takes no second event
+        self._paired: dict[int, Entry] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it is, where the line came first
-        self._unmeasured: dict[
-            int | str, tuple[float, float]
-        ] = {}  # event's or fill's key -> time, output: no thinking
+        self._unmeasured: dict[int | str, tuple[float, float]] = {}  # key -> time and output without known thinking
         self._pruned_at = 0.0
 
     def traffic(self, now: float) -> Traffic:
@@ -140,12 +77,12 @@ class OtlpCounter(Counter):
         """Return no time: any line may be of an event's response."""
         return -math.inf
 
-    def _event_of(self, turn: Turn) -> _Entry | None:
+    def _event_of(self, turn: Turn) -> Entry | None:
         """Find the counted event of a line's response."""
         name, identity = self._names(turn.request_id), _identity(turn)
         since, until = turn.at - SAME_MOMENT_S, turn.at + _longest(turn)
         if name and name in self._firsts:
-            same = next(self._events.near(name, since, until, _REQUEST), None)
+            same = next(self._events.near(name, since, until, REQUEST), None)
             return same or self._events.anywhere(name)
         own = self._paired.get(identity) if turn.message_id else None
         if own is not None and since <= own.at <= until:
@@ -156,7 +93,7 @@ class OtlpCounter(Counter):
                 return event
         return None
 
-    def _nearest(self, timeline: _Timeline, turn: Turn, since: float, until: float) -> list[_Entry]:
+    def _nearest(self, timeline: Timeline, turn: Turn, since: float, until: float) -> list[Entry]:
         """List what has a turn's prompt in a span of time: the same output first, then the nearest.
 
         With another output (a line of a stream that was cut) it has to be at the same moment.
@@ -165,7 +102,7 @@ class OtlpCounter(Counter):
         ranked = [(each.figures[1] != turn.output, abs(each.at - turn.at), each) for each in near]
         return [each for other, apart, each in sorted(ranked) if not other or apart <= SAME_MOMENT_S]
 
-    def _raise(self, event: _Entry, turn: Turn, now: float) -> bool:
+    def _raise(self, event: Entry, turn: Turn, now: float) -> bool:
         """Add what a line has beyond its event, which the ledger records without counting it again.
 
         A subagent's line too: ids that are the same make it the same.
@@ -255,12 +192,11 @@ class OtlpCounter(Counter):
 
     def fill(self, fill: Fill, before: Tokens, now: float) -> bool:
         """Enter what metrics reported, or lower what was entered under the same key `before`."""
-        at = min(fill.at, now)
         if before == Tokens():
-            return self._count(fill.key, at, fill.model, fill.tokens, now)
+            return self._count(fill.key, fill.at, fill.model, fill.tokens, now)
         if fill.key in self._unmeasured:
-            self._unmeasured[fill.key] = at, fill.tokens.output
-        self._apply(Change(_counted(at, before), _counted(at, fill.tokens)), now)
+            self._unmeasured[fill.key] = fill.at, fill.tokens.output
+        self._apply(Change(_counted(fill.at, before), _counted(fill.at, fill.tokens)), now)
         return True
 
     def _prune(self, now: float) -> None:

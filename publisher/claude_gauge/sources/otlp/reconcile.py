@@ -13,6 +13,7 @@ What may arrive, in any order and repeatedly (exports are sent again when their 
 
     event     explained grows; where something was filled, it is compared again and lowered by what is explained now
     metrics   metered grows; a comparison is due after EVENTS_LATE_S, since events come up to 5 s after their response
+    silence   after RETURN_S without metrics a session is over (`Ended`, kept in the journal): its sums begin anew
     restart   the journal brings back events, series and fills; every metered session is compared once more
 
 A comparison is made for a moment: events that are later than the metrics' newest point are left out of it.
@@ -233,7 +234,7 @@ class Reconciler:
                 each = waiting.pop(0)
                 if unit is not None:
                     surplus = each.metered - self._told_by(unit, each.at)
-                    entered += self._raise(unit, each.used, _over(surplus, unit.filled))
+                    entered += self._raise(unit, each.used, _over(surplus, unit.filled), now)
                     entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
             if waiting:
                 self._waiting[key] = waiting
@@ -247,11 +248,12 @@ class Reconciler:
             later += tokens
         return Tokens(*unit.explained) - later
 
-    def _raise(self, unit: _Unit, used: Used, missing: Tokens) -> Iterator[Fill]:
+    def _raise(self, unit: _Unit, used: Used, missing: Tokens, now: float) -> Iterator[Fill]:
+        """Enter what is missing, no later than `now`: the sender's clock may be a little ahead."""
         if not missing.total:
             return
         unit.filled += missing
-        for at, tokens in spread(missing, used.start, used.at):
+        for at, tokens in spread(missing, min(used.start, now), min(used.at, now)):
             self._number += 1
             fill = Fill(f"{used.unit}-{self._number:x}", used.unit, at, used.model, tokens)
             unit.enter(fill)
