@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from tests.support.net import PATIENCE_S, free_port
 
 from claude_gauge.outlets.homeassistant.discovery import discovery
@@ -24,6 +25,18 @@ def test_show() -> None:
 
     assert json.loads(done.stdout) == json.loads(discovery("studio"))
     assert done.stderr.strip() == "house/device/claude_gauge_studio/config"
+
+
+def test_show_as_it_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the settings add to the payload is shown, too: the page, and the numbers where the publisher signs in."""
+    monkeypatch.setenv("CLAUDE_GAUGE_HTTP", "192.0.2.7:8080")
+    alone = json.loads(run("show").stdout)
+    monkeypatch.setenv("CLAUDE_GAUGE_BROKER", "mqtt://desk@localhost")
+    monkeypatch.setenv("CLAUDE_GAUGE_BROKER_PASSWORD", "correct horse")
+    signed_in = json.loads(run("show").stdout)
+
+    assert alone["device"]["configuration_url"] == "http://192.0.2.7:8080/"
+    assert set(signed_in["components"]) - set(alone["components"]) == {"ceiling", "redline"}
 
 
 def test_show_fleet() -> None:
