@@ -150,6 +150,12 @@ def test_ways_to_write_a_number(payload: str, value: int) -> None:
     assert isinstance(checked("ceiling_5h", payload), int)
 
 
+def test_whole_numbers_are_shown_whole(tmp_path: Path) -> None:
+    """A redline from a flag or a file, a float there, is shown without a fraction that it does not have."""
+    with numbers(settings_of(tmp_path, redline="5000")) as wire:
+        assert b'"redline": 5000,' in wire.announced["claude-gauge/desk/settings"]
+
+
 def test_bad_orders_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of orders that can't be carried out the first is reported, not in full; after a good one the next is."""
     with numbers(settings_of(tmp_path)) as wire:

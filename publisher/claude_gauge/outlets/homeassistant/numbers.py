@@ -53,7 +53,12 @@ def checked(setting: str, value: str | Value) -> Value:
         number = math.nan
     if not LEAST <= number <= MAX_COUNT:
         raise ValueError(f"should be a number from {LEAST} to {MAX_COUNT:,}")
-    return round(number) if number.is_integer() or Settings.model_fields[setting].annotation is int else number
+    return round(number) if Settings.model_fields[setting].annotation is int else _plain(number)
+
+
+def _plain(number: Value) -> Value:
+    """Write 5000.0 as 5000."""
+    return int(number) if float(number).is_integer() else number
 
 
 def held(settings: Settings) -> Settings:
@@ -122,7 +127,7 @@ class Numbers:
             self._file.write(content)
 
     def _show(self) -> None:
-        holding = {name: getattr(self.settings, setting) for name, setting in ORDERS.items()}
+        holding = {name: _plain(getattr(self.settings, setting)) for name, setting in ORDERS.items()}
         payload = json.dumps({**holding, "updated_at": stamp(time.time())}).encode()
         self._link.announce(settings_topic(self._given.node), payload)
 
