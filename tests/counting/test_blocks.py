@@ -132,3 +132,15 @@ def test_week_ends_to_the_millisecond() -> None:
 
     assert blocks.week(MIDNIGHT + WEEK_S) == 110
     assert blocks.week(MIDNIGHT + WEEK_S + 1.5) == 100
+
+
+@given(
+    entries=st.lists(st.tuples(st.integers(-8 * 86400, 300), st.integers(0, 1000)), max_size=12),
+    late=st.sampled_from([-86400, -3600, -60, -1, 0, 1, 60, 3600]),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_week_holds_the_block(entries: list[tuple[int, int]], late: int) -> None:
+    """The 7 days are never less than the block, whatever a clock a little ahead wrote, or however ours was set."""
+    blocks = _blocks(*entries)
+
+    assert blocks.week(MIDNIGHT + late) >= blocks.current(MIDNIGHT + late).tokens

@@ -309,7 +309,7 @@ class Blocks:
         for span in self.history():
             if span.first_at > since and span.last_at <= now:
                 total += span.tokens
-            elif span.last_at > since and span.first_at <= now:
+            elif span.last_at > since and span.first_at <= now + AHEAD_S:
                 low = max(bisect_right(self._ats, since), bisect_left(self._ats, span.first_at))
                 high = min(bisect_right(self._ats, now + AHEAD_S), bisect_right(self._ats, span.last_at))
                 total += sum(self._totals[low:high])
