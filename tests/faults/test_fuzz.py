@@ -32,6 +32,7 @@ atheris.Fuzz()
 """
 
 
+@pytest.mark.long
 def test_line_parser_survives_a_fuzzer(tmp_path: Path) -> None:
     """A hundred thousand lines made to find a way through the parser raise nothing and give no absurd figure."""
     pytest.importorskip("atheris", reason="atheris has no wheel for this Python or platform")

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import pytest
 from tests.support.mosquitto import Listener
 from tests.support.net import wait_until
 from tests.support.publisher import Publishing
@@ -106,6 +107,7 @@ class Load:
         self.halves.clear()
 
 
+@pytest.mark.long
 def test_thousand_lines_a_second(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
     """1,000 lines/s over 50 files: 0 lost, 0 counted twice, no memory that grows with bad input, no traceback."""
     load = Load(claude)

@@ -14,6 +14,7 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import usage_of, wait_tokens
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["reset", "garbage", "half-open"])
 def test_broker_comes_back(
     mode: Mode, claude: ClaudeHome, env: dict[str, str], broker: Mosquitto, tmp_path: Path

@@ -67,6 +67,7 @@ def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHo
     assert not list(manager.folder.rglob("claude-gauge.service"))
 
 
+@pytest.mark.long
 def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) -> None:
     """Systemd's watchdog ends one that no longer speaks, and starts another; its patience is shortened here."""
     patience = manager.folder / ".config/systemd/user/claude-gauge.service.d/patience.conf"
