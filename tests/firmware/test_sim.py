@@ -57,6 +57,7 @@ def test_a_turn_moves_the_needles(claude: ClaudeHome, env: dict[str, str], tmp_p
     out, trace = tmp_path / "sim.log", tmp_path / "trace.csv"
     arguments = ("--micropython",) if folder else ()
     env = {**env, "PATH": str(part(folder)) + os.pathsep + env["PATH"]} if folder else env
+    claude.append(assistant(time.time() - 3600, 0))  # without any transcript nothing would be known, not even a zero
     with simulated(out, env, "--trace", str(trace), *arguments):
         wait_until(lambda: "link: connected" in out.read_text(), "the link")
         with Publishing(tmp_path / "run", env=env) as publishing:
