@@ -43,6 +43,8 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
         ({"CLAUDE_GAUGE_REDLINE": "fast"}, ["CLAUDE_GAUGE_REDLINE", "'fast'", "number"]),
         ({"CLAUDE_GAUGE_REDLINE": "-1"}, ["CLAUDE_GAUGE_REDLINE", "'-1'", "greater than 0"]),
         ({"CLAUDE_GAUGE_REDLINE": "nan"}, ["CLAUDE_GAUGE_REDLINE", "'nan'"]),
+        ({"CLAUDE_GAUGE_REDLINE": "inf"}, ["CLAUDE_GAUGE_REDLINE", "'inf'", "up to"]),
+        ({"CLAUDE_GAUGE_CEILING_5H": "9" * 20}, ["CLAUDE_GAUGE_CEILING_5H", "up to"]),
         ({"CLAUDE_GAUGE_TACH": "most"}, ["CLAUDE_GAUGE_TACH", "'most'", "'fresh'"]),
         ({"CLAUDE_GAUGE_NODE": "a/b"}, ["CLAUDE_GAUGE_NODE", "'a/b'"]),
         ({"CLAUDE_GAUGE_NODE": "all"}, ["CLAUDE_GAUGE_NODE", "all nodes merged"]),
