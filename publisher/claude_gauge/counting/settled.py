@@ -2,7 +2,8 @@
 
 A week holds hundreds of thousands, so each is two numbers of 64 bits in the arrays of its day: a name, and its total
 with some bits of its request's id (`packed`). The name is the message id's number, or, where another response of that
-day has it already (a gateway may give all the same id), the number of both ids together (the key).
+day has it already (a gateway may give all the same id), the number of both ids together (the key). One without a
+request id is there a second time, under a key of its prompt.
 """
 
 from __future__ import annotations
