@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _FORGET_S = 3600.0
 _BATCH = 500  # events of the journal that are counted at once
+_YIELD_S = 0.001
 _SLICE = 250  # records of an export that are counted at once, some milliseconds
 
 
@@ -158,7 +159,9 @@ class OtlpFeed:
         news = stored = False
         with self._lock:
             self._reconciler.talks(decoded.units, now)
-        for requests, points in _slices(decoded):
+        for number, (requests, points) in enumerate(_slices(decoded)):
+            if number:
+                time.sleep(_YIELD_S)  # a lock is not fair: who waits for it would see all slices go by
             with self._lock:  # again for each slice: who reads waits for one alone
                 new, stored = self._take(requests, points, now)
             news = news or new
