@@ -183,12 +183,7 @@ class Settings(BaseModel):
     @field_validator("prometheus", "ccusage_mcp")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
-        if url is None:
-            return url
-        parts = _split(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("should be an http:// or https:// URL")
-        if parts.password is not None:
+        if url is not None and web_url(url).password is not None:
             raise ValueError("holds a password: give Prometheus's by CLAUDE_GAUGE_PROMETHEUS_PASSWORD")
         return url
 
@@ -256,6 +251,14 @@ def read_secret(path: Path, setting: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise GaugeError(f"{setting}: cannot read {path}: {why}; check the path and who may read it") from None
+
+
+def web_url(url: str) -> SplitResult:
+    """Take an http(s) URL apart; raises ValueError, whose text holds nothing of it, for any other."""
+    parts = _split(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("should be an http:// or https:// URL")
+    return parts
 
 
 def _split(url: str) -> SplitResult:

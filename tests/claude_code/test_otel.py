@@ -53,6 +53,19 @@ def test_env_is_a_shells(tmp_path: Path) -> None:
     assert {name: got[name] for name in variables()} == variables("http://here:4318/a b")
 
 
+@pytest.mark.parametrize("command", ["env", "install"])
+@pytest.mark.parametrize(
+    "endpoint", ["localhost:4317", "ftp://here", "http://", "http://a b", "http://me:canary@h:99999"]
+)
+def test_endpoint_that_no_exporter_takes(command: str, endpoint: str) -> None:
+    """An address that telemetry could never reach is refused before anything is written, and never repeated."""
+    done = gauge(command, "--endpoint", endpoint)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --endpoint: should be ")
+    assert "canary" not in done.stderr
+
+
 def test_what_counts_wrongly_is_set_right() -> None:
     """Deltas, which survive a resumed session, and a series per session: what the figures stand on."""
     wanted = variables()

@@ -100,9 +100,22 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT, temporality: Kind = Temporalit
 
     eval "$(claude-gauge otel env)"
     """
-    from claude_gauge.claude_code.telemetry import exports, variables
+    from claude_gauge.claude_code.telemetry import exports
 
-    typer.echo(exports(variables(endpoint, temporality)), nl=False)
+    typer.echo(exports(_variables(endpoint, temporality)), nl=False)
+
+
+def _variables(endpoint: str, temporality: Temporality) -> dict[str, str]:
+    """Return the environment for this endpoint; raises SettingError for one that no exporter can send to."""
+    from claude_gauge.claude_code.telemetry import variables
+    from claude_gauge.config import web_url
+    from claude_gauge.errors import SettingError
+
+    try:
+        web_url(endpoint)
+    except ValueError as error:
+        raise SettingError(f"--endpoint: {error}, such as {DEFAULT_ENDPOINT}") from None
+    return variables(endpoint, temporality)
 
 
 @otel.command()
@@ -143,7 +156,7 @@ def install(
     from claude_gauge.claude_code.settings_file import plan, read
     from claude_gauge.errors import GaugeError
 
-    wanted = telemetry.variables(endpoint, temporality)
+    wanted = _variables(endpoint, temporality)
     record = telemetry.Record(config.settings.state_dir)
     planned, gone = [], {}
     for path in settings_files():

@@ -453,3 +453,11 @@ def test_shipped_configuration_runs(house: BrokerFolder) -> None:
     (house.broker / "mosquitto.conf").write_text(text)
     with Closed(house.folder.parent / "running", house):
         assert [text for ok, text in findings(house) if not ok] == []
+
+
+def test_damaged_register(house: BrokerFolder) -> None:
+    """A register that is no register is called damaged, with its path, in words and not by an error's class."""
+    (house.folder / "house.json").write_text("{")
+
+    with pytest.raises(GaugeError, match=r"house\.json: it is damaged; run as its owner, or correct it"):
+        house.register()

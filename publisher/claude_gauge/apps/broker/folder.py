@@ -164,9 +164,8 @@ class BrokerFolder:
             raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`") from None
         except (OSError, ValidationError) as error:
             path = self.folder / REGISTER
-            raise GaugeError(
-                f"cannot read {path}: {error.__class__.__name__}; run as its owner, or correct it"
-            ) from None
+            why = error.strerror if isinstance(error, OSError) else "it is damaged"
+            raise GaugeError(f"cannot read {path}: {why}; run as its owner, or correct it") from None
 
     def _save(self, top: Directory, register: Register, lines: list[str]) -> None:
         ids = _ids(register)
