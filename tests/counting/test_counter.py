@@ -175,3 +175,25 @@ def test_gateways_ids_lose_nothing_however_long_it_runs(kind: str, steps: list[f
         tally.tidy(now)
 
     assert tally.week(now) == whole
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(_GATEWAYS)),
+    st.lists(st.sampled_from((7.0, 45.0, 1200.0, 4000.0, 7.0 * 3600)), min_size=1, max_size=20),
+    st.randoms(use_true_random=False),
+)
+def test_gateways_ids_in_any_order_at_a_start(kind: str, steps: list[float], random: Random) -> None:
+    """History that is read in any order, with forks, and settled at any moment in between makes the same week."""
+    tally, now, turns = Counter(), AT, list[Turn]()
+    for number, step in enumerate(steps):
+        now += step
+        own: dict[str, Any] = {"message_id": f"m{number}", "request_id": f"r{number}", "line_id": f"l{number}"}
+        turns.append(TURN._replace(at=now, cache_read=1000 + number, **(own | _GATEWAYS[kind])))
+    tally.read_history()
+    for turn in random.sample(2 * turns, 2 * len(turns)):
+        tally.add_history(turn, (), now)
+        if random.random() < 0.2:
+            tally._ledger.settle(now - 6 * 3600)
+
+    assert tally.week(now) == sum(turn.total for turn in turns if turn.at > now - 7 * DAY)
