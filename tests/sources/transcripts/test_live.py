@@ -306,6 +306,27 @@ def test_clock_jump_of_five_hours(hours: int, following: Following, claude: Clau
     wait_until(moved, "the line by the new clock, alone")
 
 
+def test_scan_that_finds_nothing_calls_for_no_look(claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
+    """A scan alone makes no payload and no look at the figures: the next line would wait for a tenth of a second."""
+    caplog.set_level("INFO", "claude_gauge")
+    looks: list[float] = []
+    claude.append(_line(1))
+    source = Transcripts([claude.folder / "projects"])
+    source.start(lambda: looks.append(time.monotonic()))
+    wait_until(lambda: source.read(time.time()).week_tokens == SAMPLE, "all history")
+
+    def scan(number: int) -> int:
+        source._hints.put(None)
+        wait_until(lambda: caplog.text.count("events were lost") == number, "a scan")
+        return len(looks)
+
+    scan(1)
+    after = [scan(number) for number in (2, 3, 4)]
+    source.stop()
+
+    assert len({*after, len(looks)}) == 1
+
+
 def test_stop_ends_every_thread(following: Following) -> None:
     """After `stop`, called twice, the source's thread has ended, and no folder is watched."""
     thread = following.source._thread

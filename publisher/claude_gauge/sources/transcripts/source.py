@@ -285,7 +285,7 @@ class Transcripts:
             if answer.filed:
                 with self._lock:
                     self._counter.add_filed(answer.filed, answer.newest, self._clock())
-            self._count_history(answer.found)
+            self._count_history(answer.found, filed=bool(answer.filed))
         elif readers.idle:
             self._childless = readers.failed
             self._end_readers()
@@ -297,14 +297,15 @@ class Transcripts:
             self._readers.stop()
             self._readers = None
 
-    def _count_history(self, found: Sequence[tuple[Turn, tuple[float, ...]]]) -> None:
+    def _count_history(self, found: Sequence[tuple[Turn, tuple[float, ...]]], *, filed: bool = False) -> None:
         now = self._clock()
         with self._lock:
             for turn, times in found:
                 self._counter.add_history(turn, times, now)
             self._counter.tidy(now)
         self._tell_what_was_left_out()
-        if self._whole or any(max(turn.at, *times, 0) > now - RECENT_S for turn, times in found):
+        week = self._whole and (filed or bool(found))
+        if week or any(max(turn.at, *times, 0) > now - RECENT_S for turn, times in found):
             self._changed()
 
     def _count(self, turns: Sequence[Turn]) -> bool:
