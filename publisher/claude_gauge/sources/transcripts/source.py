@@ -190,6 +190,7 @@ class Transcripts:
         newest = self._tail.newest()
         if newest is not None:
             self._tail.hint(newest.path)  # however old it is: it knows the last model
+        self._told = self._health()
 
     def _follow(self) -> None:
         next_scan = time.monotonic() + SCAN_S
