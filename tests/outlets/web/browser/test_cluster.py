@@ -114,7 +114,7 @@ def test_lamps(open_cluster: Open, shim: Shim) -> None:
 
 def test_figures_below(open_cluster: Open, shim: Shim) -> None:
     """What is known beyond the needles stands below them; what is not known is a dash, never a zero."""
-    resets = (datetime.now(UTC) + timedelta(hours=2, minutes=14, seconds=59)).isoformat()
+    resets = (datetime.now(UTC) + timedelta(hours=2, minutes=14, seconds=20)).isoformat()
     known = usage(
         window_5h_resets_at=resets,
         minutes_to_limit=51,
