@@ -13,7 +13,7 @@ What may arrive, in any order and repeatedly (exports are sent again when their 
 
     event     explained grows; where something was filled, it is compared again and lowered by what is explained now
     metrics   metered grows; a comparison is due after EVENTS_LATE_S, since events come up to 5 s after their response
-    silence   after RETURN_S without metrics a session is over (`Ended`, kept in the journal): its sums begin anew
+    silence   after RETURN_S without metrics a session is over (`Ended`, kept in the journal): its sums begin again at 0
     restart   the journal brings back events, series and fills; every metered session is compared once more
 
 A comparison is made for a moment: events that are later than the metrics' newest point are left out of it.
