@@ -208,7 +208,7 @@ def _broker_back() -> Row:
 
 
 def _says(word: str) -> Callable[[Received], bool]:
-    return lambda heard: heard.payload.decode() == word
+    return lambda received: received.payload.decode() == word
 
 
 def http(seconds: float = 3.0, clients: int = 32) -> list[Row]:

@@ -249,7 +249,7 @@ def test_flash_without_a_board(env: dict[str, str], tmp_path: Path) -> None:
 
 
 def test_port_that_goes_away(env: dict[str, str]) -> None:
-    """A port that can't be read is told in the system's words with what to look at, not in Python's."""
+    """A port that can't be read is reported in the system's words with what to look at, not in Python's."""
     done = run("firmware", "config", "--edit", "--port", "/dev/null", env=env)
 
     assert done.returncode == 1

@@ -19,11 +19,11 @@ import resource, sys, threading
 from claude_gauge.config import Settings
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.endpoint import FIVE, SURE, THREE, Versions
-link, came, heard = Link(Settings(broker=sys.argv[1]), status=None), threading.Event(), []
+link, came, received = Link(Settings(broker=sys.argv[1]), status=None), threading.Event(), []
 if sys.argv[2] == "3":
     link._versions = Versions(doubts=SURE, next=THREE)
 def take(message):
-    heard.append(len(message.payload))
+    received.append(len(message.payload))
     if message.topic == "t/end":
         came.set()
 link.start()
@@ -31,8 +31,8 @@ assert link.wait_connected(120)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 link.listen("t/large", take)
 link.listen("t/end", take)
-assert came.wait(120), (link.trouble, heard)
-print(link.version, heard, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+assert came.wait(120), (link.trouble, received)
+print(link.version, received, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 link.stop()
 """
 
@@ -48,12 +48,12 @@ def test_large_retained_message(
     command = [sys.executable, "-c", READER.replace("PATIENCE_S", str(PATIENCE_S)), broker.url, version]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
-    spoken, heard, grown = (
+    spoken, received, grown = (
         done.stdout.split("[")[0].strip(),
         done.stdout.split("[")[1].split("]")[0],
         done.stdout.split()[-1],
     )
     record_property("figure", f"a retained message of {LARGE >> 20} MB, {spoken}: {int(grown) >> 20} MB more memory")
 
-    assert heard == "1"
+    assert received == "1"
     assert int(grown) < LEAST

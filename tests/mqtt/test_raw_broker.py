@@ -46,12 +46,12 @@ def test_refused(code: int, connect: Connect, caplog: pytest.LogCaptureFixture) 
     """Each reason with which a broker may refuse us is one line in words, and it is asked again, not without pause."""
     with RawBroker(_connack(code)) as broker:
         link = connect(broker.url)
-        wait_until(lambda: link.trouble, "the trouble to be told")
+        wait_until(lambda: link.trouble, "the trouble to be reported")
         wait_until(lambda: broker.connections > 2, "another attempt")
-        told = link.trouble
+        reported = link.trouble
         link.stop()
 
-    assert f"broker {broker.place} " in told
+    assert f"broker {broker.place} " in reported
     assert 1 <= len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 2
 
 
@@ -90,14 +90,14 @@ def test_packet_is_cut_at_each_byte(version: int, connect: Connect) -> None:
                     taken.wait(0.001)  # so that the two do not come as one
                     wire.send(whole[cut:])
 
-    heard: list[Message] = []
+    received: list[Message] = []
     with RawBroker(script) as broker:
         link = connect(broker.url, version=version)
-        link.listen("t/x", heard.append)
-        wait_until(lambda: len(heard) == len(whole), "all of them")
+        link.listen("t/x", received.append)
+        wait_until(lambda: len(received) == len(whole), "all of them")
         link.stop()
 
-    assert {(each.topic, each.payload) for each in heard} == {("t/x", payload)}
+    assert {(each.topic, each.payload) for each in received} == {("t/x", payload)}
     assert broker.connections == 1
 
 
@@ -128,7 +128,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("garbage", [*GARBAGE, *STRANGE])
 def test_garbage(garbage: str, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """What is no MQTT ends the connection, which is told as such and blamed on no message; the next one works."""
+    """What is no MQTT ends the connection, which is reported as such and blamed on no message; the next one works."""
     data = (GARBAGE | STRANGE)[garbage]
 
     def script(number: int, wire: Wire) -> None:
@@ -137,12 +137,12 @@ def test_garbage(garbage: str, connect: Connect, caplog: pytest.LogCaptureFixtur
             if each.kind == SUBSCRIBE and b"t/x" in each.body:
                 wire.send((b"" if number else data) + publish("t/x", b"after"))
 
-    heard: list[bytes] = []
+    received: list[bytes] = []
     with RawBroker(script) as broker:
         link = connect(broker.url)
-        link.listen("t/x", lambda message: heard.append(message.payload))
+        link.listen("t/x", lambda message: received.append(message.payload))
         link.announce(USAGE, b"1")
-        wait_until(lambda: b"after" in heard and link.connected, "the message after it")
+        wait_until(lambda: b"after" in received and link.connected, "the message after it")
         link.stop()
 
     away = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
@@ -176,7 +176,7 @@ def test_network_that_fails_at_each_publish(topic: str, connect: Connect, monkey
 def test_broker_that_ends_every_connection(
     reason: int | None, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A broker that ends each connection right away is told of once, and is not called upon without pause."""
+    """A broker that ends each connection right away is reported once, and is not connected to without pause."""
     body = b"" if reason is None else bytes([reason, 0])
     ended = threading.Event()
 
@@ -237,7 +237,7 @@ def test_broker_at_an_ipv6_address(connect: Connect) -> None:
     "moment", ["before the answer", "after the answer", "at the status", "at the usage", "connected"]
 )
 def test_stop_at_any_moment(moment: str, connect: Connect) -> None:
-    """Whenever `stop` comes, the broker is told `offline`, or is left with the will that says so."""
+    """Whenever `stop` comes, the broker is reported `offline`, or is left with the will that says so."""
     reached, stopped, gone = threading.Event(), threading.Event(), threading.Event()
     said: list[bytes] = []
     farewell: list[int] = []

@@ -172,12 +172,12 @@ def test_a_start_counts_as_the_run_before_did(events: list[Request], line: int) 
         received.event(each, NOW)
     journal = [msgspec.json.decode(written(each), type=Event) for each in events]
     read.kept([(event_key(each.key), each) for each in journal], NOW)
-    told = events[line % len(events)]
+    event = events[line % len(events)]
     own, output, read_, created = (
         round(each)
-        for each in (told.tokens.input, told.tokens.output, told.tokens.cache_read, told.tokens.cache_creation)
+        for each in (event.tokens.input, event.tokens.output, event.tokens.cache_read, event.tokens.cache_creation)
     )
-    turn = Turn(told.at, "msg", told.request_id or None, "l", told.model, False, own, output + 1, read_, created)  # noqa: FBT003
+    turn = Turn(event.at, "msg", event.request_id or None, "l", event.model, False, own, output + 1, read_, created)  # noqa: FBT003
     before = received.week(NOW), received.traffic(NOW)
 
     assert (read.week(NOW), read.traffic(NOW)) == before

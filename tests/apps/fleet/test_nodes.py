@@ -78,7 +78,7 @@ def test_old_retained_payload() -> None:
 
 
 def test_reconnect_of_a_node_with_a_wrong_clock() -> None:
-    """A retained copy of what was heard live already does not throw a node out whose clock is wrong."""
+    """A retained copy of what was received live already does not throw a node out whose clock is wrong."""
     nodes = Nodes()
     payload = said(NOW - 9999, rate_1m=5)
     nodes.payload("a", payload, NOW, retained=False)
@@ -177,7 +177,7 @@ def test_where_tokens_flowed_last() -> None:
 
 
 def test_first_word_of_a_node() -> None:
-    """A node that works when it is first heard counts as moving, an idle one does not; a new model is a move too."""
+    """A node that works when it is first received counts as moving, an idle one does not; a new model is a move too."""
     nodes = Nodes()
     nodes.payload("busy", said(idle=False), NOW, retained=False)
     nodes.payload("idle", said(), NOW, retained=False)
@@ -357,7 +357,7 @@ def test_asked_from_many_threads_at_once() -> None:
     def guarded(work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - told by the assert below
+        except Exception as error:  # noqa: BLE001 - reported by the assert below
             faults.append(error)
 
     works: list[Callable[[], None]] = [functools.partial(speak, name) for name in ("a", "b", "c")]

@@ -196,9 +196,9 @@ def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosq
     parts = []
     for offers, each in zip((True, False), settings, strict=True):
         link = Link(each, status=status_topic("desk"))
-        told = each if offers else each.model_copy(update={"broker_password": None})
-        numbers = Numbers(link, told, lambda _: None)
-        HomeAssistant(link, told).start()
+        reported = each if offers else each.model_copy(update={"broker_password": None})
+        numbers = Numbers(link, reported, lambda _: None)
+        HomeAssistant(link, reported).start()
         numbers.start()
         link.start()
         try:

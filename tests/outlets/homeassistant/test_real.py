@@ -280,9 +280,9 @@ def test_fleet_removed(home: RunningHomeAssistant, house_broker: Mosquitto) -> N
         with node(house_broker, "all") as fleet:
             fleet.say(BUSY)
             listener.wait(lambda m: b"via_device" in m.payload)
-        heard = len(listener.messages)
+        received = len(listener.messages)
         subprocess.run(command, capture_output=True, check=True)
-        listener.wait(lambda m: b"via_device" not in m.payload, after=heard)
+        listener.wait(lambda m: b"via_device" not in m.payload, after=received)
         wait_until(lambda: not home.states("claude_gauge_all"), "the fleet's entities to be gone")
 
         assert home.state(orphan.entity("binary_sensor", "hot")) == "on"
@@ -321,14 +321,14 @@ def test_home_assistant_restarts(home: RunningHomeAssistant, house_broker: Mosqu
         loyal.say(BUSY)
         home.wait_state(loyal.entity("sensor", "rate_1m"), "1230")
         before = home.states("loyal")
-        heard = len(listener.messages)
+        received = len(listener.messages)
         home.stop()
         home.start()
         home.wait_state(loyal.entity("sensor", "rate_1m"), "1230")
 
         topic = discovery_topic("homeassistant", "loyal")
-        listener.wait(lambda m: m.topic == "homeassistant/status" and m.payload == b"online", after=heard)
-        listener.wait(lambda m: m.topic == topic and bool(m.payload), after=heard)
+        listener.wait(lambda m: m.topic == "homeassistant/status" and m.payload == b"online", after=received)
+        listener.wait(lambda m: m.topic == topic and bool(m.payload), after=received)
         assert set(home.states("loyal")) == set(before)
 
 

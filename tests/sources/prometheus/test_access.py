@@ -73,7 +73,7 @@ def test_password_and_certificate(closed: tuple[Server, Path]) -> None:
     ],
 )
 def test_refused(closed: tuple[Server, Path], user: str | None, with_ca: bool, why: str) -> None:  # noqa: FBT001
-    """Without one of them the reason is told, and it is the right one."""
+    """Without one of them the reason is reported, and it is the right one."""
     server, ca = closed
     settings = Settings(
         prometheus=server.url,
@@ -86,7 +86,7 @@ def test_refused(closed: tuple[Server, Path], user: str | None, with_ca: bool, w
 
 
 def test_unreadable_files(closed: tuple[Server, Path], tmp_path: Path) -> None:
-    """A CA or a token file that is not there is told, not raised."""
+    """A CA or a token file that is not there is reported, not raised."""
     server, _ = closed
     no_ca = once(Settings(prometheus=server.url, prometheus_ca=tmp_path / "none"))
     no_token = once(Settings(prometheus=server.url, prometheus_token_file=tmp_path / "none"))

@@ -73,7 +73,7 @@ def test_the_seeds_query_is_not_exact(filled: tuple[Server, list[Series]]) -> No
     server, past = filled
     true = truth(past, NOON - 5 * HOUR, NOON)
 
-    told = server.value(f"sum(increase({NAME}[5h]))", NOON)
+    reported = server.value(f"sum(increase({NAME}[5h]))", NOON)
 
-    assert told is not None
-    assert abs(told - true) > 0.01 * true
+    assert reported is not None
+    assert abs(reported - true) > 0.01 * true

@@ -128,7 +128,7 @@ def test_trouble(busy: Server, name: str) -> None:
 
 
 def test_down_from_the_start(tmp_path: Path) -> None:
-    """No Prometheus yet: nothing is claimed, the reason is told, and when it comes up its figures are there."""
+    """No Prometheus yet: nothing is claimed, the reason is reported, and when it comes up its figures are there."""
     server = Server(tmp_path)
     now = time.time()
     server.fill([Series(labels("a"), counted([(now - 120, 7)], now + 900))])
@@ -165,20 +165,20 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
 def test_no_claude_code_metrics(tmp_path: Path) -> None:
     """A Prometheus that never saw Claude Code is said to be one: nothing is at rest, all is unknown."""
     with Server(tmp_path) as server, running(Settings(prometheus=server.url)) as (source, health):
-        told = health()
+        reported = health()
         reading = source.read(time.time())
 
-    assert told == Health("prometheus", ok=False, why="no Claude Code metrics")
+    assert reported == Health("prometheus", ok=False, why="no Claude Code metrics")
     assert (reading.traffic, reading.block, reading.week_tokens) == (None, None, None)
 
 
 def test_unknown_host() -> None:
-    """A name that does not resolve is told as such."""
+    """A name that does not resolve is reported as such."""
     with running(Settings(prometheus="http://no-such-host.invalid:9090")) as (_, health):
         wait_until(lambda: health().why != "not asked yet", "an answer")
-        told = health()
+        reported = health()
 
-    assert told.why in {"name not found", "no answer in 1 s"}
+    assert reported.why in {"name not found", "no answer in 1 s"}
 
 
 def test_a_drip(busy: Server) -> None:
@@ -206,12 +206,12 @@ def test_a_drip(busy: Server) -> None:
     wait_until(lambda: port, "the port")
     try:
         with running(Settings(prometheus=f"http://127.0.0.1:{port}")) as (_, health):
-            told = wait_until(lambda: health().why == "no answer in 1 s", "the end of patience")
+            reported = wait_until(lambda: health().why == "no answer in 1 s", "the end of patience")
     finally:
         end.set()
         thread.join()
 
-    assert told
+    assert reported
     assert busy
 
 
@@ -223,9 +223,9 @@ def test_gzip_bomb(busy: Server) -> None:
         between.spoil = lambda _: Reply(body=bomb, encoding="gzip")
         with running(Settings(prometheus=between.url)) as (_, health):
             wait_until(lambda: health().why != "not asked yet", "an answer")
-            told = health()
+            reported = health()
 
-    assert told.why == "answer is too big"
+    assert reported.why == "answer is too big"
 
 
 def test_one_round_per_interval(busy: Server) -> None:
@@ -250,10 +250,10 @@ def test_get_where_post_is_forbidden(busy: Server) -> None:
     with Faulty(busy.url) as between:
         between.refuse_posts = True
         with running(Settings(prometheus=between.url, prometheus_interval=3600)) as (source, health):
-            told = health()
+            reported = health()
             block = source.read(time.time()).block
 
-    assert told.ok
+    assert reported.ok
     assert block is not None
     assert block.tokens == 2000
 

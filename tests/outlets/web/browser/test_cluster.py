@@ -136,7 +136,7 @@ def test_figures_below(open_cluster: Open, shim: Shim) -> None:
 
 
 def test_waiting_and_sources(open_cluster: Open, shim: Shim) -> None:
-    """A waiting Claude is told on top, and a source in trouble with its reason."""
+    """A waiting Claude is reported on top, and a source in trouble with its reason."""
     shim.push(usage(waiting=True, sources=UNWELL).to_json())
     cluster = open_cluster()
     cluster.live()
@@ -457,7 +457,7 @@ def test_fits_every_screen(browser: Browser, shim: Shim, width: int) -> None:
 
 
 def test_theme_by_address(context: BrowserContext, shim: Shim) -> None:
-    """A wall display may be told its theme by the page's address, whatever the system prefers."""
+    """A wall display may be given its theme by the page's address, whatever the system prefers."""
     grounds = []
     for query in ("?theme=dark", "?theme=light", ""):
         cluster = Cluster(context, f"http://localhost:{shim.port}/{query}")
@@ -479,7 +479,7 @@ def test_memory_of_the_publisher(open_cluster: Open, shim: Shim) -> None:
 
 
 def test_moves_as_the_firmware_does(open_cluster: Open, shim: Shim) -> None:
-    """Step for step the page's needle is the one in `motion.py`, also when it is told otherwise on its way."""
+    """Step for step the page's needle is the one in `needle.py`, also when it is sent elsewhere on its way."""
     orders = [(0.9, 40), (0.1, 300), (None, 70), (1.0, 2000), (0.5, 13), (0.500001, 600)]
     needle, ours = Needle(), []
     for share, steps in orders:
