@@ -64,15 +64,17 @@ def test_clock_jump(hours: int, claude: ClaudeHome, env: dict[str, str], listene
 
         after = wait_usage(listener, jumped)
         claude.append(assistant(clock.now(), 2, model="claude-haiku-5-5"))
-        moved = wait_usage(listener, lambda usage: usage["rate_1m"] == SAMPLE and usage["last_model"] == "haiku")
+        # Where the jump made the publisher count again, its first payload may come before the block is known.
+        moved = wait_usage(
+            listener,
+            lambda usage: usage["rate_1m"] == SAMPLE and usage["last_model"] == "haiku" and not usage["stall"],
+        )
         clock.set(0)
         claude.append(assistant(clock.now(), 3, model="claude-sonnet-5-5"))
-        # Where the jump made the publisher count again, its first payload may come before the block is known.
         wait_usage(listener, lambda usage: usage["last_model"] == "sonnet" and usage["window_5h_tokens"] >= 2 * SAMPLE)
         log = publishing.log
 
     assert after["stall"]
     assert after["idle"]
-    assert not moved["stall"]
     assert not moved["idle"]
     assert "Traceback" not in log
