@@ -59,8 +59,8 @@ class PtyBoard:
                 data = os.read(self._master, 4096)
                 if b"\x03" in data:
                     self._process.send_signal(signal.SIGINT)
-                self._process.stdin.write(data)
-                self._process.stdin.flush()
+                with suppress(BrokenPipeError):  # it has ended: its output's end says so next
+                    os.write(self._process.stdin.fileno(), data)
             if writable:
                 with suppress(BlockingIOError):
                     said = said[os.write(self._master, said) :]

@@ -89,16 +89,8 @@ class Console:
         self._code = ""
         self._names = fresh()
 
-    def serve(self) -> None:
-        """Be a board's console for ever; an interrupt between two commands is nothing."""
-        say(">>> ")
-        while True:
-            try:
-                self._take(read())
-            except KeyboardInterrupt:
-                continue
-
-    def _take(self, got: str) -> None:
+    def take(self, got: str) -> None:
+        """Take one character that was typed."""
         if got == "\x05" and self._raw and not self._code:
             if read() + read() == "A\x01":
                 execute(pasted(), self._names)
@@ -127,13 +119,19 @@ def boot(flash: str, hardware: str, main: bool) -> None:
     vfs.mount(vfs.VfsPosix(flash), "/")
     os.chdir("/")
     sys.path[:] = ["", hardware, ".frozen"]
-    if main and "main.py" in os.listdir("/"):
+    waiting, console = main and "main.py" in os.listdir("/"), None
+    while True:  # an interrupt ends main.py; between two commands it is nothing
         try:
-            with open("/main.py") as file:
-                exec(file.read(), {"__name__": "__main__"})  # noqa: S102 - as a board does
+            if waiting:
+                waiting = False
+                with open("/main.py") as file:
+                    exec(file.read(), {"__name__": "__main__"})  # noqa: S102 - as a board does
+            if console is None:
+                console = Console()
+                say("\r\n>>> ")
+            console.take(read())
         except KeyboardInterrupt:
-            say("\r\nKeyboardInterrupt: \r\n")
-    Console().serve()
+            continue
 
 
 if __name__ == "__main__":
