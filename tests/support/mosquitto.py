@@ -55,7 +55,11 @@ class Mosquitto:
         """Start it and wait until it accepts connections."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen([find_mosquitto(), "-c", str(self._conf)], stdout=log, stderr=log)
-        wait_until(lambda: answers(self.port) or self._died(), "Mosquitto to listen")
+        try:
+            wait_until(lambda: answers(self.port) or self._died(), "Mosquitto to listen")
+        except BaseException:  # no `with` will end what never began
+            self.kill()
+            raise
         return self
 
     def _died(self) -> bool:
