@@ -22,7 +22,7 @@ from tests.support.publisher import Publishing, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import PART_OF, Usage, alert_topic, status_topic
+from claude_gauge.contract.usage import PART_OF, Part, Usage, alert_topic, status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert
 from claude_gauge.outlets.alerts.outlet import to_json
@@ -70,6 +70,15 @@ def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosqui
         "Claude Code Studio-1 Sources": "on",
     }
     assert found[studio.entity("binary_sensor", "sources")].attributes["plan"]["why"] == "stale"
+
+
+def test_thinking_that_telemetry_never_has_is_no_problem(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+    """The sources are well where only the thinking can't be known, and unwell where another part can't be read."""
+    thinking = Part(source="otlp", ok=False, why="no thinking in telemetry")
+    with node(house_broker, "wired") as wired:
+        for ok, state in ((True, "off"), (False, "on"), (True, "off")):
+            wired.say(BUSY.model_copy(update={"sources": {"tach": Part(source="otlp", ok=ok), "thinking": thinking}}))
+            home.wait_state(wired.entity("binary_sensor", "sources"), state)
 
 
 def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:

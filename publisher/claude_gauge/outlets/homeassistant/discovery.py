@@ -87,8 +87,12 @@ PERCENT = "{% set new = (value * 100) | round(1) %}"
 TEXT = "{{ value or none }}"
 # Whole seconds: at ten payloads a second Home Assistant need not store a new state for each.
 SECONDS = "{{ value[:19] ~ '+00:00' if value else none }}"
-# A problem sensor: on when one of the parts is unwell, unknown without parts.
-HEALTH = "{{ 'None' if not parts else 'ON' if parts.values() | rejectattr('ok') | list else 'OFF' }}"
+# A problem sensor: on when a source of a part can't be read, unknown without parts. The thinking is left out: telemetry
+# alone never has it, which nobody can correct, and where its source can't be read the tach's part says so.
+HEALTH = (
+    "{% set read = parts.items() | rejectattr(0, 'eq', 'thinking') | map(attribute=1) %}"
+    "{{ 'None' if not parts else 'ON' if read | rejectattr('ok') | list else 'OFF' }}"
+)
 
 
 def discovery_topic(prefix: str, node: str) -> str:
