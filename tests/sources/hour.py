@@ -234,5 +234,5 @@ def measure(acts: Sequence[Act], now: float, folder: Path, home: ClaudeHome) -> 
     joint = TranscriptsOtlp(Settings(otlp="127.0.0.1:0", state_dir=folder / "joint", node="test"), roots)
     received("transcripts + OTLP", joint, lambda: send_events(acts, joint))
     with Server(folder / "prometheus").fill(scraped(acts, now)) as server:
-        loaded("Prometheus", Prometheus(Settings(prometheus=server.url), clock=lambda: now))
+        loaded("Prometheus", Prometheus(Settings(prometheus=server.url)))
     return found

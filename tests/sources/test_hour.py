@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ def test_one_hour_through_every_source(tmp_path: Path, monkeypatch: pytest.Monke
     """A scripted hour gives the same figures through every source, but for what that source can't know."""
     home = ClaudeHome(tmp_path / "claude")
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home.folder))
-    now = time.time()
+    now = math.floor(time.time())  # a source that asks in whole seconds has seen the last scrape, whenever it asks
     acts = script(now)
     found = measure(acts, now, tmp_path, home)
     all_told = truth(acts, now)
