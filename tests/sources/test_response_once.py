@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -58,18 +58,22 @@ def _of_one_gateway(count: int, ids: tuple[bool, bool]) -> st.SearchStrategy[lis
 
 @dataclass
 class World:
-    """A publisher that restarts: its journal holds the events, its transcripts the lines."""
+    """A publisher that restarts: its journal holds the events, its transcripts the lines.
+
+    `mixed`: the transcripts are read side by side, so that lines of several responses alternate.
+    """
 
     events: list[Request]
     lines: list[Turn]
     counter: OtlpCounter
+    mixed: bool
 
     def restart(self) -> None:
         """Begin again: the journal is read first, then the transcripts."""
         self.counter = OtlpCounter()
         for each in self.events:
             self.counter.event(each, NOW)
-        for line in self.lines:
+        for line in sorted(self.lines, key=lambda line: line.at) if self.mixed else self.lines:
             self.counter.add(line, NOW)
 
 
@@ -80,19 +84,36 @@ ONE_BLOCK = Response(
 LONG = Response(NOW - 100, (0.0, 45.0), (10, 1000, 50), 100, line_id=False, event_id=False)
 
 
+# A response that took 12 s, and one with the same figures that ended 11 s before it.
+TWELVE_SECONDS = Response(NOW, (0.0, 1.0, 12.0), (3, 0, 14_000), 1, line_id=False, event_id=False)
+ELEVEN_BEFORE = Response(NOW - 11, (0.0,), (3, 0, 14_000), 1, line_id=False, event_id=False)
+AT_ONCE = Response(NOW, (0.0,), (3, 0, 14_000), 1, line_id=False, event_id=False)
+# For the last line to have its event, one response has to move, and another one for that.
+CHAIN = [AT_ONCE, AT_ONCE, replace(AT_ONCE, ended=NOW - 22), replace(AT_ONCE, ended=NOW - 11, blocks=(0.0, 12.0))]
+# An event with another output is free, one with the same output is not.
+OTHER_OUTPUT = [
+    AT_ONCE, AT_ONCE, replace(TWELVE_SECONDS, output=2), replace(ELEVEN_BEFORE, ended=NOW - 12, output=2)
+]  # fmt: skip
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     responses=_responses(5),
     orders=st.lists(st.sampled_from(["lines", "event"]), min_size=5, max_size=5),
     late=st.floats(0, 5),
     restarts=st.lists(st.booleans(), min_size=5, max_size=5),
+    mixed=st.booleans(),
 )
-@example(responses=[LONG], orders=["lines"] * 5, late=0.2, restarts=[True] * 5)
-@example(responses=[LONG, LONG], orders=["event"] * 5, late=0.2, restarts=[False] * 5)
-@example(responses=[TWO_BLOCKS, ONE_BLOCK], orders=["lines"] * 5, late=0.0, restarts=[False] * 5)
-def test_once(responses: list[Response], orders: list[str], late: float, restarts: list[bool]) -> None:
+@example(responses=[LONG], orders=["lines"] * 5, late=0.2, restarts=[True] * 5, mixed=False)
+@example(responses=[LONG, LONG], orders=["event"] * 5, late=0.2, restarts=[False] * 5, mixed=False)
+@example(responses=[TWO_BLOCKS, ONE_BLOCK], orders=["lines"] * 5, late=0.0, restarts=[False] * 5, mixed=False)
+@example(responses=[TWELVE_SECONDS, ELEVEN_BEFORE], orders=["lines"] * 5, late=0.0, restarts=[False] * 5, mixed=False)
+@example(responses=[TWELVE_SECONDS, ELEVEN_BEFORE], orders=["lines"] * 5, late=0.0, restarts=[False] * 5, mixed=True)
+@example(responses=CHAIN, orders=["lines"] * 5, late=0.0, restarts=[False] * 5, mixed=True)
+@example(responses=OTHER_OUTPUT, orders=["lines"] * 5, late=0.0, restarts=[False] * 5, mixed=True)
+def test_once(*, responses: list[Response], orders: list[str], late: float, restarts: list[bool], mixed: bool) -> None:
     """However long it took, whoever reported it first, and however often the publisher restarts: each response once."""
-    world = World([], [], OtlpCounter())
+    world = World([], [], OtlpCounter(), mixed)
     for number, (response, first, restart) in enumerate(zip(responses, orders, restarts, strict=False)):
         lines, event = response.lines(number), response.event(number, late)
         for what in (first, "event" if first == "lines" else "lines"):

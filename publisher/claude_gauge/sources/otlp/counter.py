@@ -7,6 +7,10 @@ response, so two with the same figures stay two.
 
     event first   it is counted; lines of its response then raise its figures (thinking, above all)
     lines first   they are counted; the event adds what is more (a stream that was cut) and has the time of the end
+
+Which event a line belongs to is a guess among those with its figures. A later line of the response corrects it: an
+event that was over by then is another response's, and a response may move to another event where that lets both have
+one.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 from claude_gauge.counting.counter import KEEP_S, Counter
 from claude_gauge.counting.ledger import Change, Counted
@@ -31,7 +36,17 @@ SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
 _HOUR_S, _DAY_S = 3600.0, 86400.0
 _MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
+_MOST_MOVES = 16  # responses that are asked to move for another
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
+
+
+class _Pair(NamedTuple):
+    """The event of a transcript's response, and its newest line: when, with which output and request's id (0: none)."""
+
+    event: Entry
+    at: float
+    output: int
+    request: int
 
 
 class OtlpCounter(Counter):
@@ -45,7 +60,7 @@ class OtlpCounter(Counter):
         self._lines, self._events = Timeline(), Timeline()  # of what was counted
         self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
         self._partners: dict[int, int] = {}  # event's key -> the response that it is
-        self._paired: dict[int, Entry] = {}  # and back: the next line of that response takes no second event
+        self._paired: dict[int, _Pair] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it is, where the line came first
         self._unmeasured: dict[int | str, tuple[float, float]] = {}  # key -> time and output without known thinking
         self._pruned_at = 0.0
@@ -85,13 +100,45 @@ class OtlpCounter(Counter):
             same = next(self._events.near(name, since, until, REQUEST), None)
             return same or self._events.anywhere(name)
         own = self._paired.get(identity) if turn.message_id else None
-        if own is not None and since <= own.at <= until:
-            return own
-        for event in self._nearest(self._events, turn, since, until):
-            if self._partners.get(event.key, identity) == identity and not self._differ(event.request, name):
-                self._partners[event.key], self._paired[identity] = identity, event
+        if own is not None and since <= own.event.at <= until:
+            self._paired[identity] = own._replace(at=max(turn.at, own.at))
+            return own.event
+        if own is not None and own.event.at < since and self._partners.get(own.event.key) == identity:
+            del self._partners[own.event.key]  # this response ended later: that event is another's
+        return self._event_by_figures(turn, name, identity)
+
+    def _event_by_figures(self, turn: Turn, name: int, identity: int) -> Entry | None:
+        """Find an event that no other response has, else one whose response can have another one; same output first."""
+        nearest = self._nearest(self._events, turn, turn.at - SAME_MOMENT_S, turn.at + _longest(turn))
+        fitting = [event for event in nearest if not self._differ(event.request, name)]
+        same = [event for event in fitting if event.figures[1] == turn.output]
+        for some in (same, fitting[len(same) :]):
+            free = (event for event in some if self._partners.get(event.key, identity) == identity)
+            asked: set[int] = set()
+            event = next(free, None) or next((each for each in some if self._moved_away(each, asked)), None)
+            if event is not None:
+                self._pair(identity, _Pair(event, turn.at, turn.output, name))
                 return event
         return None
+
+    def _moved_away(self, event: Entry, asked: set[int]) -> bool:
+        """Give the response that has an event another with its figures, which may have to be left for a third one."""
+        holder = self._partners[event.key]
+        pair = self._paired.get(holder)
+        if pair is None or pair.event.key != event.key or event.key in asked or len(asked) == _MOST_MOVES:
+            return False
+        asked.add(event.key)
+        own, _, read, created = event.figures
+        line = Turn(pair.at, None, None, None, "", False, own, pair.output, read, created)  # noqa: FBT003
+        for other in self._nearest(self._events, line, pair.at - SAME_MOMENT_S, pair.at + _longest(line)):
+            fits = other.figures[1] == pair.output and not self._differ(other.request, pair.request)
+            if fits and (other.key not in self._partners or self._moved_away(other, asked)):
+                self._pair(holder, pair._replace(event=other))
+                return True
+        return False
+
+    def _pair(self, identity: int, pair: _Pair) -> None:
+        self._partners[pair.event.key], self._paired[identity] = identity, pair
 
     def _nearest(self, timeline: Timeline, turn: Turn, since: float, until: float) -> list[Entry]:
         """List what has a turn's prompt in a span of time: the same output first, then the nearest.
