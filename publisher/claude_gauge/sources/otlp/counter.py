@@ -36,7 +36,7 @@ SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
 _HOUR_S, _DAY_S = 3600.0, 86400.0
 _MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
-_MOST_MOVES = 16  # responses that are asked to move for another
+_MOST_MOVES = 16  # responses that are asked to move for another; among more, all with the same figures, none is
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
 
 
@@ -115,7 +115,9 @@ class OtlpCounter(Counter):
         for some in (same, fitting[len(same) :]):
             free = (event for event in some if self._partners.get(event.key, identity) == identity)
             asked: set[int] = set()
-            event = next(free, None) or next((each for each in some if self._moved_away(each, asked)), None)
+            event = next(free, None)
+            if event is None and len(some) <= _MOST_MOVES:
+                event = next((each for each in some if self._moved_away(each, asked)), None)
             if event is not None:
                 self._pair(identity, _Pair(event, turn.at, turn.output, name))
                 return event
