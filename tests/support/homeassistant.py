@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as TooSlow
 from tests.support.net import HTTP, PATIENCE_S, free_port, wait_until
 from tests.support.parts import part
 
@@ -108,6 +110,19 @@ class RunningHomeAssistant:
         for step in ("core_config", "analytics"):
             self.post(f"onboarding/{step}", {})
         self.post("onboarding/integration", {"client_id": client, "redirect_uri": client})
+
+    def show(self, page: Page, path: str, selector: str) -> None:
+        """Open one of its pages in a browser; a sign-in that stops half-way, as on a slow machine, begins again."""
+
+        def shown() -> bool:
+            page.goto(f"{self.url}{path}")
+            try:
+                page.wait_for_selector(selector, timeout=PATIENCE_S / 3 * 1000)
+            except TooSlow:
+                return False
+            return True
+
+        wait_until(shown, f"{path} to show {selector}")
 
     def connect(self, broker_port: int, **login: str) -> None:
         """Add the MQTT integration, as its dialogue does; `login` is a username and a password."""

@@ -124,7 +124,7 @@ def _covered(home: RunningHomeAssistant, *names: str) -> list[str]:
             phone: ViewportSize = {"width": 390, "height": 2400}  # tall: what is not in sight is not drawn
             page = browser.new_context(color_scheme=scheme, viewport=phone).new_page()
             page.set_default_timeout(90_000)
-            page.goto(f"{home.url}/config/devices/device/{device}")
+            home.show(page, f"/config/devices/device/{device}", "hui-number-entity-row")
             for name in names:
                 row = page.locator("hui-number-entity-row", has_text=name)
                 row.wait_for()

@@ -282,6 +282,17 @@ def order(listener: Listener, name: str, value: object, *, retain: bool = False)
     info.wait_for_publish(10)
 
 
+def obeyed(listener: Listener, name: str, value: float) -> None:
+    """Send an order until the publisher shows it: one that comes before it has subscribed is lost."""
+    after = len(listener.messages)
+
+    def shown() -> bool:
+        order(listener, name, value)
+        return any(shows(name, value)(m) for m in listener.messages[after:])
+
+    wait_until(shown, f"{name} to be set to {value}")
+
+
 def retained(broker: Mosquitto) -> list[str]:
     """List the topics that the broker keeps."""
     with listening(broker) as late:
@@ -302,7 +313,7 @@ def test_set_kept_and_replaced(home: Mosquitto, env: dict[str, str], tmp_path: P
     with listening(home) as listener:
         with Publishing(tmp_path / "log", env=env) as publisher:
             wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 1160 and not usage["hot"])
-            order(listener, "ceiling", 2320)
+            obeyed(listener, "ceiling", 2320)
             wait_usage(listener, lambda usage: usage["window_5h_pct"] == 0.5)
             order(listener, "redline", 1000)
             wait_usage(listener, lambda usage: usage["hot"] and usage["window_5h_pct"] == 0.5)
@@ -348,7 +359,7 @@ def test_others_may_not(home: Mosquitto, env: dict[str, str], tmp_path: Path, na
             order(stranger, topic, 1)
         for other in (listener, stranger):
             other.client.publish("claude-gauge/desk/settings", b'{"ceiling": 1, "redline": 1}', 1).wait_for_publish(10)
-        order(listener, "ceiling", 2320)
+        obeyed(listener, "ceiling", 2320)
         usage = wait_usage(listener, lambda usage: usage["window_5h_pct"] > 0.001)
 
         assert (usage["window_5h_pct"], usage["hot"]) == (0.5, False)
@@ -413,16 +424,10 @@ def test_orders_after_a_broker_restart(home: Mosquitto, env: dict[str, str], tmp
     with Publishing(tmp_path / "log", env=env):
         with listening(home) as listener:
             listener.wait(shows("redline", 1_000_000))
-            order(listener, "redline", 1000)
-            listener.wait(shows("redline", 1000))
+            obeyed(listener, "redline", 1000)
         home.kill()
         home.start()
         with listening(home) as listener:
             listener.wait(shows("redline", 1000))
-
-            def taken() -> bool:
-                order(listener, "ceiling", 2320)  # one that comes before the publisher has subscribed again is lost
-                return any(shows("ceiling", 2320)(m) for m in listener.messages)
-
-            wait_until(taken, "an order to be carried out")
+            obeyed(listener, "ceiling", 2320)
             wait_usage(listener, lambda usage: usage["window_5h_pct"] == 0.5)

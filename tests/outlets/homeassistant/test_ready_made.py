@@ -299,8 +299,7 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 2000})
         page.set_default_timeout(90_000)
-        page.goto(f"{home.url}/claude-gauge/claude-code")
-        page.wait_for_selector("hui-history-graph-card")
+        home.show(page, "/claude-gauge/claude-code", "hui-history-graph-card")
         page.wait_for_function("() => document.title.includes('Claude Code')")
         page.locator("hui-gauge-card", has_text="5h plan").get_by_text(re.compile("50.0")).first.wait_for()
         counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
