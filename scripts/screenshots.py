@@ -46,7 +46,7 @@ class Clock:
     now: float
 
     def __call__(self) -> float:
-        """Tell it."""
+        """Return it."""
         return self.now
 
 

@@ -37,7 +37,7 @@ Stored = Mapping[str, tuple[Value, Value]]  # by the setting's name: what was se
 
 
 def offer(settings: Settings) -> Offer:
-    """Tell whether Home Assistant may set them."""
+    """Return whether Home Assistant may set them."""
     user = None if settings.broker in {None, EMBEDDED} else parse(str(settings.broker)).user
     password = settings.broker_password or settings.broker_password_file
     if settings.discovery != OFF and user is not None and password is not None:
