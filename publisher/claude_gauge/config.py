@@ -274,7 +274,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _can_be_a_host(host: str) -> bool:
-    """Tell whether a host can be looked up at all: printable, no blank, no label that is empty or too long."""
+    """Return whether a host can be looked up at all: printable, no blank, no label that is empty or too long."""
     try:
         host.encode("idna")
     except UnicodeError:

@@ -145,7 +145,7 @@ class NodeWatch:
 
 
 def can_draw() -> bool:
-    """Tell whether there is a terminal to draw in: keys come from one, and it knows how to move its cursor."""
+    """Return whether there is a terminal to draw in: keys come from one, and it knows how to move its cursor."""
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 

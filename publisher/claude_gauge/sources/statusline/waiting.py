@@ -237,7 +237,7 @@ def _open(question: Question, statusline_at: float, now: float) -> bool:
 
 
 def _silent_to(question: Question, statusline_at: float) -> float:
-    """Tell until when a question without a Notification is open, though a statusline came just after it began."""
+    """Return until when a question without a Notification is open, though a statusline came just after it began."""
     quick = question.queued_to > 0 or statusline_at > question.shown_at + QUICKEST_S
     return question.shown_at + (NOTIFIED_BY_S if quick else PUT_OFF_BY_S)
 
