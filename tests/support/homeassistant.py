@@ -23,7 +23,8 @@ VERSION = "2026.11.0"
 BAD = re.compile(r"^\S+ \S+ (WARNING|ERROR|CRITICAL) \(.*?\) \[(?P<logger>[^]]+)\]")
 # That a broker is gone is no fault of ours; a meter says the other of any MQTT sensor while Home Assistant starts.
 OTHERS = re.compile(
-    r"\[homeassistant\.components\.mqtt\.client\]|utility_meter.* received an invalid new state .*unknown$"
+    r"\[homeassistant\.components\.mqtt\.client\]|\[paho\.mqtt\.client\] failed to receive on socket|"
+    r"utility_meter.* received an invalid new state .*unknown$"
 )
 OURS = re.compile(r"mqtt|claude|template|automation|blueprint|lovelace|sensor")
 CORE = """
