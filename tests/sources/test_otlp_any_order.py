@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.sources.otlp import event, metrics, point
 from tests.sources.receiving import Clock
@@ -316,6 +316,7 @@ def _used(kind: str, number: int, at: float, total: int) -> Export:
         max_size=10,
     )
 )
+@example(steps=[(by * DAY_S, False, "counter" if by == 20 else "event") for by in (2, 2, 20, 0, 0, 0, 0)])
 def test_clock_jumps(steps: list[tuple[float, bool, str]]) -> None:
     """Whatever the clock was before, and across restarts: what is used now moves the tach now."""
     clock = Clock()
@@ -339,5 +340,6 @@ def test_clock_jumps(steps: list[tuple[float, bool, str]]) -> None:
             assert (reading.week_tokens or 0) >= reading.block.tokens
             if kind != "counter":  # which may have begun under another clock
                 assert reading.traffic.minute.total >= 70
-                assert reading.block.tokens >= 70
+                ended = clock.now % HOUR_S < 31  # a block ends at a whole hour: perhaps just since the use
+                assert reading.block.tokens >= 70 or ended
         source.stop()
