@@ -151,6 +151,12 @@ _GATEWAYS: dict[str, dict[str, Any]] = {
 }
 
 
+def _through_gateway(kind: str, number: int, at: float) -> Turn:
+    """Return one response as a gateway of this kind marks it."""
+    own: dict[str, Any] = {"message_id": f"m{number}", "request_id": f"r{number}", "line_id": f"l{number}"}
+    return TURN._replace(at=at, cache_read=1000 + number, **(own | _GATEWAYS[kind]))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(sorted(_GATEWAYS)),
@@ -162,8 +168,7 @@ def test_gateways_ids_lose_nothing_however_long_it_runs(kind: str, steps: list[f
     tally, now, turns = Counter(), AT, list[Turn]()
     for number, step in enumerate(steps):
         now += step
-        own: dict[str, Any] = {"message_id": f"m{number}", "request_id": f"r{number}", "line_id": f"l{number}"}
-        turns.append(TURN._replace(at=now, cache_read=1000 + number, **(own | _GATEWAYS[kind])))
+        turns.append(_through_gateway(kind, number, now))
         tally.add(turns[-1], now)
         tally.tidy(now)
 
@@ -188,8 +193,7 @@ def test_gateways_ids_in_any_order_at_a_start(kind: str, steps: list[float], ran
     tally, now, turns = Counter(), AT, list[Turn]()
     for number, step in enumerate(steps):
         now += step
-        own: dict[str, Any] = {"message_id": f"m{number}", "request_id": f"r{number}", "line_id": f"l{number}"}
-        turns.append(TURN._replace(at=now, cache_read=1000 + number, **(own | _GATEWAYS[kind])))
+        turns.append(_through_gateway(kind, number, now))
     tally.read_history()
     for turn in random.sample(2 * turns, 2 * len(turns)):
         tally.add_history(turn, (), now)
