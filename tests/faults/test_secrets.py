@@ -90,8 +90,8 @@ def test_state_is_for_its_owner_alone(
     with Publishing(tmp_path / "run", env=env, within=["sh", "-c", 'umask 0; exec "$@"', "sh"]):
         claude.append(assistant(time.time(), 1))
         wait_tokens(listener, SAMPLE)
-        state = tmp_path / "state"
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (state, *state.rglob("*"))}
+    state = tmp_path / "state"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (state, *state.rglob("*"))}
 
     assert "test.lock" in modes
     assert set(modes.values()) == {0}

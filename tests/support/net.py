@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,17 +18,30 @@ HTTP = httpx.Client(trust_env=False, verify=False, headers={"Connection": "close
 # What a busy machine may take for something that takes a moment on a quiet one: the deadline of all that should happen.
 PATIENCE_S = 120.0
 # Below what systems give to connections and to port 0: nothing takes such a port by chance before it is listened on.
-_PORTS = range(10_000, 32_000)
+_PORTS = range(10_000, 32_000, 2)
 _turns = itertools.count(secrets.randbelow(len(_PORTS)))  # each process begins elsewhere, and gives none twice
+# Other processes test at the same time and must not be given the same port before it is listened on: the UDP port
+# after it is held meanwhile, which works between processes on every system and ends with the process.
+_held: deque[socket.socket] = deque()
+_HELD_AT_ONCE = 100
 
 
 def free_port() -> int:
     """Return a loopback TCP port that is free, and stays so until the test takes it."""
     while True:
         port = _PORTS[next(_turns) % len(_PORTS)]
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        holder = socket.socket(type=socket.SOCK_DGRAM)
+        with socket.socket() as probe:
+            try:
+                holder.bind(("127.0.0.1", port + 1))
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                holder.close()
+                continue
+        _held.append(holder)
+        if len(_held) > _HELD_AT_ONCE:
+            _held.popleft().close()
+        return port
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
