@@ -120,7 +120,7 @@ def test_kept_window_shows_until_the_source_knows() -> None:
     publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW + 60)
     publisher.kept = kept
 
-    first, second = publisher.compute(), publisher.compute()
+    first, second = publisher.compute()[0], publisher.compute()[0]
     assert (first.window_5h_pct, first.window_5h_tokens, first.last_model) == (0.94, 94_000_000, "opus")
     assert (first.fuel_source, first.warn, first.limit_before_reset) == (None, False, None)
     assert (second.window_5h_pct, second.fuel_source, second.warn) == (0.95, "ceiling", True)
@@ -154,11 +154,11 @@ def test_two_machines_with_one_node_name() -> None:
     rival = [True]
     source = Scripted(lambda _: Reading(sources={"tach": Health("transcripts")}), lambda _: None)
     publisher = Publisher(source, Limits(), [], node="n", clock=lambda: NOW, rival=lambda: rival[0])
-    reported = publisher.compute()
+    reported, _, _ = publisher.compute()
     rival[0] = False
 
     assert (reported.sources["node"].ok, reported.sources["node"].why) == (False, "another publisher has it")
-    assert "node" not in publisher.compute().sources
+    assert "node" not in publisher.compute()[0].sources
 
 
 def test_other_limits_are_told_at_once() -> None:

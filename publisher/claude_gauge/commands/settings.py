@@ -49,7 +49,7 @@ def calibrate(
     from claude_gauge.apps.calibrate import propose
     from claude_gauge.claude_code.folders import transcript_roots
     from claude_gauge.contract.usage import ORDERS
-    from claude_gauge.hooks.statusline import FIVE_HOURS_S
+    from claude_gauge.counting.sums import FIVE_HOURS_S
     from claude_gauge.outlets.homeassistant.numbers import held
     from claude_gauge.sources.statusline.source import Plan
 

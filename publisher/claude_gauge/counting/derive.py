@@ -21,10 +21,10 @@ from claude_gauge.contract.plan_window import (
     runs_dry,
     tokens_left,
 )
+from claude_gauge.contract.scales import FUEL_WARN
 from claude_gauge.contract.usage import MAX_COUNT, Part, Usage, stamp
 from claude_gauge.counting.reading import Block, Health, Reading, Tach, Traffic
 
-_WARN_AT = 0.8
 _NOT_PLAIN = re.compile(r"[^ !#-\[\]-~]")
 _LATEST = 253_402_300_000.0  # the end of the year 9999: no later time can be written
 
@@ -81,7 +81,7 @@ def derive(  # noqa: PLR0913 - the payload's whole world, each by name
         cache_hit_rate=cache,
         last_model=_plain(traffic.model, 24) if traffic and traffic.model else kept.model,
         hot=traffic is not None and rate > limits.redline,
-        warn=(fuel is not None and fuel.share > _WARN_AT) or low_cache or (limit is not None and limit.share >= 1),
+        warn=(fuel is not None and fuel.share > FUEL_WARN) or low_cache or (limit is not None and limit.share >= 1),
         stall=block is None or _stall(reading, traffic, limits, now),
         idle=traffic.minute.total <= 0 if traffic else kept.idle,
         updated_at=stamp(now),

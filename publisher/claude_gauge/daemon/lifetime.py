@@ -15,10 +15,10 @@ from pathlib import Path
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, resets
 from claude_gauge.contract.usage import MAX_COUNT, Usage, stamp
+from claude_gauge.counting.sums import WEEK_S
 from claude_gauge.sources.source import Remembers, Source
 from claude_gauge.system.atomic_file import StateFile
 
-WEEK_S = 7 * 86400.0
 SETTLE_S = 6 * 3600.0
 STORE_S = 3600.0
 LOOK_S = 2.0  # the lifetime sum is taken again at most so often

@@ -124,12 +124,8 @@ class Publisher:
         self._limits, self._news, self._stale = limits, True, True
         self._wake.set()
 
-    def compute(self) -> Usage:
-        """Derive the present payload, without sending it."""
-        return self._look()[0]
-
-    def _look(self) -> tuple[Usage, Reading, float]:
-        """Return the present payload, what it was made of, and when (epoch seconds)."""
+    def compute(self) -> tuple[Usage, Reading, float]:
+        """Return the present payload, what it was made of, and when (epoch seconds); sends nothing."""
         self._looked_at = time.monotonic()
         now = self._clock()
         reading = self._source.read(now)
@@ -150,7 +146,7 @@ class Publisher:
     def turn(self) -> float:
         """Send what is due; return how many seconds may pass until the next look."""
         news, self._news = self._news, False  # before the look: an order that comes later has a payload of its own
-        usage, reading, now = self._look()
+        usage, reading, now = self.compute()
         steady = self._looked_at
         if news or self._pace.wants(usage, steady):
             before, self.latest = self.latest, usage

@@ -90,10 +90,6 @@ class Trust:
             context = trusting(self._ca)
         except OSError as error:
             raise GaugeError(f"broker_ca: {self._ca} is no readable CA certificate ({_why(error)})") from None
-        if (
-            self._ca
-        ):  # from Python 3.13 on a home-made CA without keyUsage is refused, though it was named by the person
-            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if self._cert:
             try:
                 context.load_cert_chain(self._cert, self._key, password=_no_passphrase)

@@ -50,6 +50,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def own_address() -> str | None:
+    """Return this machine's address towards other networks, None where it has none; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
 def host_of(address: str) -> str:
     """Take the port, and IPv6's brackets, off `host:port`."""
     return address.rpartition(":")[0].strip("[]")

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.apps.fleet.conftest import NOW, usage
 
 from claude_gauge.contract.usage import Usage, stamp
-from claude_gauge.outlets.alerts.decide import WINDOW_S, Alert, Fired, decide, decide_limit
+from claude_gauge.counting.sums import FIVE_HOURS_S
+from claude_gauge.outlets.alerts.decide import Alert, Fired, decide, decide_limit
 
 THRESHOLDS = (0.8, 0.95)
 
@@ -56,7 +57,7 @@ def test_next_window() -> None:
 
 def test_next_window_before_the_old_one_ends_here() -> None:
     """A clock that is a little behind sees the next window early: it is a new one all the same."""
-    assert reported((NOW, at(0.9)), (NOW + 3590, at(0.85, ends=NOW + 3600 + WINDOW_S))) == [0.8, 0.8]
+    assert reported((NOW, at(0.9)), (NOW + 3590, at(0.85, ends=NOW + 3600 + FIVE_HOURS_S))) == [0.8, 0.8]
 
 
 def test_jitter_of_the_reset() -> None:
@@ -95,7 +96,7 @@ def test_rolling_window() -> None:
         found += [now] if alert else []
 
     assert found[0] == NOW
-    assert all(later - earlier >= WINDOW_S for earlier, later in pairwise(found))
+    assert all(later - earlier >= FIVE_HOURS_S for earlier, later in pairwise(found))
     assert len(found) == 3
 
 
@@ -103,7 +104,7 @@ def test_reset_in_the_far_future() -> None:
     """A reset that no 5-hour window has neither silences the gauge for years nor tells a threshold again and again."""
     absurd = at(0.9, ends=NOW + 1e8)
 
-    assert reported((NOW, absurd), (NOW + 900, absurd), (NOW + WINDOW_S + 1, absurd)) == [0.8, 0, 0.8]
+    assert reported((NOW, absurd), (NOW + 900, absurd), (NOW + FIVE_HOURS_S + 1, absurd)) == [0.8, 0, 0.8]
 
 
 def test_no_thresholds() -> None:

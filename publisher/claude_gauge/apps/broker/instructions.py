@@ -13,6 +13,7 @@ from claude_gauge.apps.broker.folder import DATA, REGISTER, BrokerFolder, Regist
 from claude_gauge.apps.broker.roles import MEANING, Role, User
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.net import own_address
 
 CHECKOUT = Path("broker/own")  # what compose.yaml mounts
 DEBIAN = Path("/etc/mosquitto/claude-gauge")
@@ -72,18 +73,8 @@ def hosts() -> list[str]:
     """List the names and addresses under which other machines may look for this one."""
     host = socket.gethostname().lower()
     short = host.partition(".")[0]
-    names = [short, f"{short}.local", host, "localhost", "broker", "127.0.0.1", _address()]
+    names = [short, f"{short}.local", host, "localhost", "broker", "127.0.0.1", own_address()]
     return list(dict.fromkeys(name for name in names if name))
-
-
-def _address() -> str | None:
-    """Return the address that this machine has towards others; sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
 
 
 ETC_MOSQUITTO = Path("/etc/mosquitto")

@@ -20,8 +20,7 @@ from pathlib import Path
 from claude_gauge.counting import turn
 from claude_gauge.counting.ledger import Ledger
 from claude_gauge.counting.reading import Tach, Tokens
-from claude_gauge.counting.sums import Blocks, Span
-from claude_gauge.hooks.statusline import FIVE_HOURS_S
+from claude_gauge.counting.sums import FIVE_HOURS_S, Blocks, Span
 from claude_gauge.sources.statusline.plan_figures import WindowUse
 from claude_gauge.sources.transcripts.tail import Tail
 

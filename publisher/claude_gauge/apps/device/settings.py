@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.scales import gauges
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import parse, url_of
-from claude_gauge.system.net import is_loopback
+from claude_gauge.system.net import is_loopback, own_address
 
 CA_FILE = "broker-ca.der"
 
@@ -48,13 +47,8 @@ def seen_from_the_network(host: str) -> str:
     """Return a name for the broker that works on a board too: this machine's address in place of its loopback."""
     if not is_loopback(host):
         return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # sends nothing: only asks which of our addresses would be used
-            address = str(probe.getsockname()[0])
-        except OSError:
-            address = host
-    if is_loopback(address):
+    address = own_address()
+    if address is None or is_loopback(address):
         raise GaugeError(f"broker {host} is this machine alone, and it has no network; name the broker by --host")
     return address
 

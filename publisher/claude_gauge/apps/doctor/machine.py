@@ -14,7 +14,7 @@ import httpx
 
 from claude_gauge.config import Settings
 from claude_gauge.mqtt.endpoint import EMBEDDED, LOCAL_URL, parse
-from claude_gauge.system.net import answers
+from claude_gauge.system.net import WILDCARDS, answers, host_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
         yield Check("HTTP", "off", "switched off")
         return
     host, _, port = settings.http.rpartition(":")
-    url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]', ''} else host}:{port}/healthz"  # noqa: S104 - compared
+    url = f"http://{'127.0.0.1' if host_of(settings.http) in WILDCARDS else host}:{port}/healthz"
     try:
         answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
         known = "broker" in answer.json()

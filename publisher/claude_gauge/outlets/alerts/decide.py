@@ -15,10 +15,10 @@ from pathlib import Path
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, resets, same
 from claude_gauge.contract.usage import Usage
+from claude_gauge.counting.sums import FIVE_HOURS_S
 from claude_gauge.system.atomic_file import StateFile
 
-WINDOW_S = 5 * 3600.0
-FIVE_HOURS = "five_hour"  # the limit that the fuel gauge shows
+FIVE_HOUR_LIMIT = "five_hour"  # the limit that the fuel gauge shows
 RESET = 0.1  # a limit that fell by so much was reset
 
 
@@ -58,7 +58,7 @@ class Alert:
 
 def _other_limit(usage: Usage) -> float:
     """Return the share of the fullest limit, unless it is the 5-hour window itself or not known."""
-    return 0.0 if usage.limit_name in {None, FIVE_HOURS} else usage.limit_pct or 0.0
+    return 0.0 if usage.limit_name in {None, FIVE_HOUR_LIMIT} else usage.limit_pct or 0.0
 
 
 def decide_limit(
@@ -88,7 +88,7 @@ def decide(
     passed = max((each for each in thresholds if 0 < each <= usage.window_5h_pct), default=0.0)
     if passed <= (last.threshold if last else 0.0):
         return None, last
-    ends = last.ends if last else reset or now + WINDOW_S
+    ends = last.ends if last else reset or now + FIVE_HOURS_S
     return Alert(passed, usage, now), Fired(passed, ends, usage.fuel_source)
 
 

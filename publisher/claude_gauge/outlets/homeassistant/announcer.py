@@ -22,7 +22,7 @@ from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 from claude_gauge.outlets.homeassistant.numbers import OFF, Offer, offer
-from claude_gauge.system.net import is_loopback
+from claude_gauge.system.net import WILDCARDS, host_of, is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +68,10 @@ class HomeAssistant:
 
 def page_url(address: str) -> str | None:
     """Return the URL at which others reach a page that listens at `address` (`host:port`); None where they can't."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
+    host, port = host_of(address), address.rpartition(":")[2]
     if not host or is_loopback(host):
         return None
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - a comparison
+    if host in WILDCARDS:
         host = socket.gethostname()
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 

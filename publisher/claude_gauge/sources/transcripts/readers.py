@@ -23,7 +23,7 @@ from claude_gauge.counting.settled import Filed
 from claude_gauge.counting.turn import NOTHING, Turn
 from claude_gauge.sources.transcripts import history_child
 from claude_gauge.sources.transcripts.tail import Piece
-from claude_gauge.system.child import without_secrets
+from claude_gauge.system.child import spawn, without_secrets
 
 _log = logging.getLogger(__name__)
 CHILDREN = min(2, os.cpu_count() or 1)
@@ -127,13 +127,12 @@ class Readers:
     def _begin(self) -> subprocess.Popen[bytes] | None:
         """Start a child; return when it can read, so that no task waits for a start while others are at work."""
         try:
-            child = subprocess.Popen(  # noqa: S603 - a module of ours
+            child = spawn(
                 [sys.executable, "-P", "-m", history_child.__name__],
+                without_secrets(os.environ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # the parent logs a failure
-                env=without_secrets(os.environ),
-                start_new_session=True,  # Ctrl-C is for the parent alone
             )
         except OSError as error:
             self._give_up(error)
