@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from tests.sources.otlp import event, metrics, point, samples
+from tests.sources.otlp import SESSION, event, metrics, point, samples
 
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics
+from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics, event_key
 from claude_gauge.sources.otlp.export import understand
 from claude_gauge.system.http.messages import RefusedError
 
@@ -120,6 +122,32 @@ def test_constant_request_ids() -> None:
 
     assert first.key == again.key
     assert first.key != second.key
+
+
+def _named(*said: Mapping[str, object]) -> str:
+    written = json.dumps([sorted((key, str(value)) for key, value in each.items()) for each in said])
+    return hashlib.blake2s(written.encode(), digest_size=8).hexdigest()
+
+
+@settings(max_examples=100, deadline=None)
+@given(person=st.text(max_size=9), sequence=st.integers(0), request_id=st.text(max_size=9), host=st.text(max_size=9))
+def test_names_hold_from_version_to_version(person: str, sequence: int, request_id: str, host: str) -> None:
+    """Events, series and origins are named by digests that journals of all versions hold, whatever they say."""
+    more: dict[str, Any] = {"user.id": person, "session": None}
+    reported = decode_logs(event(100, request_id, sequence=sequence, host=host, **{"user.id": person}))
+    series = decode_metrics(metrics(point("input", 5, 100, **more), host=host)).points[0]
+    resource = {"service.name": "claude-code", "host.name": host}
+    origin = _named(resource, {"user.id": person, "user.account_uuid": None, "organization.id": None})
+    key = _named({"unit": SESSION, "number": sequence, "id": _utf8(request_id), "at": 100.0})
+
+    assert reported.requests[0].units == (SESSION, "~" + origin)
+    assert series.unit == "~" + origin
+    assert series.series == _named(resource, {"type": "input", "model": "claude-opus-5-5", "user.id": person})
+    assert reported.requests[0].key == event_key(key)
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000])

@@ -6,8 +6,9 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.sources.otlp import event, metrics, point
-from tests.support.net import answers, wait_until
+from tests.support.net import PATIENCE_S, answers, wait_until
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
@@ -37,11 +38,13 @@ class Taken(list[Export]):
 
     def __init__(self, address: str = "127.0.0.1:0", token: str | None = None) -> None:
         super().__init__()
+        self.taking: Callable[[Export], object] = lambda _: None
         site = export.site(self.take, host_of(address), token, lambda: 1000.0)
         self.listener = Server().listen(address, site, name="OTLP", flag="--otlp")
 
     def take(self, one: Export) -> bool:
         """Take one, and say that it is stored."""
+        self.taking(one)
         self.append(one)
         return True
 
@@ -199,6 +202,30 @@ def test_many_tiny_elements(taken: Taken, body: bytes, content_type: str) -> Non
     assert _status(answer) == 413
     assert b"elements" in answer
     assert _status(_speak(taken, _request(JSON))) == 200
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_large_export_keeps_nobody_waiting(taken: Taken, *, packed: bool) -> None:
+    """While a large export is counted, however small it was on the wire, a small one is answered."""
+    begun, may = threading.Event(), threading.Event()
+
+    def wait(one: Export) -> None:
+        if len(one.decoded.requests) > 1:
+            begun.set()
+            may.wait(PATIENCE_S)
+
+    taken.taking = wait
+    records = event(100, "r")["resourceLogs"] * (2 * export.SHORT // len(BODY))
+    body = json.dumps({"resourceLogs": records}).encode()
+    large = _request(JSON, "Content-Encoding: gzip", body=gzip.compress(body)) if packed else _request(JSON, body=body)
+    with closing(socket.create_connection(("127.0.0.1", taken.listener.port), 10)) as first:
+        first.sendall(large)
+        assert begun.wait(PATIENCE_S)
+        assert _status(_speak(taken, _request(JSON))) == 200
+        may.set()
+        assert _status(first.recv(65536)) == 200
+
+    assert [len(each.decoded.requests) for each in taken] == [1, len(records)]
 
 
 def test_body_too_large(taken: Taken) -> None:

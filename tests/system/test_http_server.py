@@ -28,10 +28,11 @@ class Slow:
         self.at_once = self.most_at_once = 0
 
     def __call__(self, request: HttpRequest) -> Answer:
-        """Count who is here."""
+        """Count who is here; what calls itself at once waits for nothing."""
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.may.wait(PATIENCE_S)
+        if request.body != b"at once":
+            self.may.wait(PATIENCE_S)
         self.at_once -= 1
         return answer(HTTPStatus.OK, request.body, "text/plain")
 
@@ -42,7 +43,8 @@ def _two(slow: Slow) -> Iterator[tuple[Listener, Listener]]:
     both = Server()
     hosts = lambda _: True  # noqa: E731
     page = Site({"/quick": Route(lambda _: as_json({"quick": True}))}, hosts)
-    bodies = Site({"/slow": Route(slow, methods=("POST",), body_limit=1000, apart=True)}, hosts)
+    route = Route(slow, methods=("POST",), body_limit=1000, apart=True, long=lambda request: b"long" in request.body)
+    bodies = Site({"/slow": route}, hosts)
     first = both.listen("127.0.0.1:0", page, name="http", flag="--http")
     second = both.listen("127.0.0.1:0", bodies, name="OTLP", flag="--otlp")
     try:
@@ -70,6 +72,20 @@ def test_one_body_at_a_time() -> None:
 
         assert [wire.reply().body for wire in wires] == [b"x%d" % number for number in range(5)]
         assert slow.most_at_once == 1
+
+
+def test_long_ones_keep_nobody_else_waiting() -> None:
+    """Requests that take long are worked off one by one, too, and the short ones meanwhile."""
+    slow = Slow()
+    with _two(slow) as (_, bodies), contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(bodies.port)).send(_post(b"long %d" % number)) for number in range(3)]
+        wait_until(lambda: slow.at_once, "the first one")
+        with Wire(bodies.port) as short:
+            assert short.send(_post(b"at once")).reply().body == b"at once"
+        slow.may.set()
+
+        assert [wire.reply().body for wire in wires] == [b"long %d" % number for number in range(3)]
+        assert slow.most_at_once == 2
 
 
 def test_held_requests_shut_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:

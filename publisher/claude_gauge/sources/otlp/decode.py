@@ -12,9 +12,11 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Literal, NamedTuple
 
-from claude_gauge.contract.plan_window import happened, tokens
+from claude_gauge.contract.plan_window import MOST_TOKENS, happened, tokens
 from claude_gauge.counting.reading import Tokens
 
 Kind = Literal["input", "output", "cache_read", "cache_creation"]
@@ -36,6 +38,8 @@ TEMPORALITIES = {
 }
 AHEAD = "its time lies in the future: check the sender's clock"
 PERSON = ("user.id", "user.account_uuid", "organization.id")
+COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
+_LONGEST_TEXT = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def _points(metric: Json, resource: _Resource, decoded: Decoded, now: float) -> 
         decoded.points.append(
             Point(
                 unit=resource.units(attributes)[0],
-                series=_digest(resource.attributes, attributes),
+                series=resource.digest(attributes),
                 kind=kind,
                 model=_text(attributes.get("model")),
                 start=min(at, _seconds(point.get("startTimeUnixNano")) or 0.0),
@@ -136,10 +140,9 @@ def _points(metric: Json, resource: _Resource, decoded: Decoded, now: float) -> 
 
 
 def _request(record: Json, attributes: Json, units: tuple[str, ...], decoded: Decoded, now: float) -> None:
-    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens")
-    counts = [_count(attributes.get(name, 0)) for name in names]
     at = _seconds(record.get("timeUnixNano")) or _seconds(record.get("observedTimeUnixNano"))
-    if at is None or None in counts:
+    own, output, read, created = [_count(attributes.get(name, 0)) for name in COUNTS]
+    if at is None or own is None or output is None or read is None or created is None:
         decoded.reject(f"{REQUEST}: no time, or token counts that are no counts")
         return
     if not happened(at, now):
@@ -147,17 +150,11 @@ def _request(record: Json, attributes: Json, units: tuple[str, ...], decoded: De
         return
     request_id = _text(attributes.get("request_id"))
     # A gateway may make request ids constant: the session's own numbering distinguishes its events.
-    key = _digest({"unit": units[0], "number": attributes.get("event.sequence"), "id": request_id, "at": at})
-    decoded.requests.append(
-        Request(
-            key=event_key(key),
-            request_id=request_id,
-            units=units,
-            at=at,
-            model=_text(attributes.get("model")),
-            tokens=Tokens(*(count or 0 for count in counts)),
-        )
-    )
+    number = quoted(str(attributes.get("event.sequence")))
+    named = f'[[["at", "{at}"], ["id", {quoted(request_id)}], ["number", {number}], ["unit", {quoted(units[0])}]]]'
+    key = event_key(hashlib.blake2s(named.encode(), digest_size=8).hexdigest())
+    model = _text(attributes.get("model"))
+    decoded.requests.append(Request(key, request_id, units, at, model, Tokens(own, output, read, created)))
 
 
 def event_key(digest: str) -> int:
@@ -169,24 +166,36 @@ class _Resource:
     """What all records below one resource share."""
 
     def __init__(self, attributes: Json) -> None:
-        self.attributes = attributes
+        self._attributes = attributes
         self._origins: dict[tuple[str, ...], str] = {}
+
+    @cached_property
+    def _digest(self) -> hashlib.blake2s:
+        """The beginning of each digest: a resource may say as much as all of its records."""
+        return hashlib.blake2s(f"[{_pairs(self._attributes)}, ".encode(), digest_size=8)
+
+    def digest(self, named: Json) -> str:
+        """Name something of this resource by what it says."""
+        digest = self._digest.copy()
+        digest.update(f"{_pairs(named)}]".encode())
+        return digest.hexdigest()
 
     def units(self, attributes: Json) -> tuple[str, ...]:
         """Name the session (where there is one) and the origin: Claude Code of one person on one kind of host."""
         person = tuple([str(attributes.get(name)) for name in PERSON])
         origin = self._origins.get(person)
         if origin is None:
-            named = dict(zip(PERSON, person, strict=True))
-            origin = self._origins[person] = "~" + _digest(self.attributes, named)
+            origin = self._origins[person] = "~" + self.digest(dict(zip(PERSON, person, strict=True)))
         session = _text(attributes.get("session.id"))
         return (session, origin) if session else (origin,)
 
 
 def _event_name(record: Json, attributes: Json) -> str:
-    body = _object(record.get("body")).get("stringValue")
-    name = _text(attributes.get("event.name") or record.get("eventName") or body)
-    return name if name.startswith("claude_code.") else f"claude_code.{name}"
+    name = attributes.get("event.name") or record.get("eventName") or _object(record.get("body")).get("stringValue")
+    if name == "api_request":
+        return REQUEST
+    text = _text(name)
+    return text if text.startswith("claude_code.") else f"claude_code.{text}"
 
 
 def _scopes(body: object, resources: str, scopes: str) -> Iterator[tuple[_Resource, Json]]:
@@ -198,24 +207,32 @@ def _scopes(body: object, resources: str, scopes: str) -> Iterator[tuple[_Resour
 
 def _attributes(holder: Json) -> Json:
     """Make a plain mapping of OTLP's list of {key, value: {stringValue | intValue | ...}}."""
-    pairs = _objects(holder.get("attributes"))
-    return {_text(pair.get("key")): next(iter(_object(pair.get("value")).values()), None) for pair in pairs}
+    attributes: Json = {}
+    for pair in _objects(holder.get("attributes")):
+        value = pair.get("value")
+        attributes[_text(pair.get("key"))] = next(iter(value.values()), None) if isinstance(value, dict) else None
+    return attributes
 
 
 def _object(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _objects(value: object) -> Iterator[Json]:
-    return (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
+def _objects(value: object) -> list[Json]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _text(value: object) -> str:
+    if not isinstance(value, str):
+        return ""
     # A lone surrogate passes json.loads and would fail at the first write.
-    return value[:200].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    short = value[:_LONGEST_TEXT]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode()
 
 
 def _count(value: object) -> float | None:
+    if type(value) is int and 0 <= value <= MOST_TOKENS:  # nearly all
+        return float(value)
     number = _number(value)
     return number if number is not None and tokens(number) else None
 
@@ -236,7 +253,6 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _digest(*values: Json) -> str:
-    """Name something by what it says; as text, since the two forms write integers differently."""
-    written = json.dumps([sorted((key, str(each)) for key, each in value.items()) for value in values])
-    return hashlib.blake2s(written.encode(), digest_size=8).hexdigest()
+def _pairs(value: Json) -> str:
+    """Write attributes in order; as text, since the two forms write integers differently."""
+    return json.dumps(sorted((key, str(each)) for key, each in value.items()))

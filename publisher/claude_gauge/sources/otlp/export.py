@@ -1,7 +1,8 @@
 """OTLP over HTTP: POST /v1/metrics and /v1/logs; decodes an export and builds the exporter's answer.
 
-Bodies are inflated and decoded one at a time, on the server's worker thread, and bounded before anything is built of
-them: in bytes, and in elements, since many tiny ones take 25 times their bytes.
+Bodies are bounded before anything is built of them: in bytes, and in elements, since many tiny ones take 25 times their
+bytes. They are decoded on the server's worker threads, one at a time, those over SHORT on a thread of their own: the
+exports that Claude Code sends every few seconds take some milliseconds, the largest body that is taken 0.2 s.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ PATHS: dict[str, Signal] = {"/v1/metrics": "metrics", "/v1/logs": "logs"}
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
 MAX_BODY = 4 * 2**20
 MAX_INFLATED = 4 * 2**20
+SHORT = 64 * 2**10  # inflated; some fifty events, or as many tiny elements as are decoded in 20 ms
 MOST_MEMBERS = 16  # of a gzip body; each takes a window of its own
 MOST_ELEMENTS = 100_000  # a batch of 512 events has about 60,000
 # A name that rebinding cannot take over: loopback's own, and what containers call their host.
@@ -74,26 +77,29 @@ def site(
     What could not be counted is added to `refused`: records, and exports that could not be read at all.
     """
     refused = Refused() if refused is None else refused
+    counting = threading.Lock()  # of `refused`, for the two worker threads
+
+    def tell(why: str, count: int = 1) -> None:
+        with counting:
+            refused.add(why, count)
+            if news := refused.news():
+                log.warning("OTLP: not counted so far: %s", news)
 
     def take(request: HttpRequest) -> Answer:
         content_type = request.headers.get("content-type", "")
-        encoding = request.headers.get("content-encoding", "").strip()
         try:
-            export = understand(request.path, content_type, encoding, request.body, clock())
-            refused.add(export.decoded.why, export.decoded.rejected)
+            export = understand(request.path, content_type, _encoding(request), request.body, clock())
         except RefusedError:
-            refused.add("exports that could not be read")
+            tell("exports that could not be read")
             raise
-        finally:
-            if news := refused.news():
-                log.warning("OTLP: not counted so far: %s", news)
+        tell(export.decoded.why, export.decoded.rejected)
         if not accept(export):
             why = "counted, but not stored: the disk can't be written"
             raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, why, ("Retry-After", "5"))
         return Answer(HTTPStatus.OK, _headers(export), export.answer())
 
     return Site(
-        {path: Route(take, methods=("POST",), body_limit=MAX_BODY, apart=True) for path in PATHS},
+        {path: Route(take, methods=("POST",), body_limit=MAX_BODY, apart=True, long=is_long) for path in PATHS},
         hosts=_any_host if not is_loopback(host) else _local,
         foreign_host=HTTPStatus.FORBIDDEN,
         foreign_advice="Host should be a name of this machine's loopback",
@@ -105,6 +111,21 @@ def site(
 
 def _headers(export: Export) -> Headers:
     return (("Content-Type", export.content_type), ("Content-Length", str(len(export.answer()))))
+
+
+def _encoding(request: HttpRequest) -> str:
+    return request.headers.get("content-encoding", "").strip().lower()
+
+
+def is_long(request: HttpRequest) -> bool:
+    """Return whether an export may keep others waiting; of a gzip body no more than SHORT is inflated for that."""
+    if len(request.body) > SHORT or _encoding(request) != "gzip":
+        return len(request.body) > SHORT
+    try:
+        inflate(request.body, SHORT)
+    except RefusedError as refused:
+        return refused.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return False
 
 
 def _any_host(_host: str | None) -> bool:
@@ -126,10 +147,10 @@ def understand(path: str, content_type: str, encoding: str, body: bytes, now: fl
     signal = PATHS[path]
     if _media(content_type) not in (JSON, PROTOBUF):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type should be {JSON} or {PROTOBUF}")
-    if encoding.lower() not in ("", "identity", "gzip"):
+    if encoding not in ("", "identity", "gzip"):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding should be gzip or none")
     protobuf = _media(content_type) == PROTOBUF
-    plain = inflate(body) if encoding.lower() == "gzip" else body
+    plain = inflate(body) if encoding == "gzip" else body
     try:
         form = _protobuf_reader(signal)(plain, MOST_ELEMENTS) if protobuf else _json(plain)
         decoded = decode_metrics(form, now) if signal == "metrics" else decode_logs(form, now)
@@ -147,17 +168,17 @@ def _json(plain: bytes) -> object:
     return json.loads(plain)
 
 
-def inflate(body: bytes) -> bytes:
-    """Unpack gzip, of several members too, stopping at the limit: a small bomb must not fill the memory."""
+def inflate(body: bytes, most: int = MAX_INFLATED) -> bytes:
+    """Unpack gzip, of several members too, stopping beyond `most` bytes: a small bomb must not fill the memory."""
     plain = b""
     for _ in range(MOST_MEMBERS):
         unpacker = zlib.decompressobj(GZIP_WINDOW)
         try:
-            plain += unpacker.decompress(body, MAX_INFLATED + 1 - len(plain))
+            plain += unpacker.decompress(body, most + 1 - len(plain))
         except zlib.error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "body is no gzip") from None
-        if len(plain) > MAX_INFLATED:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"body inflates beyond {MAX_INFLATED} bytes")
+        if len(plain) > most:
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"body inflates beyond {most} bytes")
         if not unpacker.eof:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "gzip body is cut short")
         body = unpacker.unused_data.lstrip(b"\0")

@@ -17,7 +17,6 @@ and nobody waits for it. A wrong value in a right shape is skipped as garbage is
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import sys
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 from msgspec import Meta, MsgspecError, Struct
-from msgspec.json import Decoder
+from msgspec.json import Decoder, Encoder
 from pydantic_core import from_json
 
 from claude_gauge.contract.plan_window import MOST_TOKENS, happened
@@ -68,7 +67,7 @@ class Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         return Request(event_key(self.key), self.request_id, self.units, self.at, self.model, tokens)
 
 
-_event = Decoder(Event).decode
+_event, _encode = Decoder(Event).decode, Encoder().encode
 
 
 @dataclass(slots=True)
@@ -408,4 +407,4 @@ def _counts(tokens: Tokens) -> list[float]:
 
 
 def _line(*values: object) -> bytes:
-    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+    return _encode(values) + b"\n"

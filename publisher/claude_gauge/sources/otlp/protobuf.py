@@ -52,7 +52,7 @@ def logs_answer(rejected: int, why: str) -> bytes:
 
 
 def _as_json(message: ExportMetricsServiceRequest | ExportLogsServiceRequest, body: bytes, most: int) -> dict[str, Any]:
-    if _elements(body, message.DESCRIPTOR, most) > most:
+    if len(body) > 2 * most and _elements(body, message.DESCRIPTOR, most) > most:  # each takes two bytes at least
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} elements")
     try:
         message.ParseFromString(body)

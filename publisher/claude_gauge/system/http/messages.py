@@ -134,12 +134,17 @@ READ = ("GET", "HEAD")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path. `body_limit` is in bytes, 0 takes none; `apart`: answered on the server's worker thread, one by one."""
+    """One path. `body_limit` is in bytes, 0 takes none.
+
+    `apart`: answered on a worker thread, one by one; those that are `long` on another one, so that nobody waits for
+    them but each other.
+    """
 
     answer: Callable[[HttpRequest], Answer]
     methods: tuple[str, ...] = READ
     body_limit: int = 0
     apart: bool = False
+    long: Callable[[HttpRequest], bool] = lambda _: False
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class _Clients:
         self.deadlines: Deadlines[HttpConnection] = Deadlines(loop, HttpConnection.abort)
         self._bodies: dict[HttpConnection, int] = {}
         self._held = 0
-        self._worker = ThreadPoolExecutor(1, "http-work")
+        self._worker, self._long_worker = ThreadPoolExecutor(1, "http-work"), ThreadPoolExecutor(1, "http-long")
         self._beat: asyncio.TimerHandle | None = None
         self._date = (0, "")
         self._most = _raise_limit()
@@ -125,7 +125,8 @@ class _Clients:
             self.loop.run_forever()
             self.loop.run_until_complete(self._end())
         finally:
-            self._worker.shutdown(wait=False, cancel_futures=True)
+            for worker in (self._worker, self._long_worker):
+                worker.shutdown(wait=False, cancel_futures=True)
             self.loop.close()
 
     async def _end(self) -> None:
@@ -167,9 +168,10 @@ class _Clients:
             oldest.abort()
 
     def work(self, connection: HttpConnection, route: Route, request: HttpRequest) -> None:
-        """Have a request answered on the worker thread, one after the other."""
+        """Have a request answered on a worker thread, one after the other."""
         self.deadlines.end(connection)
-        task = self._worker.submit(connection.site.respond, route, request)
+        worker = self._long_worker if route.long(request) else self._worker
+        task = worker.submit(connection.site.respond, route, request)
         task.add_done_callback(functools.partial(self._worked, connection))
 
     def _worked(self, connection: HttpConnection, task: Future[Answer]) -> None:
