@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,19 @@ def test_nobody_there_to_answer(env: dict[str, str], command: tuple[str, ...]) -
 
     assert done.returncode == 1
     assert done.stderr == "error: nothing written, since nobody answered; `--yes` writes without asking\n"
+
+
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="needs systemctl, without a systemd that it reaches")
+def test_systemd_that_cannot_be_reached(env: dict[str, str], tmp_path: Path) -> None:
+    """An installation that fails at once leaves nothing behind, and what is not installed is not removed."""
+    env = {**env, "XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_RUNTIME_DIR": str(tmp_path / "none")}
+    failed = run("service", "install", env={**env, "DBUS_SESSION_BUS_ADDRESS": ""})
+    removed = run("service", "uninstall", env=env)
+
+    assert (failed.returncode, removed.returncode) == (1, 1)
+    assert "can't be reached" in failed.stderr or "does not run on this system" in failed.stderr
+    assert "no service is installed" in removed.stderr
+    assert not list((tmp_path / "config").rglob("*.service"))
 
 
 def test_no_service_yet(env: dict[str, str]) -> None:

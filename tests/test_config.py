@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from tests.support import ROOT
 
 from claude_gauge.commands.flags import EVERY
 from claude_gauge.config import SECRET, Settings, is_secret, load
@@ -52,6 +54,10 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
         ({"CLAUDE_GAUGE_BROKER": "mqtt://pi:99999"}, ["CLAUDE_GAUGE_BROKER", "ort"]),
         ({"CLAUDE_GAUGE_PROMETHEUS": "pi:9090"}, ["CLAUDE_GAUGE_PROMETHEUS", "http://"]),
         ({"CLAUDE_GAUGE_HTTP": "here"}, ["CLAUDE_GAUGE_HTTP", "'here'"]),
+        ({"CLAUDE_GAUGE_HTTP": "::1:8080"}, ["CLAUDE_GAUGE_HTTP", "IPv6", "[ ]"]),
+        ({"CLAUDE_GAUGE_HTTP": "http://localhost:8080"}, ["CLAUDE_GAUGE_HTTP", "not a URL"]),
+        ({"CLAUDE_GAUGE_OTLP": "http://0.0.0.0:4318"}, ["CLAUDE_GAUGE_OTLP", "not a URL"]),
+        ({"CLAUDE_GAUGE_WAITING_MINUTES": "soon"}, ["CLAUDE_GAUGE_WAITING_MINUTES", "a number of minutes"]),
         ({"CLAUDE_GAUGE_CONFIG": "/no/such.toml"}, ["CLAUDE_GAUGE_CONFIG", "/no/such.toml"]),
     ],
 )
@@ -71,6 +77,38 @@ def test_bad_file_is_named(tmp_path: Path) -> None:
 
         assert word in str(caught.value)
         assert "settings.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("redline = true", "redline in file|should be a number"),
+        ("alerts = [true]", "alerts in file|a number from 0"),
+        ("node = false", "node in file|should be letters"),
+        ("[claude_gauge]\nredline = 5", "no sections|leave out [claude_gauge]"),
+        ("redline = 1\nredline = 2", "a setting stands there twice"),
+        ('state_dir = "C:\\Users\\me"', "line 1|single quotes"),
+    ],
+)
+def test_what_people_write_into_the_file(tmp_path: Path, text: str, words: str) -> None:
+    """A section, a doubled setting, a Windows path and a yes for a number are each named as what they are."""
+    with pytest.raises(SettingError) as caught:
+        load({}, _file(tmp_path, text))
+
+    assert [word for word in words.split("|") if word not in str(caught.value)] == []
+
+
+def test_one_share_needs_no_brackets(tmp_path: Path) -> None:
+    """A single threshold may be written as a number, in the file as in the environment."""
+    assert load({}, _file(tmp_path, "alerts = 0.8")).settings.alerts == (0.8,)
+    assert load({}, {"CLAUDE_GAUGE_ALERTS": "0.8"}).settings.alerts == (0.8,)
+
+
+@pytest.mark.parametrize("path", ["", Path()])
+def test_empty_config_is_no_folder(path: object) -> None:
+    """An empty `--config` is reported as that, not as the folder in which one stands."""
+    with pytest.raises(SettingError, match="--config is empty"):
+        load({"config": path}, {})
 
 
 def test_password_in_the_url_is_refused_and_not_repeated() -> None:
@@ -172,6 +210,34 @@ def test_mistyped_name_in_the_environment() -> None:
     config = load({}, {"CLAUDE_GAUGE_BROKR": CANARY, "CLAUDE_GAUGE_PARTS": "x", "CLAUDE_GAUGE_WIFI_PASSWORD": "x"})
 
     assert config.notes == ("CLAUDE_GAUGE_BROKR is no setting; did you mean CLAUDE_GAUGE_BROKER?",)
+
+
+@pytest.mark.parametrize(
+    "name", ["HTTP_PORT", "BROKER_PORT", "ALERT_COMAND", "DEMO_MODE", "LOAD", "CONTAINER", "GID", "WEB_BIND"]
+)
+def test_names_beside_those_of_the_project(name: str) -> None:
+    """A name that only resembles one of another part of the project is no setting, either."""
+    (note,) = load({}, {f"CLAUDE_GAUGE_{name}": "x"}).notes
+
+    assert note.startswith(f"CLAUDE_GAUGE_{name} is no setting")
+
+
+def test_names_of_the_project() -> None:
+    """No variable that a file of the project reads or sets is taken for a mistyped setting."""
+    files = [ROOT / "compose.yaml", ROOT / "Dockerfile", *(ROOT / "broker").rglob("*.yaml"), ROOT / "docs/alerts.md"]
+    code = [*(ROOT / "publisher").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py"), *(ROOT / "scripts").glob("*")]
+    text = "".join(path.read_text() for path in [*files, *code] if path.is_file())
+    names = set(re.findall(r"\bCLAUDE_GAUGE_[A-Z0-9][A-Z0-9_]*(?![\w*{…])(?<!_)", text))
+
+    assert len(names) > 20
+    assert (
+        load(
+            {},
+            dict.fromkeys(names - {f"CLAUDE_GAUGE_{name.upper()}" for name in Settings.model_fields}, "x")
+            | {"CLAUDE_GAUGE_CONFIG": ""},
+        ).notes
+        == ()
+    )
 
 
 def test_file_with_a_password_that_others_can_read(tmp_path: Path) -> None:

@@ -42,9 +42,11 @@ PREFIX = "CLAUDE_GAUGE_"
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 SECRET = "********"  # noqa: S105 - what is shown in place of a secret
 OTLP_ADDRESS = "127.0.0.1:4318"
-# What else has our prefix in an environment: other parts of the project read it.
+# What else has our prefix in an environment: other parts of the project read it, or give it to an alert's command.
 _OTHERS = re.compile(
-    r"CONFIG|PARTS|U?G?ID|(WIFI|DEVICE)_PASSWORD|(ALERT|DEMO|LOAD|CONTAINER)_\w+|\w+_(BIND|PORT)|BROKER_USER|CONTAINER_NODE"
+    r"CONFIG|PARTS|(WIFI|DEVICE)_PASSWORD|DEMO_SECONDS|LOAD_S|UID|BROKER_(BIND|USER)|CONTAINER_NODE|"
+    r"(MQTT|MQTTS|WSS|WEB|GRAFANA|PROMETHEUS|OTLP_HTTP|OTLP_GRPC)_PORT|"
+    r"ALERT_(TEXT|THRESHOLD|SHARE|PERCENT|RESETS_AT|MINUTES_TO_LIMIT|NODE|ACCOUNT|MODEL|LIMIT_NAME|LIMIT_PCT)"
 )
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
@@ -54,7 +56,13 @@ _SHOWN = 80  # characters of a wrong value or name that an error repeats
 
 def _can_be_listened_on(address: str) -> str:
     host, _, port = address.rpartition(":")
-    if address != "off" and not (_can_be_a_host(host.strip("[]")) and int(port) < 2**16):
+    if address == "off":
+        return address
+    if "/" in host:
+        raise ValueError("should be HOST:PORT or off, not a URL")
+    if ":" in host and not re.fullmatch(r"\[[^][]+\]", host):
+        raise ValueError("should be HOST:PORT or off; an IPv6 address stands in [ ]")
+    if not (_can_be_a_host(host.strip("[]")) and int(port) < 2**16):
         raise ValueError("should be HOST:PORT or off; a port is a number up to 65535")
     return address
 
@@ -133,7 +141,7 @@ class Settings(BaseModel):
         default=None,
         gt=0,
         description="Minutes until an unanswered wait ends, also while Claude Code runs",
-        **words("minutes", "10 where its end can't be seen"),
+        **words("a number of minutes greater than 0", "10 where its end can't be seen"),
     )
     alerts: tuple[Share, ...] = Field(default=(), description="Shares of the 5-hour window that alert, `0.8,0.95`")
     alert_command: str | None = Field(default=None, description="Command run at an alert")
@@ -200,6 +208,8 @@ class Settings(BaseModel):
     @field_validator("alerts", "http_hosts", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
+        if isinstance(value, int | float):
+            return [value]
         return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("node")
@@ -211,12 +221,15 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _is_text(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse what no path, name or URL holds: control characters, half characters, and an empty path.
+    def _is_sound(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what no path, name or URL holds, and true or false, which pydantic takes for the numbers 1 and 0.
 
         Of the validators that come before the types pydantic runs the last one first: this one.
         """
         name = str(info.field_name)
+        many = value if isinstance(value, list | tuple) else [value]
+        if name != "discovery" and any(isinstance(each, bool) for each in many):
+            raise ValueError(f"should be {takes(cls.model_fields[name])}")
         if is_secret(name) or not isinstance(value, str | Path):
             return value
         if any(unicodedata.category(each) in {"Cc", "Cs"} and each not in "\t\r\n" for each in str(value)):
@@ -235,6 +248,13 @@ class Settings(BaseModel):
     def otlp_address(self) -> str:
         """Where OTLP is received, by a source that receives it: HOST:PORT, or `off`."""
         return self.otlp or OTLP_ADDRESS
+
+    @property
+    def receives_otlp(self) -> bool:
+        """Whether the source receives OTLP. Beside Prometheus the usual port is the collector's: it must be named."""
+        named = self.otlp is not None
+        wanted = {"otlp": True, "auto": named, "hybrid": named or self.prometheus is None}
+        return self.otlp != "off" and wanted.get(self.source, False)
 
     @property
     def password(self) -> str | None:
@@ -361,8 +381,11 @@ def _nearest(name: str, spell: Callable[[str], str]) -> str:
 
 
 def _file(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Path, str | None]:
-    if flags.get("config"):
-        return Path(str(flags["config"])), "--config"
+    named = flags.get("config")
+    if named is not None:
+        if not str(named) or named == Path():
+            raise SettingError("--config is empty; name a file, or leave it out")
+        return Path(str(named)), "--config"
     if environ.get(PREFIX + "CONFIG"):
         return Path(environ[PREFIX + "CONFIG"]), PREFIX + "CONFIG"
     return user_config_path("claude-gauge", appauthor=False) / "config.toml", None
@@ -388,10 +411,18 @@ def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
         raise SettingError(f"config file {path}: {error.strerror}; correct it or name another with --config") from None
 
 
+_TOML_MISTAKES = (  # a part of the parser's words -> what a person should look for
+    ("overwrite", "a setting stands there twice"),
+    ("\\", "a text with \\ in it stands in single quotes"),
+    ("hex", "a text with \\ in it stands in single quotes"),
+)
+
+
 def _where(error: tomllib.TOMLDecodeError) -> str:
     """Name the place of a mistake without what stands there, which may be a password."""
     place = re.search(r"at (line \d+, column \d+|end of document)", str(error))
-    return f'no TOML{place and " " + place[0]}; texts stand in quotes, `node = "desk"`'
+    why = next((why for sign, why in _TOML_MISTAKES if sign in str(error)), 'texts stand in quotes, `node = "desk"`')
+    return f"no TOML{place and ' ' + place[0]}; {why}"
 
 
 def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
@@ -400,7 +431,9 @@ def _complaint(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     name = str(error["loc"][0])
     origin = origins.get(name, "default")
     if name not in Settings.model_fields:
-        return f"{origin}: {_cut(name)} is no setting{_nearest(name, str)}"
+        table = isinstance(error["input"], dict)
+        advice = f": the file has no sections, leave out [{_cut(name)}]" if table else _nearest(name, str)
+        return f"{origin}: {_cut(name)} is no setting{advice}"
     place = {"flag": f"--{name.replace('_', '-')}", "environment": PREFIX + name.upper()}.get(
         origin, f"{name} in {origin}"
     )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from claude_gauge import __version__
 from claude_gauge.commands.cli import build
 from claude_gauge.config import Settings
+from claude_gauge.errors import SettingError
 from claude_gauge.system.field_words import choices, default_shown
 
 
@@ -70,6 +71,25 @@ def test_options_show_type_choices_and_default(name: str) -> None:
 
     assert "|".join(choices(field)) in entry
     assert entry.endswith(f"[default: {default_shown(field)}]")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["demo", "--speed", "0"], "--speed='0': should be a number from 0.1 up to 100"),
+        (["demo", "--seconds", "soon"], "--seconds='soon': should be a number from 1"),
+        (["demo", "--seed", "x"], "--seed='x': should be a whole number"),
+        (["calibrate", "--days", "1.5"], "--days='1.5': should be a whole number from 1 up to 3650"),
+        (["otel", "install", "--temporality", "daily"], "--temporality='daily': should be delta or cumulative"),
+        (["broker", "add", "x", "--role", "king"], "--role='king': should be publisher or fleet or device"),
+    ],
+)
+def test_wrong_value_of_an_option(typed: list[str], said: str) -> None:
+    """A value that an option does not take is named with what it takes, in our words, and exits with 2."""
+    caught = CliRunner().invoke(build(), typed).exception
+
+    assert isinstance(caught, SettingError)
+    assert str(caught).startswith(said)
 
 
 def test_completion_offers_the_choices() -> None:

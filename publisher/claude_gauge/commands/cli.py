@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from claude_gauge import __version__
-from claude_gauge.errors import GaugeError
+from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 class Grouped(TyperGroup):
     """Lists the commands under headings, each with its whole summary."""
 
+    def invoke(self, ctx: Context) -> object:
+        """Run the command; an option's wrong value is said in our words, as that of a setting is."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            raise _plainly(error) from None
+
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write a section for each group of commands."""
         width = max(map(len, _COMMANDS))
@@ -59,6 +66,22 @@ class Grouped(TyperGroup):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+
+def _plainly(error: typer.BadParameter) -> Exception:
+    """Return the error of a value that an option does not take; the very error where typer said it itself."""
+    from pydantic import ValidationError
+
+    option, cause = error.param, error.__cause__
+    if option is None or not isinstance(cause, ValidationError):
+        return error
+    (found,) = cause.errors()
+    words = (option.metavar or "").strip("[]").split("|")
+    takes = f"a {'whole ' * found['type'].startswith('int_')}number" if words == ["NUMBER"] else " or ".join(words)
+    bounds = [
+        f" {word} {limit}" for word, name in (("from", "min"), ("up to", "max")) if (limit := getattr(option, name))
+    ]
+    return SettingError(f"{option.opts[-1]}={found['input']!r}: should be {takes}{''.join(bounds)}")
 
 
 def build(wanted: str = "") -> typer.Typer:

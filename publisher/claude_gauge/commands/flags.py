@@ -16,6 +16,7 @@ from claude_gauge.system.plain_text import harmless
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
 READER = (*BROKER, "node")
+CONFIG = "TOML file with settings. [default: the one that `claude-gauge config` names]"
 EVERY = tuple(name for name in Settings.model_fields if not is_secret(name))
 
 
@@ -36,7 +37,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]
         added = [_flag(name) for name in names]
-        parameters = [*own, *added, _parameter("config", Path, "TOML file with settings.", "FILE")]
+        parameters = [*own, *added, _parameter("config", Path, CONFIG, "FILE")]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         return run

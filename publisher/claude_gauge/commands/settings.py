@@ -27,6 +27,8 @@ def config(*, config: Config) -> None:
         if getattr(holding, name) != getattr(config.settings, name):
             value, origin = str(getattr(holding, name)), f"Home Assistant, in place of {setting} ({whence})"
         typer.echo(harmless(f"{name:22} {value:36} {origin}"))
+    if config.path is not None:
+        typer.echo(harmless(f"\nsettings file: {config.path}{'' if config.path.exists() else ' (not there)'}"))
 
 
 @with_settings("state_dir", "tach")
@@ -52,6 +54,7 @@ def calibrate(
     from claude_gauge.counting.sums import FIVE_HOURS_S
     from claude_gauge.outlets.homeassistant.numbers import held
     from claude_gauge.sources.statusline.source import Plan
+    from claude_gauge.system.plain_text import counted
 
     now = time.time()
     settings = held(config.settings)
@@ -60,7 +63,8 @@ def calibrate(
     plan = Plan(settings)
     plan.load()  # figures that the statusline reported while no publisher ran count, too
     windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
-    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {len(used.responses):,} responses.\n")
+    responses = counted(len(used.responses), "response")
+    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {responses}.\n")
     proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, settings.tach)]
     set_elsewhere = {name for name in ORDERS.values() if getattr(settings, name) != getattr(config.settings, name)}
     for proposal in proposals:
@@ -87,14 +91,14 @@ def calibrate(
 def _forget(state_dir: Path) -> None:
     from claude_gauge.errors import GaugeError
     from claude_gauge.sources.statusline.source import forget
+    from claude_gauge.system.plain_text import counted
 
     try:
         removed = forget(state_dir)
     except OSError as error:
         raise GaugeError(f"cannot remove {error.filename}: {error.strerror}; remove it by hand") from None
-    typer.echo(
-        f"Forgot what {len(removed)} files in {state_dir} said; the next statusline reports the plan's figures again."
-    )
+    files = counted(len(removed), "file")
+    typer.echo(f"Forgot what {files} in {state_dir} said; the next statusline reports the plan's figures again.")
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
@@ -103,8 +107,10 @@ def _write(path: Path, values: dict[str, int]) -> None:
     from claude_gauge.system import atomic_file
 
     try:
-        text = path.read_text("utf-8") if path.exists() else ""
-        atomic_file.replace(path, set_values(text, values).encode(), mode=0o644)
+        old = path.read_bytes().decode() if path.exists() else ""
+        text = set_values(old.removeprefix("\ufeff").replace("\r\n", "\n"), values)
+        kept = "\ufeff" * old.startswith("\ufeff") + (text.replace("\n", "\r\n") if "\r\n" in old else text)
+        atomic_file.replace(path, kept.encode(), mode=0o644)
     except (OSError, ValueError) as error:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None

@@ -51,7 +51,7 @@ class _Builder:
         make = {
             "auto": self._auto,
             "hybrid": self._hybrid,
-            "transcripts": lambda: self._alone(self._local(listen=False)),
+            "transcripts": lambda: self._alone(self._local()),
             "otlp": lambda: self._alone(self._otlp()),
             "prometheus": lambda: self._alone(self._prometheus()),
             "ccusage": self._ccusage,
@@ -66,7 +66,7 @@ class _Builder:
 
     def _auto(self) -> Order:
         """Take the best that answers: exact and at once, then exact and late, then another reader of the same files."""
-        names = [self._local(listen=self._settings.otlp is not None)]
+        names = [self._local()]
         if self._settings.prometheus is not None:
             names.append(self._prometheus())
         return {"tach": names, "fuel": [*names, *self._installed_ccusage(names[0])]}
@@ -75,8 +75,7 @@ class _Builder:
         """Tach from what is here, in milliseconds; fuel from Prometheus, ccusage or OTLP, what was named first."""
         named = self._settings
         fuel = [] if self._settings.prometheus is None else [self._prometheus()]
-        # Beside Prometheus the usual port is the collector's.
-        local = self._local(listen=named.otlp is not None or not fuel)
+        local = self._local()
         ccusage = self._installed_ccusage(local)
         tach = [local, *fuel]
         fuel += [local, *ccusage] if named.otlp is not None and named.ccusage is None else [*ccusage, local]
@@ -86,18 +85,18 @@ class _Builder:
         """Take fuel from ccusage, the tach from the transcripts."""
         from claude_gauge.sources.ccusage.source import command_line
 
-        local = self._local(listen=False)
+        local = self._local()
         return {"tach": [local], "fuel": [self._asking("ccusage", command_line(self._settings), local)]}
 
     def _ccusage_mcp(self) -> Order:
         from claude_gauge.sources.ccusage.mcp_wire import connection
 
-        local = self._local(listen=False)
+        local = self._local()
         return {"tach": [local], "fuel": [self._asking("ccusage-mcp", connection(self._settings), local)]}
 
-    def _local(self, *, listen: bool) -> str:
+    def _local(self) -> str:
         denied = self._plan.denied  # a transcript has "No" and Escape, for which no hook fires
-        if listen and self._settings.otlp != "off":
+        if self._settings.receives_otlp:
             from claude_gauge.sources.transcripts_otlp import TranscriptsOtlp
 
             return self._add(

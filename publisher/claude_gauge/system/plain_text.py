@@ -1,4 +1,4 @@
-"""Replaces unprintable characters in foreign text (topics, devices, settings, files, errors) for terminal and log.
+"""Text for terminal and log: numbers of things, and foreign text (topics, devices, settings, files, errors) made safe.
 
 Escape sequences (C0, C1) could move the cursor, change the title or hide lines; marks of writing direction could show
 a name in another order. One rule: what Unicode calls unprintable is replaced.
@@ -15,6 +15,11 @@ _DELETE = "\x7f"
 def harmless(text: str, *, keep: str = "") -> str:
     """Replace every character that does not print, one for one; `keep` lists those that may stay, such as newlines."""
     return "".join(each if each.isprintable() or each in keep else _INSTEAD for each in text)
+
+
+def counted(number: int, what: str) -> str:
+    """Write a number of things: `1 folder`, `2,000 folders`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def harmless_json(payload: bytes) -> str:

@@ -206,6 +206,17 @@ def test_forget() -> None:
     assert run(["calibrate", "--forget"]).stdout.startswith(b"Forgot what 0 files")
 
 
+def test_settings_file_of_an_editor_on_windows(tmp_path: Path) -> None:
+    """A byte order mark and the ends of lines stay as the person's editor wrote them."""
+    transcript(Path(os.environ["HOME"]), time.time(), 40)
+    settings = tmp_path / "my.toml"
+    settings.write_bytes(b'\xef\xbb\xbf# mine\r\nnode = "desk"\r\nredline = 5\r\n')
+    done = run(["calibrate", "--write", "--config", str(settings)])
+
+    assert done.returncode == 0, done.stderr
+    assert settings.read_bytes() == b'\xef\xbb\xbf# mine\r\nnode = "desk"\r\nredline = 1000\r\n'
+
+
 def test_settings_file_that_cannot_be_changed(tmp_path: Path) -> None:
     """If the file can't be changed for certain it is left alone, and the values are said for the person to put in."""
     transcript(Path(os.environ["HOME"]), time.time(), 40)

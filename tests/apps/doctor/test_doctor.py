@@ -140,6 +140,14 @@ def test_machine_that_only_shows(claude: ClaudeHome, broker: Mosquitto, tmp_path
 
     assert code == 0
     assert {check["state"] for check in found.values()} == {"ok", "off"}
+    assert not any("setup" in check["advice"] for check in found.values())
+
+
+def test_node_that_nobody_publishes_yet(broker: Mosquitto, tmp_path: Path) -> None:
+    """On a machine that only shows, the publisher is to be started elsewhere."""
+    _, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
+
+    assert found["topic"]["advice"].startswith("start the publisher where Claude Code runs")
 
 
 def test_viewer_may_not_write(claude: ClaudeHome, tmp_path: Path) -> None:
@@ -154,14 +162,23 @@ def test_viewer_may_not_write(claude: ClaudeHome, tmp_path: Path) -> None:
     assert (code, found["permission"]["state"]) == (0, "off")
 
 
-@pytest.mark.parametrize("source", ["prometheus", "otlp"])
-def test_server_without_claude_code(broker: Mosquitto, tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize(
+    "sources",
+    [
+        {"SOURCE": "prometheus"},
+        {"SOURCE": "otlp"},
+        {"SOURCE": "hybrid"},
+        {"PROMETHEUS": "http://127.0.0.1:9"},
+        {"SOURCE": "hybrid", "PROMETHEUS": "http://127.0.0.1:9"},
+        {},
+    ],
+    ids=str,
+)
+def test_server_without_claude_code(broker: Mosquitto, tmp_path: Path, sources: dict[str, str]) -> None:
     """Where the figures come from Prometheus or OTLP, a machine without transcripts is as it should be."""
-    port = free_port()
-    env = _without_claude_code(
-        tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_SOURCE=source, CLAUDE_GAUGE_OTLP=f"127.0.0.1:{port}"
-    )
-    _, found = _examined(env)
+    sources = {"OTLP": f"127.0.0.1:{free_port()}", **sources}
+    named = {f"CLAUDE_GAUGE_{name}": value for name, value in sources.items()}
+    _, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url, **named))
 
     assert found["Claude Code's folder"]["state"] == "off"
     assert [name for name, check in found.items() if check["state"] == "fail"] in ([], ["Prometheus"])

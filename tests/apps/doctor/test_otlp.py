@@ -40,3 +40,9 @@ def test_not_wanted() -> None:
     """Where nothing is received, nothing is looked for."""
     assert _look("off") == []
     assert list(otlp(Settings(source="transcripts"))) == []
+    assert [each.state for each in _look("127.0.0.1:4318", "transcripts")] == ["off"]
+
+
+def test_collector_beside_prometheus() -> None:
+    """`hybrid` with Prometheus leaves the usual port to the collector, so whoever holds it is no fault."""
+    assert list(otlp(Settings(source="hybrid", prometheus="http://127.0.0.1:9090"))) == []

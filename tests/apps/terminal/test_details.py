@@ -82,12 +82,12 @@ def test_ceiling_is_called_a_guess() -> None:
 
 
 def test_sources_once_where_all_are_the_same() -> None:
-    """One source for all is said once; several, or a trouble, each by its part."""
+    """One source for all is said once; of several each is said once, with the parts that come from it."""
     fine = {name: Part(source="transcripts", ok=True) for name in ("tach", "fuel", "thinking")}
     mixed = {**fine, "fuel": Part(source="ccusage", ok=False, why="not found")}
 
     assert shown(sources=fine)["Sources"] == "all from transcripts"
-    assert "tach from transcripts, fuel (ccusage: not found)" in shown(sources=mixed)["Sources"]
+    assert shown(sources=mixed)["Sources"] == "tach, thinking from transcripts; fuel (ccusage: not found)"
     assert "sources: all from transcripts" in " ".join(details(usage(sources=fine), NOON, 200))
 
 

@@ -139,7 +139,7 @@ def redline(past: Past, tach: Tach) -> Proposal:
         return Proposal(
             "redline",
             None,
-            (f"Too little history: {LEAST_MINUTES} minutes with traffic are needed, there are {len(minutes)}.",),
+            (f"Too little history: {LEAST_MINUTES} minutes with traffic are needed; seen: {len(minutes)}.",),
         )
     high = minutes[math.ceil(HOT_SHARE * len(minutes)) - 1]
     spread = (

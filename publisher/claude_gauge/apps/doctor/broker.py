@@ -51,7 +51,8 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
         if not node.arrived.wait(DELIVERY_S / 3):  # what is retained comes before the echo of what is sent afterwards
             link.listen(usage_topic("+"), lambda message: others.add(message.topic.split("/")[1]))
         yield _echoed(link, echo, probe, word, only_shows=only_shows)
-        yield from _topic(settings, node, sorted(others - {settings.node}), time.time())
+        publish = "start the publisher where Claude Code runs" if only_shows else "start `claude-gauge publish`"
+        yield from _topic(settings, node, sorted(others - {settings.node}), time.time(), publish)
         if settings.discovery != "off" and not only_shows:
             yield from _home_assistant(settings, link, runs=node.status == ONLINE)
     finally:
@@ -118,11 +119,11 @@ def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes, *, only_
     )  # fmt: skip
 
 
-def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) -> Iterator[Check]:
+def _topic(settings: Settings, node: NodeReader, others: list[str], now: float, publish: str) -> Iterator[Check]:
     topic = usage_topic(settings.node)
     usage, stale = node.newest(now)
     if usage is None:
-        state, advice = f"nothing retained on {topic}", "start `claude-gauge publish`"
+        state, advice = f"nothing retained on {topic}", publish
         if others:
             state += f"; this broker has the nodes {', '.join(others)}"
             advice += ", or name one of these with --node"
@@ -132,7 +133,7 @@ def _topic(settings: Settings, node: NodeReader, others: list[str], now: float) 
     if made - now > _SKEW_S:
         yield Check("clock", "warn", f"the publisher's clock is {age(made - now)} ahead of this one", "set both by NTP")
     if stale:
-        yield Check("topic", "warn", f"{topic}: {stale}", "start `claude-gauge publish`, or see its log")
+        yield Check("topic", "warn", f"{topic}: {stale}", f"{publish}, or see its log")
         return
     yield Check("topic", "ok", f"{topic}, computed {age(now - made)} ago, status {node.status or 'unknown'}")
     for name, part in usage.sources.items():

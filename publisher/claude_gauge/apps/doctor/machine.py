@@ -15,6 +15,7 @@ import httpx
 from claude_gauge.config import Settings
 from claude_gauge.mqtt.endpoint import EMBEDDED, LOCAL_URL, parse
 from claude_gauge.system.net import WILDCARDS, answers, host_of
+from claude_gauge.system.plain_text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,6 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0, seconds):.0f} s"
-
-
-def counted(number: int, what: str) -> str:
-    """Write a number of things: `1 folder`, `2 folders`."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 _PROC = Path("/proc/sys/fs/inotify")
@@ -77,12 +73,21 @@ def only_shows(settings: Settings, roots: Sequence[Path], *, named: bool) -> boo
     return answers("localhost", parse(LOCAL_URL).port)
 
 
+def other_source(settings: Settings) -> str:
+    """Return what else has all figures where there are no transcripts; empty where nothing has."""
+    if settings.source in {"prometheus", "otlp"}:
+        return settings.source
+    if settings.source in {"auto", "hybrid"} and settings.prometheus is not None:
+        return "prometheus"
+    return "otlp" if settings.receives_otlp else ""
+
+
 def _none(settings: Settings, roots: Sequence[Path], there: Sequence[Path], *, named: bool) -> Check:
     """Return the check for a machine without transcripts: `off` where none are needed."""
     looked = ", ".join(map(str, there or roots))
     found = f"no transcript below {looked}" if there else f"none of {looked}"
-    if settings.source in {"prometheus", "otlp"}:
-        return Check(FOLDER, "off", f"{found}: not needed, the source is {settings.source}")
+    if elsewhere := other_source(settings):
+        return Check(FOLDER, "off", f"{found}: not needed, {elsewhere} has the figures")
     if only_shows(settings, roots, named=named):
         return Check(
             FOLDER, "off", f"{found}: not needed on a machine that only shows", "start Claude Code to change it"
@@ -166,5 +171,9 @@ def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
         return
     if not known:
         yield Check("HTTP", "warn", f"{url} is not ours", "another program has this port: choose one with --http")
+        return
+    if answer.is_error:
+        found = f"{url} answers {answer.status_code}: its newest payload is old"
+        yield Check("HTTP", "warn", found, "the publisher's log says more; start it again if it says nothing")
         return
     yield Check("HTTP", "ok", f"{url} answers {answer.status_code}")

@@ -20,7 +20,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.hooks.entry import needs, options
 from claude_gauge.hooks.hook import EVENTS
 from claude_gauge.hooks.spool import FOLDER
-from claude_gauge.sources.ccusage.command import CcusageError
+from claude_gauge.sources.ccusage.command import CcusageError, find
 from claude_gauge.sources.ccusage.mcp_wire import connection
 from claude_gauge.sources.ccusage.source import BlockSource, command_line
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
@@ -34,6 +34,9 @@ AGAIN = "`claude-gauge setup` puts it right"
 def claude_code(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterator[Check]:
     """Check the settings of each of Claude Code's config folders, and whether their entries were run."""
     for path in settings_files(environ):
+        if not path.parent.exists():
+            yield Check(LINK, "off", f"{path.parent} is not there: nothing to set up")
+            continue
         try:
             content = read(path)
         except GaugeError as error:
@@ -163,7 +166,9 @@ def plan(settings: Settings, environ: Mapping[str, str] = os.environ) -> Iterato
     elif any(_set_up(path) for path in settings_files(environ)):
         yield Check("plan figures", "off", "set up, nothing reported yet: fuel is tokens / ceiling", ask)
     else:
-        yield Check("plan figures", "off", "not reported: fuel is tokens / ceiling", "`claude-gauge setup`")
+        here = any(path.parent.exists() for path in settings_files(environ))
+        advice = "`claude-gauge setup`" if here else ""
+        yield Check("plan figures", "off", "not reported: fuel is tokens / ceiling", advice)
 
 
 def _set_up(path: Path) -> bool:
@@ -211,11 +216,20 @@ _PROMETHEUS = (
 
 
 def ccusage(settings: Settings) -> Iterator[Check]:
-    """Ask ccusage for the present block, where it is the chosen source or was named."""
-    if settings.source == "ccusage" or settings.ccusage is not None:
+    """Ask ccusage for the present block, where it was named or the chosen source takes the fuel from it."""
+    by_itself = settings.source == "hybrid" and settings.prometheus is None and settings.otlp is None and _installed()
+    if settings.source == "ccusage" or settings.ccusage is not None or by_itself:
         yield _asked("ccusage", lambda: command_line(settings, download=settings.source == "ccusage"))
     if settings.source == "ccusage-mcp" or settings.ccusage_mcp is not None:
         yield _asked("ccusage MCP", lambda: connection(settings))
+
+
+def _installed() -> bool:
+    try:
+        find(None, os.environ, download=False)
+    except CcusageError:
+        return False
+    return True
 
 
 def _asked(link: str, connect: Callable[[], BlockSource]) -> Check:
@@ -232,7 +246,9 @@ def _asked(link: str, connect: Callable[[], BlockSource]) -> Check:
 
 def otlp(settings: Settings) -> Iterator[Check]:
     """Check who holds the OTLP port, if a source receives OTLP."""
-    if settings.otlp == "off" or not (settings.source in ("otlp", "hybrid") or settings.otlp is not None):
+    if not settings.receives_otlp:
+        if settings.otlp not in {None, "off"}:
+            yield Check("OTLP", "off", f"source {settings.source} does not receive at {settings.otlp}")
         return
     path = f"http://{settings.otlp_address}/v1/logs"
     try:

@@ -19,6 +19,10 @@ UNCONFINED = (
     "This system forbids user namespaces: the service runs without PrivateUsers, PrivateDevices, "
     "CapabilityBoundingSet, ProtectClock, ProtectKernelLogs and ProtectKernelModules."
 )
+BY_HAND = (
+    "run `claude-gauge publish` from what starts your programs instead "
+    "(`claude-gauge service install --print` shows the definition)"
+)
 SET_UP_FAILED = frozenset({"217", "218", "226", "228", "230", "237", "238"})
 
 
@@ -48,8 +52,14 @@ class Systemd:
 
     def _starts(self, job: Job, *, confined: bool) -> bool:
         """Write and start it; False where systemd could not even set it up, and less may work."""
+        before = self.path.exists()
         _write(self.path, unit(job, confined=confined).encode())
-        _run("systemctl", "--user", "daemon-reload")
+        try:
+            _run("systemctl", "--user", "daemon-reload")
+        except GaugeError:
+            if not before:
+                self.path.unlink()
+            raise
         _run("systemctl", "--user", "enable", LABEL)
         try:
             _run("systemctl", "--user", "restart", LABEL)
@@ -67,10 +77,10 @@ class Systemd:
 
     def uninstall(self) -> None:
         """Stop it and remove the unit."""
-        if self.path.exists():
-            _run("systemctl", "--user", "disable", "--now", LABEL)
-            self.path.unlink()
-            _run("systemctl", "--user", "daemon-reload")
+        _require_installed(self.path)
+        _run("systemctl", "--user", "disable", "--now", LABEL)
+        self.path.unlink()
+        _run("systemctl", "--user", "daemon-reload")
 
     def status(self) -> int:
         """Show whether it runs, as systemctl or launchctl prints it; return that command's exit code."""
@@ -97,16 +107,17 @@ class Launchd:
     def install(self, job: Job) -> list[str]:
         """Write the agent, start it now and at every login."""
         definition = self.definition(job).encode()
-        self.uninstall()
+        if self.path.exists():
+            self.uninstall()
         _write(self.path, definition)
         _run("launchctl", "bootstrap", self._domain, str(self.path))
         return []
 
     def uninstall(self) -> None:
         """Stop it and remove the agent."""
-        if self.path.exists():
-            _show("launchctl", "bootout", f"{self._domain}/{LABEL}")
-            self.path.unlink()
+        _require_installed(self.path)
+        _show("launchctl", "bootout", f"{self._domain}/{LABEL}")
+        self.path.unlink()
 
     def status(self) -> int:
         """Show whether it runs, as systemctl or launchctl prints it; return that command's exit code."""
@@ -166,7 +177,9 @@ def _show(*command: str) -> int:
 
 def _refuse_no_bus(said: str) -> None:
     """Raise GaugeError where the user has no systemd of their own: after `su` or `sudo`, in a container."""
-    if "connect to bus" in said or "connect to user scope bus" in said:
+    if any(sign in said for sign in ("connect to bus", "connect to user scope bus", "not been booted with systemd")):
+        if not Path("/run/systemd/system").is_dir():
+            raise GaugeError(f"systemd does not run on this system; {BY_HAND}")
         uid = os.getuid()
         raise GaugeError(
             "your own systemd can't be reached: log in as this user directly, not by su or sudo, or try "
@@ -181,7 +194,4 @@ def _require_installed(definition: Path) -> None:
 
 def _require(command: Sequence[str]) -> None:
     if shutil.which(command[0]) is None:
-        raise GaugeError(
-            f"{command[0]} is not on this system; run `claude-gauge publish` from what starts your programs instead "
-            "(`claude-gauge service install --print` shows the definition)"
-        )
+        raise GaugeError(f"{command[0]} is not on this system; {BY_HAND}")

@@ -54,11 +54,13 @@ def fullest(usage: Usage) -> str:
 
 
 def sources(usage: Usage) -> str:
-    """Return where the parts came from and what is wrong; once, where all is the same: `all from transcripts`."""
-    said = {name: _part(part) for name, part in usage.sources.items()}
-    if len(said) > 1 and len(set(said.values())) == 1:
-        return f"all {next(iter(said.values()))}"
-    return ", ".join(f"{name} {text}" for name, text in said.items())
+    """Return where the parts came from and what is wrong, each source once: `all from transcripts`."""
+    groups: dict[str, list[str]] = {}
+    for name, part in usage.sources.items():
+        groups.setdefault(_part(part), []).append(name)
+    if len(groups) == 1 and len(usage.sources) > 1:
+        return f"all {next(iter(groups))}"
+    return "; ".join(f"{', '.join(names)} {text}" for text, names in groups.items())
 
 
 def _part(part: Part) -> str:
