@@ -236,7 +236,8 @@ _NOISE = frozenset({"claude", "anthropic", "latest", "preview", "thinking", "ins
 _SHORTEST_ID = 10
 # A resource of somebody's account, named by an id: a profile, an endpoint, a model of their own; or a UUID.
 _RESOURCE = re.compile(
-    r"arn:[^/]*:(?!foundation-model/|inference-profile/)|projects/.*/endpoints/|[0-9a-f]{8}(-[0-9a-f]{4}){3}-"
+    r"(.*/)?arn:[^/]*:(?!foundation-model/|inference-profile/[a-z-]+\.)"
+    r"|projects/.*/endpoints/|[0-9a-f]{8}(-[0-9a-f]{4}){3}-"
 )
 
 
@@ -247,10 +248,11 @@ def family(model: str) -> str:
     An id that names a resource of somebody's account and no model is `other`.
     """
     name = model.lower()
-    _, claude, last = name.rpartition("/")[2].rpartition("claude-")
+    short = name.rpartition("/")[2]
+    _, claude, last = short.rpartition("claude-")
     words = [word for word in re.split(r"[^a-z0-9]+", last) if word and word not in _NOISE]
     named = [word for word in words if len(word) > 2 and word[0].isalpha()]  # noqa: PLR2004 - "v1", "us", "o3"
-    first = (named or words or [""])[0]
+    first = (named or ["claude"] * ("claude" in short) or words or [""])[0]  # `claude-2.1` names no family
     if not claude and (_RESOURCE.match(name) or _is_id(first)):
         return "other"
     return first[:24]

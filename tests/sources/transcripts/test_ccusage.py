@@ -116,6 +116,7 @@ KNOWN = {
     ),
     # Records that a crash or a power cut damaged.
     "two records glued on one line": (encoded(_line(1))[:-1] + encoded(_line(2)), 2 * SAMPLE, 0),
+    "a record behind a torn one": (encoded(_line(1))[:99] + encoded(_line(2)), SAMPLE, 0),
     "NUL bytes before a record": (b"\0" * 99 + encoded(_line(1)), SAMPLE, 0),
     # A figure or a name that is missing, null or garbage says nothing about the others on its line.
     "a null id anywhere": (encoded(_line(1), _line(2, toolUse={"id": None})), 2 * SAMPLE, SAMPLE),
@@ -193,3 +194,14 @@ def test_truth_where_ccusage_is_known_to_be_wrong(trouble: str, tmp_path: Path) 
 
     assert sum(span.tokens for span in _tally(claude.folder).blocks.history()) == truth
     assert sum(block["totalTokens"] for block in _ccusage(claude.folder)) == theirs != truth
+
+
+def test_linked_project_counts_here_alone(tmp_path: Path) -> None:
+    """A project folder that is a link to another place is read; ccusage 20.0.24 does not look into it."""
+    claude, elsewhere = ClaudeHome(tmp_path / "claude"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "session.jsonl").write_bytes(encoded(_line(1)))
+    (claude.folder / "projects" / "-linked").symlink_to(elsewhere)
+
+    assert sum(span.tokens for span in _tally(claude.folder).blocks.history()) == SAMPLE
+    assert _ccusage(claude.folder) == []

@@ -70,6 +70,28 @@ def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
         _told(hints, root / "-p" / "t.jsonl")
 
 
+def test_linked_folders_are_watched(tmp_path: Path) -> None:
+    """A link to a folder elsewhere is watched like a folder, also one that comes later or is renamed."""
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "loop").symlink_to(outside)
+    root.mkdir()
+    (root / "-early").symlink_to(outside)
+    (root / "inside").symlink_to(root)
+    with _watching(root, _inotify) as hints:
+        (outside / "deep" / "s.jsonl").write_text("1\n")
+        _told(hints, root / "-early" / "deep" / "s.jsonl")
+        (root / "-early").rename(root / "-renamed")
+        _told(hints, root / "-renamed")
+        (outside / "deep" / "s.jsonl").write_text("2\n")
+        _told(hints, root / "-renamed" / "deep" / "s.jsonl")
+        (tmp_path / "other").mkdir()
+        (root / "-late").symlink_to(tmp_path / "other")
+        _told(hints, root / "-late")
+        (tmp_path / "other" / "s.jsonl").write_text("1\n")
+        _told(hints, root / "-late" / "s.jsonl")
+
+
 def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
     """A hint of another thread is taken at once; None says that some were lost, an empty one nothing."""
     with _watching(tmp_path, _inotify) as hints:

@@ -2,7 +2,9 @@
 
 Watchdog hands each event through two threads of its own, which takes longer than all that we do with it; so of
 watchdog only the kernel's functions are used here. The kernel watches single folders, so each new folder gets a
-watch of its own, and then has to be looked through: what came into it before its watch has no event.
+watch of its own, and then has to be looked through: what came into it before its watch has no event. A link to a
+folder elsewhere is watched like a folder; the kernel gives a folder one watch however many links lead to it, so that
+loops end, and events come by the name that was found first.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 from watchdog.observers.inotify_c import InotifyConstants as Flag
 from watchdog.observers.inotify_c import WatchDescriptor, inotify_add_watch, inotify_init, inotify_rm_watch
@@ -28,7 +31,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # or shut: who
 
 
 class Inotify:
-    """Watches `root`, which may be a link, and all real folders below it; one thread's. Raises OSError."""
+    """Watches `root`, which may be a link, and all folders below it, linked ones too; one thread's. Raises OSError."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -91,27 +94,51 @@ class Inotify:
             self._folders.pop(watch, None)
             return ""
         path = folder + os.sep + os.fsdecode(name)
-        if flags & Flag.IN_ISDIR:
-            if flags & Flag.IN_MOVED_FROM:
+        if flags & Flag.IN_MOVED_FROM:
+            if flags & Flag.IN_ISDIR:
                 self._forget(path)
-            elif flags & _CAME:
-                self._add(path)
-                return path
             return ""
-        return path if name.endswith(b".jsonl") and not flags & Flag.IN_MOVED_FROM else ""
+        if name.endswith(b".jsonl") and not flags & Flag.IN_ISDIR:
+            return path
+        if flags & _CAME and (flags & Flag.IN_ISDIR or self._leads_out(path)):
+            self._add(path)
+            return path
+        return ""
 
     def _add(self, top: str) -> None:
         """Watch a folder and those below it; a folder is watched before it is listed, so that none slips through."""
-        folders = [top]
+        folders = [(top, top == self._root or self._leads_out(top))]
         while folders:
-            folder = folders.pop()
-            only_real = 0 if folder == self._root else Flag.IN_DONT_FOLLOW
+            folder, linked = folders.pop()
+            only_real = 0 if linked else Flag.IN_DONT_FOLLOW
             watch = inotify_add_watch(self._descriptor, os.fsencode(folder), _WANTED | only_real)
-            if watch >= 0:
+            if watch >= 0 and not (linked and self._known_elsewhere(watch, folder)):
                 self._folders[watch] = folder
-                folders += _below(folder)
-            elif ctypes.get_errno() not in _GONE or folder == self._root:
+                folders += reversed(self._below(folder))
+            elif watch < 0 and (ctypes.get_errno() not in _GONE or folder == self._root):
                 self._missing[folder] = ctypes.get_errno()
+
+    def _known_elsewhere(self, watch: WatchDescriptor, folder: str) -> bool:
+        """Return whether a watched folder still has the other name under which its events come."""
+        known = self._folders.get(watch, folder)
+        try:
+            return known != folder and Path(known).samefile(folder)
+        except OSError:
+            return False
+
+    def _below(self, folder: str) -> list[tuple[str, bool]]:
+        """List a folder's folders, each with whether it is a link."""
+        try:
+            with os.scandir(folder) as entries:
+                listed = [(entry.path, entry.is_symlink()) for entry in entries if entry.is_dir()]
+        except OSError:
+            return []
+        return [(path, linked) for path, linked in listed if not linked or self._leads_out(path)]
+
+    def _leads_out(self, path: str) -> bool:
+        """Return whether a path is a link to a folder that is not below the root anyway."""
+        link = Path(path)
+        return link.is_symlink() and link.is_dir() and not link.resolve().is_relative_to(Path(self._root).resolve())
 
     def _forget(self, top: str) -> None:
         """End the watches of a folder that was moved away; it may come back under another name."""
@@ -126,14 +153,6 @@ class Inotify:
             os.close(self._descriptor)
             self._descriptor = -1
             self._folders.clear()
-
-
-def _below(folder: str) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
 
 
 def _events(data: bytes) -> Iterator[tuple[WatchDescriptor, int, bytes]]:

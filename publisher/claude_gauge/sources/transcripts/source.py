@@ -26,7 +26,7 @@ from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
-SCAN_SHARE = 400  # a scan may take one part in so many of the time
+SCAN_SHARE = 1000  # a scan may take one part in so many of the time
 POLL_S = 1.0
 FIRST_S = 0.3  # what the first payload waits for at most; the rest of the history follows behind it
 RECENT_S = 6 * 60.0  # what the needles show, and a minute
@@ -198,7 +198,8 @@ class Transcripts:
         while not self._stopping.is_set():
             lost, jumped = self._listen(next_scan, idle=idle), self._clock_jumped()
             now = time.monotonic()
-            if lost or jumped or now >= next_scan:
+            due = now >= next_scan or (idle and self._tend())  # a root may come, though a scan takes long
+            if lost or jumped or due:
                 self._reconcile(lost=lost)
                 next_scan = time.monotonic() + self._pause(time.monotonic() - now)
             idle = not self._advance()
