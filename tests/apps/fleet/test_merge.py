@@ -9,7 +9,7 @@ from tests.apps.fleet.conftest import NOW, member
 
 from claude_gauge.apps.fleet.merge import Member, State, merge
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S
-from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, stamp
+from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, PART_OF, Part, Usage, stamp
 
 REDLINE = 1_000_000
 
@@ -43,6 +43,29 @@ def test_thinking_of_the_nodes_that_know_it() -> None:
 
     assert (mixed.figure("thinking_ratio"), none.figure("thinking_ratio")) == (0.4, None)
     assert none.figure("rate_1m") == 900
+
+
+UNKNOWN = {part: Part(source="transcripts", ok=False, why="no transcripts") for part in ("tach", "fuel", "thinking")}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(State), st.sets(st.sampled_from(sorted(UNKNOWN)), min_size=1)),
+        max_size=3,
+    )
+)
+def test_what_no_node_knows_is_unknown(nodes: list[tuple[State, set[str]]]) -> None:
+    """A figure is unknown to readers of the merged payload where no node that counts knows it; it is not 0."""
+    members = [
+        member(str(n), state=state, stall=True, sources={part: UNKNOWN[part] for part in unknown})
+        for n, (state, unknown) in enumerate(nodes)
+    ]
+    found = merged(*members)
+    known = {part for state, unknown in nodes if state is State.LIVE for part in UNKNOWN.keys() - unknown}
+
+    assert {field for field in PART_OF if found.figure(field) is not None} == {
+        field for field, part in PART_OF.items() if part in known
+    }
 
 
 def test_plan_percentage_is_taken_once() -> None:

@@ -15,7 +15,7 @@ do not carry the sums behind them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
@@ -23,7 +23,7 @@ from typing import Literal
 from claude_gauge.contract.freshness import seconds
 from claude_gauge.contract.plan_window import FIVE_HOUR_RESET_S, minutes_to_limit, resets, runs_dry, same, tokens_left
 from claude_gauge.contract.scales import FUEL_WARN
-from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, Part, Usage, stamp
+from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, PART_OF, Part, Usage, stamp
 
 
 class State(Enum):
@@ -132,7 +132,7 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         fuel_source=fuel.fuel_source if fuel else None,
         limit_name=fuel.limit_name if fuel else None,
         limit_pct=fuel.limit_share if fuel else None,
-        sources={"nodes": _part(members), **_thinking(live)},
+        sources={"nodes": _part(members), **_unknown({"tach": live, "fuel": in_window, "thinking": live})},
         account=fuel.label if fuel else None,
         node=FLEET_NODE,
         hot_node=_hottest(live) if hot else None,
@@ -216,11 +216,14 @@ def _weighted(nodes: Iterable[Member], ratio: str) -> float:
     return round(min(1.0, weighed / total), 6)
 
 
-def _thinking(live: Sequence[Member]) -> dict[str, Part]:
-    """Report that no node that is on has thinking figures, where that is so."""
-    if not live or any(member.usage.figure("thinking_ratio") is not None for member in live):
-        return {}
-    return {"thinking": Part(source="nodes", ok=False, why="reported by no node")}
+def _unknown(members_of: Mapping[str, Sequence[Member]]) -> dict[str, Part]:
+    """Report each part of which no node that counts for it has a figure, so that readers do not take its 0 for one."""
+    field_of = {part: field for field, part in reversed(PART_OF.items())}
+    return {
+        part: Part(source="nodes", ok=False, why="reported by no node")
+        for part, members in members_of.items()
+        if all(member.usage.figure(field_of[part]) is None for member in members)
+    }
 
 
 def _last_model(live: Sequence[Member]) -> str:
