@@ -149,8 +149,8 @@ def test_every_limit_is_stored(tmp_path: Path) -> None:
     assert max(map(len, kept)) <= 40
 
 
-def test_file_of_an_older_version(tmp_path: Path) -> None:
-    """What an older version stored is replaced: it dated every repeat as news."""
+def test_stored_file_of_another_shape(tmp_path: Path) -> None:
+    """A stored file that lacks what is needed is replaced, and the next figures are news."""
     (tmp_path / "plan").mkdir()
     old = {"at": NOON - 9, "session": SESSION, "model": None, "five_hour": [93, NOON + 60, NOON - 9]}
     (tmp_path / "plan" / f"{SESSION}.status").write_text(json.dumps(old))

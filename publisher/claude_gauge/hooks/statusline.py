@@ -122,7 +122,7 @@ def store(status: dict[str, object], folder: str, now: float) -> None:
     stored = spool.load(f"{folder}/{name}")
     limits, marks = stored.get("limits"), stored.get("marks")
     if not isinstance(limits, dict) or not isinstance(marks, list):
-        limits, marks = {}, []  # a new session, or the file is an older version's
+        limits, marks = {}, []  # a new session, or the file is damaged
     figures = _limits(status)
     if figures:
         mark = _mark(status, figures)

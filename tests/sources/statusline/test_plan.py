@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -172,23 +171,6 @@ def test_forgotten_while_running(desk: Desk) -> None:
     wait_until(lambda: source.read(NOON).plan_5h == PlanWindow(0.06, NOON + HOUR), "news")
 
 
-def test_files_of_an_older_version(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    """An older version's present figures may be untrue and are not shown; its past windows stay for `calibrate`."""
-    Path(desk.folder).mkdir(parents=True)
-    old = {"at": NOON, "session": "s", "model": None, "five_hour": [93, NOON + HOUR, NOON]}
-    (Path(desk.folder) / "s.status").write_text(json.dumps(old))
-    (Path(desk.folder) / "s.main.wait").write_text(json.dumps({"at": NOON, "kind": "permission"}))
-    book = {"five_hour": [[NOON - HOUR, 0.5, NOON - 2 * HOUR], [NOON + HOUR, 1.0, NOON]], "seven_day": []}
-    (desk.state_dir / "plan-seen.json").write_text(json.dumps(book))
-    caplog.set_level("INFO")
-    source = desk.plan()
-
-    assert source.read(NOON).plan_5h is None
-    assert source.read(NOON).waiting is None
-    assert [window.share for window in source.windows()] == [0.5]
-    assert caplog.text.count("older version") == 2
-
-
 def test_new_window_begins_low(desk: Desk) -> None:
     """A new window starts over, whatever the last one came to and whichever terminal still shows it."""
     store(status("a", five_hour=(97, NOON + 60)), desk.folder, NOON)
@@ -250,8 +232,7 @@ def test_garbage_on_disk(desk: Desk, garbage: bytes) -> None:
     store(status(five_hour=(50, NOON + HOUR)), desk.folder, NOON)
     for name in ("x.status", "x.events", "strange", ".x.status.1.tmp"):
         (Path(desk.folder) / name).write_bytes(garbage)
-    for name in ("plan-seen.json", "plan-figures.json"):
-        (desk.state_dir / name).write_bytes(garbage)
+    (desk.state_dir / "plan-figures.json").write_bytes(garbage)
 
     assert desk.read().plan_5h == PlanWindow(0.5, NOON + HOUR)
 

@@ -19,7 +19,6 @@ from claude_gauge.sources.statusline.plan_figures import (
     enter,
     figures,
     from_json,
-    from_older,
     fullest,
     present,
     to_json,
@@ -207,16 +206,6 @@ def test_kept_on_disk(news: list[News]) -> None:
     assert shown(again) == pytest.approx(shown(accounts))
 
 
-def test_book_of_an_older_version() -> None:
-    """Of the highest shares that an older version kept, past windows that follow one another are taken."""
-    past = [[NOON - n * 6 * HOUR, 0.5, NOON - n * 6 * HOUR - HOUR] for n in range(1, 4)]
-    stranger = [NOON - 14 * HOUR, 0.9, NOON - 30 * HOUR]
-    (account,) = from_older({"five_hour": [*past, stranger, [NOON + HOUR, 1.0, NOON - 60]], "seven_day": []}, NOON)
-
-    assert [window.resets_at for window in account.five_hour] == sorted(each[0] for each in past)
-    assert from_older({"five_hour": 3, "seven_day": [[1], None, ["x", 2, 3]]}, NOON) == ()
-
-
 HUGE = st.sampled_from([10**400, -(10**400), NOON, NOON + 60])
 JUNK = st.none() | st.booleans() | st.floats() | st.integers() | HUGE | st.text() | st.lists(st.integers(), max_size=4)
 ENTRY = JUNK | st.lists(JUNK, min_size=3, max_size=3)
@@ -226,11 +215,11 @@ LIMITS = st.dictionaries(st.sampled_from(["five_hour", "seven_day", "spend_limit
 @given(JUNK | st.fixed_dictionaries({"limits": JUNK | LIMITS}))
 def test_any_file(raw: object) -> None:
     """No content of a file can raise, and what is taken from it is a share of a limit that runs."""
-    found = figures(raw if isinstance(raw, dict) else {"limits": raw})
+    taken = figures(raw if isinstance(raw, dict) else {"limits": raw})
 
-    assert all(0 <= each.share <= 1 for each in found.values())
-    assert all(each.resets_at is None or each.resets_at > each.at for each in found.values())
-    assert enter(enter((), [found]), [found]) == enter((), [found])
+    assert all(0 <= each.share <= 1 for each in taken.values())
+    assert all(each.resets_at is None or each.resets_at > each.at for each in taken.values())
+    assert enter(enter((), [taken]), [taken]) == enter((), [taken])
 
 
 @given(JUNK | st.dictionaries(st.sampled_from(["five_hour", "seven_day", "limits"]), JUNK | st.lists(ENTRY)))
@@ -238,4 +227,3 @@ def test_any_kept_file(raw: object) -> None:
     """A broken file of ours is read as far as it is sound."""
     for account in from_json({"accounts": [raw]}):
         assert all(0 <= window.share <= 1 for slot in SLOTS for window in account.windows(slot))
-    assert len(from_older(raw if isinstance(raw, dict) else {}, NOON)) <= 1

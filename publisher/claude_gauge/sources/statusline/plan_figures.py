@@ -90,7 +90,7 @@ def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
 def _enter(accounts: Accounts, at: float, news: Mapping[str, Figure]) -> Accounts:
     windows = {slot: _window(news[slot]) for slot in SLOTS if slot in news}
     account = _whose(accounts, windows)
-    limits = {name: each for name, each in news.items() if each.at > _told_at(account, name)}
+    limits = {name: each for name, each in news.items() if each.at > _newest_at(account, name)}
     if not limits and account in accounts:
         return accounts
     changed = replace(
@@ -103,7 +103,7 @@ def _enter(accounts: Accounts, at: float, news: Mapping[str, Figure]) -> Account
     return tuple(sorted([*others, changed], key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
 
 
-def _told_at(account: Account, name: str) -> float:
+def _newest_at(account: Account, name: str) -> float:
     return account.limits[name].at if name in account.limits else -math.inf
 
 
@@ -184,20 +184,6 @@ def from_json(raw: Mapping[str, object]) -> Accounts:
     listed = raw.get("accounts")
     read = [_account(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     return tuple(sorted(read, key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
-
-
-def from_older(raw: Mapping[str, object], now: float) -> Accounts:
-    """Read the book of an older version: the highest share of each window, whoever's it was.
-
-    Its past windows are taken, the newest and those that it can have followed; the present one may be untrue.
-    """
-    past: dict[Slot, tuple[WindowUse, ...]] = dict.fromkeys(SLOTS, ())
-    for slot in SLOTS:
-        for window in sorted(_windows(raw.get(slot)), key=lambda each: each.at, reverse=True):
-            if window.resets_at <= now and _fits(past[slot], slot, window) is False:
-                past[slot] = _entered(past[slot], window)
-    ats = [each.at for windows in past.values() for each in windows]
-    return (Account(max(ats), past["five_hour"], past["seven_day"]),) if ats else ()
 
 
 def _account(raw: Mapping[str, object]) -> Account:

@@ -93,7 +93,7 @@ class FolderHints(FileSystemEventHandler):
 
 log = logging.getLogger(__name__)
 
-FILE, OLDER_FILE = "plan-figures.json", "plan-seen.json"
+FILE = "plan-figures.json"
 HALF_WRITTEN_S = 600.0
 RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth
 REST, LONGEST_REST_S = 4, 0.1  # after a look, so many times as long as it took
@@ -211,7 +211,7 @@ class Plan:
 
     def load(self) -> None:
         """Look once, without following."""
-        self._accounts = self._saved = self._load()
+        self._accounts = self._saved = plan_figures.from_json(spool.load(str(self._state_dir / FILE)))
         self._kept = bool(self._accounts) and (self._state_dir / FILE).exists()
         self._look()
         self._save()
@@ -303,7 +303,11 @@ class Plan:
         with os.scandir(self._folder) as entries:
             stamps = {entry.name: _stamp(stat) for entry in entries if (stat := _kept(entry, now)) is not None}
         statuses = {name: stamp for name, stamp in stamps.items() if name.endswith(STATUS)}
-        fresh = {name: self._status(name) for name in statuses if statuses[name] != self._statuses.get(name)}
+        fresh = {
+            name: spool.load(f"{self._folder}/{name}")
+            for name in statuses
+            if statuses[name] != self._statuses.get(name)
+        }
         sessions = [name.removesuffix(EVENTS_FILE) for name in stamps if name.endswith(EVENTS_FILE)]
         logs = {session: self._logs.get(session) or SessionLog() for session in sessions}
         changed = [session for session in sessions if logs[session].stamp != stamps[session + EVENTS_FILE]]
@@ -326,12 +330,6 @@ class Plan:
             with contextlib.suppress(OSError):
                 spool.remove(f"{self._folder}/{session}{EVENTS_FILE}")
 
-    def _status(self, name: str) -> dict[str, object]:
-        content = spool.load(f"{self._folder}/{name}")
-        if "at" in content and "limits" not in content:
-            log.info("%s: an older version's figures are ignored until that session reports new ones", name)
-        return content
-
     def _events(self, session: str, held: SessionLog) -> tuple[list[ClientEvent], bool]:
         try:
             return held.read(f"{self._folder}/{session}{EVENTS_FILE}")
@@ -345,15 +343,6 @@ class Plan:
             events = [*events, *(event for whose, event in self._denials if whose == session)]
         held.story.add(events)
 
-    def _load(self) -> plan_figures.Accounts:
-        if (self._state_dir / FILE).exists():
-            return plan_figures.from_json(spool.load(str(self._state_dir / FILE)))
-        older = spool.load(str(self._state_dir / OLDER_FILE))
-        if not older:
-            return ()
-        log.info("took the past windows from %s, which an older version wrote", self._state_dir / OLDER_FILE)
-        return plan_figures.from_older(older, self._clock())
-
     def _save(self) -> None:
         accounts = self._accounts
         if accounts == self._saved:
@@ -365,7 +354,7 @@ class Plan:
 
 def forget(state_dir: Path) -> list[Path]:
     """Remove the stored plan figures and the statuslines' files; return what was removed. Raises OSError."""
-    stored = [state_dir / FILE, state_dir / OLDER_FILE, *(state_dir / FOLDER).glob(f"*{STATUS}")]
+    stored = [state_dir / FILE, *(state_dir / FOLDER).glob(f"*{STATUS}")]
     removed = [path for path in stored if path.exists()]
     for path in removed:
         path.unlink(missing_ok=True)
@@ -378,8 +367,8 @@ def _kept(entry: os.DirEntry[str], now: float) -> os.stat_result | None:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-    passing = entry.name.endswith((".tmp", ".wait"))  # a killed writer's half file, or an older version's
-    if now - status.st_mtime > (HALF_WRITTEN_S if passing else KEPT_S) and entry.name != HOOKS:
+    half_written = entry.name.endswith(".tmp")  # its writer was killed
+    if now - status.st_mtime > (HALF_WRITTEN_S if half_written else KEPT_S) and entry.name != HOOKS:
         with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
             spool.remove(entry.path)
         return None
