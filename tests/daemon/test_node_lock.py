@@ -15,16 +15,20 @@ from claude_gauge.errors import AlreadyPublishingError, GaugeError
 HOLD = """
 import pathlib, sys
 from claude_gauge.daemon.machine import NodeLock
-lock = NodeLock(pathlib.Path(sys.argv[1]), "n")
-print("held", flush=True)
-sys.stdin.read()
+with NodeLock(pathlib.Path(sys.argv[1]), "n"):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
 def test_second_publisher_is_refused(tmp_path: Path) -> None:
     """The second publisher of a node learns which process has it, and leaves with exit code 75."""
-    with NodeLock(tmp_path / "state", "n"), pytest.raises(AlreadyPublishingError) as refused:
-        NodeLock(tmp_path / "state", "n")
+    with (
+        NodeLock(tmp_path / "state", "n"),
+        pytest.raises(AlreadyPublishingError) as refused,
+        NodeLock(tmp_path / "state", "n"),
+    ):
+        pass
 
     assert f"process {os.getpid()} " in str(refused.value)
     assert refused.value.exit_code == 75
@@ -43,12 +47,13 @@ def test_killed_holder_lets_go(tmp_path: Path) -> None:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(AlreadyPublishingError, match=f"process {holder.pid} "):
-        NodeLock(tmp_path, "n")
+    with pytest.raises(AlreadyPublishingError, match=f"process {holder.pid} "), NodeLock(tmp_path, "n"):
+        pass
     holder.kill()
     holder.communicate()
 
-    NodeLock(tmp_path, "n").release()
+    with NodeLock(tmp_path, "n"):
+        assert (tmp_path / "n.lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,8 +63,9 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(GaugeError, match=r"cannot lock .*n\.lock: No locks available; name another folder") as caught:
-        NodeLock(tmp_path, "n")
+    why = r"cannot lock .*n\.lock: No locks available; name another folder"
+    with pytest.raises(GaugeError, match=why) as caught, NodeLock(tmp_path, "n"):
+        pass
 
     assert caught.value.exit_code == 1
 
@@ -71,8 +77,8 @@ def test_emptied_state_folder_lets_nobody_else_in(tmp_path: Path, caplog: pytest
         lock.keep()
         lock.keep()
 
-        with pytest.raises(AlreadyPublishingError):
-            NodeLock(tmp_path / "state", "n")
+        with pytest.raises(AlreadyPublishingError), NodeLock(tmp_path / "state", "n"):
+            pass
     assert sum("was removed" in record.getMessage() for record in caplog.records) == 1
 
 

@@ -105,3 +105,25 @@ def test_class_names_mean_one_thing() -> None:
     names = Counter(re.findall(r"^class (\w+)", text, re.MULTILINE))
 
     assert [name for name, times in names.items() if times > 1] == []
+
+
+EFFECTS = frozenset({
+    "start", "mkdir", "touch", "write_text", "write_bytes", "load", "connect", "open", "bind", "Popen", "spawn",
+})  # fmt: skip
+# To make one of these is to open it: a folder, file events, a program, a pair of sockets.
+OPENED = {"Directory", "Inotify", "Observed", "Companion", "Wake"}
+
+
+def test_constructors_have_no_effects() -> None:
+    """No constructor starts a thread or a program, writes a file or opens a port: `start` does."""
+    effects = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for made in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(made, ast.ClassDef) or made.name in OPENED:
+                continue
+            makers = [each for each in made.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+            calls = [each.func for maker in makers for each in ast.walk(maker) if isinstance(each, ast.Call)]
+            names = [getattr(each, "attr", getattr(each, "id", "")) for each in calls]
+            effects += [f"{path.name}: {made.name}: {name}" for name in names if name in EFFECTS]
+
+    assert effects == []

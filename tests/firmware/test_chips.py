@@ -162,9 +162,7 @@ def test_warn_flashes_where_settings_cant_be(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", "", "null", '{"wifi": '])
 def test_config_that_is_no_json(text: str, tmp_path: Path) -> None:
     """A file that is no JSON object is reported, for ever, and kept."""
-    gauge = board(tmp_path / "flash", 1)
-    (gauge.flash / "config.json").write_text(text)
-    with gauge:
+    with VirtualBoard(tmp_path / "flash", text, micropython()) as gauge:
         assert gauge.wait(lambda: any("config.json is no JSON object" in line for line in gauge.log)), gauge.log
         assert gauge.starts == 1
     assert (gauge.flash / "config.json").read_text() == text

@@ -144,9 +144,9 @@ def test_update_from_the_future(gauge: VirtualBoard, broker: Mosquitto) -> None:
 def test_board_that_took_one_from_the_future(broker: Mosquitto, tmp_path: Path) -> None:
     """A board that noted a number from the future, once, takes updates again."""
     flash = tmp_path / "flash"
-    gauge = board(flash, broker.port, ota_key=KEY, prove_s=1)
+    flash.mkdir()
     (flash / "ota.json").write_text(json.dumps({"serial": 4_000_000_000}))
-    with gauge:
+    with board(flash, broker.port, ota_key=KEY, prove_s=1) as gauge:
         linked(gauge)
         publish(broker, SOURCES, serial=int(time.time()))
 

@@ -217,8 +217,8 @@ def update(
     master = master_key(config.settings.state_dir)
     failed: list[str] = []
     with Retained(config.settings) as retained:
-        boards = Boards(retained, _say, device)
-        boards.many = every
+        boards = Boards(retained, _say, names=every)
+        boards.look(device)
         chosen = sorted(boards.by_name.values(), key=lambda board: board.name) if every else [boards.choose(device)]
         for board in chosen:
             try:
@@ -243,6 +243,7 @@ def list_boards(*, config: Config) -> None:
 
     with Retained(config.settings) as retained:
         boards = Boards(retained, _say)
+        boards.look()
         for _, board in sorted(boards.by_name.items()):
             _say(board.line())
         if not boards.by_name:

@@ -70,7 +70,7 @@ class Assembly:
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         source = source or choose(settings, clock=clock, server=server)
         self._numbers = Numbers(self.link, settings, self._hold_against)
-        self._http = _Http(self._numbers.settings, self, server, source, clock)
+        self._http = _Http(settings, self, server, source, clock)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
         lifetime = Lifetime(settings.state_dir, settings.node, source)
         broker = _Broker(self.link, settings)
@@ -88,7 +88,7 @@ class Assembly:
         self._started: ExitStack | None = None
         self.publisher = Publisher(
             source,
-            limits_of(self._numbers.settings),
+            limits_of(settings),
             # The needles first: the web server's thread takes its turn of the processor.
             [broker, *(each for each in self._outlets if each is not broker), *published],
             node=settings.node,

@@ -20,7 +20,7 @@ _NO_ROOM = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a disk's state, which mu
 
 
 class NodeLock:
-    """Lock this node for this process; raises AlreadyPublishingError naming the process that has it.
+    """This process's lock on a node, held in a `with`; a second process that wants it gets AlreadyPublishingError.
 
     On a full or read-only disk there is no lock; the log says so.
     """
@@ -29,7 +29,7 @@ class NodeLock:
         self._node = node
         self._path = state_dir.expanduser() / f"{node}.lock"
         self._lost = False
-        self._file = self._taken()
+        self._file = -1  # its descriptor, -1 while there is none
 
     def _taken(self) -> int:
         """Make the file and lock it; return its descriptor, -1 where the disk takes none."""
@@ -83,17 +83,14 @@ class NodeLock:
         who = f"process {holder}" if holder else "another process"
         return f"{who} publishes node {self._node} already; stop it, or give this one another --node"
 
-    def release(self) -> None:
-        """Let the node go; safe to call twice."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
     def __enter__(self) -> Self:
+        self._file = self._taken()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.release()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:

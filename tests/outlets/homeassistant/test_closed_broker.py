@@ -27,6 +27,7 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import status_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.homeassistant.announcer import HomeAssistant
+from claude_gauge.outlets.homeassistant.discovery import entities
 from claude_gauge.outlets.homeassistant.numbers import Numbers
 
 pytestmark = pytest.mark.xdist_group("homeassistant-closed")  # what they share is slow to begin
@@ -193,6 +194,7 @@ def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosq
         )
         for prefix in ("homeassistant", "homeassistant")
     ]
+    shown = {each["default_entity_id"] for each in entities("desk").values() if each.get("enabled_by_default", True)}
     parts = []
     for offers, each in zip((True, False), settings, strict=True):
         link = Link(each, status=status_topic("desk"))
@@ -202,6 +204,7 @@ def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosq
         numbers.start()
         link.start()
         try:
+            wait_until(lambda: shown <= set(home.states("claude_gauge_desk")), "all other entities")
             wait_until(lambda wanted=offers: bool(home.states("number.claude_gauge_desk")) == wanted, "the numbers")  # type: ignore[misc]
             parts.append(set(home.states("claude_gauge_desk")))
         finally:

@@ -165,7 +165,7 @@ def test_children_that_still_start_are_ended(tmp_path: Path, monkeypatch: pytest
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(slow))
-    Readers(lambda: None, NOW).stop()
+    Readers(lambda: None, NOW).start().stop()
 
     assert not [thread for thread in threading.enumerate() if thread.name == "history"]
 

@@ -113,7 +113,6 @@ class TranscriptWriter:
 
     def __init__(self, folder: Path, *, seed: int = 1, speed: float = 1.0) -> None:
         self._path = folder / "projects" / "-demo" / "scripted-day.jsonl"
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._seed, self._speed = seed, speed
         self._numbers = count(1)
         self._stopping = threading.Event()
@@ -122,6 +121,7 @@ class TranscriptWriter:
 
     def start(self) -> None:
         """Write the earlier responses, then start the thread that writes the day."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         past = list(earlier(self._seed, EARLIER_S))
         begin = time.time() - EARLIER_S
         step = EARLIER_S / len(past)

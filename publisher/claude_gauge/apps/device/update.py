@@ -22,8 +22,8 @@ from claude_gauge.mqtt.retained import Retained
 LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0  # without a word from the board
 ROOT = "claude-gauge/device"
-MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
 UNSIGNED = "refused: not signed"
+MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
 
 
 def topic_of(device: str) -> str:
@@ -73,13 +73,19 @@ class Board:
 
 
 class Boards:
-    """All boards that the broker has, or the one that was named; chooses and updates them."""
+    """All boards that the broker has, or the one that was named; chooses and updates them.
 
-    def __init__(self, retained: Retained, say: Callable[[str], None], device: str | None = None) -> None:
-        self._retained, self._say = retained, say
+    With `names`, what a board says is printed with its name before it.
+    """
+
+    def __init__(self, retained: Retained, say: Callable[[str], None], *, names: bool = False) -> None:
+        self._retained, self._say, self._names = retained, say, names
         self.by_name: dict[str, Board] = {}
-        self.many = False  # whether what a board says needs its name before it
         self._news = threading.Condition()
+
+    def look(self, device: str | None = None) -> None:
+        """Wait for the broker and for what it keeps of the boards, or of `device`; raises GaugeError."""
+        retained = self._retained
         # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
         if device:
             retained.link.listen(f"{ROOT}/{device}/status", self._hear)
@@ -148,7 +154,7 @@ class Boards:
         if text.startswith(("running ", "failed: ", "refused: ")):
             board.ended = text
         if not text.startswith(UNSIGNED):
-            self._say(f"{board.name}: {text}" if self.many else text)
+            self._say(f"{board.name}: {text}" if self._names else text)
 
 
 def _figures(payload: bytes) -> dict[str, Any]:

@@ -25,22 +25,22 @@ PATIENCE_S = 120.0  # for what takes seconds on a quiet machine
 
 
 class VirtualBoard:
-    """A virtual board; `interpreter` runs its files: this Python, or MicroPython."""
+    """A virtual board; `interpreter` runs its files: this Python, or MicroPython.
+
+    `settings` become its config.json; a text is written as it is.
+    """
 
     def __init__(
         self,
         flash: Path,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | str,
         interpreter: Sequence[str] = (sys.executable,),
         *,
         trace: TextIO | None = None,
         on_log: Callable[[str], None] = lambda _line: None,
     ) -> None:
-        flash.mkdir(parents=True, exist_ok=True)
-        config = flash / "config.json"
-        config.touch(mode=0o600)  # it may hold the broker's password
-        config.write_text(json.dumps(settings))
         self.flash = flash
+        self._settings = settings if isinstance(settings, str) else json.dumps(settings)
         self.log: list[str] = []
         self.pulses: list[Pulse] = []
         self.starts = 0
@@ -51,11 +51,15 @@ class VirtualBoard:
         self._process: subprocess.Popen[str] | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="virtual board", daemon=True)
-        if trace:
-            trace.write("time_us,needle,direction,position\n")
 
     def start(self) -> Self:
-        """Switch the power on."""
+        """Write its settings and switch the power on."""
+        self.flash.mkdir(parents=True, exist_ok=True)
+        config = self.flash / "config.json"
+        config.touch(mode=0o600)  # it may hold the broker's password
+        config.write_text(self._settings)
+        if self._trace:
+            self._trace.write("time_us,needle,direction,position\n")
         self._spawn()
         self._thread.start()
         return self

@@ -41,13 +41,14 @@ class Fleet:
         # Only the newest counts, and a payload that is lost is followed by the next: QoS 0 spares 200 nodes' acks.
         self.link.listen(usage_topic("+"), self._payload, qos=0)
         self.link.listen(status_topic("+"), self._status)
-        HomeAssistant(self.link, settings, FLEET_NODE).start()
+        self._home_assistant = HomeAssistant(self.link, settings, FLEET_NODE)
 
     def run(self) -> None:
         """Publish until `stop`; raises AlreadyPublishingError when another fleet merges at this broker."""
         refuse_second(self._settings, self._stopping)
         # A machine that is off sends nothing, and its use still counts.
         self._store.read(lambda content: self._nodes.recall(content, self._clock()))
+        self._home_assistant.start()
         self.link.start()
         try:
             if self.link.wait_connected(RETAINED_S):

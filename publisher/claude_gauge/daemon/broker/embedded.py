@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
@@ -49,9 +50,14 @@ class Embedded:
         self._folder = folder
         self._mosquitto = mosquitto
         self._stopping = threading.Event()
-        self._child = self._begin()
+        self._child: Companion  # from `start` on
         self._thread = threading.Thread(target=self._watch, name="embedded-broker", daemon=True)
+
+    def start(self) -> Self:
+        """Start it and wait until it listens; raises GaugeError where it does not."""
+        self._child = self._begin()
         self._thread.start()
+        return self
 
     @property
     def pid(self) -> int:
@@ -113,7 +119,7 @@ def start(settings: Settings, *, port: int = 0, amqtt: bool = False) -> Embedded
     folder = settings.state_dir.expanduser() / "broker"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Embedded(folder, port or free_port(), None if amqtt else find("mosquitto"))
+        return Embedded(folder, port or free_port(), None if amqtt else find("mosquitto")).start()
     except OSError as error:
         raise GaugeError(f"state_dir: cannot write {folder}: {error.strerror}; name another folder") from None
 

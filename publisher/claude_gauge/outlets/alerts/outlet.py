@@ -91,7 +91,7 @@ class Alerts:
         self._thresholds, self._command = settings.alerts, shlex.split(settings.alert_command or "")
         self._memory = Memory(settings.state_dir, settings.node)
         self._fired: Fired | None = None
-        self._limits = self._memory.load_limits() if self._thresholds else {}
+        self._limits: Mapping[str, float] = {}
         self._topic, self._link, self._clock = alert_topic(settings.node), link, clock
         self._alerts: queue.SimpleQueue[Alert | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -99,7 +99,8 @@ class Alerts:
 
     def start(self) -> None:
         """Read what was sent before."""
-        self._fired = self._memory.load(self._clock()) if self._thresholds else None
+        if self._thresholds:
+            self._fired, self._limits = self._memory.load(self._clock()), self._memory.load_limits()
 
     def __call__(self, usage: Usage, _payload: bytes) -> None:
         """Take a payload; send an alert if it passed a threshold for the first time in its window."""

@@ -88,28 +88,33 @@ def _parse(content: bytes) -> Stored:
 class Numbers:
     """Takes orders on the link's thread and stores them on the publisher's, as an outlet.
 
-    `settings` are those that hold. `changed` is called on the link's thread after an order has changed them.
+    `settings` are those that hold. `changed` is called when they change: in `start` where earlier orders hold, and on
+    the link's thread after an order.
     """
 
     def __init__(self, link: Link, settings: Settings, changed: Callable[[Settings], None]) -> None:
-        stored = _stored(settings)
-        self.settings = _with(stored, settings)
+        self.settings = settings
         self._link, self._given, self._changed = link, settings, changed
-        self._offer = offer(settings)
-        self._replaced = {name: value for name, (value, old) in stored.items() if getattr(settings, name) != old}
+        self._offer: Offer = "none"
         self._file = _file(settings)
         self._written = b""
         self._complained: set[str] = set()  # of these topics, until a good order comes
 
     def start(self) -> None:
-        """Show what holds and listen for orders; without users at the broker, clear what was shown before."""
+        """Read earlier orders, show what holds and listen; without users at the broker, clear what was shown before."""
+        self._offer = offer(self._given)
         if self._offer != "offered":
             if self._offer == "withdrawn":
                 self._link.announce(settings_topic(self._given.node), b"")
             return
-        for name, value in self._replaced.items():
+        stored = _stored(self._given)
+        for name, (value, replaced) in stored.items():
             now = getattr(self._given, name)
-            _log.info("%s was changed to %s since Home Assistant set %s: the setting holds", name, now, value)
+            if now != replaced:
+                _log.info("%s was changed to %s since Home Assistant set %s: the setting holds", name, now, value)
+        self.settings = _with(stored, self._given)
+        if self.settings != self._given:
+            self._changed(self.settings)
         self._show()
         self._link.listen(order_topic(self._given.node, "+"), self._hear)
 

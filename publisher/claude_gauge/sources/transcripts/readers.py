@@ -16,7 +16,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, Self, cast
 
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.settled import Filed
@@ -63,8 +63,12 @@ class Readers:
         self._waiting = 0
         self._threads = [threading.Thread(target=self._run, name="history", daemon=True) for _ in range(CHILDREN)]
         self._children: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> Self:
+        """Start the children."""
         for thread in self._threads:
             thread.start()
+        return self
 
     @property
     def hungry(self) -> bool:

@@ -266,7 +266,7 @@ class Transcripts:
 
     def _read_history(self) -> bool:
         if self._readers is None and not self._childless and self._tail.backlog > MUCH_BYTES:
-            self._readers = Readers(lambda: self._hints.put(""), self._counter.files_before(self._clock()))
+            self._readers = Readers(lambda: self._hints.put(""), self._counter.files_before(self._clock())).start()
             self._ready.set()  # the last minutes are exact, and the block will take a while
         if self._readers is not None:
             worked = self._have_read(self._readers)
