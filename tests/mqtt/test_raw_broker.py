@@ -24,7 +24,9 @@ from tests.support.raw_broker import (
     publish,
 )
 
+from claude_gauge.mqtt import link as links
 from claude_gauge.mqtt import sender
+from claude_gauge.mqtt.connection import LARGEST_PACKET
 from claude_gauge.mqtt.endpoint import FIVE, THREE
 from claude_gauge.mqtt.message import Message
 
@@ -99,6 +101,70 @@ def test_packet_is_cut_at_each_byte(version: int, connect: Connect) -> None:
 
     assert {(each.topic, each.payload) for each in received} == {("t/x", payload)}
     assert broker.connections == 1
+
+
+LARGE = publish("t/x", bytes(2 * LARGEST_PACKET), five=False, retain=True)
+
+
+def test_too_large(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """Messages over our limit are read past, however often they come, and reported once for a topic."""
+    other = publish("t/y", bytes(2 * LARGEST_PACKET), five=False)
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            wire.answer(each)
+            if each.kind == SUBSCRIBE and b"t/+" in each.body:
+                wire.send(LARGE + other + LARGE + publish("t/x", b"after", five=False))
+
+    received: list[bytes] = []
+    with RawBroker(script) as broker:
+        link = connect(broker.url, version=THREE)
+        link.listen("t/+", lambda message: received.append(message.payload))
+        wait_until(lambda: received, "what comes after them")
+        link.stop()
+
+    assert received == [b"after"]
+    assert broker.connections == 1
+    assert sorted(record.getMessage().split("'")[1] for record in caplog.records if "too much" in record.msg) == [
+        "t/x",
+        "t/y",
+    ]
+
+
+@pytest.mark.parametrize("retained", [False, True])
+def test_too_large_and_slow(connect: Connect, monkeypatch: pytest.MonkeyPatch, *, retained: bool) -> None:
+    """A message over our limit that comes slowly ends the connection; the next one goes without what brings it.
+
+    One that was not retained does not come again: the next connection asks for it as before.
+    """
+    monkeypatch.setattr(links, "LARGE_S", 0.1)
+    monkeypatch.setattr(links, "LOOK_S", 0.02)
+    asked: list[set[str]] = []
+    slow = publish("t/x", bytes(2 * LARGEST_PACKET), five=False, retain=retained)[:100]
+
+    def script(number: int, wire: Wire) -> None:
+        asked.append(set())
+        for each in wire.packets():
+            wire.answer(each)
+            if each.kind == SUBSCRIBE:
+                asked[number] |= {name for name in ("t/x", "u/+") if name.encode() in each.body}
+            if asked[number] and number == 0:
+                wire.send(slow)
+            elif "u/+" in asked[number]:
+                wire.send(publish("u/1", b"good", five=False))
+
+    received: list[bytes] = []
+    with RawBroker(script) as broker:
+        link = connect(broker.url, version=THREE)
+        link.listen("t/x", lambda message: received.append(message.payload))
+        link.listen("u/+", lambda message: received.append(message.payload))
+        wait_until(lambda: received and link.wait_settled(PATIENCE_S), "what others say")
+        trouble = link.unreadable("t/x")
+        link.stop()
+
+    assert set(received) == {b"good"}
+    assert asked[1] == ({"u/+"} if retained else {"u/+", "t/x"})
+    assert ("we go on without t/x; clear that topic" in str(trouble)) == retained
 
 
 GARBAGE = {

@@ -30,12 +30,14 @@ from claude_gauge.mqtt import trouble
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Handler, Message
 from claude_gauge.mqtt.sender import UNACKED_LIMIT
+from claude_gauge.mqtt.websocket import Websocket
 from claude_gauge.system.net import Wake
 
 CONNECT_S = 5.0
 KEEPALIVE_S = 11  # a frozen publisher's will comes after 1.5 times this, and Mosquitto looks every 5 s: 22 s at most
 LOOK_S = 3.0  # how often the keepalive is looked after
 FAILED = 0x80  # reason codes from here on are refusals
+PUBLISH, RETAIN = 0x30, 0x01  # in a packet's first byte
 NO_RETAINED = 2  # MQTT 5: a subscription to what comes from now on
 LARGEST_PACKET = 128 * 1024  # what we take: six times Home Assistant's discovery, the largest thing that we read
 LOST = ("reason", "connection lost")  # the will's user property: a goodbye has none
@@ -89,6 +91,16 @@ def _expiring(seconds: int) -> Properties:
     return properties
 
 
+@dataclass(frozen=True, slots=True)
+class Large:
+    """A message over our limit that is being received since then (steady clock), in bytes; its payload is not kept."""
+
+    topic: str
+    size: int
+    retained: bool
+    since: float
+
+
 class BoundedClient(mqtt.Client):
     """Reads packets over the size limit without keeping their payload.
 
@@ -97,6 +109,7 @@ class BoundedClient(mqtt.Client):
     """
 
     cut = False  # the packet that is being read, or was read last, is not whole
+    large: Large | None = None  # that packet, where it is a message
 
     def _sock_recv(self, bufsize: int) -> bytes:
         """Read what is there, at most so many bytes."""
@@ -104,8 +117,27 @@ class BoundedClient(mqtt.Client):
         self.cut = packet["to_process"] + len(packet["packet"]) > LARGEST_PACKET or (
             self.cut and packet["command"] != 0
         )
+        self.large = (self.large or self._begins(packet)) if self.cut else None
         del packet["packet"][LARGEST_PACKET:]
         return super()._sock_recv(min(bufsize, LARGEST_PACKET))
+
+    @property
+    def reads(self) -> bool:
+        """Whether a packet has begun that is not read to its end."""
+        return bool(self._in_packet["command"])
+
+    def _begins(self, packet: Any) -> Large | None:  # noqa: ANN401 - paho's own
+        """Return what is known of a message once its topic has been read."""
+        command, body = packet["command"], packet["packet"]
+        end = 2 + int.from_bytes(body[:2], "big")
+        if command & 0xF0 != PUBLISH or len(body) < end:
+            return None
+        topic = body[2:end].decode("utf-8", "replace")
+        return Large(topic, packet["remaining_length"], bool(command & RETAIN), time.monotonic())
+
+    def _create_socket(self) -> Any:  # noqa: ANN401 - a socket, or what paho wraps one in
+        sock = super()._create_socket()
+        return Websocket(sock) if isinstance(sock, mqtt._WebsocketWrapper) else sock  # noqa: SLF001 - as its name says
 
 
 class Connection:
@@ -132,6 +164,7 @@ class Connection:
         self.why = trouble.FINE
         self.largest_packet: int | None = None
         self.unacked_limit = UNACKED_LIMIT
+        self.passed: list[Large] = []  # messages over our limit that were read past; whoever reports them clears it
         self._endpoint = endpoint
         self._received, self._answered = received, answered
         self._complaints, self._password = _Complaints(), False
@@ -171,6 +204,11 @@ class Connection:
     def alive(self) -> bool:
         """Whether the socket is open."""
         return self._selector is not None and self._client.socket() is not None
+
+    @property
+    def large(self) -> Large | None:
+        """The message over our limit that is being received, if one is."""
+        return self._client.large if self._client.reads else None
 
     @property
     def clogged(self) -> bool:
@@ -315,6 +353,7 @@ class Connection:
         except UnicodeDecodeError:
             return
         if self._client.cut:
+            self.passed += [self._client.large] if self._client.large else []
             return
         lost = LOST in getattr(message.properties, "UserProperty", ())
         self._received(Message(topic, bytes(message.payload), message.qos, message.retain, lost=lost))

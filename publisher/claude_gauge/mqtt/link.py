@@ -14,6 +14,8 @@ The thread goes round these states; any of them may end at any moment by `stop` 
   takes no QoS 1 or keeps no retained messages is sent what it takes.
 * A connection ends: by the broker at something that we asked for (`sender` finds out what), by the broker for its own
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
+* A message over our limit (3.1.1 brokers do not know it) is read past, unless that takes LARGE_S: then the connection
+  ends, and the next one goes without the subscriptions that bring it.
 * The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before
   its SUBACK; our own messages come back to us on 3.1.1, which has no noLocal (`guard` knows them).
 """
@@ -43,6 +45,7 @@ DOUBT_S = 4.0  # some brokers just fall silent at MQTT 5
 ACK_S = 10.0  # a broker that acknowledges nothing for so long is not there
 HELD_S = 5.0  # a connection that held so long was a good one
 GOODBYE_S = 1.0
+LARGE_S = 5.0  # a message over our limit that takes longer is not waited for: all else waits behind it
 
 
 class Link:
@@ -297,8 +300,10 @@ class Link:
                     goodbye = min(goodbye, now + GOODBYE_S)
                 if not connection.alive or (self._stopping and self._outbox.empty()) or now > goodbye:
                     return
+                self._skip_large(connection, now)
                 if now - self._outbox.waits_since(now) > ACK_S:
                     connection.drop(NO_ACKS)
+                if not connection.alive:
                     return
                 connection.watch()
             look = now + LOOK_S
@@ -307,6 +312,18 @@ class Link:
             with self._turn:
                 if connection.serve(ready):
                     self._wake.drain()
+
+    def _skip_large(self, connection: Connection, now: float) -> None:
+        """Report messages that are too large; one that comes slowly ends the connection, and stays out of the next."""
+        large = connection.large
+        for each in (*connection.passed, *([large] if large else [])):
+            self._report.large(each.topic, each.size)
+        connection.passed.clear()
+        if large is not None and now - large.since > LARGE_S:
+            why = f"takes too long to send {large.size:,} bytes on {large.topic!r}"
+            if large.retained:  # else nobody sends it again
+                self._sender.flooded(large.topic, why, now)
+            connection.drop(Reason(why))
 
     def _foreign(self, message: Message) -> None:
         """Take what somebody else says on our own topics."""

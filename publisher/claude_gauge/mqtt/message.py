@@ -103,11 +103,14 @@ class Listeners:
         if subscription in self._due:
             self._due.remove(subscription)
 
+    def of(self, topic: str) -> list[Subscription]:
+        """Return those whose filter matches a topic."""
+        return [each for each in list(self._all) if topic_matches_sub(each.topic_filter, topic)]
+
     def hear(self, message: Message) -> None:
         """Call the handlers whose filter matches the message's topic."""
-        for each in list(self._all):
-            if topic_matches_sub(each.topic_filter, message.topic):
-                try:
-                    each.handler(message)
-                except Exception:  # one reader's fault must not cut the others off
-                    log.exception("a reader of %s failed", each.topic_filter)
+        for each in self.of(message.topic):
+            try:
+                each.handler(message)
+            except Exception:  # one reader's fault must not cut the others off
+                log.exception("a reader of %s failed", each.topic_filter)

@@ -111,6 +111,7 @@ class Outbox:
 QUICK_S = 3.0  # a broker that ends the connection at a request does it at once
 CERTAIN = 3
 HELD_BACK_S, LONGEST_HELD_S = 60.0, 3600.0
+WITHOUT = "we go on without"
 
 
 class Wire(Protocol):
@@ -140,6 +141,7 @@ class Held(NamedTuple):
     size: int
     until: float
     seconds: float
+    why: str = ""  # else the broker closes the connection at it
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,12 +175,20 @@ class Quarantine:
             return
         alone = unanswered[0][0]
         self._times[alone.key] = self._times.get(alone.key, 0) + 1
-        held = self._held.get(alone.key)
-        if held is not None or self._times[alone.key] >= CERTAIN:
-            seconds = min(2 * held.seconds, LONGEST_HELD_S) if held else HELD_BACK_S
-            self._held[alone.key] = Held(alone.size, now + seconds, seconds)
-            self._suspects.discard(alone.key)
-            self._times.pop(alone.key, None)
+        if alone.key in self._held or self._times[alone.key] >= CERTAIN:
+            self.hold(alone, now)
+
+    def hold(self, request: Pending, now: float, why: str = "") -> None:
+        """Leave a request out from now on, twice as long as the last time."""
+        held = self._held.get(request.key)
+        seconds = min(2 * held.seconds, LONGEST_HELD_S) if held else HELD_BACK_S
+        self._held[request.key] = Held(request.size, now + seconds, seconds, why)
+        self._suspects.discard(request.key)
+        self._times.pop(request.key, None)
+
+    def why(self, request: Pending) -> str:
+        """Return why a request is left out; "" where the broker closes the connection at it."""
+        return self._held[request.key].why
 
     def answered(self, request: Pending) -> None:
         """Note that the broker answered this request: it is no suspect."""
@@ -297,8 +307,12 @@ class Sender:
         if fault := filter_fault(each.topic_filter):
             self._report.refused(_subscribes(each).key, Reason(f"was not asked for {each.topic_filter!r}: {fault}"))
         elif self._quarantine.holds(_subscribes(each), now):
-            what = f"closes the connection where we ask for {each.topic_filter}"
-            self._report.refused(_subscribes(each).key, Reason(what, "we go on without it; check its ACL"))
+            reason = Reason(
+                f"closes the connection where we ask for {each.topic_filter}", f"{WITHOUT} it; check its ACL"
+            )
+            if why := self._quarantine.why(_subscribes(each)):
+                reason = Reason(why, f"{WITHOUT} {each.topic_filter}; clear that topic")
+            self._report.refused(_subscribes(each).key, reason)
         else:
             mid = connection.subscribe(each.topic_filter, each.qos, foreign=each.foreign)
             if mid is not None:
@@ -317,6 +331,11 @@ class Sender:
             self._refused = [*(each for each in self._refused if each[0].key != request.key), (request, at)]
             verb = "does not let us read" if request.subscribes else "does not take"
             self._report.refused(request.key, not_taken(f"{verb} {request.name}", refused))
+
+    def flooded(self, topic: str, why: str, now: float) -> None:
+        """Leave out what subscribes to a topic, on the next connection."""
+        for each in self._listeners.of(topic):
+            self._quarantine.hold(_subscribes(each), now, why)
 
     def ended(self, *, by_broker: bool, now: float) -> None:
         """Note that the connection is over, and whether the broker ended it at something."""

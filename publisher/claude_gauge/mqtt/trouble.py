@@ -63,6 +63,7 @@ NOT_AT_A_REQUEST = frozenset({
     "Connection rate exceeded", "Maximum connect time",
 })  # fmt: skip
 
+MOST_LARGE = 64  # topics that the log names for their size
 Asked = tuple[bool, str]  # whether it is a subscription, and the topic or the filter
 
 
@@ -162,6 +163,7 @@ class Report:
         self._away = self._told = FINE
         self._connected_told = False
         self._refused: dict[Asked, Reason] = {}
+        self._large: set[str] = set()  # topics
         self._rival = FINE
 
     @property
@@ -205,6 +207,12 @@ class Report:
     def refusal(self, asked: Asked) -> Reason:
         """Return why the broker refuses this topic or filter; `FINE` where it did not."""
         return self._refused.get(asked, FINE)
+
+    def large(self, topic: str, size: int) -> None:
+        """Log that a message was too large to be read, once for a topic."""
+        if topic not in self._large and len(self._large) < MOST_LARGE:
+            self._large.add(topic)
+            log.warning("broker %s sends %s bytes on %r: too much to be read", self._place, f"{size:,}", topic)
 
     def rival(self, topic: str, *, there: bool) -> None:
         """Log that another publisher writes to our topics, or no longer does."""
