@@ -16,6 +16,7 @@ from claude_gauge.system.plain_text import harmless
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
 READER = (*BROKER, "node")
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more: also each payload.")]
 CONFIG = "TOML file with settings. [default: the one that `claude-gauge config` names]"
 EVERY = tuple(name for name in Settings.model_fields if not is_secret(name))
 
@@ -69,4 +70,4 @@ def _parameter(name: str, kind: Any, text: str, metavar: str, words: tuple[str, 
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-__all__ = ["BROKER", "EVERY", "READER", "Config", "with_settings"]
+__all__ = ["BROKER", "EVERY", "READER", "Config", "Verbose", "with_settings"]

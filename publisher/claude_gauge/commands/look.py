@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands.flags import BROKER, EVERY, READER, Config, with_settings
+from claude_gauge.commands.flags import BROKER, EVERY, READER, Config, Verbose, with_settings
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import Usage
 
@@ -187,7 +187,7 @@ def watch(
 def web(
     *,
     config: Config,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Serve the page alone, with all nodes of a broker."""
     from claude_gauge.commands import logs

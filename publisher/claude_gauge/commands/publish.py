@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands.flags import BROKER, EVERY, Config, with_settings
+from claude_gauge.commands.flags import BROKER, EVERY, Config, Verbose, with_settings
 
 
 @with_settings(*EVERY)
@@ -14,7 +14,7 @@ def publish(
     *,
     config: Config,
     once: Annotated[bool, typer.Option("--once", help="Publish what is there now, print it, and end.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each payload.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Follow Claude Code's usage; publish it by MQTT and HTTP."""
     from claude_gauge.commands import logs
@@ -92,7 +92,7 @@ def fleet(
     *,
     config: Config,
     demos: Annotated[bool, typer.Option("--demos", help="Merge demos too: their figures are made up.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Merge all nodes into claude-gauge/all/usage."""
     from claude_gauge.apps.fleet.app import Fleet

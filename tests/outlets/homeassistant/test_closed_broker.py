@@ -18,9 +18,9 @@ from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Mosquitto
 from tests.support.net import wait_until
 from tests.support.page import chromium
-from tests.support.publisher import Publishing, environment
+from tests.support.publisher import Publishing
 from tests.support.transcripts import ClaudeHome, assistant
-from tests.support.users import PASSWORD, closed
+from tests.support.users import PASSWORD, closed, signing_in
 
 from claude_gauge.apps.broker.roles import Role, User
 from claude_gauge.config import Settings
@@ -137,14 +137,7 @@ def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: 
     """Ceiling and redline are set in Home Assistant; fuel and HOT follow, and a restart of either side keeps them."""
     claude = ClaudeHome(tmp_path / "claude")
     claude.append(assistant(time.time(), 1, tokens=(10, 1224, 0, 0)))
-    env = environment(
-        claude,
-        tmp_path,
-        CLAUDE_GAUGE_BROKER=house_broker.url.replace("//", "//real@"),
-        CLAUDE_GAUGE_BROKER_PASSWORD=PASSWORD,
-        CLAUDE_GAUGE_NODE="real",
-        CLAUDE_GAUGE_HTTP="off",
-    )
+    env = signing_in(house_broker, "real", claude, tmp_path)
     fuel, hot = "sensor.claude_gauge_real_window_5h_pct", "binary_sensor.claude_gauge_real_hot"
     with Publishing(tmp_path / "log", env=env) as publisher:
         home.wait_state("number.claude_gauge_real_ceiling", "100000000")
@@ -184,21 +177,13 @@ def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: 
 
 def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
     """A node that no longer signs in takes its numbers away; all its other entities stay."""
-    settings = [
-        Settings(
-            broker=house_broker.url.replace("//", "//desk@"),
-            broker_password=SecretStr(PASSWORD),
-            node="desk",
-            state_dir=tmp_path,
-            discovery=prefix,
-        )
-        for prefix in ("homeassistant", "homeassistant")
-    ]
+    url, password = house_broker.url.replace("//", "//desk@"), SecretStr(PASSWORD)
+    settings = Settings(broker=url, broker_password=password, node="desk", state_dir=tmp_path)
     shown = {each["default_entity_id"] for each in entities("desk").values() if each.get("enabled_by_default", True)}
     parts = []
-    for offers, each in zip((True, False), settings, strict=True):
-        link = Link(each, status=status_topic("desk"))
-        reported = each if offers else each.model_copy(update={"broker_password": None})
+    for offers in (True, False):
+        link = Link(settings, status=status_topic("desk"))
+        reported = settings if offers else settings.model_copy(update={"broker_password": None})
         numbers = Numbers(link, reported, lambda _: None)
         HomeAssistant(link, reported).start()
         numbers.start()

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import wait_until
 from tests.support.payloads import at_rest
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, run
 from tests.support.transcripts import ClaudeHome, assistant
 from tests.support.usages import wait_usage
-from tests.support.users import PASSWORD, closed
+from tests.support.users import PASSWORD, closed, signing_in
 
 from claude_gauge.apps.broker.roles import Role, User
 from claude_gauge.config import Settings
@@ -261,14 +261,7 @@ def claude(tmp_path: Path) -> ClaudeHome:
 @pytest.fixture
 def env(tmp_path: Path, claude: ClaudeHome, home: Mosquitto) -> dict[str, str]:
     """The environment of the publisher of `desk`."""
-    return environment(
-        claude,
-        tmp_path,
-        CLAUDE_GAUGE_BROKER=home.url.replace("//", "//desk@"),
-        CLAUDE_GAUGE_BROKER_PASSWORD=PASSWORD,
-        CLAUDE_GAUGE_NODE="desk",
-        CLAUDE_GAUGE_HTTP="off",
-    )
+    return signing_in(home, "desk", claude, tmp_path)
 
 
 def listening(broker: Mosquitto, user: str = "homeassistant", topic: str = "#") -> Listener:

@@ -19,7 +19,7 @@ from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.trouble import FINE, MUTE, Reason, failure
-from claude_gauge.system.net import Wake
+from claude_gauge.system.net import Wake, answers
 
 STEP_S = 5.0
 
@@ -118,6 +118,8 @@ class Inspection:
         yield Finding(days > SOON_DAYS, f"certificate is good for {days} more days")
         for endpoint in self._endpoints():
             yield from self._door(endpoint)
+        if not answers(self._host, self._register.ports[1], STEP_S):
+            return  # nobody can sign in: said already
         probes = {user: self._probe(user) for user in self._known()}
         try:
             missing = [user.name for user, probe in probes.items() if not probe.inside]
@@ -163,7 +165,8 @@ class Inspection:
             probe.leave()
             if why.what.startswith("refuses the connection"):
                 closed = kind == "no TLS" and self._host != "localhost"
-                yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there")
+                advice = "" if closed else "; start the broker, or name its machine with --host"
+                yield Finding(closed, f"{endpoint.place} ({kind}): nothing listens there{advice}")
                 return
             refused = probe.refused
             how = "refused" if refused else str(why) or "let in"
