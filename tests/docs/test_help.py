@@ -80,8 +80,11 @@ def test_options_show_type_choices_and_default(name: str) -> None:
         (["demo", "--seconds", "soon"], "--seconds='soon': should be a number from 1"),
         (["demo", "--seed", "x"], "--seed='x': should be a whole number"),
         (["calibrate", "--days", "1.5"], "--days='1.5': should be a whole number from 1 up to 3650"),
-        (["otel", "install", "--temporality", "daily"], "--temporality='daily': should be delta or cumulative"),
-        (["broker", "add", "x", "--role", "king"], "--role='king': should be publisher or fleet or device"),
+        (
+            ["otel", "install", "--temporality", "daily"],
+            "--temporality='daily': should be one of 'delta', 'cumulative'",
+        ),
+        (["broker", "add", "x", "--role", "king"], "--role='king': should be one of 'publisher', 'fleet', 'device'"),
     ],
 )
 def test_wrong_value_of_an_option(typed: list[str], said: str) -> None:

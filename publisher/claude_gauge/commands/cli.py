@@ -75,11 +75,13 @@ def _plainly(error: typer.BadParameter) -> Exception:
     option, cause = error.param, error.__cause__
     if option is None or not isinstance(cause, ValidationError):
         return error
-    (found,) = cause.errors()
-    words = (option.metavar or "").strip("[]").split("|")
-    takes = f"a {'whole ' * found['type'].startswith('int_')}number" if words == ["NUMBER"] else " or ".join(words)
+    found = cause.errors()[0]
+    _, _, choices = str(found["msg"]).rstrip(".").partition(" is not one of ")
+    takes = f"one of {choices}" if choices else f"a {'whole ' * found['type'].startswith('int_')}number"
     bounds = [
-        f" {word} {limit}" for word, name in (("from", "min"), ("up to", "max")) if (limit := getattr(option, name))
+        f" {word} {limit}"
+        for word, name in (("from", "min"), ("up to", "max"))
+        if (limit := getattr(option, name, None))
     ]
     return SettingError(f"{option.opts[-1]}={found['input']!r}: should be {takes}{''.join(bounds)}")
 

@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -49,6 +49,7 @@ Port = Annotated[
     str | None, typer.Option("--port", metavar="PORT", help="The board's serial port, else the only one there is.")
 ]
 Sources = Annotated[bool, typer.Option("--sources", help="The sources, not bytecode.")]
+Needle = Literal["fuel", "tach", "temperature", "boost"]
 SETTINGS = (*READER, "redline", "discovery", "state_dir")
 
 
@@ -267,7 +268,7 @@ def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, co
 def calibrate(
     *,
     config: Config,
-    needle: Annotated[str, typer.Argument(help="fuel, tach, temperature or boost")],
+    needle: Annotated[Needle, typer.Argument(help="Which needle.")],
     port: Port = None,
 ) -> None:
     """Measure one needle against its printed face.

@@ -119,6 +119,8 @@ class Boards:
             if not board.online:
                 self._say(f"{board.name} is away; the update waits for it on the broker")
                 return
+            size = sum(map(len, files.values()))
+            self._say(f"{board.name}: {size // 1000} kB sent to the broker; the board reads, checks and restarts")
             self._wait(board)
             self._retained.write(dict.fromkeys(update, b""))  # nothing is left on the broker
             if not board.ended.startswith(UNSIGNED):
@@ -133,7 +135,8 @@ class Boards:
                 left = board.seen_at + PATIENCE_S - time.monotonic()
                 if left < 0:
                     raise GaugeError(
-                        f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs`"
+                        f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs` "
+                        "(`claude-gauge sim` takes no updates)"
                     )
                 self._news.wait(left)
 
