@@ -32,7 +32,7 @@ def environ(folder: Path) -> dict[str, str]:
     return {**os.environ, **named}
 
 
-def found(folder: Path) -> list[tuple[str, str]]:
+def results(folder: Path) -> list[tuple[str, str]]:
     """What the doctor says of it."""
     checks = list(claude_code(Settings(state_dir=folder.parent / "state"), environ(folder)))
     assert all(check.advice for check in checks if check.state != "ok")
@@ -45,8 +45,8 @@ def test_server_manages_settings(claude: Path, switch: str) -> None:
     (claude / "remote-settings.json").write_text(json.dumps({switch: True}))
     said = run(["setup", "--yes"], environ=environ(claude)).stderr.decode()
 
-    assert [state for state, _ in found(claude)] == ["warn"]
-    assert switch in found(claude)[0][1]
+    assert [state for state, _ in results(claude)] == ["warn"]
+    assert switch in results(claude)[0][1]
     assert "managed" in said
     assert switch in said
 
@@ -58,7 +58,7 @@ def test_machine_manages_settings(claude: Path, tmp_path: Path) -> None:
     assert list(obstacles(claude / "settings.json", machine)) == []
     (machine / "managed-settings.json").write_text('{"statusLine": {"type": "command", "command": "corp"}}')
     (machine / "managed-settings.d" / "10-hooks.json").write_text('{"allowManagedHooksOnly": true}')
-    reported = [each.found for each in obstacles(claude / "settings.json", machine)]
+    reported = [each.problem for each in obstacles(claude / "settings.json", machine)]
 
     assert ["statusLine" in reported[0], "10-hooks.json" in reported[1]] == [True, True]
     assert managed_files()[0].name == "managed-settings.json"
@@ -69,7 +69,7 @@ def test_managed_settings_that_switch_nothing(claude: Path, content: str) -> Non
     """Settings that can't be read, or say something else, are no obstacle."""
     (claude / "remote-settings.json").write_text(content)
 
-    assert [state for state, _ in found(claude)] == ["ok"]
+    assert [state for state, _ in results(claude)] == ["ok"]
 
 
 def test_statusline_of_a_project(claude: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,27 +78,27 @@ def test_statusline_of_a_project(claude: Path, tmp_path: Path, monkeypatch: pyte
     (project / ".claude").mkdir(parents=True)
     (project / ".claude" / "settings.local.json").write_text('{"statusLine": {"type": "command", "command": "x"}}')
     monkeypatch.chdir(tmp_path)
-    assert [state for state, _ in found(claude)] == ["ok"]
+    assert [state for state, _ in results(claude)] == ["ok"]
     (claude / "projects" / "-p" / "s.jsonl").write_text(json.dumps({"type": "user", "cwd": str(project)}) + "\n{half")
-    assert "project" in " ".join(text for _, text in found(claude))
+    assert "project" in " ".join(text for _, text in results(claude))
     (claude / "projects" / "-p" / "s.jsonl").unlink()
     monkeypatch.chdir(project)
 
-    assert [state for state, _ in found(claude)] == ["warn"]
+    assert [state for state, _ in results(claude)] == ["warn"]
 
 
 def test_never_called(claude: Path) -> None:
     """Set up, a session ran since, and nothing came: that is reported; once something came it is not."""
-    assert [state for state, _ in found(claude)] == ["ok"]
+    assert [state for state, _ in results(claude)] == ["ok"]
     transcript = claude / "projects" / "-p" / "s.jsonl"
     transcript.write_text("{}\n")
     os.utime(transcript, (time.time() + 60, time.time() + 60))
-    assert [(state, "never called" in text) for state, text in found(claude)] == [("warn", True)]
+    assert [(state, "never called" in text) for state, text in results(claude)] == [("warn", True)]
     ours = Ours(program(), str(claude.parent / "state"))
     assert ours.hook() in json.loads((claude / "settings.json").read_text())["hooks"]["Stop"][0]["hooks"][0]["command"]
     run(["statusline", "--state-dir", str(claude.parent / "state")], status())
 
-    assert [state for state, _ in found(claude)] == ["ok"]
+    assert [state for state, _ in results(claude)] == ["ok"]
 
 
 def test_nothing_can_be_handed_over(claude: Path) -> None:
@@ -110,4 +110,4 @@ def test_nothing_can_be_handed_over(claude: Path) -> None:
     folder.rmdir()
     folder.write_text("a file in its place")
 
-    assert [(state, "nothing can be written" in text) for state, text in found(claude)] == [("warn", True)]
+    assert [(state, "nothing can be written" in text) for state, text in results(claude)] == [("warn", True)]

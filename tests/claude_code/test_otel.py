@@ -294,7 +294,7 @@ def test_helper_that_makes_headers(settings: Path) -> None:
     assert settings.read_text() == '{"otelHeadersHelper": "/opt/vendor/headers.sh"}'
 
 
-def test_managed_telemetry_is_told(settings: Path) -> None:
+def test_managed_telemetry_is_reported(settings: Path) -> None:
     """Telemetry that managed settings send elsewhere goes before ours: that is reported, by names alone."""
     managed = settings.with_name("remote-settings.json")
     managed.write_text('{"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://canary.example"}}')
@@ -305,7 +305,7 @@ def test_managed_telemetry_is_told(settings: Path) -> None:
     assert "canary" not in done.stderr
 
 
-def test_shells_own_telemetry_is_told(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shells_own_telemetry_is_reported(settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this shell exports and Claude Code would heed besides is named, without its value."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://canary.example")
     done = gauge("install", "--yes")

@@ -557,33 +557,33 @@ def test_doctor_knows(person: Home, tmp_path: Path) -> None:
     """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
     environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}
 
-    def found(state_dir: Path = person.state) -> str:
+    def checked(state_dir: Path = person.state) -> str:
         (check,) = claude_code(Settings(state_dir=state_dir), environ)
         return f"{check.state}: {check.found}"
 
-    assert found().startswith("off: ")
+    assert checked().startswith("off: ")
     person.setup("--yes")
-    assert found() == f"ok: statusline and hooks are in {person.settings}"
-    assert found(tmp_path / "elsewhere").startswith("warn: ")
+    assert checked() == f"ok: statusline and hooks are in {person.settings}"
+    assert checked(tmp_path / "elsewhere").startswith("warn: ")
     content = json.loads(person.settings.read_text())
     person.settings.write_text(json.dumps({**content, "disableAllHooks": True}))
-    assert found().startswith("warn: ")
-    assert "disableAllHooks" in found()
+    assert checked().startswith("warn: ")
+    assert "disableAllHooks" in checked()
     person.settings.write_text(json.dumps(content).replace(sys.executable, "/gone/python"))
-    assert "calls /gone/python, which is not there" in found()
+    assert "calls /gone/python, which is not there" in checked()
     person.settings.write_text(json.dumps({**content, "statusLine": {"type": "command", "command": "npx other"}}))
-    assert found().startswith("warn: ")
-    assert "another statusline in place of ours" in found()
+    assert checked().startswith("warn: ")
+    assert "another statusline in place of ours" in checked()
     del content["statusLine"]
     person.settings.write_text(json.dumps(content))
-    assert found().startswith("warn: ")
-    assert "no statusline" in found()
+    assert checked().startswith("warn: ")
+    assert "no statusline" in checked()
     del content["hooks"]["Stop"]
     person.settings.write_text(json.dumps({**content, "statusLine": put_in({})["statusLine"]}))
-    assert found().startswith("warn: ")
+    assert checked().startswith("warn: ")
     old = {"type": "command", "command": shlex.join([sys.executable, "-m", "claude_gauge", "statusline"])}
     person.settings.write_text(json.dumps({**put_in({}, Ours(program(), str(person.state))), "statusLine": old}))
-    assert found() == f"warn: {person.settings} has entries of an older version"
+    assert checked() == f"warn: {person.settings} has entries of an older version"
     person.settings.write_text("{")
 
-    assert "broken JSON" in found()
+    assert "broken JSON" in checked()

@@ -25,7 +25,7 @@ class Checkout:
     """A checkout of its own with the broker's part of compose.yaml, on free ports."""
 
     def __init__(self, folder: Path) -> None:
-        self.house = BrokerFolder(folder / "broker/own")
+        self.broker_folder = BrokerFolder(folder / "broker/own")
         self.ports: roles.Ports = (free_port(), free_port(), free_port())
         (folder / "broker").mkdir(parents=True)
         shutil.copy(ROOT / "compose.yaml", folder)
@@ -62,21 +62,21 @@ def test_up_before_init(checkout: Checkout) -> None:
     done = checkout.run("up", "--detach", "--pull", "never", "broker")
 
     assert done.returncode != 0
-    assert f"{checkout.house.folder}/" in done.stderr  # one of two, in an order of the engine's own
+    assert f"{checkout.broker_folder.folder}/" in done.stderr  # one of two, in an order of the engine's own
     assert "does not exist" in done.stderr
-    assert not checkout.house.folder.exists()
+    assert not checkout.broker_folder.folder.exists()
 
 
 def test_up_after_init(checkout: Checkout) -> None:
     """With nothing that it may write but its store, and no privilege, the broker runs and passes the check."""
     users = (User(name="desk", role=Role.PUBLISHER), User(name="viewer", role=Role.VIEWER))
     owner = "1000:1000" if os.geteuid() == 0 else None
-    checkout.house.make(
+    checkout.broker_folder.make(
         Register(hosts=["localhost"], discovery="homeassistant", owner=owner, ports=checkout.ports), today(), users
     )
     done = checkout.run("up", "--detach", "--pull", "never", "broker")
     assert done.returncode == 0, done.stderr
     wait_until(lambda: "running" in checkout.run("logs", "broker").stdout, "the broker to run")
-    found = [(each.ok, each.text) for each in Inspection(checkout.house, "localhost").run(today())]
+    found = [(each.ok, each.text) for each in Inspection(checkout.broker_folder, "localhost").run(today())]
 
     assert [text for ok, text in found if not ok] == []

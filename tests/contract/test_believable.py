@@ -57,7 +57,7 @@ def test_counts_are_whole() -> None:
     assert not tokens(nan)
 
 
-def test_refused_is_counted_and_seldom_told() -> None:
+def test_refused_is_counted_and_seldom_reported() -> None:
     """The first, tenth, hundredth refusal of a reason is reported: a flood of garbage fills no log."""
     refused, reported = Refused(), list[int]()
     for n in range(1, 1001):

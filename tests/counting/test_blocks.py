@@ -82,15 +82,15 @@ _entries = st.lists(
 
 def _rule(entries: list[tuple[float, int]]) -> list[tuple[float, int]]:
     """Write the rule down once more, as plainly as it is set."""
-    found: list[tuple[float, int]] = []
+    blocks: list[tuple[float, int]] = []
     last = 0.0
     for at, total in sorted(entries):
-        if found and at - found[-1][0] <= FIVE_HOURS_S and at - last <= FIVE_HOURS_S:
-            found[-1] = (found[-1][0], found[-1][1] + total)
+        if blocks and at - blocks[-1][0] <= FIVE_HOURS_S and at - last <= FIVE_HOURS_S:
+            blocks[-1] = (blocks[-1][0], blocks[-1][1] + total)
         else:
-            found.append((at - at % HOUR, total))
+            blocks.append((at - at % HOUR, total))
         last = at
-    return found
+    return blocks
 
 
 @settings(max_examples=300)

@@ -21,43 +21,43 @@ TURN = Turn(
 
 def test_one_line_reaches_every_sum() -> None:
     """A line counts in the minute, the five minutes, the block and the week, once each."""
-    tally = Counter()
+    counter = Counter()
 
-    assert tally.add(TURN, AT)
-    assert not tally.add(TURN, AT)
-    assert tally.traffic(AT).minute == tally.traffic(AT).five_minutes == Tokens(5, 100, 1000, 50, 20)
-    assert tally.block(AT) == Block(1155, AT, AT + 5 * 3600)
-    assert tally.week(AT) == 1155
+    assert counter.add(TURN, AT)
+    assert not counter.add(TURN, AT)
+    assert counter.traffic(AT).minute == counter.traffic(AT).five_minutes == Tokens(5, 100, 1000, 50, 20)
+    assert counter.block(AT) == Block(1155, AT, AT + 5 * 3600)
+    assert counter.week(AT) == 1155
 
 
 def test_old_line_fills_the_block_and_leaves_the_tach() -> None:
     """The line's own time decides: history read now is no traffic."""
-    tally = Counter()
-    tally.add(TURN, AT + 3600)
+    counter = Counter()
+    counter.add(TURN, AT + 3600)
 
-    assert tally.traffic(AT + 3600).minute == Tokens()
-    assert tally.block(AT + 3600).tokens == 1155
+    assert counter.traffic(AT + 3600).minute == Tokens()
+    assert counter.block(AT + 3600).tokens == 1155
 
 
 def test_growing_response_moves_its_entry() -> None:
     """A response whose figures rise is one entry of the block, at its latest rise."""
-    tally = Counter()
+    counter = Counter()
     for second in range(10):
-        tally.add(TURN._replace(at=AT + second, output=second), AT + second)
+        counter.add(TURN._replace(at=AT + second, output=second), AT + second)
 
-    assert tally.block(AT + 9).tokens == 1055 + 9
-    assert [(span.first_at, span.tokens) for span in tally.blocks.history()] == [(AT + 9, 1064)]
+    assert counter.block(AT + 9).tokens == 1055 + 9
+    assert [(span.first_at, span.tokens) for span in counter.blocks.history()] == [(AT + 9, 1064)]
 
 
 def test_long_response_counts_when_it_ends() -> None:
     """A thinking block 69 s before the end: the tokens belong to the minute of the last line, the block stays."""
-    tally = Counter()
+    counter = Counter()
     for at in (AT - 1, AT + 68):
-        tally.add(TURN._replace(at=at), AT + 69)
+        counter.add(TURN._replace(at=at), AT + 69)
 
-    assert tally.traffic(AT + 69).minute.total == 1155
-    assert tally.traffic(AT + 129).minute.total == 0
-    assert tally.block(AT + 69) == Block(1155, AT - 3600, AT + 4 * 3600)
+    assert counter.traffic(AT + 69).minute.total == 1155
+    assert counter.traffic(AT + 129).minute.total == 0
+    assert counter.block(AT + 69) == Block(1155, AT - 3600, AT + 4 * 3600)
 
 
 @dataclass(frozen=True)
@@ -88,56 +88,56 @@ def test_rate_is_what_ended_in_the_last_minute(responses: list[Lines], random: R
         turns = [each if each.at == ends[each.message_id] else each._replace(output=0) for each in turns]
     turns += random.choices(turns, k=len(turns)) if turns else []
     random.shuffle(turns)
-    tally = Counter()
+    counter = Counter()
     for turn in turns:
-        tally.add(turn, AT)
+        counter.add(turn, AT)
     for second in range(0, 90, 3):
         now = AT + second
         ended = [1055 + each.output for each in responses if now - 60 < AT - min(each.ages) <= now]
 
-        assert tally.traffic(now).minute.total == sum(ended)
+        assert counter.traffic(now).minute.total == sum(ended)
 
 
 def test_due_is_the_next_change_by_time_alone() -> None:
     """The sums change when a line leaves the minute, the five minutes, and when the block ends."""
-    tally = Counter()
-    tally.add(TURN, AT)
+    counter = Counter()
+    counter.add(TURN, AT)
 
-    assert [tally.due(AT + n) for n in (0, 60, 300)] == [AT + 60, AT + 300, AT + 5 * 3600]
-    assert tally.due(AT + 5 * 3600) is None
+    assert [counter.due(AT + n) for n in (0, 60, 300)] == [AT + 60, AT + 300, AT + 5 * 3600]
+    assert counter.due(AT + 5 * 3600) is None
 
 
 def test_memory_of_weeks_is_bounded() -> None:
     """A month of steady use keeps eight to nine days, and the present sums with them."""
-    tally = Counter()
+    counter = Counter()
     for n in range(30 * 48):
         now = AT + n * 1800
-        tally.add(TURN._replace(at=now, message_id=f"m{n}"), now)
-        tally.tidy(now)
+        counter.add(TURN._replace(at=now, message_id=f"m{n}"), now)
+        counter.tidy(now)
     now = AT + 30 * DAY
 
-    assert tally.week(now) == (7 * 48 - 1) * 1155
-    assert len(tally._ledger) < 10 * 48
-    assert len(tally.blocks._ats) < 10 * 48
+    assert counter.week(now) == (7 * 48 - 1) * 1155
+    assert len(counter._ledger) < 10 * 48
+    assert len(counter.blocks._ats) < 10 * 48
 
 
 def test_lines_beyond_the_horizon_are_not_counted() -> None:
     """What is older than all that is remembered is passed over, or it would count at each reading."""
-    tally = Counter()
-    tally.tidy(AT)
+    counter = Counter()
+    counter.tidy(AT)
 
-    assert not tally.add(TURN._replace(at=AT - 9 * DAY), AT)
-    assert tally.add(TURN._replace(at=AT - 6 * DAY), AT)
+    assert not counter.add(TURN._replace(at=AT - 9 * DAY), AT)
+    assert counter.add(TURN._replace(at=AT - 6 * DAY), AT)
 
 
 def test_line_from_the_future_is_refused_and_counted() -> None:
     """A day ahead of this clock is no time that anything happened at: it counts nowhere, also when that day comes."""
-    tally = Counter()
+    counter = Counter()
 
-    assert not tally.add(TURN._replace(at=AT + DAY), AT)
-    assert tally.add(TURN._replace(at=AT + 60, message_id="m2"), AT)
-    assert tally.refused.news() == "1 times ahead of this clock"
-    assert (tally.week(AT + DAY), tally.traffic(AT + DAY).minute.total) == (1155, 0)
+    assert not counter.add(TURN._replace(at=AT + DAY), AT)
+    assert counter.add(TURN._replace(at=AT + 60, message_id="m2"), AT)
+    assert counter.refused.news() == "1 times ahead of this clock"
+    assert (counter.week(AT + DAY), counter.traffic(AT + DAY).minute.total) == (1155, 0)
 
 
 # Which ids a gateway leaves out (None), or makes the same for every message.
@@ -165,21 +165,21 @@ def _through_gateway(kind: str, number: int, at: float) -> Turn:
 )
 def test_gateways_ids_lose_nothing_however_long_it_runs(kind: str, steps: list[float], random: Random) -> None:
     """Each minute shows what ended in it, hours after the first response, too; forks of it all add nothing."""
-    tally, now, turns = Counter(), AT, list[Turn]()
+    counter, now, turns = Counter(), AT, list[Turn]()
     for number, step in enumerate(steps):
         now += step
         turns.append(_through_gateway(kind, number, now))
-        tally.add(turns[-1], now)
-        tally.tidy(now)
+        counter.add(turns[-1], now)
+        counter.tidy(now)
 
-        assert tally.traffic(now).minute.total == sum(turn.total for turn in turns if now - 60 < turn.at)
+        assert counter.traffic(now).minute.total == sum(turn.total for turn in turns if now - 60 < turn.at)
 
     whole = sum(turn.total for turn in turns if turn.at > now - 7 * DAY)
     for turn in random.sample(turns, len(turns)):
-        tally.add(turn, now)
-        tally.tidy(now)
+        counter.add(turn, now)
+        counter.tidy(now)
 
-    assert tally.week(now) == whole
+    assert counter.week(now) == whole
 
 
 @settings(max_examples=60, deadline=None)
@@ -190,14 +190,14 @@ def test_gateways_ids_lose_nothing_however_long_it_runs(kind: str, steps: list[f
 )
 def test_gateways_ids_in_any_order_at_a_start(kind: str, steps: list[float], random: Random) -> None:
     """History that is read in any order, with forks, and settled at any moment in between makes the same week."""
-    tally, now, turns = Counter(), AT, list[Turn]()
+    counter, now, turns = Counter(), AT, list[Turn]()
     for number, step in enumerate(steps):
         now += step
         turns.append(_through_gateway(kind, number, now))
-    tally.read_history()
+    counter.read_history()
     for turn in random.sample(2 * turns, 2 * len(turns)):
-        tally.add_history(turn, (), now)
+        counter.add_history(turn, (), now)
         if random.random() < 0.2:
-            tally._ledger.settle(now - 6 * 3600)
+            counter._ledger.settle(now - 6 * 3600)
 
-    assert tally.week(now) == sum(turn.total for turn in turns if turn.at > now - 7 * DAY)
+    assert counter.week(now) == sum(turn.total for turn in turns if turn.at > now - 7 * DAY)

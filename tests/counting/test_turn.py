@@ -316,10 +316,10 @@ def test_usual_and_slow_road_tell_the_same(line: bytes) -> None:
 @given(st.lists(_lines() | _records.map(lambda record: json.dumps(record).encode()), max_size=8))
 def test_gathered_lines_are_all_lines(lines: list[bytes]) -> None:
     """What is gathered of many lines is each line's turn, where repeats of the one before may stand as times alone."""
-    found: list[tuple[Turn, list[float]]] = []
+    turns: list[tuple[Turn, list[float]]] = []
     refused, each_refused = Refused(), Refused()
-    gather(lines, found, refused)
-    gathered = [turn._replace(at=at, line_id=None) for turn, times in found for at in (turn.at, *times)]
+    gather(lines, turns, refused)
+    gathered = [turn._replace(at=at, line_id=None) for turn, times in turns for at in (turn.at, *times)]
 
     assert gathered == [turn._replace(line_id=None) for line in lines for turn in parse(line, each_refused)]
     assert refused.counts() == each_refused.counts()
@@ -327,14 +327,14 @@ def test_gathered_lines_are_all_lines(lines: list[bytes]) -> None:
 
 def test_repeats_are_gathered_as_times() -> None:
     """Lines of one response that differ in their time and id alone are one turn with their times."""
-    found: list[tuple[Turn, list[float]]] = []
+    turns: list[tuple[Turn, list[float]]] = []
     gather(
         encoded(*(assistant(AT + n, 1, uuid=f"u{n}") for n in range(3)), assistant(AT, 2)).split(b"\n"),
-        found,
+        turns,
         Refused(),
     )
 
-    assert [(turn.message_id, turn.at, times) for turn, times in found] == [
+    assert [(turn.message_id, turn.at, times) for turn, times in turns] == [
         ("msg_000001", AT, [AT + 1, AT + 2]),
         ("msg_000002", AT, []),
     ]

@@ -73,16 +73,16 @@ def test_each_decision_looks_at_the_clock_once() -> None:
 @pytest.mark.parametrize("step", [0.0005, 0.003, 0.7])
 def test_needle_reaches_zero_however_the_clock_falls(step: float) -> None:
     """A response leaves the minute just between two looks at the clock: the next look is due then, not later."""
-    tally, clock = Counter(), Ticking(step)
+    counter, clock = Counter(), Ticking(step)
     for n in range(40):
-        tally.add(TURN._replace(at=NOW - 59.98 + n / 1000, message_id=f"m{n}"), NOW)
-    source = Scripted(lambda now: Reading(tally.traffic(now), tally.block(now), tally.week(now)), tally.due)
+        counter.add(TURN._replace(at=NOW - 59.98 + n / 1000, message_id=f"m{n}"), NOW)
+    source = Scripted(lambda now: Reading(counter.traffic(now), counter.block(now), counter.week(now)), counter.due)
     publisher = Publisher(source, Limits(), [], node="n", clock=clock)
     left = 1.0
     while left:
         wait = publisher.turn()
         asked_at = source.asked[-1][1]
-        left = tally.traffic(asked_at).minute.total
+        left = counter.traffic(asked_at).minute.total
 
         assert not left or wait <= 0.1 or asked_at + wait <= NOW + 0.06 + 0.002
         clock.now += wait
@@ -90,18 +90,18 @@ def test_needle_reaches_zero_however_the_clock_falls(step: float) -> None:
 
 def test_quiet_machine_is_left_alone_after_a_busy_minute() -> None:
     """Thousands of responses that leave the five minutes one by one wake nobody for each."""
-    tally = Counter()
+    counter = Counter()
     for n in range(6000):
-        tally.add(TURN._replace(at=NOW - 60 + n / 100, message_id=f"m{n}"), NOW)
+        counter.add(TURN._replace(at=NOW - 60 + n / 100, message_id=f"m{n}"), NOW)
     now, looks = NOW + 61, 0
     while now < NOW + 600:
-        due = tally.due(now)
+        due = counter.due(now)
         if due is None or due > NOW + 600:
             break
         now, looks = due + 0.002, looks + 1
 
     assert looks <= 14
-    assert tally.traffic(now).five_minutes.total == 0
+    assert counter.traffic(now).five_minutes.total == 0
 
 
 def test_kept_window_shows_until_the_source_knows() -> None:
@@ -161,11 +161,11 @@ def test_two_machines_with_one_node_name() -> None:
     assert "node" not in publisher.compute()[0].sources
 
 
-def test_other_limits_are_told_at_once() -> None:
+def test_other_limits_are_reported_at_once() -> None:
     """Another ceiling or redline makes a payload at the next look, also where no needle would move."""
-    tally = Counter()
-    tally.add(TURN._replace(at=NOW - 1), NOW)
-    source = Scripted(lambda now: Reading(tally.traffic(now), tally.block(now), tally.week(now)), lambda _: None)
+    counter = Counter()
+    counter.add(TURN._replace(at=NOW - 1), NOW)
+    source = Scripted(lambda now: Reading(counter.traffic(now), counter.block(now), counter.week(now)), lambda _: None)
     received: list[Usage] = []
     publisher = Publisher(source, Limits(), [lambda usage, _: received.append(usage)], node="n", clock=lambda: NOW)
     publisher.turn()

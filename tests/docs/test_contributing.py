@@ -89,14 +89,14 @@ def _privates(node: ast.AST) -> int:
 
 def test_tests_reach_one_private_deep_at_most() -> None:
     """No test reaches through a private part of what it tests to another private part."""
-    found = [
+    reaching = [
         f"{path.relative_to(ROOT)}: {ast.unparse(node)}"
         for path in sorted((ROOT / "tests").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if _privates(node) > 1
     ]
 
-    assert found == []
+    assert reaching == []
 
 
 def test_class_names_mean_one_thing() -> None:

@@ -68,7 +68,7 @@ def _get(port: int, path: str) -> bytes:
         return connection.getresponse().read()
 
 
-def test_refused_password_is_told_without_it(claude: ClaudeHome, tmp_path: Path) -> None:
+def test_refused_password_is_reported_without_it(claude: ClaudeHome, tmp_path: Path) -> None:
     """A broker that refuses the password: the log says so, and shows neither the password nor a traceback."""
     passwords = tmp_path / "passwords"
     passwords.write_text("")

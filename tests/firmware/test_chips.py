@@ -147,11 +147,11 @@ def test_warn_flashes_where_settings_cant_be(tmp_path: Path) -> None:
     with board(tmp_path / "flash", 1, needles={"tach": {"pins": [19, 28]}, "fuel": {"pins": [18, 23]}}) as gauge:
         said = "config.json: needles.tach.pins: the ESP32 has no GPIO 28"
 
-        def told_twice() -> bool:
+        def reported_twice() -> bool:
             seen.append(gauge.lamps)
             return gauge.log.count(said) == 2
 
-        assert gauge.wait(told_twice), gauge.log
+        assert gauge.wait(reported_twice), gauge.log
         assert gauge.starts == 1
     lit = [place for lamps in seen for place, colour in enumerate(lamps) if colour != "000000"]
 

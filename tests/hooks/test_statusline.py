@@ -69,7 +69,7 @@ def test_call_without_figures_takes_none_back(tmp_path: Path) -> None:
     assert limits(tmp_path) == {"five_hour": [43, NOON, NOON - 50], "seven_day": [12, NOON, NOON - 60]}
 
 
-def tell(tmp_path: Path, at: float, used: float, resets_at: object = NOON, **changes: object) -> object:
+def report(tmp_path: Path, at: float, used: float, resets_at: object = NOON, **changes: object) -> object:
     """Let a terminal tell its 5-hour figure, and return what is stored of it then."""
     store({**status(five_hour=(used, resets_at)), **changes}, str(tmp_path / "plan"), at)
     return limits(tmp_path)["five_hour"]
@@ -79,26 +79,26 @@ def test_repeats_are_no_news(tmp_path: Path) -> None:
     """What a terminal repeats keeps the time of when it was news, also with a reset time that jitters."""
     cost = {"total_api_duration_ms": 500}
 
-    assert tell(tmp_path, 1, 18, cost=cost) == [18, NOON, 1]
-    assert tell(tmp_path, 2, 18, cost=cost) == [18, NOON, 1]
-    assert tell(tmp_path, 3, 18, NOON + 600, cost=cost) == [18, NOON, 1]
-    assert tell(tmp_path, 4, 18, NOON + 5 * 3600, cost=cost) == [18, NOON, 1]
+    assert report(tmp_path, 1, 18, cost=cost) == [18, NOON, 1]
+    assert report(tmp_path, 2, 18, cost=cost) == [18, NOON, 1]
+    assert report(tmp_path, 3, 18, NOON + 600, cost=cost) == [18, NOON, 1]
+    assert report(tmp_path, 4, 18, NOON + 5 * 3600, cost=cost) == [18, NOON, 1]
 
 
 def test_figures_after_a_request_are_news(tmp_path: Path) -> None:
     """When the session used the API, its figures are news, higher, lower or the same."""
     for at, (used, spent) in enumerate(((85, 500), (85, 700), (17, 800), (17, 100))):
-        assert tell(tmp_path, at, used, cost={"total_api_duration_ms": spent}) == [used, NOON, at]
+        assert report(tmp_path, at, used, cost={"total_api_duration_ms": spent}) == [used, NOON, at]
 
 
 def test_two_terminals_with_one_session(tmp_path: Path) -> None:
     """A session that was resumed elsewhere has two terminals: what the left one repeats is no news."""
     left, resumed = {"total_api_duration_ms": 500}, {"total_api_duration_ms": 900}
 
-    assert tell(tmp_path, 1, 18, cost=left) == [18, NOON, 1]
-    assert tell(tmp_path, 2, 45, cost=resumed) == [45, NOON, 2]
-    assert tell(tmp_path, 3, 18, cost=left) == [45, NOON, 2]
-    assert tell(tmp_path, 4, 45, cost=resumed) == [45, NOON, 2]
+    assert report(tmp_path, 1, 18, cost=left) == [18, NOON, 1]
+    assert report(tmp_path, 2, 45, cost=resumed) == [45, NOON, 2]
+    assert report(tmp_path, 3, 18, cost=left) == [45, NOON, 2]
+    assert report(tmp_path, 4, 45, cost=resumed) == [45, NOON, 2]
 
 
 @pytest.mark.parametrize("cost", [None, 3, {}, {"total_api_duration_ms": "soon"}, {"total_api_duration_ms": None}])
@@ -109,15 +109,15 @@ def test_without_api_time(tmp_path: Path, cost: object) -> None:
     os.utime(transcript, (100, 100))
     given = {"cost": cost, "transcript_path": str(transcript)}
 
-    assert tell(tmp_path, 200, 18, **given) == [18, NOON, 100]
-    assert tell(tmp_path, 300, 18, **given) == [18, NOON, 100]
+    assert report(tmp_path, 200, 18, **given) == [18, NOON, 100]
+    assert report(tmp_path, 300, 18, **given) == [18, NOON, 100]
     os.utime(transcript, (301, 301))
-    assert tell(tmp_path, 302, 18, **given) == [18, NOON, 302]
+    assert report(tmp_path, 302, 18, **given) == [18, NOON, 302]
     transcript.unlink()
-    assert tell(tmp_path, 400, 18, **given) == [18, NOON, 400]
-    assert tell(tmp_path, 401, 18, NOON + 590, **given) == [18, NOON, 400]
-    assert tell(tmp_path, 402, 17, **given) == [17, NOON, 402]
-    assert tell(tmp_path, 403, 18, **given) == [18, NOON, 403]
+    assert report(tmp_path, 400, 18, **given) == [18, NOON, 400]
+    assert report(tmp_path, 401, 18, NOON + 590, **given) == [18, NOON, 400]
+    assert report(tmp_path, 402, 17, **given) == [17, NOON, 402]
+    assert report(tmp_path, 403, 18, **given) == [18, NOON, 403]
 
 
 def test_first_figures_of_an_idle_terminal(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_first_figures_of_an_idle_terminal(tmp_path: Path) -> None:
     transcript.write_text("")
     os.utime(transcript, (NOON - 9000, NOON - 9000))
 
-    assert tell(tmp_path, NOON - 60, 18, transcript_path=str(transcript)) == [18, NOON, NOON - 9000]
+    assert report(tmp_path, NOON - 60, 18, transcript_path=str(transcript)) == [18, NOON, NOON - 9000]
 
 
 def test_every_limit_is_stored(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_stored_file_of_another_shape(tmp_path: Path) -> None:
     store(status(), str(tmp_path / "plan"), NOON - 5)
 
     assert limits(tmp_path) == {}
-    assert tell(tmp_path, NOON, 6) == [6, NOON, NOON]
+    assert report(tmp_path, NOON, 6) == [6, NOON, NOON]
 
 
 def test_own_line_prints_nothing_raw() -> None:

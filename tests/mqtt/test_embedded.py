@@ -358,20 +358,20 @@ def test_embedded_beside_another(tmp_path: Path, broker: Mosquitto) -> None:
 
 def test_two_at_once(tmp_path: Path) -> None:
     """Two publishers that start at the same moment share one broker."""
-    port, found = free_port(), []
+    port, resolved = free_port(), []
 
     def begin(number: int) -> None:
-        found.append(resolve(settings(tmp_path / str(number)), port=port))
+        resolved.append(resolve(settings(tmp_path / str(number)), port=port))
 
     threads = [threading.Thread(target=begin, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    owners = [started for _url, started, _line in found if started]
+    owners = [started for _url, started, _line in resolved if started]
     for owner in owners:
         owner.stop()
 
-    assert len(found) == 4
+    assert len(resolved) == 4
     assert len(owners) == 1
-    assert json.dumps([url for url, _, _ in found]).count(f":{port}") == 4
+    assert json.dumps([url for url, _, _ in resolved]).count(f":{port}") == 4

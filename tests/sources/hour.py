@@ -231,8 +231,8 @@ def measure(acts: Sequence[Act], now: float, folder: Path, home: ClaudeHome) -> 
         )
     events = _otlp(folder / "events")
     received("OTLP events", events, lambda: send_events(acts, events))
-    joint = TranscriptsOtlp(Settings(otlp="127.0.0.1:0", state_dir=folder / "joint", node="test"), roots)
-    received("transcripts + OTLP", joint, lambda: send_events(acts, joint))
+    together = TranscriptsOtlp(Settings(otlp="127.0.0.1:0", state_dir=folder / "joint", node="test"), roots)
+    received("transcripts + OTLP", together, lambda: send_events(acts, together))
     with Server(folder / "prometheus").fill(scraped(acts, now)) as server:
         loaded("Prometheus", Prometheus(Settings(prometheus=server.url)))
     return found

@@ -17,8 +17,8 @@ def test_one_hour_through_every_source(tmp_path: Path, monkeypatch: pytest.Monke
     now = math.floor(time.time())  # a source that asks in whole seconds has seen the last scrape, whenever it asks
     acts = script(now)
     found = measure(acts, now, tmp_path, home)
-    all_told = truth(acts, now)
-    telemetry = replace(all_told, thinking=None)
+    all_reported = truth(acts, now)
+    telemetry = replace(all_reported, thinking=None)
     transcripts = truth(acts, now, compaction=False)
     fuel = replace(transcripts, minute=None, thinking=None, cache=None, model=None)
     lower_block, lower_week = first_lines(acts, now)
@@ -34,6 +34,6 @@ def test_one_hour_through_every_source(tmp_path: Path, monkeypatch: pytest.Monke
         "OTLP events + delta": telemetry,
         "OTLP cumulative metrics": telemetry,
         "OTLP events + cumulative": telemetry,
-        "transcripts + OTLP": all_told,
+        "transcripts + OTLP": all_reported,
         "Prometheus": telemetry,
     }

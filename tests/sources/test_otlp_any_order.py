@@ -66,9 +66,9 @@ class World:
 
     def restart(self) -> None:
         """Start a publisher on what the one before kept."""
-        self.tally = OtlpCounter()
+        self.counter = OtlpCounter()
         own = Settings(otlp="127.0.0.1:0", state_dir=self.folder, node="test")
-        self.feed = OtlpFeed(own, counter=lambda: self.tally, lock=threading.Lock(), clock=self.clock)
+        self.feed = OtlpFeed(own, counter=lambda: self.counter, lock=threading.Lock(), clock=self.clock)
         self.feed.load()
 
     def logs(self, body: dict[str, Any], times: int) -> None:
@@ -128,7 +128,7 @@ class World:
             self.logs(body, 2)
         self.clock.now += 60
         self.feed.settle(self.clock.now)
-        return self.tally.week(self.clock.now)
+        return self.counter.week(self.clock.now)
 
 
 @settings(max_examples=100)
@@ -141,7 +141,7 @@ def test_any_order(steps: list[Step], cumulative: bool) -> None:  # noqa: FBT001
             world.step(number, step)
         counted = world.end()
         world.restart()
-        again = world.tally.week(world.clock.now)
+        again = world.counter.week(world.clock.now)
 
     assert counted == sum(sum(step.tokens) for step in steps)
     assert again == counted
@@ -210,8 +210,8 @@ class Sender:
         """Send, and look whether the sums contradict each other."""
         self.world.feed.accept(export)
         now = self.world.clock.now
-        assert self.world.tally.week(now) >= self.world.tally.block(now).tokens
-        assert self.world.tally.traffic(now).minute.total >= 0
+        assert self.world.counter.week(now) >= self.world.counter.block(now).tokens
+        assert self.world.counter.traffic(now).minute.total >= 0
 
     def export(self, process: Process) -> None:
         """Export a process's counters, or have the collector hold every second one."""
@@ -269,7 +269,7 @@ class Sender:
         for _ in range(2):
             self.world.clock.now += 120
             self.world.feed.settle(self.world.clock.now)
-        return self.world.tally.week(self.world.clock.now)
+        return self.world.counter.week(self.world.clock.now)
 
 
 @settings(max_examples=100, deadline=None)
@@ -284,7 +284,7 @@ def test_temporalities_mixed(turns: list[Turn], together: bool) -> None:  # noqa
         sender.world.restart()
 
         assert counted == sum(sum(turn.tokens) for turn in turns)
-        assert sender.world.tally.week(sender.world.clock.now) == counted
+        assert sender.world.counter.week(sender.world.clock.now) == counted
 
 
 HOUR_S, DAY_S = 3600, 86400

@@ -265,7 +265,7 @@ def test_auto_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not reading.sources["tach"].ok
 
 
-def test_auto_listens_only_when_told(tmp_path: Path, claude: ClaudeHome) -> None:
+def test_auto_listens_only_where_otlp_is_set(tmp_path: Path, claude: ClaudeHome) -> None:
     """`auto` opens no port unasked: with an OTLP address set it joins what is received."""
     assert claude.project.exists()
     with _running(tmp_path, "auto", otlp=f"127.0.0.1:{(port := free_port())}") as source:

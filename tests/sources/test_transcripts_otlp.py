@@ -31,7 +31,9 @@ def claude(tmp_path: Path) -> ClaudeHome:
 
 
 @contextmanager
-def _joint(tmp_path: Path, claude: ClaudeHome, clock: Clock | None = None, port: int = 0) -> Iterator[TranscriptsOtlp]:
+def _together(
+    tmp_path: Path, claude: ClaudeHome, clock: Clock | None = None, port: int = 0
+) -> Iterator[TranscriptsOtlp]:
     settings = Settings(otlp=f"127.0.0.1:{port}", state_dir=tmp_path / "state", node="test")
     source = TranscriptsOtlp(settings, [claude.folder / "projects"], clock or Clock())
     source.start(lambda: None)
@@ -53,9 +55,9 @@ def _event(request_id: str, *, at: float = NOW - 5, session: str = HERE, sequenc
 
 
 @pytest.mark.parametrize("first", ["event", "transcript"])
-def test_told_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> None:
+def test_reported_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> None:
     """A response reported by event and transcript is counted once, whichever came first, with its thinking."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         if first == "event":
             send(source, "/v1/logs", _event("req_000001"))
             assert _minute(source.read(NOW)) == SAMPLE
@@ -70,10 +72,10 @@ def test_told_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> None:
         assert reading.sources["tach"].source == "transcripts+otlp"
 
 
-def test_told_by_one(tmp_path: Path, claude: ClaudeHome) -> None:
+def test_reported_by_one(tmp_path: Path, claude: ClaudeHome) -> None:
     """What only OTLP tells (compaction, another machine) and what only transcripts tell both count."""
     claude.append(assistant(NOW - 5, 1))
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("compaction"))
         send(source, "/v1/logs", _event("far away", session=ELSEWHERE))
 
@@ -82,7 +84,7 @@ def test_told_by_one(tmp_path: Path, claude: ClaudeHome) -> None:
 
 def test_several_lines_after_the_event(tmp_path: Path, claude: ClaudeHome) -> None:
     """The lines that one response is written as, growing, end at the same sum beside its event."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("req_000001"))
         for output in (1, 40, 100):
             claude.append(assistant(NOW - 5, 1, tokens=(10, output, 1000, 50), thinking=output // 5))
@@ -93,7 +95,7 @@ def test_several_lines_after_the_event(tmp_path: Path, claude: ClaudeHome) -> No
 
 def test_lines_before_and_after_the_event(tmp_path: Path, claude: ClaudeHome) -> None:
     """A response's later lines, and its copy in a resumed session, are known though its event came between."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         claude.append(assistant(NOW - 5, 1, thinking=0))
         wait_until(lambda: _minute(source.read(NOW)) == SAMPLE, "the first line")
         send(source, "/v1/logs", _event("req_000001"))
@@ -110,7 +112,7 @@ def test_request_id_in_one_of_them(
     tmp_path: Path, claude: ClaudeHome, reported: str, transcribed: str | None, first: str
 ) -> None:
     """Where only one of them knows the request's id, the same prompt at the same time is the same response."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         if first == "event":
             send(source, "/v1/logs", _event(reported))
         for output in (1, 100):
@@ -123,7 +125,7 @@ def test_request_id_in_one_of_them(
 
 def test_same_prompt_at_the_same_time(tmp_path: Path, claude: ClaudeHome) -> None:
     """Two responses with the same figures at once, as parallel agents have, are distinguished by their ids."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         claude.append(assistant(NOW - 5, 1))
         wait_until(lambda: _minute(source.read(NOW)) == SAMPLE, "the transcript")
         send(source, "/v1/logs", _event("req_000002", sequence=1))
@@ -135,7 +137,7 @@ def test_same_prompt_at_the_same_time(tmp_path: Path, claude: ClaudeHome) -> Non
 
 def test_without_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
     """Where the provider gives no request ids, the same figures within seconds are the same response."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("", at=NOW - 5))
         claude.append(assistant(NOW - 4.8, 1, requestId=None), assistant(NOW - 60, 2, requestId=None))
         wait_until(lambda: _week(source) >= 2 * SAMPLE, "the transcript")
@@ -146,7 +148,7 @@ def test_without_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
 
 def test_constant_request_ids(tmp_path: Path, claude: ClaudeHome) -> None:
     """A gateway that gives every request one id does not make one response of all."""
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         for number in range(4):
             send(source, "/v1/logs", _event("same", at=NOW - 200 + 40 * number, sequence=number))
         claude.append(*(assistant(NOW - 200 + 40 * n, n, requestId="same") for n in range(4)))
@@ -159,7 +161,7 @@ def test_metrics_of_local_sessions(tmp_path: Path, claude: ClaudeHome) -> None:
     """Metrics of a session whose transcript lies here are passed over; those of another machine count."""
     clock = Clock()
     claude.append(assistant(NOW - 5, 1), name=f"{HERE}.jsonl")
-    with _joint(tmp_path, claude, clock) as source:
+    with _together(tmp_path, claude, clock) as source:
         for session in (HERE, ELSEWHERE, None):
             send(source, "/v1/metrics", metrics(point("output", 7, NOW - 5, session=session)))
         clock.now += 40
@@ -170,11 +172,11 @@ def test_metrics_of_local_sessions(tmp_path: Path, claude: ClaudeHome) -> None:
 def test_restart(tmp_path: Path, claude: ClaudeHome) -> None:
     """After a restart both memories are one again."""
     claude.append(assistant(NOW - 5, 1))
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("req_000001"))
         send(source, "/v1/logs", _event("compaction", sequence=1))
     claude.append(assistant(NOW - 3, 2))
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("req_000002", sequence=2))
 
         assert _week(source) == 3 * SAMPLE
@@ -183,7 +185,7 @@ def test_restart(tmp_path: Path, claude: ClaudeHome) -> None:
 def test_once(tmp_path: Path, claude: ClaudeHome) -> None:
     """Read once, both are there; the journal of a publisher that runs beside is not touched."""
     claude.append(assistant(NOW - 5, 1))
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("compaction"))
         journal = tmp_path / "state" / "otlp-test.jsonl"
         before = (journal.stat().st_ino, journal.read_bytes())
@@ -202,7 +204,7 @@ def test_port_is_taken(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytest.M
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port := free_port()))
         holder.listen()
-        with _joint(tmp_path, claude, port=port) as source:
+        with _together(tmp_path, claude, port=port) as source:
             health = source.read(NOW).sources["tach"]
 
             assert _week(source) == SAMPLE
@@ -219,7 +221,7 @@ def test_transcripts_folder_goes(tmp_path: Path, claude: ClaudeHome) -> None:
     """Without a transcripts folder OTLP still moves every needle, and health says what is missing."""
     claude.project.rmdir()
     (claude.folder / "projects").rmdir()
-    with _joint(tmp_path, claude) as source:
+    with _together(tmp_path, claude) as source:
         silent = source.read(NOW).sources["tach"]
         send(source, "/v1/logs", _event("r1"))
         reading = source.read(NOW)
@@ -233,7 +235,7 @@ def test_transcripts_folder_goes(tmp_path: Path, claude: ClaudeHome) -> None:
 def test_clock_set_back_by_days(tmp_path: Path, claude: ClaudeHome) -> None:
     """A clock that was days ahead and is set right leaves OTLP's past counted, once."""
     clock = Clock(NOW + 20 * 86400)
-    with _joint(tmp_path, claude, clock) as source:
+    with _together(tmp_path, claude, clock) as source:
         _week(source, clock.now)
         clock.now = NOW
         send(source, "/v1/logs", _event("r1"))

@@ -27,7 +27,7 @@ TOLD = st.builds(Told, response=st.integers(0, 3), output=st.sampled_from([None,
 @given(tellings=st.lists(TOLD, max_size=16), ids=st.sampled_from(["both", "event", "line"]), sidechain=st.booleans())
 def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # noqa: FBT001 - drawn by name
     """Events and growing lines of several responses, repeated and in any order: the largest figure of each counts."""
-    tally = OtlpCounter()
+    counter = OtlpCounter()
     seen: set[int] = set()
     for reported in tellings:
         at, prompt, name = NOW - 60 * reported.response, (reported.response, 1000, 50), f"req_{reported.response}"
@@ -37,11 +37,11 @@ def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # 
             line = Turn(
                 at, f"msg_{reported.response}", request_id, None, "opus", sidechain, *figures, thinking=reported.output
             )
-            tally.add(line, NOW)
+            counter.add(line, NOW)
         elif reported.response not in seen:  # the books know one that is sent again
             seen.add(reported.response)
             tokens = Tokens(prompt[0], 100, *prompt[1:])
-            tally.event(Request(reported.response, "" if ids == "line" else name, (), at, "opus", tokens), NOW)
+            counter.event(Request(reported.response, "" if ids == "line" else name, (), at, "opus", tokens), NOW)
     whole = {reported.response for reported in tellings if ids == "both" and reported.output in (None, 100)}
     most = {
         response: 100 if response in whole else max(100 if each.output is None else each.output for each in own)
@@ -55,7 +55,9 @@ def test_any_order(tellings: list[Told], ids: str, sidechain: bool) -> None:  # 
     )
 
     if ids == "both":
-        assert tally.week(NOW) == sum(response + 1050 + output for response, output in most.items())
-        assert tally.traffic(NOW).five_minutes.thinking == thought
+        assert counter.week(NOW) == sum(response + 1050 + output for response, output in most.items())
+        assert counter.traffic(NOW).five_minutes.thinking == thought
     else:  # an event after a cut line is not matched to more: the line's own figures stay
-        assert sum(response + 1051 for response in most) <= tally.week(NOW) <= sum(response + 1150 for response in most)
+        assert (
+            sum(response + 1051 for response in most) <= counter.week(NOW) <= sum(response + 1150 for response in most)
+        )

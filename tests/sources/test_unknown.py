@@ -52,7 +52,7 @@ class World:
         source.read(self.clock.now)
         return derive(source.read(self.clock.now), Limits(), self.clock.now, previous=previous)
 
-    def tell(self, at: float) -> None:
+    def send(self, at: float) -> None:
         """Send an event; it is kept for the next start."""
         source = Otlp(self.settings, self.clock)
         source.start(lambda: None)
@@ -79,18 +79,18 @@ def _worked(world: World) -> None:
     world.claude.append(assistant(NOW - 3000, 1))
 
 
-def _told(world: World) -> None:
-    world.tell(NOW - 5)
+def _reported(world: World) -> None:
+    world.send(NOW - 5)
 
 
 def _both(world: World) -> None:
     _works(world)
-    _told(world)
+    _reported(world)
 
 
-def _only_told(world: World) -> None:
+def _only_reported(world: World) -> None:
     _no_folder(world)
-    _told(world)
+    _reported(world)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def _only_told(world: World) -> None:
         ("hybrid", _nothing, NOTHING),
         ("hybrid", _no_folder, NOTHING),
         ("hybrid", _works, PLAN),
-        ("hybrid", _told, PLAN | THINKING),
+        ("hybrid", _reported, PLAN | THINKING),
         ("hybrid", _both, PLAN),
-        ("hybrid", _only_told, PLAN | THINKING),
+        ("hybrid", _only_reported, PLAN | THINKING),
         ("auto", _both, PLAN),
-        ("auto", _only_told, PLAN | THINKING),
+        ("auto", _only_reported, PLAN | THINKING),
         ("otlp", _works, NOTHING),
-        ("otlp", _told, PLAN | THINKING),
+        ("otlp", _reported, PLAN | THINKING),
         ("prometheus", _works, NOTHING),
         ("ccusage", _works, PLAN | TOKENS | IDLE | {"window_5h_tokens", "window_5h_pct"}),
         ("ccusage", _nothing, NOTHING),
@@ -133,7 +133,7 @@ def _unknown(usage: Usage, name: str) -> bool:
     return (usage.figure(name) if name in PART_OF else getattr(usage, name)) in {None, ""}
 
 
-@pytest.mark.parametrize(("source", "state"), [("transcripts", _works), ("hybrid", _both), ("otlp", _told)])
+@pytest.mark.parametrize(("source", "state"), [("transcripts", _works), ("hybrid", _both), ("otlp", _reported)])
 def test_what_was_known_is_kept(tmp_path: Path, source: str, state: Callable[[World], None]) -> None:
     """A source that is away leaves the seed's figures as they were, beside STALL, and makes null of all others."""
     world = World(tmp_path, source)
@@ -161,13 +161,13 @@ def test_what_otlp_alone_tells_has_no_share_in_the_thinking(tmp_path: Path) -> N
     assert both.usage().window_5h_tokens == SAMPLE + 4321
 
 
-def test_thinking_keeps_what_was_told_last(tmp_path: Path) -> None:
+def test_thinking_keeps_what_was_reported_last(tmp_path: Path) -> None:
     """Where only telemetry goes on, the field keeps its last value, and every reader sees that it is not known."""
     world = World(tmp_path, "hybrid")
     _works(world)
     before = world.usage()
     world.clock.now += 600
-    world.tell(world.clock.now - 5)
+    world.send(world.clock.now - 5)
     after = world.usage(before)
 
     assert (before.thinking_ratio, after.thinking_ratio) == (0.2, 0.2)
@@ -175,7 +175,7 @@ def test_thinking_keeps_what_was_told_last(tmp_path: Path) -> None:
     assert not after.stall
 
 
-def test_refused_lines_are_told(tmp_path: Path) -> None:
+def test_refused_lines_are_reported(tmp_path: Path) -> None:
     """Lines with times or counts that can't be stand in `sources` with their number; all others count."""
     world = World(tmp_path, "transcripts")
     absurd = assistant(NOW - 9, 2, tokens=(10, 10**13, 0, 0))
@@ -198,7 +198,7 @@ def test_null_is_no_refusal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["otlp", "hybrid"])
-def test_refused_records_are_told(tmp_path: Path, source: str) -> None:
+def test_refused_records_are_reported(tmp_path: Path, source: str) -> None:
     """Records that can't be counted, and exports that can't be read, stand in `sources` with their number."""
     world = World(tmp_path, source)
     _works(world)

@@ -51,17 +51,17 @@ class Tree:
 
     def blocks(self) -> list[tuple[float, int, int]]:
         """List (start, entries, tokens) of each 5-hour block, by the plain rule."""
-        found: list[tuple[float, int, int]] = []
+        blocks: list[tuple[float, int, int]] = []
         last = 0.0
         for each in sorted(self.responses, key=lambda each: each.at):
             entries, total = 1 + len(each.advice), each.total
-            if found and each.at - found[-1][0] <= FIVE_HOURS and each.at - last <= FIVE_HOURS:
-                start, count, sums = found[-1]
-                found[-1] = (start, count + entries, sums + total)
+            if blocks and each.at - blocks[-1][0] <= FIVE_HOURS and each.at - last <= FIVE_HOURS:
+                start, count, sums = blocks[-1]
+                blocks[-1] = (start, count + entries, sums + total)
             else:
-                found.append((each.at - each.at % HOUR, entries, total))
+                blocks.append((each.at - each.at % HOUR, entries, total))
             last = each.at
-        return found
+        return blocks
 
 
 def generate(seed: int, end: float, days: float = 4.0) -> Tree:

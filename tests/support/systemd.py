@@ -85,7 +85,7 @@ class UserManager:
         """Run a command of ours as that person would."""
         return self.run(sys.executable, "-m", "claude_gauge", *arguments, **more)
 
-    def tells(self, what: str) -> str:
+    def value_of(self, what: str) -> str:
         """Return a property of our service."""
         return self.run("systemctl", "--user", "show", "--value", "--property", what, "claude-gauge").stdout.strip()
 

@@ -20,7 +20,7 @@ def parse(content: bytes) -> float:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(disk=st.lists(st.sampled_from(["fine", "a file in its way", "a folder in its place"]), max_size=12))
-def test_disk_error_is_told_once_per_reason(
+def test_disk_error_is_reported_once_per_reason(
     disk: list[str], tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of writes that fail in a row for one reason the first is reported; what was written last is read."""

@@ -77,9 +77,9 @@ _NEWEST, _TAIL = 20, 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What was found, and what to do about it."""
+    """What keeps our entries from taking effect, and what to do about it."""
 
-    found: str
+    problem: str
     advice: str
 
 
@@ -87,11 +87,11 @@ def obstacles(settings: Path, machine: Path = MACHINE) -> Iterator[Obstacle]:
     """Yield what disables the entries of a user's settings file: managed settings, or the file itself."""
     for path, content in managed([settings], machine):
         for switch in (name for name in _SWITCHES if content.get(name) is True):
-            found = f"managed settings in {path} say {switch}: Claude Code runs neither our hooks nor our statusline"
-            yield Obstacle(found, "ask who manages them; without, plan figures and `waiting` stay unknown")
+            problem = f"managed settings in {path} say {switch}: Claude Code runs neither our hooks nor our statusline"
+            yield Obstacle(problem, "ask who manages them; without, plan figures and `waiting` stay unknown")
         if _foreign_statusline(content):
-            found = f"managed settings in {path} set a statusLine: Claude Code runs that one in place of ours"
-            yield Obstacle(found, "ask who manages them; without, plan figures stay unknown")
+            problem = f"managed settings in {path} set a statusLine: Claude Code runs that one in place of ours"
+            yield Obstacle(problem, "ask who manages them; without, plan figures stay unknown")
     if _read(settings).get("disableAllHooks") is True:
         yield Obstacle(f"{settings} says disableAllHooks: neither statusline nor hooks run", "remove it there")
 
@@ -117,8 +117,8 @@ def project_obstacles(projects: Iterable[Path], settings: Path) -> Iterator[Obst
                     advice = "leave it, or let it run ours: remove it there and run `claude-gauge setup`"
                     yield Obstacle(f"{path} has its own statusLine: no plan figures come from that project", advice)
                 if content.get("disableAllHooks") is True:
-                    found = f"{path} says disableAllHooks: neither statusline nor hooks run in that project"
-                    yield Obstacle(found, "remove it there")
+                    problem = f"{path} says disableAllHooks: neither statusline nor hooks run in that project"
+                    yield Obstacle(problem, "remove it there")
 
 
 def projects(root: Path, here: Path) -> list[Path]:

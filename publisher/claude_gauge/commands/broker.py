@@ -47,7 +47,7 @@ def init(
     from claude_gauge.errors import GaugeError
 
     settings = config.settings
-    house = instructions.at(folder or instructions.new(settings))
+    broker_folder = instructions.at(folder or instructions.new(settings))
     hosts = [ascii_host(each) for each in host or instructions.hosts()]
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
     users = (
@@ -58,12 +58,12 @@ def init(
     )
     if len({user.name for user in users}) < len(users):
         raise GaugeError(f"--node {settings.node}: another of the users that are made has this name; choose another")
-    house.make(Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner()), today(), users)
-    register = house.register()
-    typer.echo(f"Made {house.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
+    broker_folder.make(Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner()), today(), users)
+    register = broker_folder.register()
+    typer.echo(f"Made {broker_folder.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():
-        typer.echo("\n".join(client_setup(house, register, user)))
-    typer.echo("\n" + "\n".join(next_steps(house)))
+        typer.echo("\n".join(client_setup(broker_folder, register, user)))
+    typer.echo("\n" + "\n".join(next_steps(broker_folder)))
 
 
 @broker.command()
@@ -87,7 +87,7 @@ def add(  # noqa: PLR0913 - a command's options
     from claude_gauge.apps.broker.roles import User
     from claude_gauge.errors import GaugeError
 
-    house = instructions.present(folder, config.settings)
+    broker_folder = instructions.present(folder, config.settings)
     try:
         user = User(name=name, role=role, node=only, announces=announces)
     except ValidationError as error:
@@ -95,8 +95,8 @@ def add(  # noqa: PLR0913 - a command's options
             each["msg"].removeprefix("Value error, ") for each in error.errors() if each["type"] == "value_error"
         ]
         raise GaugeError("".join(reasons[:1]) or "a name has letters, digits, _ and - only, 40 at most") from None
-    house.add(user)
-    typer.echo("\n".join([*client_setup(house, house.register(), user), RELOAD]))
+    broker_folder.add(user)
+    typer.echo("\n".join([*client_setup(broker_folder, broker_folder.register(), user), RELOAD]))
 
 
 @broker.command()
@@ -138,9 +138,9 @@ def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) ->
     from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import today
 
-    house = instructions.present(folder, config.settings)
-    hosts = [ascii_host(each) for each in host or house.register().hosts]
-    house.certify(hosts, today())
+    broker_folder = instructions.present(folder, config.settings)
+    hosts = [ascii_host(each) for each in host or broker_folder.register().hosts]
+    broker_folder.certify(hosts, today())
     typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
 
 

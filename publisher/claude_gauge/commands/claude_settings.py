@@ -74,7 +74,7 @@ def _warn_of_obstacles(path: Path) -> None:
     from claude_gauge.claude_code.folders import obstacles, project_obstacles
 
     for obstacle in (*obstacles(path), *project_obstacles([Path.cwd()], path)):
-        typer.echo(f"Note: {obstacle.found}; {obstacle.advice}.", err=True)
+        typer.echo(f"Note: {obstacle.problem}; {obstacle.advice}.", err=True)
 
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")

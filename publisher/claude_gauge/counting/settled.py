@@ -59,16 +59,16 @@ class Filed(NamedTuple):
 
 
 def file_apart(
-    found: Sequence[tuple[Turn, Sequence[float]]], before: float
+    turns: Sequence[tuple[Turn, Sequence[float]]], before: float
 ) -> tuple[dict[int, Filed], list[tuple[Turn, Sequence[float]]]]:
     """Set apart what can be settled at once: each response whose lines all are alike and ended before a time.
 
-    `found` are turns, each with the times of the lines that only repeat it. A response that occurs twice, has no ids
+    `turns` are turns, each with the times of the lines that only repeat it. A response that occurs twice, has no ids
     or lies next to midnight is in the rest.
     """
-    names = [number_of(turn.message_id) if turn.message_id else 0 for turn, _ in found]
+    names = [number_of(turn.message_id) if turn.message_id else 0 for turn, _ in turns]
     often, days, rest = Counter(names), dict[int, Filed](), []
-    for name, each in zip(names, found, strict=True):
+    for name, each in zip(names, turns, strict=True):
         turn, times = each
         at, message_id, request_id = turn[:3]
         first, ended = (min(at, *times), max(at, *times)) if times else (at, at)

@@ -158,12 +158,12 @@ def parse(line: bytes, refused: Refused | None = None) -> list[Turn]:
     return [] if turn is None else [turn]
 
 
-def gather(lines: Iterable[bytes], found: list[tuple[Turn, list[float]]], refused: Refused) -> None:
-    """Append the turns of lines to `found`; one that repeats the one before but for its id and time adds its time.
+def gather(lines: Iterable[bytes], turns: list[tuple[Turn, list[float]]], refused: Refused) -> None:
+    """Append the turns of lines to `turns`; one that repeats the one before but for its id and time adds its time.
 
     A response has a line for each of its blocks, so most lines are repeats: of these no turn is made.
     """
-    last = _Line()  # what the last entry of `found` was made of, if other lines can repeat it
+    last = _Line()  # what the last entry of `turns` was made of, if other lines can repeat it
     times: list[float] = []  # that entry's
     for line in lines:
         try:
@@ -178,24 +178,24 @@ def gather(lines: Iterable[bytes], found: list[tuple[Turn, list[float]]], refuse
         except _NOT_USUAL:
             last = _Line()
             for each in _odd(line, refused):
-                _append(found, each)
+                _append(turns, each)
             continue
         if turn is not None:
-            times = _append(found, turn)
+            times = _append(turns, turn)
             last = fields if turn.message_id and turn.request_id and turn.thinking else _Line()
 
 
-def _append(found: list[tuple[Turn, list[float]]], turn: Turn) -> list[float]:
+def _append(turns: list[tuple[Turn, list[float]]], turn: Turn) -> list[float]:
     """Append a turn, or, if it repeats the last one, its time; return the entry's times."""
-    if found:
-        last, times = found[-1]
+    if turns:
+        last, times = turns[-1]
         # All but `at` and `line_id` are the same; without both ids the time distinguishes responses.
         same = turn.message_id == last.message_id and turn.request_id == last.request_id and turn[4:] == last[4:]
         if same and turn.message_id and turn.request_id:
             times.append(turn.at)
             return times
-    found.append((turn, []))
-    return found[-1][1]
+    turns.append((turn, []))
+    return turns[-1][1]
 
 
 def _repeats(fields: _Line, last: _Line) -> bool:

@@ -155,7 +155,7 @@ class Publisher:
                 outlet(usage, payload)
             self._pace.sent(usage, steady)
             _log.debug("%s", payload)
-            _tell_changes(before, usage)
+            _log_changes(before, usage)
         # Asked last, of the same moment: a reader need not wait for it, and what came since calls for another look.
         return min(self._pace.wait(usage, steady), self._until_change(reading, now))
 
@@ -168,11 +168,11 @@ class Publisher:
         return min((time + 0.002 - now for time in times if time is not None and time > now), default=float("inf"))
 
 
-def _tell_changes(before: Usage | None, usage: Usage) -> None:
-    known = before.sources if before else {}
+def _log_changes(before: Usage | None, usage: Usage) -> None:
+    parts = before.sources if before else {}
     for name, part in usage.sources.items():
-        was_ok = name not in known or known[name].ok
+        was_ok = name not in parts or parts[name].ok
         if part.ok and not was_ok:
             _log.info("%s from %s: healthy again", name, part.source)
-        elif not part.ok and (was_ok or part.why != known[name].why):
+        elif not part.ok and (was_ok or part.why != parts[name].why):
             _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")

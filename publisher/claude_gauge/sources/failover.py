@@ -33,14 +33,14 @@ PARTS = ("tach", "fuel")
 class _State:
     """How a member did for one part: since when it answers, since when it does not."""
 
-    well_since: float | None = None
-    ill_since: float | None = None
+    ok_since: float | None = None
+    failing_since: float | None = None
 
-    def note(self, *, well: bool, now: float) -> None:
-        if well:
-            self.ill_since, self.well_since = None, now if self.well_since is None else self.well_since
+    def note(self, *, ok: bool, now: float) -> None:
+        if ok:
+            self.failing_since, self.ok_since = None, now if self.ok_since is None else self.ok_since
         else:
-            self.well_since, self.ill_since = None, now if self.ill_since is None else self.ill_since
+            self.ok_since, self.failing_since = None, now if self.failing_since is None else self.failing_since
 
 
 class Choice:
@@ -55,10 +55,10 @@ class Choice:
     def choose(self, readings: Mapping[str, Reading], now: float) -> str | None:
         """Choose at a time (epoch seconds); None where no member ever answered."""
         for name in self.order:
-            self._states[name].note(well=answers(readings[name], self.part), now=now)
-        best = next((name for name in self.order if self._states[name].well_since is not None), None)
+            self._states[name].note(ok=answers(readings[name], self.part), now=now)
+        best = next((name for name in self.order if self._states[name].ok_since is not None), None)
         if best is not None and best != self.name and self._may_leave(best, readings, now):
-            self._tell(best, readings)
+            self._log_choice(best, readings)
             self.name = best
         if best is not None:
             self._proven.add(best)
@@ -68,13 +68,13 @@ class Choice:
         if self.name is None or not knows(readings[self.name], self.part):
             return True
         present = self._states[self.name]
-        if present.ill_since is not None:
-            return abs(now - present.ill_since) >= GRACE_S
-        well_since = self._states[best].well_since
+        if present.failing_since is not None:
+            return abs(now - present.failing_since) >= GRACE_S
+        ok_since = self._states[best].ok_since
         returned = best in self._proven
-        return not returned or (well_since is not None and abs(now - well_since) >= GRACE_S)
+        return not returned or (ok_since is not None and abs(now - ok_since) >= GRACE_S)
 
-    def _tell(self, best: str, readings: Mapping[str, Reading]) -> None:
+    def _log_choice(self, best: str, readings: Mapping[str, Reading]) -> None:
         if self.name is None:
             _log.info("%s from %s", self.part, best)
         else:
@@ -103,19 +103,19 @@ class Failover:
         self._choices = {part: Choice(part, order.get(part, ())) for part in PARTS}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._keeper: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """Start all that is wanted; raises the first GaugeError only where nobody is left to give the tach."""
         firsts = [name for name in self._sources if name not in self._away]
         errors = [error for name in firsts if (error := self._start(name, changed)) is not None]
-        self._call_up(changed)
+        self._start_wanted(changed)
         if errors and set(self._choices["tach"].order) <= set(self._away):
             self.stop()
             raise errors[0]
         if self._away:
-            self._keeper = threading.Thread(target=self._keep, args=(changed,), name="sources", daemon=True)
-            self._keeper.start()
+            self._thread = threading.Thread(target=self._retry, args=(changed,), name="sources", daemon=True)
+            self._thread.start()
 
     def _start(self, name: str, changed: Callable[[], None]) -> GaugeError | None:
         try:
@@ -130,8 +130,8 @@ class Failover:
             changed()
         return None
 
-    def _keep(self, changed: Callable[[], None]) -> None:
-        """Try again what failed, and call up who is wanted."""
+    def _retry(self, changed: Callable[[], None]) -> None:
+        """Try again what failed, and start what is wanted."""
         looks = 0
         while self._away and not self._stopping.wait(LOOK_S):
             looks += 1
@@ -139,9 +139,9 @@ class Failover:
                 looks = 0
                 for name in [name for name, why in self._away.items() if why == FAILED]:
                     self._start(name, changed)
-            self._call_up(changed)
+            self._start_wanted(changed)
 
-    def _call_up(self, changed: Callable[[], None]) -> None:
+    def _start_wanted(self, changed: Callable[[], None]) -> None:
         for name in [name for name, why in self._away.items() if why != FAILED]:
             if self._wanted(name):
                 self._start(name, changed)
@@ -224,8 +224,8 @@ class Failover:
     def stop(self) -> None:
         """Stop all, whatever one of them does."""
         self._stopping.set()
-        if self._keeper is not None:
-            self._keeper.join(5)  # first: it might start one meanwhile
+        if self._thread is not None:
+            self._thread.join(5)  # first: it might start one meanwhile
         for name, source in self._sources.items():
             try:
                 source.stop()

@@ -36,17 +36,17 @@ class LocalSessions:
 
     def __init__(self, roots: Sequence[Path], clock: Callable[[], float]) -> None:
         self._roots, self._clock = roots, clock
-        self._known: dict[str, tuple[bool, float]] = {}
+        self._sessions: dict[str, tuple[bool, float]] = {}
 
     def __call__(self, session: str) -> bool:
         """Look once for one that is there, and now and then for one that is not."""
         if not _SESSION.fullmatch(session):
             return True  # metrics that name no session can't be matched with transcripts: they are taken for known
-        present, looked_at = self._known.get(session, (False, -LOOK_AGAIN_S))
+        present, looked_at = self._sessions.get(session, (False, -LOOK_AGAIN_S))
         now = self._clock()
         if not present and abs(now - looked_at) >= LOOK_AGAIN_S:
             present = any(True for root in self._roots for _ in root.glob(f"*/{session}.jsonl"))
-            self._known[session] = present, now
+            self._sessions[session] = present, now
         return present
 
 
@@ -73,7 +73,7 @@ class TranscriptsOtlp:
             counted_elsewhere=LocalSessions(roots, clock),
             clock=clock,
         )
-        self._deaf = ""
+        self._not_listening = ""
         self._stopping = threading.Event()
         self._retry: threading.Thread | None = None
 
@@ -90,7 +90,7 @@ class TranscriptsOtlp:
         """Start both; without its port OTLP is tried again, the transcripts never wait for it."""
         self._listen(changed)
         self._transcripts.start(changed)
-        if self._deaf:
+        if self._not_listening:
             self._retry = threading.Thread(target=self._listen_again, args=(changed,), name="joint", daemon=True)
             self._retry.start()
 
@@ -129,22 +129,22 @@ class TranscriptsOtlp:
 
     def _health(self, health: Health, *, seen: bool) -> Health:
         if health.ok:
-            why = self._deaf or self._feed.left_out
+            why = self._not_listening or self._feed.left_out
             return replace(health, source=NAME, ok=not why, why=why, degraded=bool(why))
         # Without transcripts OTLP may still report everything.
-        return replace(health, source=NAME, degraded=health.degraded or (seen and not self._deaf))
+        return replace(health, source=NAME, degraded=health.degraded or (seen and not self._not_listening))
 
     def _listen(self, changed: Callable[[], None]) -> None:
         try:
             self._feed.start(changed)
         except GaugeError as error:
-            if not self._deaf:
+            if not self._not_listening:
                 _log.warning("%s; counting transcripts alone until it is free", error)
-            self._deaf = "otlp port is taken"
+            self._not_listening = "otlp port is taken"
         else:
-            self._deaf = ""
+            self._not_listening = ""
 
     def _listen_again(self, changed: Callable[[], None]) -> None:
-        while self._deaf and not self._stopping.wait(LISTEN_AGAIN_S):
+        while self._not_listening and not self._stopping.wait(LISTEN_AGAIN_S):
             self._listen(changed)
         changed()

@@ -43,10 +43,10 @@ USERS = (
 class Closed(Mosquitto):
     """Mosquitto as Debian runs it: its own file includes ours, and root is dropped for the user mosquitto."""
 
-    def __init__(self, folder: Path, house: BrokerFolder) -> None:
+    def __init__(self, folder: Path, broker_folder: BrokerFolder) -> None:
         included = folder / "conf.d"
         included.mkdir(parents=True)
-        (included / "claude-gauge.conf").symlink_to(house.broker / "mosquitto.conf")
+        (included / "claude-gauge.conf").symlink_to(broker_folder.broker / "mosquitto.conf")
         super().__init__(folder, f"include_dir {included}", anonymous=False)
         self._conf.write_text(self._conf.read_text().replace("user root", "").replace("allow_anonymous false", ""))
 
@@ -69,7 +69,7 @@ def owner() -> str | None:
 
 
 @pytest.fixture
-def house() -> Iterator[BrokerFolder]:
+def broker_folder() -> Iterator[BrokerFolder]:
     """A closed broker's folder with a user of every kind, where the user mosquitto can reach it."""
     base = Path(tempfile.mkdtemp(prefix="claude-gauge-house-"))
     base.chmod(0o755)
@@ -85,16 +85,16 @@ def house() -> Iterator[BrokerFolder]:
 
 
 @pytest.fixture
-def closed(house: BrokerFolder) -> Iterator[Closed]:
+def closed(broker_folder: BrokerFolder) -> Iterator[Closed]:
     """That broker, running."""
-    with Closed(house.folder.parent / "running", house) as running:
+    with Closed(broker_folder.folder.parent / "running", broker_folder) as running:
         yield running
 
 
 @pytest.fixture
-def visit(house: BrokerFolder) -> Iterator[Visit]:
+def visit(broker_folder: BrokerFolder) -> Iterator[Visit]:
     """Connects as a user, over TLS."""
-    made = Visit(house)
+    made = Visit(broker_folder)
     yield made
     for link in made.links:
         link.stop()
@@ -103,22 +103,22 @@ def visit(house: BrokerFolder) -> Iterator[Visit]:
 class Visit:
     """Makes links of users, and remembers what each received."""
 
-    def __init__(self, house: BrokerFolder) -> None:
-        self.house = house
+    def __init__(self, broker_folder: BrokerFolder) -> None:
+        self.broker_folder = broker_folder
         self.links: list[Link] = []
         self.received: dict[str, list[tuple[str, bytes]]] = {}
 
     def link(self, name: str | None, kind: int = 1, secret: Path | None = None) -> Link:
         """Connect to the plain (0), TLS (1) or websockets (2) listener."""
-        port = self.house.register().ports[kind]
+        port = self.broker_folder.register().ports[kind]
         user = f"{name}@" if name else ""
         scheme, host, path = [("mqtt", "127.0.0.1", ""), ("mqtts", "localhost", ""), ("wss", "localhost", "/mqtt")][
             kind
         ]
         settings = Settings(
             broker=f"{scheme}://{user}{host}:{port}{path}",
-            broker_password_file=(secret or self.house.password_file(name)) if name else None,
-            broker_ca=self.house.ca,
+            broker_password_file=(secret or self.broker_folder.password_file(name)) if name else None,
+            broker_ca=self.broker_folder.ca,
         )
         link = Link(settings, status=None)
         self.links.append(link)
@@ -222,9 +222,9 @@ def test_doors(visit: Visit, tmp_path: Path, kind: int) -> None:
         wait_until(lambda stranger=stranger: "password" in stranger.trouble, "the refusal")  # type: ignore[misc]
 
 
-def test_listeners(closed: Closed, house: BrokerFolder) -> None:
+def test_listeners(closed: Closed, broker_folder: BrokerFolder) -> None:
     """The listener without TLS is for this machine alone; the others are for all."""
-    plain, tls, websockets = house.register().ports
+    plain, tls, websockets = broker_folder.register().ports
     wait_until(lambda: answers(websockets), "the last listener")
     text = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
     bound = {line.split()[3] for line in text.splitlines()}
@@ -249,12 +249,12 @@ def test_large_message(closed: Closed, visit: Visit) -> None:
     assert "oversize" not in closed.log.read_text()
 
 
-def test_revoked_user_is_thrown_out(closed: Closed, house: BrokerFolder, visit: Visit) -> None:
+def test_revoked_user_is_thrown_out(closed: Closed, broker_folder: BrokerFolder, visit: Visit) -> None:
     """A revoked user loses its connection at the reload and gets no other; the rest stays."""
     gauge, viewer = visit.inside("gauge"), visit.inside("viewer")
-    secret = house.password_file("gauge").read_text()
-    house.revoke("gauge")
-    house.password_file("gauge").write_text(secret)
+    secret = broker_folder.password_file("gauge").read_text()
+    broker_folder.revoke("gauge")
+    broker_folder.password_file("gauge").write_text(secret)
     closed.reload()
     wait_until(lambda: "password" in gauge.trouble, "the refusal")
 
@@ -262,19 +262,19 @@ def test_revoked_user_is_thrown_out(closed: Closed, house: BrokerFolder, visit: 
     assert viewer.connected
 
 
-def test_added_user_gets_in(closed: Closed, house: BrokerFolder, visit: Visit) -> None:
+def test_added_user_gets_in(closed: Closed, broker_folder: BrokerFolder, visit: Visit) -> None:
     """A user that is added gets in after the reload."""
-    house.add(User(name="second", role=Role.DEVICE))
+    broker_folder.add(User(name="second", role=Role.DEVICE))
     closed.reload()
 
     assert visit.link("second").wait_connected(PATIENCE_S)
 
 
-def test_new_password(closed: Closed, house: BrokerFolder, visit: Visit, tmp_path: Path) -> None:
+def test_new_password(closed: Closed, broker_folder: BrokerFolder, visit: Visit, tmp_path: Path) -> None:
     """Adding a user again gives it a new password; the old one no longer works."""
     old = tmp_path / "old"
-    shutil.copy(house.password_file("viewer"), old)
-    house.add(User(name="viewer", role=Role.VIEWER))
+    shutil.copy(broker_folder.password_file("viewer"), old)
+    broker_folder.add(User(name="viewer", role=Role.VIEWER))
     closed.reload()
     late = visit.link("viewer", secret=old)
     wait_until(lambda: "password" in late.trouble, "the refusal")
@@ -282,20 +282,20 @@ def test_new_password(closed: Closed, house: BrokerFolder, visit: Visit, tmp_pat
     assert visit.link("viewer").wait_connected(PATIENCE_S)
 
 
-def findings(house: BrokerFolder) -> list[tuple[bool, str]]:
+def findings(broker_folder: BrokerFolder) -> list[tuple[bool, str]]:
     """Run the check."""
-    return [(each.ok, each.text) for each in Inspection(house, "localhost").run(today())]
+    return [(each.ok, each.text) for each in Inspection(broker_folder, "localhost").run(today())]
 
 
 @pytest.mark.usefixtures("closed")
-def test_check_of_a_good_broker(house: BrokerFolder) -> None:
+def test_check_of_a_good_broker(broker_folder: BrokerFolder) -> None:
     """A broker made by us passes, and everything was really tried."""
-    found = findings(house)
+    results = findings(broker_folder)
 
-    assert [text for ok, text in found if not ok] == []
-    assert sum("without a name" in text for _, text in found) == 3
-    assert sum("could write none of" in text for _, text in found) == len(USERS)
-    assert any("is refused" in text for _, text in found)
+    assert [text for ok, text in results if not ok] == []
+    assert sum("without a name" in text for _, text in results) == 3
+    assert sum("could write none of" in text for _, text in results) == len(USERS)
+    assert any("is refused" in text for _, text in results)
 
 
 @pytest.mark.parametrize(("file", "old", "new", "reported"), [
@@ -307,49 +307,49 @@ def test_check_of_a_good_broker(house: BrokerFolder) -> None:
     ("acl", "user gauge\n", "user gauge\ntopic read #\n", "gauge (device) was given"),
     ("acl", "user homeassistant\ntopic read claude-gauge/#\n", "user homeassistant\n", "homeassistant) was not given"),
 ])  # fmt: skip
-def test_check_finds_what_is_open(house: BrokerFolder, file: str, old: str, new: str, reported: str) -> None:
+def test_check_finds_what_is_open(broker_folder: BrokerFolder, file: str, old: str, new: str, reported: str) -> None:
     """A broker that was opened somewhere fails the check, which says where."""
-    path = house.broker / file
+    path = broker_folder.broker / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    with Closed(house.folder.parent / "running", house):
-        failures = [text for ok, text in findings(house) if not ok]
+    with Closed(broker_folder.folder.parent / "running", broker_folder):
+        failures = [text for ok, text in findings(broker_folder) if not ok]
 
     assert any(reported in text for text in failures), failures
 
 
-def test_check_without_a_broker(house: BrokerFolder) -> None:
+def test_check_without_a_broker(broker_folder: BrokerFolder) -> None:
     """Of a broker that does not run each port is named, with what to do, and not its users' passwords."""
-    failures = [text for ok, text in findings(house) if not ok]
+    failures = [text for ok, text in findings(broker_folder) if not ok]
 
     assert failures[0].startswith(
-        f"localhost:{house.register().ports[1]} (TLS): nothing listens there; start the broker"
+        f"localhost:{broker_folder.register().ports[1]} (TLS): nothing listens there; start the broker"
     )
     assert not any("password" in text for text in failures)
 
 
-def test_check_after_add_without_reload(closed: Closed, house: BrokerFolder) -> None:
+def test_check_after_add_without_reload(closed: Closed, broker_folder: BrokerFolder) -> None:
     """A user that the broker does not know yet fails the check, with what to do; one without a password is named."""
-    house.password_file("clock").unlink()
-    found = findings(house)
-    house.add(User(name="second", role=Role.VIEWER))
-    later = findings(house)
+    broker_folder.password_file("clock").unlink()
+    results = findings(broker_folder)
+    broker_folder.add(User(name="second", role=Role.VIEWER))
+    later = findings(broker_folder)
 
-    assert (True, "not tried, their passwords are no longer here: clock") in found
+    assert (True, "not tried, their passwords are no longer here: clock") in results
     assert any(not ok and "second; has the broker read its files again?" in text for ok, text in later)
     assert answers(closed.port)
 
 
-def test_new_certificate(house: BrokerFolder, visit: Visit) -> None:
+def test_new_certificate(broker_folder: BrokerFolder, visit: Visit) -> None:
     """A certificate for other hosts is signed by the same CA: clients go on, under the new name only."""
-    house.certify(["localhost"], today())
-    with Closed(house.folder.parent / "running", house):
+    broker_folder.certify(["localhost"], today())
+    with Closed(broker_folder.folder.parent / "running", broker_folder):
         assert visit.link("desk").wait_connected(PATIENCE_S)
-        port = house.register().ports[1]
+        port = broker_folder.register().ports[1]
         elsewhere = Settings(
             broker=f"mqtts://desk@127.0.0.1:{port}",
-            broker_ca=house.ca,
-            broker_password_file=house.password_file("desk"),
+            broker_ca=broker_folder.ca,
+            broker_password_file=broker_folder.password_file("desk"),
         )
         link = Link(elsewhere, status=None)
         visit.links.append(link)
@@ -362,15 +362,22 @@ def mode(path: Path) -> str:
     return oct(path.stat().st_mode & 0o777)
 
 
-def test_secrets_are_for_their_owner(house: BrokerFolder) -> None:
+def test_secrets_are_for_their_owner(broker_folder: BrokerFolder) -> None:
     """Nobody else on the machine reads a password or a key; as root the broker's group may read its part."""
-    for path in (*(house.folder / "clients").iterdir(), house.folder / "ca.key", house.folder / "house.json"):
+    for path in (
+        *(broker_folder.folder / "clients").iterdir(),
+        broker_folder.folder / "ca.key",
+        broker_folder.folder / "house.json",
+    ):
         assert mode(path) == "0o600", path
     as_root = owner() is not None
-    for path in house.broker.iterdir():
+    for path in broker_folder.broker.iterdir():
         assert (mode(path), path.stat().st_uid) == ("0o640" if as_root else "0o600", os.geteuid()), path
-    assert (mode(house.broker), house.broker.stat().st_uid) == ("0o750" if as_root else "0o700", os.geteuid())
-    assert mode(house.folder / "clients") == "0o700"
+    assert (mode(broker_folder.broker), broker_folder.broker.stat().st_uid) == (
+        "0o750" if as_root else "0o700",
+        os.geteuid(),
+    )
+    assert mode(broker_folder.folder / "clients") == "0o700"
 
 
 def test_passwords_are_shown_nowhere(tmp_path: Path) -> None:
@@ -397,19 +404,19 @@ def test_passwords_are_shown_nowhere(tmp_path: Path) -> None:
     assert "here.example" in said[0].output
 
 
-def test_second_init_is_refused(house: BrokerFolder) -> None:
+def test_second_init_is_refused(broker_folder: BrokerFolder) -> None:
     """A folder that holds a broker is left alone."""
-    before = house.password_file("desk").read_text()
+    before = broker_folder.password_file("desk").read_text()
     with pytest.raises(GaugeError, match="holds a broker already"):
-        house.make(house.register(), today())
+        broker_folder.make(broker_folder.register(), today())
 
-    assert house.password_file("desk").read_text() == before
+    assert broker_folder.password_file("desk").read_text() == before
 
 
-def test_two_writers_of_a_node(house: BrokerFolder) -> None:
+def test_two_writers_of_a_node(broker_folder: BrokerFolder) -> None:
     """A second user for the same node is refused: two publishers would fight over its topics."""
     with pytest.raises(GaugeError, match="another user writes claude-gauge/desk already"):
-        house.add(User(name="other", role=Role.PUBLISHER, node="desk"))
+        broker_folder.add(User(name="other", role=Role.PUBLISHER, node="desk"))
 
 
 @pytest.mark.parametrize("name", ["a b", "a\nuser b", "+", "#", "a/b", "", "a:b", "x" * 41])
@@ -431,10 +438,10 @@ def test_missing_folder(tmp_path: Path) -> None:
         assert "broker init" in str(result.exception)
 
 
-def test_check_as_json(closed: Closed, house: BrokerFolder) -> None:
+def test_check_as_json(closed: Closed, broker_folder: BrokerFolder) -> None:
     """`broker check --json` is the same, for programs."""
     assert answers(closed.port)
-    result = CliRunner().invoke(build(), ["broker", "check", "--json", "--folder", str(house.folder)])
+    result = CliRunner().invoke(build(), ["broker", "check", "--json", "--folder", str(broker_folder.folder)])
 
     assert result.exit_code == 0, result.output
     assert all(finding["ok"] for finding in json.loads(result.stdout))
@@ -448,21 +455,21 @@ def test_shipped_configuration() -> None:
         pytest.fail("broker/mosquitto.conf was out of date: rewritten, commit it")
 
 
-def test_shipped_configuration_runs(house: BrokerFolder) -> None:
+def test_shipped_configuration_runs(broker_folder: BrokerFolder) -> None:
     """The container's file starts a real broker that passes the check."""
-    ports = house.register().ports
-    text = roles.container().replace(roles.PLACE_IN_CONTAINER, str(house.broker))
-    text = text.replace("/mosquitto/data/", f"{house.folder}/data/")
+    ports = broker_folder.register().ports
+    text = roles.container().replace(roles.PLACE_IN_CONTAINER, str(broker_folder.broker))
+    text = text.replace("/mosquitto/data/", f"{broker_folder.folder}/data/")
     for usual, own in zip(roles.PORTS, ports, strict=True):
         text = text.replace(f"listener {usual}\n", f"listener {own}\n")
-    (house.broker / "mosquitto.conf").write_text(text)
-    with Closed(house.folder.parent / "running", house):
-        assert [text for ok, text in findings(house) if not ok] == []
+    (broker_folder.broker / "mosquitto.conf").write_text(text)
+    with Closed(broker_folder.folder.parent / "running", broker_folder):
+        assert [text for ok, text in findings(broker_folder) if not ok] == []
 
 
-def test_damaged_register(house: BrokerFolder) -> None:
+def test_damaged_register(broker_folder: BrokerFolder) -> None:
     """A register that is no register is called damaged, with its path, in words and not by an error's class."""
-    (house.folder / "house.json").write_text("{")
+    (broker_folder.folder / "house.json").write_text("{")
 
     with pytest.raises(GaugeError, match=r"house\.json: it is damaged; run as its owner, or correct it"):
-        house.register()
+        broker_folder.register()

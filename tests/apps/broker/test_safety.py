@@ -38,7 +38,7 @@ def register(owner: str | None = None, *hosts: str) -> Register:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> BrokerFolder:
+def broker_folder(tmp_path: Path) -> BrokerFolder:
     """A broker's folder, for a broker that runs as somebody else where we are root."""
     made = BrokerFolder(tmp_path / "house")
     made.make(register(f"{SOMEBODY}:{SOMEBODY}" if os.geteuid() == 0 else None), today())
@@ -46,59 +46,59 @@ def house(tmp_path: Path) -> BrokerFolder:
 
 
 @as_root
-def test_broker_reads_and_never_writes(house: BrokerFolder) -> None:
+def test_broker_reads_and_never_writes(broker_folder: BrokerFolder) -> None:
     """The broker's user owns nothing but its store: it can neither change its configuration nor put a link there."""
-    for path in (house.folder, house.broker, *house.broker.iterdir()):
+    for path in (broker_folder.folder, broker_folder.broker, *broker_folder.broker.iterdir()):
         info = path.lstat()
 
         assert info.st_uid == 0, path
         assert info.st_gid == SOMEBODY, path
         assert not info.st_mode & 0o022, path
-    assert (house.folder / "data").stat().st_uid == SOMEBODY
+    assert (broker_folder.folder / "data").stat().st_uid == SOMEBODY
 
 
 @as_root
 @pytest.mark.parametrize("planted", ["passwords", "acl", "broker.key", "mosquitto.conf"])
 @pytest.mark.parametrize("how", ["symlink", "hard link", "folder", "pipe"])
-def test_planted_in_an_old_folder(house: BrokerFolder, tmp_path: Path, planted: str, how: str) -> None:
+def test_planted_in_an_old_folder(broker_folder: BrokerFolder, tmp_path: Path, planted: str, how: str) -> None:
     """In a folder that an earlier version gave to the broker's user, nothing that it planted is read or given away."""
     secret = tmp_path / "root-only"
     secret.write_text("root's secret\n")
     secret.chmod(0o600)
-    for path in (house.broker, *house.broker.iterdir()):
+    for path in (broker_folder.broker, *broker_folder.broker.iterdir()):
         os.chown(path, SOMEBODY, SOMEBODY)
-    (house.broker / planted).unlink()
+    (broker_folder.broker / planted).unlink()
     match how:
         case "symlink":
-            (house.broker / planted).symlink_to(secret)
+            (broker_folder.broker / planted).symlink_to(secret)
         case "hard link":
-            (house.broker / planted).hardlink_to(secret)
+            (broker_folder.broker / planted).hardlink_to(secret)
         case "folder":
-            (house.broker / planted).mkdir()
+            (broker_folder.broker / planted).mkdir()
         case _:
-            os.mkfifo(house.broker / planted)
+            os.mkfifo(broker_folder.broker / planted)
 
     with pytest.raises(GaugeError, match="cannot use"):
-        house.add(User(name="shelf", role=Role.DEVICE))
+        broker_folder.add(User(name="shelf", role=Role.DEVICE))
     assert (secret.stat().st_uid, secret.stat().st_mode & 0o777, secret.read_text()) == (0, 0o600, "root's secret\n")
     assert all(
         "secret" not in path.read_text()
-        for path in house.broker.iterdir()
+        for path in broker_folder.broker.iterdir()
         if path.is_file() and path.lstat().st_nlink == 1 and not path.is_symlink()
     )
 
 
 @as_root
-def test_old_folder_is_taken_back(house: BrokerFolder) -> None:
+def test_old_folder_is_taken_back(broker_folder: BrokerFolder) -> None:
     """A folder that an earlier version gave to the broker's user becomes root's with the next change."""
-    before = (house.broker / "broker.key").read_bytes()
-    for path in (house.broker, *house.broker.iterdir()):
+    before = (broker_folder.broker / "broker.key").read_bytes()
+    for path in (broker_folder.broker, *broker_folder.broker.iterdir()):
         os.chown(path, SOMEBODY, SOMEBODY)
         path.chmod(0o700 if path.is_dir() else 0o600)
-    house.add(User(name="shelf", role=Role.DEVICE))
+    broker_folder.add(User(name="shelf", role=Role.DEVICE))
 
-    test_broker_reads_and_never_writes(house)
-    assert (house.broker / "broker.key").read_bytes() == before
+    test_broker_reads_and_never_writes(broker_folder)
+    assert (broker_folder.broker / "broker.key").read_bytes() == before
 
 
 @as_root
@@ -131,9 +131,9 @@ def _add(folder: Path, number: int) -> None:
     BrokerFolder(folder).add(User(name=f"user{number}", role=Role.VIEWER))
 
 
-def test_adds_at_once_all_stick(house: BrokerFolder) -> None:
+def test_adds_at_once_all_stick(broker_folder: BrokerFolder) -> None:
     """Eight processes that add a user each leave eight users, in all three files."""
-    processes = [multiprocessing.Process(target=_add, args=(house.folder, number)) for number in range(8)]
+    processes = [multiprocessing.Process(target=_add, args=(broker_folder.folder, number)) for number in range(8)]
     for process in processes:
         process.start()
     for process in processes:
@@ -141,9 +141,9 @@ def test_adds_at_once_all_stick(house: BrokerFolder) -> None:
     names = {f"user{number}" for number in range(8)}
 
     assert [process.exitcode for process in processes] == [0] * 8
-    assert set(house.register().users) == names
-    assert {line.partition(":")[0] for line in (house.broker / "passwords").read_text().splitlines()} == names
-    assert all(f"user {name}\n" in (house.broker / "acl").read_text() for name in names)
+    assert set(broker_folder.register().users) == names
+    assert {line.partition(":")[0] for line in (broker_folder.broker / "passwords").read_text().splitlines()} == names
+    assert all(f"user {name}\n" in (broker_folder.broker / "acl").read_text() for name in names)
 
 
 @pytest.fixture
@@ -194,15 +194,15 @@ def test_any_host(host: str) -> None:
 
 def test_folders_that_docker_made(tmp_path: Path) -> None:
     """Empty folders that `docker compose up` made are no hindrance; anything else is left alone and reported."""
-    house = BrokerFolder(tmp_path / "own")
+    broker_folder = BrokerFolder(tmp_path / "own")
     (tmp_path / "own/broker").mkdir(parents=True)
     (tmp_path / "own/data").mkdir()
-    house.make(register(), today())
+    broker_folder.make(register(), today())
     other = BrokerFolder(tmp_path / "other")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/thesis").write_text("all of it")
 
-    assert house.register().hosts == ["localhost"]
+    assert broker_folder.register().hosts == ["localhost"]
     with pytest.raises(GaugeError, match="cannot use"):
         other.make(register(), today())
     assert [path.name for path in tmp_path.glob("other/*")] == ["thesis"]
@@ -256,11 +256,11 @@ def mosquitto(tmp_path: Path) -> Iterator[Path]:
     ("listener 1884", False), ("# listener 1883", False), ("allow_anonymous false", False),
     ("max_queued_messages 5", False), ("", False),
 ])  # fmt: skip
-def test_collisions(house: BrokerFolder, mosquitto: Path, line: str, collides: bool) -> None:  # noqa: FBT001
+def test_collisions(broker_folder: BrokerFolder, mosquitto: Path, line: str, collides: bool) -> None:  # noqa: FBT001
     """Whatever of Mosquitto's other files keeps it down, or opens it, beside ours is named before ours is linked."""
     (mosquitto / "conf.d" / "local.conf").write_text(f"{line}\n")
-    (mosquitto / "conf.d" / "claude-gauge.conf").symlink_to(house.broker / "mosquitto.conf")
-    found = collisions(mosquitto, house.broker / "mosquitto.conf")
+    (mosquitto / "conf.d" / "claude-gauge.conf").symlink_to(broker_folder.broker / "mosquitto.conf")
+    found = collisions(mosquitto, broker_folder.broker / "mosquitto.conf")
 
     assert bool(found) == collides
     assert all("local.conf" in each and line in each for each in found)
@@ -322,10 +322,10 @@ def test_rules_are_what_roles_mean(role: Role, topic: str, access: str) -> None:
     assert allowed == may(user, access, topic, "homeassistant")
 
 
-def test_instructions_name_no_password(house: BrokerFolder) -> None:
+def test_instructions_name_no_password(broker_folder: BrokerFolder) -> None:
     """What a client gets names the file of its password, never the password."""
-    house.add(User(name="desk", role=Role.PUBLISHER))
-    lines = "\n".join(client_setup(house, house.register(), house.register().users["desk"]))
+    broker_folder.add(User(name="desk", role=Role.PUBLISHER))
+    lines = "\n".join(client_setup(broker_folder, broker_folder.register(), broker_folder.register().users["desk"]))
 
-    assert str(house.password_file("desk")) in lines
-    assert house.password_file("desk").read_text().strip() not in lines
+    assert str(broker_folder.password_file("desk")) in lines
+    assert broker_folder.password_file("desk").read_text().strip() not in lines

@@ -35,11 +35,11 @@ def test_all_is_well(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP=f"127.0.0.1:{port}")
     with Listener(broker.port) as listener, Publishing(tmp_path / "run", env=env):
         listener.wait(lambda received: received.topic.endswith("/usage"))
-        code, found = _examined(env)
+        code, checks = _examined(env)
 
     assert code == 0
-    assert (found.pop("Claude Code")["state"], found.pop("plan figures")["state"]) == ("off", "off")
-    assert {name: check["state"] for name, check in found.items()} == dict.fromkeys(
+    assert (checks.pop("Claude Code")["state"], checks.pop("plan figures")["state"]) == ("off", "off")
+    assert {name: check["state"] for name, check in checks.items()} == dict.fromkeys(
         [
             "settings",
             "Claude Code's folder",
@@ -60,14 +60,14 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     claude = ClaudeHome(tmp_path / "claude")
     env = environment(claude, tmp_path, CLAUDE_CONFIG_DIR=str(tmp_path / "nowhere"))
     env |= {"CLAUDE_GAUGE_BROKER": f"mqtt://127.0.0.1:{free_port()}", "CLAUDE_GAUGE_HTTP": f"127.0.0.1:{free_port()}"}
-    code, found = _examined(env)
+    code, checks = _examined(env)
 
     assert code == 1
-    assert (found["Claude Code's folder"]["state"], found["broker"]["state"]) == ("fail", "fail")
-    assert all(check["advice"] for check in found.values() if check["state"] in {"warn", "fail"})
+    assert (checks["Claude Code's folder"]["state"], checks["broker"]["state"]) == ("fail", "fail")
+    assert all(check["advice"] for check in checks.values() if check["state"] in {"warn", "fail"})
 
 
-def test_wrong_password_is_told_and_never_shown(claude: ClaudeHome, tmp_path: Path) -> None:
+def test_wrong_password_is_reported_and_never_shown(claude: ClaudeHome, tmp_path: Path) -> None:
     """A refused password is named as the trouble; the password itself is nowhere in the output."""
     passwords = tmp_path / "passwords"
     passwords.write_text("")
@@ -87,20 +87,20 @@ def test_forbidden_topic_is_proved_by_delivery(claude: ClaudeHome, tmp_path: Pat
     acl.write_text("topic read claude-gauge/#\n")
     acl.chmod(0o644)
     with Mosquitto(tmp_path / "strict", f"acl_file {acl}") as strict:
-        code, found = _examined(environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=strict.url))
+        code, checks = _examined(environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=strict.url))
 
     assert code == 1
-    assert found["permission"]["state"] == "fail"
-    assert "ACL" in found["permission"]["advice"]
+    assert checks["permission"]["state"] == "fail"
+    assert "ACL" in checks["permission"]["advice"]
 
 
 def test_clock_behind_the_transcripts(claude: ClaudeHome) -> None:
     """A transcript from the future shows that a clock is wrong."""
     path, roots = claude.append(assistant(time.time(), 1)), [claude.folder / "projects"]
-    found = {check.link: check for check in folders(Settings(), roots, path.stat().st_mtime - 3600)}
+    checks = {check.link: check for check in folders(Settings(), roots, path.stat().st_mtime - 3600)}
 
-    assert found["clock"].state == "warn"
-    assert "NTP" in found["clock"].advice
+    assert checks["clock"].state == "warn"
+    assert "NTP" in checks["clock"].advice
 
 
 def test_too_few_watches(claude: ClaudeHome, tmp_path: Path) -> None:
@@ -118,11 +118,11 @@ def test_sources_that_are_configured_are_asked(claude: ClaudeHome, broker: Mosqu
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     env["CLAUDE_GAUGE_PROMETHEUS"] = f"http://127.0.0.1:{free_port()}"
     env["CLAUDE_GAUGE_CCUSAGE"] = str(part("ccusage-20.0.24/node_modules/.bin/ccusage"))
-    code, found = _examined(env)
+    code, checks = _examined(env)
 
     assert code == 1
-    assert found["Prometheus"]["state"] == "fail"
-    assert found["ccusage"]["found"] == "answers: 1,160 tokens in the present block"
+    assert checks["Prometheus"]["state"] == "fail"
+    assert checks["ccusage"]["found"] == "answers: 1,160 tokens in the present block"
 
 
 def _without_claude_code(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -136,18 +136,18 @@ def test_machine_that_only_shows(claude: ClaudeHome, broker: Mosquitto, tmp_path
     claude.append(assistant(time.time(), 1))
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     assert run("publish", "--once", "--node", "desk", env=env).returncode == 0
-    code, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
+    code, checks = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
 
     assert code == 0
-    assert {check["state"] for check in found.values()} == {"ok", "off"}
-    assert not any("setup" in check["advice"] for check in found.values())
+    assert {check["state"] for check in checks.values()} == {"ok", "off"}
+    assert not any("setup" in check["advice"] for check in checks.values())
 
 
 def test_node_that_nobody_publishes_yet(broker: Mosquitto, tmp_path: Path) -> None:
     """On a machine that only shows, the publisher is to be started elsewhere."""
-    _, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
+    _, checks = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url))
 
-    assert found["topic"]["advice"].startswith("start the publisher where Claude Code runs")
+    assert checks["topic"]["advice"].startswith("start the publisher where Claude Code runs")
 
 
 def test_viewer_may_not_write(claude: ClaudeHome, tmp_path: Path) -> None:
@@ -157,9 +157,9 @@ def test_viewer_may_not_write(claude: ClaudeHome, tmp_path: Path) -> None:
     acl.chmod(0o644)
     claude.append(assistant(time.time(), 1))
     with Mosquitto(tmp_path / "strict", f"acl_file {acl}") as strict:
-        code, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=strict.url))
+        code, checks = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=strict.url))
 
-    assert (code, found["permission"]["state"]) == (0, "off")
+    assert (code, checks["permission"]["state"]) == (0, "off")
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_server_without_claude_code(broker: Mosquitto, tmp_path: Path, sources: 
     """Where the figures come from Prometheus or OTLP, a machine without transcripts is as it should be."""
     sources = {"OTLP": f"127.0.0.1:{free_port()}", **sources}
     named = {f"CLAUDE_GAUGE_{name}": value for name, value in sources.items()}
-    _, found = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url, **named))
+    _, checks = _examined(_without_claude_code(tmp_path, CLAUDE_GAUGE_BROKER=broker.url, **named))
 
-    assert found["Claude Code's folder"]["state"] == "off"
-    assert [name for name, check in found.items() if check["state"] == "fail"] in ([], ["Prometheus"])
+    assert checks["Claude Code's folder"]["state"] == "off"
+    assert [name for name, check in checks.items() if check["state"] == "fail"] in ([], ["Prometheus"])
 
 
 def test_no_broker_of_ones_own(claude: ClaudeHome, tmp_path: Path) -> None:
@@ -189,10 +189,10 @@ def test_no_broker_of_ones_own(claude: ClaudeHome, tmp_path: Path) -> None:
     claude.append(assistant(time.time(), 1))
     with Mosquitto(tmp_path / "other") as elsewhere:
         assert elsewhere.port != 1883
-        _, found = _examined(environment(claude, tmp_path, CLAUDE_GAUGE_HTTP="off"))
+        _, checks = _examined(environment(claude, tmp_path, CLAUDE_GAUGE_HTTP="off"))
 
-    assert found["broker"]["state"] in {"ok", "warn"}
-    assert found["broker"]["state"] == "ok" or "publish" in found["broker"]["advice"]
+    assert checks["broker"]["state"] in {"ok", "warn"}
+    assert checks["broker"]["state"] == "ok" or "publish" in checks["broker"]["advice"]
 
 
 def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> No
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     for node in ("laptop", "work"):
         assert run("publish", "--once", "--node", node, env=env).returncode == 0
-    _, found = _examined({**env, "CLAUDE_GAUGE_NODE": "labtop"})
+    _, checks = _examined({**env, "CLAUDE_GAUGE_NODE": "labtop"})
 
-    assert "laptop, work" in found["topic"]["found"]
-    assert "--node" in found["topic"]["advice"]
+    assert "laptop, work" in checks["topic"]["found"]
+    assert "--node" in checks["topic"]["advice"]
 
 
 def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
@@ -214,10 +214,10 @@ def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
     (root / "-shut").mkdir()
     (root / "-shut").chmod(0)
     with no_override():
-        found = list(folders(Settings(), [root], time.time()))
+        checks = list(folders(Settings(), [root], time.time()))
     (root / "-shut").chmod(0o700)
 
-    assert [(check.state, "-shut" in check.found) for check in found] == [("fail", True)]
+    assert [(check.state, "-shut" in check.found) for check in checks] == [("fail", True)]
 
 
 def test_each_configured_source_has_a_line(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
@@ -237,18 +237,18 @@ def test_after_setup(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     claude.append(assistant(time.time(), 1))
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     assert run("setup", "--yes", env=env).returncode == 0
-    _, found = _examined(env)
+    _, checks = _examined(env)
 
-    assert found["Claude Code"]["state"] == "ok"
-    assert "ask Claude Code something" in found["plan figures"]["advice"]
-    assert "Pro and Max" in found["plan figures"]["advice"]
+    assert checks["Claude Code"]["state"] == "ok"
+    assert "ask Claude Code something" in checks["plan figures"]["advice"]
+    assert "Pro and Max" in checks["plan figures"]["advice"]
 
 
 def test_publisher_whose_source_ails(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
     """What a publisher's source lacks is reported with what to do there, as the table of the docs says it."""
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     assert run("publish", "--once", env={**env, "CLAUDE_CONFIG_DIR": str(tmp_path / "nowhere")}).returncode == 0
-    _, found = _examined(env)
+    _, checks = _examined(env)
 
-    assert found["source of tach"]["found"] == "transcripts: no transcripts folder"
-    assert "CLAUDE_CONFIG_DIR" in found["source of tach"]["advice"]
+    assert checks["source of tach"]["found"] == "transcripts: no transcripts folder"
+    assert "CLAUDE_CONFIG_DIR" in checks["source of tach"]["advice"]

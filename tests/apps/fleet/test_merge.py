@@ -21,14 +21,14 @@ def merged(*members: Member) -> Usage:
 
 def test_rates_and_tokens_add_up() -> None:
     """What each node used is added."""
-    found = merged(
+    payload = merged(
         member("a", rate_1m=100.5, window_5h_tokens=1000, window_7d_tokens=5000, idle=False),
         member("b", rate_1m=200.25, window_5h_tokens=2000),
         member("c", rate_1m=0, window_5h_tokens=4, window_7d_tokens=6),
     )
 
-    assert (found.rate_1m, found.window_5h_tokens, found.window_7d_tokens) == (300.75, 3004, 5006)
-    assert (found.node, found.updated_at, found.idle) == ("all", stamp(NOW), False)
+    assert (payload.rate_1m, payload.window_5h_tokens, payload.window_7d_tokens) == (300.75, 3004, 5006)
+    assert (payload.node, payload.updated_at, payload.idle) == ("all", stamp(NOW), False)
 
 
 def test_thinking_of_the_nodes_that_know_it() -> None:
@@ -60,10 +60,10 @@ def test_what_no_node_knows_is_unknown(nodes: list[tuple[State, set[str]]]) -> N
         member(str(n), state=state, stall=True, sources={part: UNKNOWN[part] for part in unknown})
         for n, (state, unknown) in enumerate(nodes)
     ]
-    found = merged(*members)
+    payload = merged(*members)
     known = {part for state, unknown in nodes if state is State.LIVE for part in UNKNOWN.keys() - unknown}
 
-    assert {field for field in PART_OF if found.figure(field) is not None} == {
+    assert {field for field in PART_OF if payload.figure(field) is not None} == {
         field for field, part in PART_OF.items() if part in known
     }
 
@@ -71,24 +71,24 @@ def test_what_no_node_knows_is_unknown(nodes: list[tuple[State, set[str]]]) -> N
 def test_plan_percentage_is_taken_once() -> None:
     """Two nodes of one account show the same window: its share is not added; the newest one counts."""
     reset = stamp(NOW + 3600)
-    found = merged(
+    payload = merged(
         member("a", window_5h_pct=0.4, fuel_source="plan", window_5h_resets_at=reset, window_7d_pct=0.1),
         member("b", window_5h_pct=0.42, fuel_source="plan", window_5h_resets_at=stamp(NOW + 3601), window_7d_pct=0.11),
         member("c", window_5h_pct=0.9, fuel_source="ceiling", window_5h_resets_at=reset),
     )
 
-    assert (found.window_5h_pct, found.fuel_source, found.window_7d_pct) == (0.42, "plan", 0.11)
+    assert (payload.window_5h_pct, payload.fuel_source, payload.window_7d_pct) == (0.42, "plan", 0.11)
 
 
 def test_plan_figure_of_a_window_that_is_over() -> None:
     """A node that still tells of the window before does not hide the new window, however full the old one was."""
-    found = merged(
+    payload = merged(
         member("old", window_5h_pct=0.97, fuel_source="plan", window_5h_resets_at=stamp(NOW + 60)),
         member("new", window_5h_pct=0.02, fuel_source="plan", window_5h_resets_at=stamp(NOW + 5 * 3600)),
     )
 
-    assert found.window_5h_pct == 0.02
-    assert found.window_5h_resets_at == stamp(NOW + 5 * 3600)
+    assert payload.window_5h_pct == 0.02
+    assert payload.window_5h_resets_at == stamp(NOW + 5 * 3600)
 
 
 def test_shares_of_the_ceiling_add_up() -> None:
@@ -102,21 +102,21 @@ def test_shares_of_the_ceiling_add_up() -> None:
 
 def test_shares_of_sources_that_are_away() -> None:
     """What two nodes keep of one plan's figure, while their sources are away, is not added up."""
-    found = merged(*(member(n, window_5h_pct=0.5, stall=True) for n in "ab"))
+    payload = merged(*(member(n, window_5h_pct=0.5, stall=True) for n in "ab"))
 
-    assert (found.window_5h_pct, found.fuel_source, found.stall, found.warn) == (0.5, None, True, False)
-    assert found.limit_before_reset is None
+    assert (payload.window_5h_pct, payload.fuel_source, payload.stall, payload.warn) == (0.5, None, True, False)
+    assert payload.limit_before_reset is None
 
 
 def test_two_accounts() -> None:
     """Of two accounts the fuller one is shown, whole and by its label: nothing is added or mixed across them."""
-    found = merged(
+    payload = merged(
         member("a", account="home", window_5h_pct=0.3, fuel_source="plan", window_7d_pct=0.9),
         member("b", account="work", window_5h_pct=0.6, fuel_source="plan", window_7d_pct=0.2, rate_1m=10),
         member("c", account="work", window_5h_pct=0.6, fuel_source="plan", rate_1m=10),
     )
 
-    assert (found.account, found.window_5h_pct, found.window_7d_pct, found.rate_1m) == ("work", 0.6, 0.2, 20)
+    assert (payload.account, payload.window_5h_pct, payload.window_7d_pct, payload.rate_1m) == ("work", 0.6, 0.2, 20)
 
 
 def test_minutes_at_everyones_pace() -> None:
@@ -135,9 +135,9 @@ def test_minutes_at_everyones_pace() -> None:
         )
         for n in "abc"
     ]
-    found = merged(*nodes)
+    payload = merged(*nodes)
 
-    assert (found.minutes_to_limit, found.limit_before_reset) == (10.0, True)
+    assert (payload.minutes_to_limit, payload.limit_before_reset) == (10.0, True)
 
 
 def test_minutes_of_ceilings() -> None:
@@ -154,9 +154,9 @@ def test_minutes_of_ceilings() -> None:
         )
         for n in "ab"
     ]
-    found = merged(*nodes, member("idle", fuel_source="ceiling", window_5h_pct=0))
+    payload = merged(*nodes, member("idle", fuel_source="ceiling", window_5h_pct=0))
 
-    assert (found.minutes_to_limit, found.limit_before_reset) == (25.0, False)
+    assert (payload.minutes_to_limit, payload.limit_before_reset) == (25.0, False)
 
 
 def test_pace_counts_all_kinds() -> None:
@@ -178,41 +178,41 @@ def test_pace_counts_all_kinds() -> None:
 
 def test_idle_fleet_has_no_limit() -> None:
     """Minutes to the limit are null while nobody works, never 0."""
-    found = merged(member("a", window_5h_tokens=10, window_5h_pct=0.5, fuel_source="plan"))
+    payload = merged(member("a", window_5h_tokens=10, window_5h_pct=0.5, fuel_source="plan"))
 
-    assert (found.minutes_to_limit, found.limit_before_reset, found.idle) == (None, False, True)
+    assert (payload.minutes_to_limit, payload.limit_before_reset, payload.idle) == (None, False, True)
 
 
 def test_ratios_are_weighted() -> None:
     """A node that works ten times as much counts ten times; an idle one keeps its old ratio to itself."""
-    found = merged(
+    payload = merged(
         member("a", rate_1m=1000, cache_hit_rate=0.9, thinking_ratio=0.5),
         member("b", rate_1m=100, cache_hit_rate=0.35, thinking_ratio=0.5),
         member("c", rate_1m=0, cache_hit_rate=0.01, thinking_ratio=1),
     )
 
-    assert found.cache_hit_rate == pytest.approx(0.85)
-    assert found.thinking_ratio == 0.5
+    assert payload.cache_hit_rate == pytest.approx(0.85)
+    assert payload.thinking_ratio == 0.5
 
 
 def test_ratios_of_who_worked_last() -> None:
     """In the minutes after the last tokens the ratio is that of the node that had them."""
-    found = merged(
+    payload = merged(
         member("a", cache_hit_rate=0.2, moved_at=NOW - 9), member("b", cache_hit_rate=0.8, moved_at=NOW - 99)
     )
 
-    assert found.cache_hit_rate == 0.2
+    assert payload.cache_hit_rate == 0.2
 
 
 def test_newest_model() -> None:
     """The last model is that of the node where tokens flowed last, not that of the newest heartbeat."""
-    found = merged(
+    payload = merged(
         member("a", last_model="opus", moved_at=NOW - 5, updated_at=stamp(NOW - 10)),
         member("b", last_model="haiku", moved_at=NOW - 50, updated_at=stamp(NOW)),
         member("c", last_model="", moved_at=NOW),
     )
 
-    assert found.last_model == "opus"
+    assert payload.last_model == "opus"
 
 
 def test_hot_node() -> None:
@@ -232,14 +232,14 @@ def test_hot_node() -> None:
 
 def test_dead_nodes_are_dropped() -> None:
     """Without a window that still runs a node that is off or silent counts nothing; only silence is trouble."""
-    found = merged(
+    payload = merged(
         member("a", rate_1m=10),
         member("off", rate_1m=100, state=State.OFF),
         member("silent", rate_1m=1000, window_5h_pct=0.99, state=State.SILENT),
     )
 
-    assert (found.rate_1m, found.window_5h_pct) == (10, 0)
-    assert found.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent, 1 off")}
+    assert (payload.rate_1m, payload.window_5h_pct) == (10, 0)
+    assert payload.sources == {"nodes": Part(source="1 node", ok=False, why="1 silent, 1 off")}
 
 
 def test_unhealthy_sources_are_counted() -> None:
@@ -254,22 +254,22 @@ def test_unhealthy_sources_are_counted() -> None:
 
 def test_lamps() -> None:
     """WARN and waiting light for any node; STALL and IDLE only when all nodes are."""
-    found = merged(
+    payload = merged(
         member("a", warn=True, stall=True, idle=True, waiting=False),
         member("b", stall=False, idle=False, waiting=True),
     )
     unknown = merged(member("a"))
 
-    assert (found.warn, found.stall, found.idle, found.waiting) == (True, False, False, True)
+    assert (payload.warn, payload.stall, payload.idle, payload.waiting) == (True, False, False, True)
     assert unknown.waiting is None
 
 
 def test_nobody_is_there() -> None:
     """Without any live node the fleet stalls, and says why."""
-    found = merged(member("a", rate_1m=10, state=State.OFF))
+    payload = merged(member("a", rate_1m=10, state=State.OFF))
 
-    assert (found.stall, found.rate_1m, found.minutes_to_limit, found.fuel_source) == (True, 0, None, None)
-    assert found.sources["nodes"].why == "no node is on"
+    assert (payload.stall, payload.rate_1m, payload.minutes_to_limit, payload.fuel_source) == (True, 0, None, None)
+    assert payload.sources["nodes"].why == "no node is on"
 
 
 SHARES = st.floats(0, 1)
@@ -299,11 +299,11 @@ MEMBERS = st.builds(
 @given(st.lists(MEMBERS, max_size=12))
 def test_any_nodes_make_a_payload(members: list[Member]) -> None:
     """Whatever the nodes say, the merged payload keeps the contract's bounds and its size."""
-    found = merge(members, NOW, REDLINE)
+    payload = merge(members, NOW, REDLINE)
 
-    assert Usage.model_validate_json(found.to_json()) == found
-    assert found.rate_1m >= max((m.usage.rate_1m for m in members if m.live), default=0) - 1e-3
-    assert found.window_7d_tokens is None or found.window_7d_tokens >= found.window_5h_tokens
+    assert Usage.model_validate_json(payload.to_json()) == payload
+    assert payload.rate_1m >= max((m.usage.rate_1m for m in members if m.live), default=0) - 1e-3
+    assert payload.window_7d_tokens is None or payload.window_7d_tokens >= payload.window_5h_tokens
 
 
 def test_largest_payload() -> None:
@@ -334,9 +334,9 @@ def test_limit_is_unknown_where_a_working_node_knows_none() -> None:
     """A node whose block is not the plan's window names no minutes: nor can all nodes together."""
     plan: dict[str, Any] = {"fuel_source": "plan", "window_5h_pct": 0.5, "rate_1m": 1e6, "idle": False}
     knows = member("a", **plan, window_5h_tokens=10_000_000, minutes_to_limit=10)
-    found = merged(knows, member("b", **plan, window_5h_tokens=100))
+    payload = merged(knows, member("b", **plan, window_5h_tokens=100))
 
-    assert (found.minutes_to_limit, found.limit_before_reset) == (None, None)
+    assert (payload.minutes_to_limit, payload.limit_before_reset) == (None, None)
 
 
 RESET = stamp(NOW + 3600)
@@ -355,35 +355,41 @@ def test_a_machine_that_is_shut_down_leaves_what_it_used(state: State) -> None:
         "laptop", 0.7, state=state, plan_moved_at=NOW - 60, window_5h_tokens=600, window_7d_tokens=900, rate_1m=50,
         idle=False, hot=True, waiting=True, last_model="opus", moved_at=NOW,
     )  # fmt: skip
-    found = merged(worked("desk", 0.1, window_5h_tokens=100, window_7d_tokens=100, last_model="haiku"), laptop)
+    payload = merged(worked("desk", 0.1, window_5h_tokens=100, window_7d_tokens=100, last_model="haiku"), laptop)
 
-    assert (found.window_5h_pct, found.window_5h_tokens, found.window_7d_tokens) == (0.7, 700, 1000)
-    assert (found.rate_1m, found.hot, found.waiting, found.idle, found.last_model) == (0, False, None, True, "haiku")
+    assert (payload.window_5h_pct, payload.window_5h_tokens, payload.window_7d_tokens) == (0.7, 700, 1000)
+    assert (payload.rate_1m, payload.hot, payload.waiting, payload.idle, payload.last_model) == (
+        0,
+        False,
+        None,
+        True,
+        "haiku",
+    )
 
 
 def test_all_machines_are_off() -> None:
     """When the last machine goes, the window's figures stay: unknown is not zero."""
-    found = merged(worked("laptop", 0.7, state=State.OFF, window_5h_tokens=600, window_7d_pct=0.3))
+    payload = merged(worked("laptop", 0.7, state=State.OFF, window_5h_tokens=600, window_7d_pct=0.3))
 
-    assert (found.window_5h_pct, found.window_5h_tokens, found.fuel_source) == (0.7, 600, "plan")
-    assert (found.stall, found.sources["nodes"].why) == (True, "no node is on")
+    assert (payload.window_5h_pct, payload.window_5h_tokens, payload.fuel_source) == (0.7, 600, "plan")
+    assert (payload.stall, payload.sources["nodes"].why) == (True, "no node is on")
 
 
 def test_window_of_an_absent_machine_resets() -> None:
     """After the reset the absent machine counts nothing any more."""
     laptop = worked("laptop", 0.7, state=State.OFF, window_5h_tokens=600, window_5h_resets_at=stamp(NOW - 1))
-    found = merged(worked("desk", 0.1, window_5h_tokens=100), laptop)
+    payload = merged(worked("desk", 0.1, window_5h_tokens=100), laptop)
 
-    assert (found.window_5h_pct, found.window_5h_tokens) == (0.1, 100)
+    assert (payload.window_5h_pct, payload.window_5h_tokens) == (0.1, 100)
 
 
 def test_ceiling_share_of_an_absent_machine() -> None:
     """Shares of the ceiling add up over machines that are on and those that were."""
-    found = merged(
+    payload = merged(
         worked("desk", 0.25, fuel_source="ceiling"), worked("laptop", 0.5, fuel_source="ceiling", state=State.LOST)
     )
 
-    assert (found.window_5h_pct, found.fuel_source) == (0.75, "ceiling")
+    assert (payload.window_5h_pct, payload.fuel_source) == (0.75, "ceiling")
 
 
 def test_how_nodes_went() -> None:
@@ -398,35 +404,35 @@ def test_how_nodes_went() -> None:
 
 def test_newest_plan_figure_may_fall() -> None:
     """Of two nodes in one window the figure that was reported last counts, also when it is the lower one."""
-    found = merged(worked("a", 0.85, plan_moved_at=NOW - 600), worked("b", 0.17, plan_moved_at=NOW - 5))
+    payload = merged(worked("a", 0.85, plan_moved_at=NOW - 600), worked("b", 0.17, plan_moved_at=NOW - 5))
 
-    assert found.window_5h_pct == 0.17
+    assert payload.window_5h_pct == 0.17
 
 
 def test_wrong_clock_does_not_take_over() -> None:
     """A window that ends later than any window can is a wrong clock: it neither shows nor stays."""
     far = stamp(NOW + FIVE_HOUR_RESET_S + 1)
-    found = merged(worked("desk", 0.2), worked("odd", 0.9, window_5h_resets_at=far, window_7d_pct=0.9,
+    payload = merged(worked("desk", 0.2), worked("odd", 0.9, window_5h_resets_at=far, window_7d_pct=0.9,
                                                window_7d_resets_at="9999-01-01T00:00:00Z"))  # fmt: skip
 
-    assert (found.window_5h_pct, found.window_7d_pct) == (0.2, None)
+    assert (payload.window_5h_pct, payload.window_7d_pct) == (0.2, None)
 
 
 def test_guess_without_a_source_lights_nothing() -> None:
     """A share that nodes only keep from before drives no lamp of the fleet."""
-    found = merged(member("a", window_5h_pct=0.95))
+    payload = merged(member("a", window_5h_pct=0.95))
 
-    assert (found.warn, found.limit_before_reset) == (False, None)
+    assert (payload.warn, payload.limit_before_reset) == (False, None)
 
 
 def test_fullest_limit_is_the_newest_news() -> None:
     """The limit that stops work first comes from the node that received of the plan last."""
-    found = merged(
+    payload = merged(
         worked("a", 0.4, limit_name="seven_day_opus", limit_pct=1.0, plan_moved_at=NOW - 5),
         worked("b", 0.4, limit_name="seven_day", limit_pct=0.6, plan_moved_at=NOW - 600),
     )
 
-    assert (found.limit_name, found.limit_pct) == ("seven_day_opus", 1.0)
+    assert (payload.limit_name, payload.limit_pct) == ("seven_day_opus", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -439,6 +445,6 @@ def test_limit_of_a_node_that_is_gone_ends_with_its_window(name: str, five_hours
         "window_5h_resets_at": stamp(NOW + five_hours), "window_7d_resets_at": stamp(NOW + 86400),
         "window_7d_pct": 0.4, "fuel_source": "plan", "window_5h_pct": 1, "limit_name": name, "limit_pct": 1,
     }  # fmt: skip
-    found = merged(member("desk"), member("laptop", state=State.OFF, **ends))
+    payload = merged(member("desk"), member("laptop", state=State.OFF, **ends))
 
-    assert found.limit_pct == shown
+    assert payload.limit_pct == shown

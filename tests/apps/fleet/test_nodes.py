@@ -62,9 +62,9 @@ def test_goodbye() -> None:
     nodes = Nodes()
     nodes.payload("a", said(rate_1m=5), NOW, retained=False)
     nodes.status("a", b"offline", NOW)
-    (found,) = nodes.members(NOW)
+    (only,) = nodes.members(NOW)
 
-    assert found.state is State.OFF
+    assert only.state is State.OFF
 
 
 def test_old_retained_payload() -> None:
@@ -206,9 +206,9 @@ def test_crash_and_sleep(silence: float, state: State) -> None:
     nodes.payload("a", said(rate_1m=5), NOW, retained=False)
     nodes.members(NOW)
     nodes.status("a", b"offline", NOW + silence, lost=True)
-    (found,) = nodes.members(NOW + silence)
+    (only,) = nodes.members(NOW + silence)
 
-    assert found.state is state
+    assert only.state is state
 
 
 @pytest.mark.parametrize("minutes", [-10, -3, 3, 10])
@@ -311,9 +311,9 @@ def test_stored_under_a_clock_that_was_ahead() -> None:
     second.recall(first.to_json(), NOW)
     for node, share in (("new", 0.3), ("old", 0.85), ("new", 0.17)):
         second.payload(node, _plan(share, NOW + 1), NOW + 1, retained=False)
-        found = merge(second.members(NOW + 1), NOW + 1, 1e6)
+        only = merge(second.members(NOW + 1), NOW + 1, 1e6)
 
-    assert found.window_5h_pct == 0.17
+    assert only.window_5h_pct == 0.17
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, null]", b'[{"node": "a"}]', b'{"node": 3}', b"[" * 5000])

@@ -130,7 +130,7 @@ def test_any_text_reaches_the_service_as_it_is(tmp_path: Path, monkeypatch: pyte
     assert _analyze("verify", str(path)).stderr == ""
 
 
-def test_folder_that_systemd_cannot_be_told_of() -> None:
+def test_folder_that_systemd_takes_no_name_of() -> None:
     """A state folder with a line break in its name is refused in words."""
     with pytest.raises(GaugeError, match="line break"):
         unit(job(load({"state_dir": "/a\nb"}, {}), {}, "/p"))

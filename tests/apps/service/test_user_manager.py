@@ -48,12 +48,12 @@ def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHo
     with Listener(broker.port, "claude-gauge/desk/#") as listener:
         _install(manager, broker)
         assert manager.ours("service", "status").returncode == 0
-        assert (manager.tells("ActiveState"), manager.tells("PrivateTmp")) == ("active", _private_tmp())
+        assert (manager.value_of("ActiveState"), manager.value_of("PrivateTmp")) == ("active", _private_tmp())
         claude.append(assistant(time.time(), 1))
         wait_tokens(listener, SAMPLE)
 
         received = len(listener.messages)
-        os.kill(int(manager.tells("MainPID")), signal.SIGKILL)
+        os.kill(int(manager.value_of("MainPID")), signal.SIGKILL)
         listener.wait(_says(OFFLINE), after=received)
         claude.append(assistant(time.time(), 2), name="new.jsonl")
         wait_tokens(listener, 2 * SAMPLE, after=received)
@@ -63,7 +63,7 @@ def test_installed_service_works_and_goes(manager: UserManager, claude: ClaudeHo
         listener.wait(_says(OFFLINE), after=received)
 
     assert removed.returncode == 0, removed.stderr
-    assert (manager.tells("LoadState"), manager.tells("ActiveState")) == ("not-found", "inactive")
+    assert (manager.value_of("LoadState"), manager.value_of("ActiveState")) == ("not-found", "inactive")
     assert not list(manager.folder.rglob("claude-gauge.service"))
 
 
@@ -76,12 +76,12 @@ def test_frozen_service_is_restarted(manager: UserManager, broker: Mosquitto) ->
     with Listener(broker.port, "claude-gauge/desk/#") as listener:
         _install(manager, broker)
         listener.wait(_says(ONLINE))
-        frozen, received = int(manager.tells("MainPID")), len(listener.messages)
+        frozen, received = int(manager.value_of("MainPID")), len(listener.messages)
         os.kill(frozen, signal.SIGSTOP)
         listener.wait(_says(ONLINE), 60, after=received)
 
-        wait_until(lambda: manager.tells("ActiveState") == "active", "the service to be up again")
-        assert int(manager.tells("MainPID")) not in {0, frozen}
+        wait_until(lambda: manager.value_of("ActiveState") == "active", "the service to be up again")
+        assert int(manager.value_of("MainPID")) not in {0, frozen}
 
 
 @pytest.mark.parametrize("namespaces", [True, False], ids=["namespaces", "none"])
@@ -95,8 +95,8 @@ def test_ordinary_person(broker: Mosquitto, namespaces: bool) -> None:  # noqa: 
         assert done.returncode == 0, done.stderr
         assert ("forbids user namespaces" in done.stdout) == (not namespaces)
         assert "sudo loginctl enable-linger person" in done.stdout
-        assert manager.tells("ActiveState") == "active"
-        assert manager.tells("PrivateUsers") == ("yes" if namespaces else "no")
+        assert manager.value_of("ActiveState") == "active"
+        assert manager.value_of("PrivateUsers") == ("yes" if namespaces else "no")
         assert manager.ours("service", "uninstall").returncode == 0
 
 
@@ -104,7 +104,7 @@ def test_odd_settings_arrive(manager: UserManager, broker: Mosquitto) -> None:
     """What a setting holds reaches the service to the letter: dollars, percent signs, quotes, line breaks."""
     odd = "a $HOME ${x} 100%h 'q' \\ \n \r \t # ; é"
     _install(manager, broker, "--alert-command", odd)
-    environ = Path(f"/proc/{manager.tells('MainPID')}/environ").read_bytes().split(b"\0")
+    environ = Path(f"/proc/{manager.value_of('MainPID')}/environ").read_bytes().split(b"\0")
 
     assert f"CLAUDE_GAUGE_ALERT_COMMAND={odd}".encode() in environ
 

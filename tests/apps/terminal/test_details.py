@@ -32,12 +32,12 @@ def shown(**changes: object) -> dict[str, str]:
 
 def test_dials_have_their_names_and_units() -> None:
     """The four dials come first, under the names that stand on them."""
-    found = shown(window_5h_resets_at=stamp(NOON + 3 + 7500), fuel_source="plan")
+    lines = shown(window_5h_resets_at=stamp(NOON + 3 + 7500), fuel_source="plan")
 
-    assert list(found)[:4] == ["5H PLAN", "TOKENS/MIN", "THINKING/OUTPUT", "CACHE HIT"]
-    assert found["5H PLAN"] == "42 %, resets in 2 h 05 min"
-    assert found["TOKENS/MIN"] == "500,000 tokens/min"
-    assert (found["THINKING/OUTPUT"], found["CACHE HIT"]) == ("31 %", "93 %")
+    assert list(lines)[:4] == ["5H PLAN", "TOKENS/MIN", "THINKING/OUTPUT", "CACHE HIT"]
+    assert lines["5H PLAN"] == "42 %, resets in 2 h 05 min"
+    assert lines["TOKENS/MIN"] == "500,000 tokens/min"
+    assert (lines["THINKING/OUTPUT"], lines["CACHE HIT"]) == ("31 %", "93 %")
 
 
 @pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
@@ -56,11 +56,11 @@ def test_a_figure_that_is_not_known(name: str) -> None:
 
 def test_people_read_no_true_and_no_none() -> None:
     """Yes and no, ages and `unknown` stand in place of what a program would print."""
-    found = shown(hot=True, minutes_to_limit=51)
+    lines = shown(hot=True, minutes_to_limit=51)
 
-    assert (found["Hot"], found["Idle"], found["Waiting for you"]) == ("yes", "no", "unknown")
-    assert (found["Time to limit"], found["Updated"]) == ("51 min", "3 s ago")
-    assert not {"True", "False", "None", ""} & set(found.values())
+    assert (lines["Hot"], lines["Idle"], lines["Waiting for you"]) == ("yes", "no", "unknown")
+    assert (lines["Time to limit"], lines["Updated"]) == ("51 min", "3 s ago")
+    assert not {"True", "False", "None", ""} & set(lines.values())
 
 
 def test_every_field_is_shown() -> None:

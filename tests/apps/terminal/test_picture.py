@@ -129,7 +129,7 @@ def test_sparkline_scales_to_its_highest() -> None:
     assert picture.split("\n")[bottom].strip().startswith("█ ")
 
 
-def test_unwell_source_is_told() -> None:
+def test_unwell_source_is_reported() -> None:
     """A source in trouble is named with its reason."""
     part = {"tach": {"source": "prometheus", "ok": False, "why": "connection refused"}}
 

@@ -50,10 +50,10 @@ def test_any_cut_gives_the_same_packets() -> None:
     assert [first for first, _, _ in whole] == [0x20, 0x32, 0xD0, 0x32]
 
     for size in (1, 2, 3, 5, 7, 64):
-        decoder, found = packets.Packets(), []
+        decoder, decoded = packets.Packets(), []
         for at in range(0, len(stream), size):
-            found += decoder.feed(stream[at : at + size])
-        assert found == whole
+            decoded += decoder.feed(stream[at : at + size])
+        assert decoded == whole
 
 
 def test_message_in_full() -> None:
@@ -68,11 +68,11 @@ def test_oversized_is_dropped_not_kept() -> None:
     """A message too big for the heap is counted out; its id is known, and what follows is read as ever."""
     decoder = packets.Packets()
     stream = publish(bytes(100_000), 9, b"big") + publish(b"next", 10)
-    found, most = [], 0
+    decoded, most = [], 0
     for at in range(0, len(stream), 512):
-        found += decoder.feed(stream[at : at + 512])
+        decoded += decoder.feed(stream[at : at + 512])
         most = max(most, len(decoder._rest))
-    big, small = [packets.message(first, body, whole=whole) for first, body, whole in found]
+    big, small = [packets.message(first, body, whole=whole) for first, body, whole in decoded]
 
     assert (big.topic, big.payload, big.packet_id) == (b"big", None, 9)
     assert (small.payload, small.packet_id) == (b"next", 10)

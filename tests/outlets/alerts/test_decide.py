@@ -25,11 +25,11 @@ def at(share: float, *, ends: float | None = NOW + 3600, source: str | None = "p
 def reported(*steps: tuple[float, Usage]) -> list[float]:
     """The thresholds that are reported, payload by payload; 0 where nothing is."""
     fired: Fired | None = None
-    found = []
+    sent = []
     for now, payload in steps:
         alert, fired = decide(payload, THRESHOLDS, fired, now)
-        found.append(alert.threshold if alert else 0)
-    return found
+        sent.append(alert.threshold if alert else 0)
+    return sent
 
 
 def test_once_per_window() -> None:
@@ -72,7 +72,7 @@ def test_plan_after_ceiling() -> None:
     assert reported((NOW, guess), (NOW + 1, plan), (NOW + 700, plan)) == [0.8, 0, 0]
 
 
-def test_told_under_a_wrong_clock() -> None:
+def test_reported_under_a_wrong_clock() -> None:
     """What was reported by a clock that ran years ahead silences nothing once the clock is right."""
     for ends in (NOW + 6 * 3600, NOW + 1e9, 1e300, float("inf"), float("nan")):
         alert, fired = decide(at(0.9), THRESHOLDS, Fired(0.95, ends, "plan"), NOW)
@@ -90,14 +90,14 @@ def test_rolling_window() -> None:
     """Where no reset is known, a threshold is reported at most once in five hours."""
     fired: Fired | None = None
     times = [NOW + 60 * n for n in range(700)]
-    found = []
+    sent = []
     for now in times:
         alert, fired = decide(at(0.9, ends=None, source="ceiling"), THRESHOLDS, fired, now)
-        found += [now] if alert else []
+        sent += [now] if alert else []
 
-    assert found[0] == NOW
-    assert all(later - earlier >= FIVE_HOURS_S for earlier, later in pairwise(found))
-    assert len(found) == 3
+    assert sent[0] == NOW
+    assert all(later - earlier >= FIVE_HOURS_S for earlier, later in pairwise(sent))
+    assert len(sent) == 3
 
 
 def test_reset_in_the_far_future() -> None:
@@ -117,13 +117,13 @@ def test_no_thresholds() -> None:
 def test_never_twice(steps: list[tuple[float, int]], thresholds: list[float]) -> None:
     """Whatever the figure does within a window, no threshold is reported twice and they only rise."""
     fired: Fired | None = None
-    now, found = NOW, []
+    now, sent = NOW, []
     for share, passed in steps:
         now = min(now + passed, NOW + 3599)
         alert, fired = decide(at(share), thresholds, fired, now)
-        found += [alert.threshold] if alert else []
+        sent += [alert.threshold] if alert else []
 
-    assert found == sorted(set(found))
+    assert sent == sorted(set(sent))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_text(more: dict[str, Any], words: str) -> None:
     assert words in Alert(0.8, at(0.83, **more), NOW).text
 
 
-def test_other_limits_are_told_each_by_itself() -> None:
+def test_other_limits_are_reported_each_by_itself() -> None:
     """Each limit of the plan alerts once per threshold, whichever is the fullest, and again after its reset."""
     steps: list[tuple[str | None, float | None]] = [
         ("opus", 0.7),
@@ -150,12 +150,12 @@ def test_other_limits_are_told_each_by_itself() -> None:
     ]
     steps += [("opus", 0.93), ("opus", 0.96), ("opus", 0.5), ("opus", 0.8), (None, 1.0), ("spend", None)]
     limits: Mapping[str, float] = {}
-    found = []
+    sent = []
     for name, share in steps:
         alert, limits = decide_limit(at(0.1, limit_name=name, limit_pct=share), THRESHOLDS, limits, NOW)
-        found.append(alert.threshold if alert else 0)
+        sent.append(alert.threshold if alert else 0)
 
-    assert found == [0, 0.8, 0.8, 0, 0.95, 0, 0, 0, 0, 0.8, 0, 0]
+    assert sent == [0, 0.8, 0.8, 0, 0.95, 0, 0, 0, 0, 0.8, 0, 0]
 
 
 def test_an_alert_speaks_of_the_fullest_limit() -> None:

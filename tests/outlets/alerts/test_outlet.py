@@ -25,7 +25,7 @@ from claude_gauge.config import Settings
 from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert, Memory
 from claude_gauge.outlets.alerts.outlet import Alerts, notify, run
-from claude_gauge.outlets.alerts.outlet import environment as told_to
+from claude_gauge.outlets.alerts.outlet import environment as alert_environment
 
 FIGURES = ["TEXT", "THRESHOLD", "SHARE", "PERCENT", "NODE", "ACCOUNT", "MODEL", "RESETS_AT", "MINUTES_TO_LIMIT"]
 FIGURES += ["LIMIT_NAME", "LIMIT_PCT"]
@@ -39,14 +39,14 @@ def alerts(broker: Mosquitto, folder: Path, command: str | None = None, *, conne
         broker=broker.url, node="studio", alerts=(0.8, 0.95), alert_command=command, state_dir=folder / "state"
     )
     link = Link(settings, status=None)
-    found = Alerts(settings, link, clock=lambda: NOW)
-    found.start()
+    outlet = Alerts(settings, link, clock=lambda: NOW)
+    outlet.start()
     link.start()
     try:
         assert not connect or link.wait_connected(PATIENCE_S)
-        yield found
+        yield outlet
     finally:
-        found.stop()
+        outlet.stop()
         link.stop()
 
 
@@ -129,11 +129,11 @@ def test_broker_away(broker: Mosquitto, tmp_path: Path) -> None:
 def test_secrets_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """The person's command gets its own environment and the figures, but no setting of ours, above all no password."""
     monkeypatch.setenv("CLAUDE_GAUGE_BROKER_PASSWORD", "hunter2")
-    found = told_to(Alert(0.8, at(0.9), NOW), os.environ)
+    outlet = alert_environment(Alert(0.8, at(0.9), NOW), os.environ)
 
-    assert "hunter2" not in found.values()
-    assert found["PATH"] == os.environ["PATH"]
-    assert {name for name in found if name.startswith("CLAUDE_GAUGE_")} == {
+    assert "hunter2" not in outlet.values()
+    assert outlet["PATH"] == os.environ["PATH"]
+    assert {name for name in outlet if name.startswith("CLAUDE_GAUGE_")} == {
         f"CLAUDE_GAUGE_ALERT_{name}" for name in FIGURES
     }
 

@@ -79,7 +79,7 @@ def node(broker: Mosquitto, name: str, password: str | None = None) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
+def broker_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
     """Home Assistant and its broker, connected."""
     folder = tmp_path_factory.mktemp("house")
     with Mosquitto(folder / "broker") as broker, RunningHomeAssistant(folder / "homeassistant") as home:
@@ -88,14 +88,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHom
 
 
 @pytest.fixture
-def home(house: tuple[RunningHomeAssistant, Mosquitto]) -> Iterator[RunningHomeAssistant]:
+def home(broker_folder: tuple[RunningHomeAssistant, Mosquitto]) -> Iterator[RunningHomeAssistant]:
     """Home Assistant; whatever a test does, nothing about us may appear in its log at WARNING or above."""
-    yield house[0]
+    yield broker_folder[0]
 
-    assert house[0].complaints() == []
+    assert broker_folder[0].complaints() == []
 
 
 @pytest.fixture
-def house_broker(house: tuple[RunningHomeAssistant, Mosquitto]) -> Mosquitto:
+def closed_broker(broker_folder: tuple[RunningHomeAssistant, Mosquitto]) -> Mosquitto:
     """The broker that Home Assistant is connected to."""
-    return house[1]
+    return broker_folder[1]

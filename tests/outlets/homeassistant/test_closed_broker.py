@@ -52,7 +52,7 @@ USERS = [
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
+def broker_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
     """Home Assistant and a broker with a user for each."""
     folder = tmp_path_factory.mktemp("closed")
     with closed(folder / "closed", USERS) as broker, RunningHomeAssistant(folder / "homeassistant") as home:
@@ -60,10 +60,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHom
         yield home, broker
 
 
-def test_roles_are_enough(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_roles_are_enough(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """With no more rights than their roles, a node and the fleet show in Home Assistant, one below the other."""
     above = "{{ device_attr(device_attr('sensor.claude_gauge_desk_rate_1m', 'via_device_id') or 'none', 'name') }}"
-    with node(house_broker, "desk", PASSWORD) as desk, node(house_broker, "all", PASSWORD) as fleet:
+    with node(closed_broker, "desk", PASSWORD) as desk, node(closed_broker, "all", PASSWORD) as fleet:
         desk.say(BUSY)
         fleet.say(BUSY.model_copy(update={"hot_node": "desk"}))
         home.wait_state(desk.entity("sensor", "rate_1m"), "1230")
@@ -72,13 +72,13 @@ def test_roles_are_enough(home: RunningHomeAssistant, house_broker: Mosquitto) -
         wait_until(lambda: home.render(above) == "Claude Code fleet", "the node's device below the fleet's")
 
 
-def test_removed_by_its_publisher(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+def test_removed_by_its_publisher(home: RunningHomeAssistant, closed_broker: Mosquitto, tmp_path: Path) -> None:
     """A publisher's own user may take its device away, its password from a file."""
     (tmp_path / "password").write_text(PASSWORD + "\n")
     command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--node", "desk"]
-    command += ["--broker", house_broker.url.replace("//", "//desk@")]
+    command += ["--broker", closed_broker.url.replace("//", "//desk@")]
     command += ["--broker-password-file", str(tmp_path / "password")]
-    with node(house_broker, "desk", PASSWORD) as desk:
+    with node(closed_broker, "desk", PASSWORD) as desk:
         desk.say(BUSY)
         home.wait_state(desk.entity("sensor", "rate_1m"), "1230")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
@@ -91,14 +91,14 @@ def test_removed_by_its_publisher(home: RunningHomeAssistant, house_broker: Mosq
     )
 
 
-def test_fleet_command(house_broker: Mosquitto, home: RunningHomeAssistant, tmp_path: Path) -> None:
+def test_fleet_command(closed_broker: Mosquitto, home: RunningHomeAssistant, tmp_path: Path) -> None:
     """`claude-gauge fleet` works with the fleet's role alone."""
     (tmp_path / "password").write_text(PASSWORD + "\n")
-    command = [sys.executable, "-m", "claude_gauge", "fleet", "--broker", house_broker.url.replace("//", "//all@")]
+    command = [sys.executable, "-m", "claude_gauge", "fleet", "--broker", closed_broker.url.replace("//", "//all@")]
     command += ["--broker-password-file", str(tmp_path / "password"), "--state-dir", str(tmp_path / "state")]
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as fleet,
-        node(house_broker, "desk", PASSWORD) as desk,
+        node(closed_broker, "desk", PASSWORD) as desk,
     ):
         try:
             desk.say(BUSY.model_copy(update={"rate_1m": 4321}))
@@ -133,11 +133,11 @@ def _covered(home: RunningHomeAssistant, *names: str) -> list[str]:
     return covered
 
 
-def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+def test_numbers(home: RunningHomeAssistant, closed_broker: Mosquitto, tmp_path: Path) -> None:
     """Ceiling and redline are set in Home Assistant; fuel and HOT follow, and a restart of either side keeps them."""
     claude = ClaudeHome(tmp_path / "claude")
     claude.append(assistant(time.time(), 1, tokens=(10, 1224, 0, 0)))
-    env = signing_in(house_broker, "real", claude, tmp_path)
+    env = signing_in(closed_broker, "real", claude, tmp_path)
     fuel, hot = "sensor.claude_gauge_real_window_5h_pct", "binary_sensor.claude_gauge_real_hot"
     with Publishing(tmp_path / "log", env=env) as publisher:
         home.wait_state("number.claude_gauge_real_ceiling", "100000000")
@@ -175,9 +175,9 @@ def test_numbers(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: 
     assert done.stdout == b"removed real from Home Assistant and from the broker\n"
 
 
-def test_numbers_go_with_the_user(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+def test_numbers_go_with_the_user(home: RunningHomeAssistant, closed_broker: Mosquitto, tmp_path: Path) -> None:
     """A node that no longer signs in takes its numbers away; all its other entities stay."""
-    url, password = house_broker.url.replace("//", "//desk@"), SecretStr(PASSWORD)
+    url, password = closed_broker.url.replace("//", "//desk@"), SecretStr(PASSWORD)
     settings = Settings(broker=url, broker_password=password, node="desk", state_dir=tmp_path)
     shown = {each["default_entity_id"] for each in entities("desk").values() if each.get("enabled_by_default", True)}
     parts = []

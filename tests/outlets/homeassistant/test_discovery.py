@@ -16,16 +16,16 @@ FIELDS = Usage.model_json_schema(mode="serialization")["properties"]
 
 def test_every_field_of_the_contract_is_an_entity() -> None:
     """A field that is added to the contract appears in Home Assistant by itself."""
-    found = entities("all")
+    components = entities("all")
 
-    assert set(found) == set(Usage.model_fields) - SELF
+    assert set(components) == set(Usage.model_fields) - SELF
 
 
 def test_a_node_has_no_hot_node() -> None:
     """Which node is hot is reported by the fleet alone."""
-    found = entities("studio")
+    components = entities("studio")
 
-    assert "hot_node" not in found
+    assert "hot_node" not in components
 
 
 @pytest.mark.parametrize("name", entities("all"))
@@ -57,8 +57,10 @@ def test_nodes_that_differ_in_case_only() -> None:
 
 def test_units_follow_from_the_types() -> None:
     """Ratios are percent, tokens are tokens, minutes a duration, and a figure always has a state class."""
-    found = entities("all")
-    units = {name: entity["unit_of_measurement"] for name, entity in found.items() if "unit_of_measurement" in entity}
+    components = entities("all")
+    units = {
+        name: entity["unit_of_measurement"] for name, entity in components.items() if "unit_of_measurement" in entity
+    }
 
     assert units == {
         "rate_1m": "tokens/min",
@@ -72,22 +74,22 @@ def test_units_follow_from_the_types() -> None:
         "minutes_to_limit": "min",
         "limit_pct": "%",
     }
-    assert {name for name, entity in found.items() if "state_class" in entity} == set(units)
+    assert {name for name, entity in components.items() if "state_class" in entity} == set(units)
 
 
 def test_diagnostics_apart() -> None:
     """What tells of the reading itself is diagnostic; nothing that a person looks at is."""
-    found = {name for name, entity in entities("all").items() if entity.get("entity_category") == "diagnostic"}
+    components = {name for name, entity in entities("all").items() if entity.get("entity_category") == "diagnostic"}
 
-    assert found == {"account", "fuel_source", "sources", "updated_at"}
+    assert components == {"account", "fuel_source", "sources", "updated_at"}
 
 
 def test_lamps_are_binary_sensors() -> None:
     """Every bool is a binary sensor, and nothing else is, but the health of the sources."""
-    found = {name for name, entity in entities("all").items() if entity["platform"] == "binary_sensor"}
+    components = {name for name, entity in entities("all").items() if entity["platform"] == "binary_sensor"}
     bools = {name for name, field in FIELDS.items() if flat(field).get("type") == "boolean"}
 
-    assert found == bools | {"sources"}
+    assert components == bools | {"sources"}
 
 
 def test_only_keys_that_home_assistant_allows_at_the_top() -> None:
@@ -132,6 +134,6 @@ def test_link_to_the_page(address: str, url: str | None) -> None:
 
 def test_quiet_at_first() -> None:
     """What changes every second, or is set by nobody, waits to be switched on."""
-    found = {name for name, entity in entities("x").items() if entity.get("enabled_by_default") is False}
+    components = {name for name, entity in entities("x").items() if entity.get("enabled_by_default") is False}
 
-    assert found == {"account", "updated_at"}
+    assert components == {"account", "updated_at"}

@@ -156,7 +156,7 @@ def test_whole_numbers_are_shown_whole(tmp_path: Path) -> None:
         assert b'"redline": 5000,' in wire.announced["claude-gauge/desk/settings"]
 
 
-def test_bad_orders_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_orders_are_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Of orders that can't be carried out the first is reported, not in full; after a good one the next is."""
     with numbers(settings_of(tmp_path)) as wire:
         for payload in (*BAD, b"5000", b"x" * 10_000, b"y"):

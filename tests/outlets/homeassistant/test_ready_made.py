@@ -104,7 +104,7 @@ automation:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
+def broker_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHomeAssistant, Mosquitto]]:
     """Home Assistant with everything that we ship, as the guide says to install it."""
     folder = tmp_path_factory.mktemp("house")
     home = RunningHomeAssistant(folder / "homeassistant")
@@ -123,9 +123,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningHom
 
 
 @pytest.fixture
-def made(home: RunningHomeAssistant, house_broker: Mosquitto) -> Iterator[Node]:
+def made(home: RunningHomeAssistant, closed_broker: Mosquitto) -> Iterator[Node]:
     """A publishing node whose entities the automations look at."""
-    with node(house_broker, "made") as found:
+    with node(closed_broker, "made") as found:
         found.say(CALM)
         home.wait_state("sensor.claude_gauge_made_window_5h_pct", "50.0")
         home.wait_state("binary_sensor.claude_gauge_made_waiting", "off")
@@ -185,7 +185,7 @@ def test_waiting(home: RunningHomeAssistant, made: Node) -> None:
 
 
 @pytest.mark.parametrize("what", ["home", "broker", "publisher", "reload"])
-def test_said_once_whatever_restarts(home: RunningHomeAssistant, house_broker: Mosquitto, what: str) -> None:
+def test_said_once_whatever_restarts(home: RunningHomeAssistant, closed_broker: Mosquitto, what: str) -> None:
     """What was said of a window is not said again after a restart of Home Assistant, broker or publisher, or reload."""
     high = CALM.model_copy(
         update={
@@ -196,7 +196,7 @@ def test_said_once_whatever_restarts(home: RunningHomeAssistant, house_broker: M
         }
     )
     fuel, limit = "sensor.claude_gauge_made_window_5h_pct", "binary_sensor.claude_gauge_made_limit_before_reset"
-    with node(house_broker, "made") as made:
+    with node(closed_broker, "made") as made:
         made.say(high)
         home.wait_state(fuel, "90.0")
         home.wait_state(limit, "on")
@@ -206,14 +206,14 @@ def test_said_once_whatever_restarts(home: RunningHomeAssistant, house_broker: M
             home.stop()
             home.start()
         elif what == "broker":
-            house_broker.kill()
+            closed_broker.kill()
             home.wait_state(fuel, "unavailable")
-            house_broker.start()
+            closed_broker.start()
         elif what == "reload":
             home.post("services/automation/reload", {})
     if what == "publisher":
         home.wait_state(fuel, "unavailable")
-    with node(house_broker, "made") as made:
+    with node(closed_broker, "made") as made:
         made.say(high.model_copy(update={"waiting": False}))
         home.wait_state(fuel, "90.0", 60)
         home.wait_state(limit, "on", 60)
@@ -224,10 +224,10 @@ def test_said_once_whatever_restarts(home: RunningHomeAssistant, house_broker: M
     assert [home.state(f"counter.{name}") for name in ("fuel", "limit")] == said
 
 
-def test_notifications_of_two_nodes(home: RunningHomeAssistant, house_broker: Mosquitto, made: Node) -> None:
+def test_notifications_of_two_nodes(home: RunningHomeAssistant, closed_broker: Mosquitto, made: Node) -> None:
     """Each node's notification is its own: an answer on one machine does not hide that another still waits."""
     noted = "claude_gauge_waiting_binary_sensor.claude_gauge_{0}_waiting: Claude Code {0}".format
-    with node(house_broker, "other") as other:
+    with node(closed_broker, "other") as other:
         for each, name in ((made, "made"), (other, "other")):
             each.say(CALM.model_copy(update={"waiting": True}))
             home.wait_state("input_text.noted", noted(name))
@@ -237,9 +237,9 @@ def test_notifications_of_two_nodes(home: RunningHomeAssistant, house_broker: Mo
         home.wait_state("input_text.dismissed", noted("made"))
 
 
-def test_answered_soon_after_a_restart(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_answered_soon_after_a_restart(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """A wait that was said before Home Assistant's restart ends with its answer, however soon that comes after it."""
-    with node(house_broker, "patient") as patient:
+    with node(closed_broker, "patient") as patient:
         patient.say(CALM.model_copy(update={"waiting": True}))
         home.wait_state("counter.patient_waits", "1")
         home.stop()
@@ -250,7 +250,7 @@ def test_answered_soon_after_a_restart(home: RunningHomeAssistant, house_broker:
         home.wait_state("counter.patient_answered", "1")
 
 
-def test_utility_meter(home: RunningHomeAssistant, house_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_utility_meter(home: RunningHomeAssistant, closed_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
     """A utility meter counts what was used, over a restart of the publisher, of the broker and of Home Assistant."""
     monkeypatch.setattr("claude_gauge.outlets.homeassistant.discovery.HOLD_S", 1)
     total, tokens = "sensor.claude_gauge_meter_tokens_total", 5_000_000_000
@@ -266,16 +266,16 @@ def test_utility_meter(home: RunningHomeAssistant, house_broker: Mosquitto, monk
 
         wait_until(later, "the sum to be taken over", 60)
 
-    with node(house_broker, "meter") as meter:
+    with node(closed_broker, "meter") as meter:
         use(meter, 0)
         use(meter, 2_000)
         home.wait_state("sensor.used", "2000")
     home.wait_state(total, "unavailable")
-    with node(house_broker, "meter") as meter:
+    with node(closed_broker, "meter") as meter:
         use(meter, 3_000)
         home.wait_state("sensor.used", "5000")
-        house_broker.stop()
-        house_broker.start()
+        closed_broker.stop()
+        closed_broker.start()
         use(meter, 4_000)
         home.wait_state("sensor.used", "9000")
         home.stop()

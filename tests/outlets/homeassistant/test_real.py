@@ -32,16 +32,16 @@ from claude_gauge.outlets.homeassistant.discovery import OFF_AT_FIRST, discovery
 pytestmark = pytest.mark.xdist_group("homeassistant-real")  # what they share is slow to begin
 
 
-def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_states_names_and_units(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """Every entity appears under its name, with the state and unit that a person expects."""
-    with node(house_broker, "Studio-1") as studio:
+    with node(closed_broker, "Studio-1") as studio:
         studio.say(BUSY)
         home.wait_state(studio.entity("sensor", "rate_1m"), "1230")
-        found = home.states("studio_1")
+        states = home.states("studio_1")
 
     shown = {
         each.attributes["friendly_name"]: f"{each.state} {each.attributes.get('unit_of_measurement', '')}".strip()
-        for each in found.values()
+        for each in states.values()
     }
     assert shown.pop("Claude Code Studio-1 Alert") == "unknown"
     assert shown == {
@@ -69,28 +69,28 @@ def test_states_names_and_units(home: RunningHomeAssistant, house_broker: Mosqui
         "Claude Code Studio-1 Fuel source": "plan",
         "Claude Code Studio-1 Sources": "on",
     }
-    assert found[studio.entity("binary_sensor", "sources")].attributes["plan"]["why"] == "stale"
+    assert states[studio.entity("binary_sensor", "sources")].attributes["plan"]["why"] == "stale"
 
 
-def test_thinking_that_telemetry_never_has_is_no_problem(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_thinking_that_telemetry_never_has_is_no_problem(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """The sources are well where only the thinking can't be known, and unwell where another part can't be read."""
     thinking = Part(source="otlp", ok=False, why="no thinking in telemetry")
-    with node(house_broker, "wired") as wired:
+    with node(closed_broker, "wired") as wired:
         for ok, state in ((True, "off"), (False, "on"), (True, "off")):
             wired.say(BUSY.model_copy(update={"sources": {"tach": Part(source="otlp", ok=ok), "thinking": thinking}}))
             home.wait_state(wired.entity("binary_sensor", "sources"), state)
 
 
-def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_unknown_is_not_zero(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """What the payload leaves null is unknown, and a figure of 0 is 0."""
-    with node(house_broker, "resting") as resting:
+    with node(closed_broker, "resting") as resting:
         resting.say(BUSY)
         home.wait_state(resting.entity("sensor", "rate_1m"), "1230")
         resting.say(REST)
         home.wait_state(resting.entity("sensor", "rate_1m"), "0")
-        found = {name.partition("resting_")[2]: each.state for name, each in home.states("resting").items()}
+        states = {name.partition("resting_")[2]: each.state for name, each in home.states("resting").items()}
 
-    unknown = {name for name, state in found.items() if state == "unknown"} - {"alert"}
+    unknown = {name for name, state in states.items() if state == "unknown"} - {"alert"}
     assert unknown == {
         "last_model",
         "window_5h_resets_at",
@@ -106,31 +106,31 @@ def test_unknown_is_not_zero(home: RunningHomeAssistant, house_broker: Mosquitto
         "limit_pct",
         "sources",
     }
-    assert (found["window_5h_pct"], found["cache_hit_rate"], found["idle"]) == ("0.0", "0.0", "on")
+    assert (states["window_5h_pct"], states["cache_hit_rate"], states["idle"]) == ("0.0", "0.0", "on")
 
 
 @pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
-def test_figures_that_no_source_tells(home: RunningHomeAssistant, house_broker: Mosquitto, name: str) -> None:
+def test_figures_that_no_source_tells(home: RunningHomeAssistant, closed_broker: Mosquitto, name: str) -> None:
     """A figure that can't be null, but that no source tells, is unknown, too: by the same rule as in every reader."""
     payload = PAYLOADS[name]
-    with node(house_broker, name) as resting:
+    with node(closed_broker, name) as resting:
         resting.say(BUSY)
         home.wait_state(resting.entity("sensor", "rate_1m"), "1230")
         resting.say(payload)
         home.wait_state(resting.entity("binary_sensor", "hot"), "off")
-        found = {field: home.state(resting.entity("sensor", field)) for field in PART_OF}
+        states = {field: home.state(resting.entity("sensor", field)) for field in PART_OF}
 
-    assert {field for field, state in found.items() if state == "unknown"} == {
+    assert {field for field, state in states.items() if state == "unknown"} == {
         field for field in PART_OF if payload.figure(field) is None
     }
 
 
 def test_small_moves_are_held(
-    home: RunningHomeAssistant, house_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+    home: RunningHomeAssistant, closed_broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A figure that moved a little is taken over after a while; a real move, zero and unknown are taken at once."""
     monkeypatch.setattr("claude_gauge.outlets.homeassistant.discovery.HOLD_S", 4)
-    with node(house_broker, "steady") as steady:
+    with node(closed_broker, "steady") as steady:
         rate = steady.entity("sensor", "rate_1m")
         seen = []
         for figure in (100_000, 110_000, 300_000, 310_000, 0, 5_000):
@@ -148,15 +148,15 @@ def test_small_moves_are_held(
 
         wait_until(later, "the small move to be taken over")
 
-    assert all(found == wanted for found, wanted in seen), seen
+    assert all(states == wanted for states, wanted in seen), seen
 
 
 def test_an_hour_of_work_leaves_few_rows(
-    home: RunningHomeAssistant, house_broker: Mosquitto, record_property: Callable[[str, object], None]
+    home: RunningHomeAssistant, closed_broker: Mosquitto, record_property: Callable[[str, object], None]
 ) -> None:
     """Ten payloads a second, each with other figures, are stored as a few rows a minute."""
     chance = random.Random(17)
-    with node(house_broker, "stored-rows") as busy:
+    with node(closed_broker, "stored-rows") as busy:
         rows = [_stored(home, busy, _working(0, chance), hot=hot) for hot in (True, False)]
         begun = time.monotonic()
         for number in range(350):
@@ -194,39 +194,39 @@ def _working(number: int, chance: random.Random) -> Usage:
     )
 
 
-def test_payload_of_an_older_publisher(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_payload_of_an_older_publisher(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """The seed's eleven fields alone are enough: the others are unknown, without a word in the log."""
-    with node(house_broker, "older") as older:
+    with node(closed_broker, "older") as older:
         seed = {name: value for name, value in json.loads(BUSY.to_json()).items() if value is not None}
         for name in ("sources", "waiting", "window_7d_pct", "minutes_to_limit", "account", "window_5h_resets_at"):
             del seed[name]
         older.link.announce("claude-gauge/older/usage", json.dumps(seed).encode())
         home.wait_state(older.entity("sensor", "rate_1m"), "1230")
 
-        found = {field: home.state(older.entity("sensor", field)) for field in ("minutes_to_limit", "window_7d_pct")}
-        assert found == {"minutes_to_limit": "unknown", "window_7d_pct": "unknown"}
+        states = {field: home.state(older.entity("sensor", field)) for field in ("minutes_to_limit", "window_7d_pct")}
+        assert states == {"minutes_to_limit": "unknown", "window_7d_pct": "unknown"}
 
 
-def test_alert(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_alert(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """An alert is an event of the node's device, with its figures."""
-    with node(house_broker, "alerted") as alerted:
+    with node(closed_broker, "alerted") as alerted:
         alerted.say(BUSY)
         home.wait_state(alerted.entity("event", "alert"), "unknown")
         alerted.link.send(alert_topic("alerted"), to_json(Alert(0.8, BUSY, 1_795_000_000)), qos=1)
         wait_until(lambda: "T" in home.state(alerted.entity("event", "alert")), "the alert's time")
-        (found,) = (each for name, each in home.states("alerted").items() if name.startswith("event."))
+        (states,) = (each for name, each in home.states("alerted").items() if name.startswith("event."))
 
-    assert (found.attributes["event_type"], found.attributes["threshold"]) == ("threshold", 0.8)
+    assert (states.attributes["event_type"], states.attributes["threshold"]) == ("threshold", 0.8)
 
 
-def test_publisher_ends(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_publisher_ends(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """A publisher that ends in good order leaves unavailable entities, and comes back as the same ones."""
-    with node(house_broker, "comes-back") as first:
+    with node(closed_broker, "comes-back") as first:
         first.say(BUSY)
         home.wait_state(first.entity("binary_sensor", "hot"), "on")
     home.wait_state(first.entity("binary_sensor", "hot"), "unavailable")
 
-    with node(house_broker, "comes-back") as second:
+    with node(closed_broker, "comes-back") as second:
         second.say(REST)
         home.wait_state(second.entity("binary_sensor", "hot"), "off")
 
@@ -235,14 +235,14 @@ def test_publisher_ends(home: RunningHomeAssistant, house_broker: Mosquitto) -> 
         )
 
 
-def test_publisher_killed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_publisher_killed(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """The last will makes a killed publisher's entities unavailable."""
     script = (
         "import sys, time; from types import SimpleNamespace\n"
         "from tests.outlets.homeassistant.conftest import BUSY, Node\n"
         "node = Node(SimpleNamespace(url=sys.argv[1]), 'killed'); node.say(BUSY); time.sleep(100)"
     )
-    with subprocess.Popen([sys.executable, "-c", script, house_broker.url], cwd=os.curdir) as publisher:
+    with subprocess.Popen([sys.executable, "-c", script, closed_broker.url], cwd=os.curdir) as publisher:
         try:
             home.wait_state("binary_sensor.claude_gauge_killed_hot", "on")
         finally:
@@ -251,14 +251,14 @@ def test_publisher_killed(home: RunningHomeAssistant, house_broker: Mosquitto) -
     home.wait_state("binary_sensor.claude_gauge_killed_hot", "unavailable")
 
 
-def test_fleet_above_the_nodes(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_fleet_above_the_nodes(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """A node hangs below the fleet's device as soon as there is a fleet, and not before."""
     above = "{{ device_attr(device_attr('sensor.claude_gauge_below_rate_1m', 'via_device_id') or 'none', 'name') }}"
-    with node(house_broker, "below") as below:
+    with node(closed_broker, "below") as below:
         below.say(BUSY)
         home.wait_state(below.entity("sensor", "rate_1m"), "1230")
         alone = home.render(above)
-        with node(house_broker, "all") as fleet:
+        with node(closed_broker, "all") as fleet:
             fleet.say(BUSY.model_copy(update={"hot_node": "below"}))
             home.wait_state("sensor.claude_gauge_all_hot_node", "below")
             wait_until(lambda: home.render(above) == "Claude Code fleet", "the node's device below the fleet's")
@@ -266,11 +266,11 @@ def test_fleet_above_the_nodes(home: RunningHomeAssistant, house_broker: Mosquit
     assert alone == "None"
 
 
-def test_removed_by_hand(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_removed_by_hand(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """`discovery remove` takes the device away; a second time it says that there is nothing to remove."""
     command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--node", "unwanted"]
-    command += ["--broker", house_broker.url]
-    with node(house_broker, "unwanted") as unwanted:
+    command += ["--broker", closed_broker.url]
+    with node(closed_broker, "unwanted") as unwanted:
         unwanted.say(BUSY)
         home.wait_state(unwanted.entity("sensor", "rate_1m"), "1230")
     said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2)]
@@ -280,13 +280,13 @@ def test_removed_by_hand(home: RunningHomeAssistant, house_broker: Mosquitto) ->
     assert "nothing to remove" in said[1]
 
 
-def test_fleet_removed(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_fleet_removed(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """A fleet that is taken away leaves no nameless device behind: nodes no longer hang below it."""
-    command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--fleet", "--broker", house_broker.url]
+    command = [sys.executable, "-m", "claude_gauge", "discovery", "remove", "--fleet", "--broker", closed_broker.url]
     topic = discovery_topic("homeassistant", "orphan")
-    with Listener(house_broker.port, topic) as listener, node(house_broker, "orphan") as orphan:
+    with Listener(closed_broker.port, topic) as listener, node(closed_broker, "orphan") as orphan:
         orphan.say(BUSY)
-        with node(house_broker, "all") as fleet:
+        with node(closed_broker, "all") as fleet:
             fleet.say(BUSY)
             listener.wait(lambda m: b"via_device" in m.payload)
         received = len(listener.messages)
@@ -297,11 +297,11 @@ def test_fleet_removed(home: RunningHomeAssistant, house_broker: Mosquitto) -> N
         assert home.state(orphan.entity("binary_sensor", "hot")) == "on"
 
 
-def test_the_real_publisher(home: RunningHomeAssistant, house_broker: Mosquitto, tmp_path: Path) -> None:
+def test_the_real_publisher(home: RunningHomeAssistant, closed_broker: Mosquitto, tmp_path: Path) -> None:
     """`claude-gauge publish` makes the device by itself, and tokens that Claude Code uses show on it."""
     claude = ClaudeHome(tmp_path / "claude")
     env = environment(claude, tmp_path)
-    more = ["--broker", house_broker.url, "--node", "genuine", "--http", "off"]
+    more = ["--broker", closed_broker.url, "--node", "genuine", "--http", "off"]
     with Publishing(tmp_path / "log", *more, env=env):
         home.wait_state("binary_sensor.claude_gauge_genuine_idle", "on")
         claude.append(assistant(time.time(), 1, model="claude-fable-5", tokens=(10, 1224, 0, 0)))
@@ -311,22 +311,22 @@ def test_the_real_publisher(home: RunningHomeAssistant, house_broker: Mosquitto,
         home.wait_state("binary_sensor.claude_gauge_genuine_idle", "off")
 
 
-def test_broker_crashes(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_broker_crashes(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """A broker that lost everything gets device, status and payload again, and Home Assistant sees the new state."""
-    with node(house_broker, "patient") as patient:
+    with node(closed_broker, "patient") as patient:
         patient.say(BUSY)
         home.wait_state(patient.entity("sensor", "rate_1m"), "1230")
-        house_broker.kill()
+        closed_broker.kill()
         home.wait_state(patient.entity("sensor", "rate_1m"), "unavailable")
         patient.say(REST)
-        house_broker.start()
+        closed_broker.start()
 
         home.wait_state(patient.entity("sensor", "rate_1m"), "0")
 
 
-def test_home_assistant_restarts(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_home_assistant_restarts(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """At Home Assistant's birth the device is announced again, and a restart shows the same entities."""
-    with node(house_broker, "loyal") as loyal, Listener(house_broker.port, "homeassistant/#") as listener:
+    with node(closed_broker, "loyal") as loyal, Listener(closed_broker.port, "homeassistant/#") as listener:
         loyal.say(BUSY)
         home.wait_state(loyal.entity("sensor", "rate_1m"), "1230")
         before = home.states("loyal")
@@ -341,9 +341,9 @@ def test_home_assistant_restarts(home: RunningHomeAssistant, house_broker: Mosqu
         assert set(home.states("loyal")) == set(before)
 
 
-def test_stored_registry(home: RunningHomeAssistant, house_broker: Mosquitto) -> None:
+def test_stored_registry(home: RunningHomeAssistant, closed_broker: Mosquitto) -> None:
     """What is about the reading itself is diagnostic; what a person looks at is not; precision is kept."""
-    with node(house_broker, "stored") as stored:
+    with node(closed_broker, "stored") as stored:
         stored.say(BUSY)
         home.wait_state(stored.entity("sensor", "rate_1m"), "1230")
         home.stop()
@@ -360,16 +360,16 @@ def test_stored_registry(home: RunningHomeAssistant, house_broker: Mosquitto) ->
     assert (device["manufacturer"], device["model"]) == ("claude-gauge", "Node")
 
 
-def test_switched_off(house_broker: Mosquitto) -> None:
+def test_switched_off(closed_broker: Mosquitto) -> None:
     """With `discovery = off` nothing is said under Home Assistant's prefix."""
-    settings = Settings(broker=house_broker.url, node="silent", discovery="off")
+    settings = Settings(broker=closed_broker.url, node="silent", discovery="off")
     link = Link(settings, status=status_topic("silent"))
     HomeAssistant(link, settings).start()
     link.start()
     try:
         assert link.wait_connected(PATIENCE_S)
         assert link.flush(PATIENCE_S)
-        with Listener(house_broker.port, "+/device/claude_gauge_silent/config") as listener:
+        with Listener(closed_broker.port, "+/device/claude_gauge_silent/config") as listener:
             assert listener.messages == []
     finally:
         link.stop()

@@ -62,9 +62,9 @@ def test_genuine_session(tmp_path: Path, name: str) -> None:
     """A session of 220 and 77 output tokens shows 297, whether it was exported as sums or as deltas."""
     with Collector(tmp_path) as collector:
         send_all(collector, name)
-        found = wait_until(lambda: [value for value in shown(collector) if value == 297], "297")
+        values = wait_until(lambda: [value for value in shown(collector) if value == 297], "297")
 
-    assert found == [297]
+    assert values == [297]
 
 
 def test_the_seeds_collector_loses_deltas(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_all_metrics_of_a_session(tmp_path: Path) -> None:
         wait_for(source, 25_191 + 36_751)
         figures = all_figures(Settings(prometheus=server.url), time.time())
 
-    found = {(figure.metric.name, *figure.labels): round(figure.five_hours, 7) for figure in figures}
-    assert found["cost", "claude-opus-5-5"] == 0.013666
-    assert found["cost", "claude-haiku-5-5"] == 0.0001695
-    assert found["cost", "claude-sonnet-5-5"] == 0.0046785
-    assert found["sessions",] == 2
-    assert found["active_time", "cli"] == pytest.approx(4.781 + 1.167)
+    values = {(figure.metric.name, *figure.labels): round(figure.five_hours, 7) for figure in figures}
+    assert values["cost", "claude-opus-5-5"] == 0.013666
+    assert values["cost", "claude-haiku-5-5"] == 0.0001695
+    assert values["cost", "claude-sonnet-5-5"] == 0.0046785
+    assert values["sessions",] == 2
+    assert values["active_time", "cli"] == pytest.approx(4.781 + 1.167)

@@ -42,15 +42,15 @@ def test_wild_pasts(filled: tuple[Server, list[Series]], case: str) -> None:
     """Sessions that begin, end, overlap, start again, under scrapes that failed: each token is counted once."""
     server, past = filled
     own = [series for series in past if series.labels["case"] == case]
-    found = {}
+    sums = {}
     with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
         for at in (NOON, NOON - 1800, NOON - 3 * HOUR):
             increments: list[Increment] = []
             CounterReader(engine, TOKENS, f'case="{case}"').advance(at, increments.extend)
             for name, length in WINDOWS.items():
-                found[at, name] = sum(each.amount for each in increments if at - length < each.at <= at)
+                sums[at, name] = sum(each.amount for each in increments if at - length < each.at <= at)
 
-    assert found == {(at, name): truth(own, at - WINDOWS[name], at) for at, name in found}
+    assert sums == {(at, name): truth(own, at - WINDOWS[name], at) for at, name in sums}
 
 
 @pytest.mark.parametrize("case", CASES[:8])
@@ -61,11 +61,11 @@ def test_the_week_holds_the_block(filled: tuple[Server, list[Series]], case: str
     ats = [NOON - 4 * HOUR + 300 * step for step in range(49)]
     with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
         poll = Poll(engine, f'case="{case}"')
-        found = [(poll.take(at), poll.reading(at)) for at in ats]
+        sums = [(poll.take(at), poll.reading(at)) for at in ats]
 
-    weeks = [reading.week_tokens for _, reading in found]
+    weeks = [reading.week_tokens for _, reading in sums]
     assert [week or 0 for week in weeks] == [truth(own, at - 7 * 86400, at) for at in ats]
-    assert all((reading.block.tokens if reading.block else 0) <= (reading.week_tokens or 0) for _, reading in found)
+    assert all((reading.block.tokens if reading.block else 0) <= (reading.week_tokens or 0) for _, reading in sums)
 
 
 def test_the_seeds_query_is_not_exact(filled: tuple[Server, list[Series]]) -> None:

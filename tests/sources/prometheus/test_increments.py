@@ -20,11 +20,11 @@ SCRAPES = st.lists(st.tuples(st.sampled_from([130.0, 400.0, 7 * HOUR]), st.integ
 def samples(session: str, scrapes: list[tuple[float, int]], kind: str = "output") -> list[Sample]:
     """Write the samples of one series, the newest at noon."""
     at = NOON - sum(wait for wait, _ in scrapes)
-    found = []
+    made = []
     for wait, value in scrapes:
         at += wait
-        found.append(Sample(labels(session, kind), at, value))
-    return found
+        made.append(Sample(labels(session, kind), at, value))
+    return made
 
 
 def pairs(some: list[Sample]) -> list[tuple[Sample, float]]:
@@ -38,13 +38,13 @@ def test_each_token_once(several: list[list[tuple[float, int]]], size: int) -> N
     """Whatever is asked for twice, late or in other parts: each rise counts once, from births through restarts."""
     counters = Counters()
     past = [samples(f"s{number}", scrapes) for number, scrapes in enumerate(several)]
-    found: list[Increment] = []
+    increments: list[Increment] = []
     for series in past:
         for first in range(0, len(series), size):
-            found += counters.feed(pairs(series[max(0, first - 3) : first + size]))
-        found += counters.feed(pairs(series))
+            increments += counters.feed(pairs(series[max(0, first - 3) : first + size]))
+        increments += counters.feed(pairs(series))
 
-    total = sum(each.amount for each in found)
+    total = sum(each.amount for each in increments)
     true = sum(came_in([(each.at, each.value) for each in series], 0, NOON) for series in past)
     assert total == true
 
@@ -68,11 +68,11 @@ def test_two_processes_in_turns(name: str, most: float) -> None:
     """A counter that jumps back to where it was belongs to two processes: only what is above its highest counts."""
     turns = [(15.0, 1000 + step if step % 2 else 50 + step) for step in range(200)]
     counters = Counters()
-    found = counters.feed(pairs(samples(name, turns)))
+    increments = counters.feed(pairs(samples(name, turns)))
 
     assert counters.shared(NOON)
     assert not counters.shared(NOON + 2 * HOUR)
-    assert sum(each.amount for each in found) < most
+    assert sum(each.amount for each in increments) < most
 
 
 def test_short_processes_of_one_session() -> None:
@@ -80,9 +80,9 @@ def test_short_processes_of_one_session() -> None:
     turns = [(75.0 if step % 2 else 25.0, 20_000 * (1 + step % 2) + 500 * step) for step in range(60)]
     past = samples("a", turns)
     counters = Counters()
-    found = counters.feed(pairs(past))
+    increments = counters.feed(pairs(past))
 
-    assert sum(each.amount for each in found) == came_in([(each.at, each.value) for each in past], 0, NOON)
+    assert sum(each.amount for each in increments) == came_in([(each.at, each.value) for each in past], 0, NOON)
 
 
 def test_resumed_again_and_again() -> None:
@@ -90,15 +90,15 @@ def test_resumed_again_and_again() -> None:
     turns = [(120.0 if step % 2 else 15.0, (step % 2) * (5000 + 3000 * (step % 5)) + 40) for step in range(100)]
     past = samples("a", turns)
     counters = Counters()
-    found = counters.feed(pairs(past))
+    increments = counters.feed(pairs(past))
 
-    assert sum(each.amount for each in found) == came_in([(each.at, each.value) for each in past], 0, NOON)
+    assert sum(each.amount for each in increments) == came_in([(each.at, each.value) for each in past], 0, NOON)
 
 
 def test_impossible_values() -> None:
     """What no counter of tokens can hold is refused and counted; the series goes on from its last possible value."""
     counters = Counters()
-    found = counters.feed(pairs(samples("a", [(15, 10), (15, 2 * MOST_TOKENS), (15, -5), (15, 25)])))
+    increments = counters.feed(pairs(samples("a", [(15, 10), (15, 2 * MOST_TOKENS), (15, -5), (15, 25)])))
 
-    assert [each.amount for each in found] == [10, 15]
+    assert [each.amount for each in increments] == [10, 15]
     assert len(counters.refused) == 2

@@ -64,28 +64,28 @@ def test_a_scripted_hour(tmp_path: Path, kind: str) -> None:
         *write("b", "claude-haiku-5-5", NOON + 1500, [(0, 500)], end),
     ]
 
-    start, found = NOON + 300, {}
+    start, readings = NOON + 300, {}
     for at, figures in zip(every(start, end), go(tmp_path, past, every(start, end), kind), strict=True):
-        found[at - NOON] = figures
+        readings[at - NOON] = figures
 
-    assert found[300].traffic.minute == Tokens()
-    assert found[300].block == Block()
-    assert found[300].health.why == "no Claude Code metrics"
-    assert found[600].traffic.minute == Tokens(1000, 2000, 7000, 4000)
-    assert found[600].traffic.model == "opus"
-    assert found[600].traffic.newest_at == pytest.approx(NOON + 600, abs=0.01)
-    assert found[600].block == Block(14_000, NOON, NOON + 5 * HOUR)
-    assert found[645].traffic.minute.total == 14_000
-    assert found[660].traffic.minute.total == 0
-    assert found[660].traffic.five_minutes.cache_read == 7000
-    assert found[900].traffic.five_minutes.total == 0
-    assert found[1500].traffic.model == "haiku"
-    assert found[1800].traffic.model == "opus"
-    assert found[1800].traffic.minute.total == 28_000
-    assert found[3600].block.tokens == 14 * 3500
-    assert all(figures.week == figures.block.tokens for figures in found.values())
-    assert found[3600].week == 14 * 3500
-    assert found[3600].traffic.newest_at == pytest.approx(NOON + 1800, abs=0.01)
+    assert readings[300].traffic.minute == Tokens()
+    assert readings[300].block == Block()
+    assert readings[300].health.why == "no Claude Code metrics"
+    assert readings[600].traffic.minute == Tokens(1000, 2000, 7000, 4000)
+    assert readings[600].traffic.model == "opus"
+    assert readings[600].traffic.newest_at == pytest.approx(NOON + 600, abs=0.01)
+    assert readings[600].block == Block(14_000, NOON, NOON + 5 * HOUR)
+    assert readings[645].traffic.minute.total == 14_000
+    assert readings[660].traffic.minute.total == 0
+    assert readings[660].traffic.five_minutes.cache_read == 7000
+    assert readings[900].traffic.five_minutes.total == 0
+    assert readings[1500].traffic.model == "haiku"
+    assert readings[1800].traffic.model == "opus"
+    assert readings[1800].traffic.minute.total == 28_000
+    assert readings[3600].block.tokens == 14 * 3500
+    assert all(figures.week == figures.block.tokens for figures in readings.values())
+    assert readings[3600].week == 14 * 3500
+    assert readings[3600].traffic.newest_at == pytest.approx(NOON + 1800, abs=0.01)
 
 
 def test_a_start_in_the_middle(tmp_path: Path) -> None:
@@ -125,20 +125,20 @@ def test_a_machine_that_slept(tmp_path: Path) -> None:
         for each in whole
     ]
 
-    found = go(tmp_path, past, [*every(evening, evening + 120), *every(morning - 30, morning + 1200)])
+    readings = go(tmp_path, past, [*every(evening, evening + 120), *every(morning - 30, morning + 1200)])
 
-    assert max(figures.traffic.minute.total for figures in found[10:]) == 140
-    assert found[-1].block == Block(140, morning, morning + 5 * HOUR)
+    assert max(figures.traffic.minute.total for figures in readings[10:]) == 140
+    assert readings[-1].block == Block(140, morning, morning + 5 * HOUR)
 
 
 def test_a_session_that_is_resumed(tmp_path: Path) -> None:
     """A session resumed by a new process counts from 0 again, in the same series: nothing is lost, nothing jumps."""
     past = write("a", "claude-opus-5-5", NOON + 60, [(0, 5000), (600, 7000), (1207, 10), (1300, 200)], NOON + HOUR)
 
-    found = go(tmp_path, past, [at + 4 for at in every(NOON + 1100, NOON + 2000)])
+    readings = go(tmp_path, past, [at + 4 for at in every(NOON + 1100, NOON + 2000)])
 
-    assert {figures.block.tokens for figures in found} == {14 * 7000, 14 * 7010, 14 * 7200}
-    assert {figures.traffic.minute.total for figures in found} == {0, 14 * 10, 14 * 190}
+    assert {figures.block.tokens for figures in readings} == {14 * 7000, 14 * 7010, 14 * 7200}
+    assert {figures.traffic.minute.total for figures in readings} == {0, 14 * 10, 14 * 190}
 
 
 def test_two_processes_in_one_series(tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ def test_samples_that_come_late(tmp_path: Path) -> None:
     ):
         poll = Poll(engine)
         server.fill([Series(labels("a"), [(NOON - 600, 10.0)])])
-        found = [poll.take(NOON) and poll.reading(NOON).week_tokens]
+        readings = [poll.take(NOON) and poll.reading(NOON).week_tokens]
         server.fill([Series(labels("b"), [(NOON - 90, 200.0)]), Series(labels("c"), [(NOON - 3 * HOUR, 3000.0)])])
         for at in (NOON + 15, NOON + HOUR + 15):
             poll.take(at)
-            found.append(poll.reading(at).week_tokens)
+            readings.append(poll.reading(at).week_tokens)
 
-    assert found == [10, 210, 3210]
+    assert readings == [10, 210, 3210]
 
 
 @pytest.mark.parametrize("kind", [OLD, NEW, VICTORIA])
@@ -228,7 +228,7 @@ def test_many_rounds_a_second(tmp_path: Path) -> None:
     """However often it asks, a second's tokens are added to the week once."""
     past = write("a", "claude-opus-5-5", NOON + 60, [(0, 100), (30, 200)], NOON + 600)
 
-    found = go(tmp_path, past, [NOON + 55 + 0.2 * step for step in range(300)])
+    readings = go(tmp_path, past, [NOON + 55 + 0.2 * step for step in range(300)])
 
-    assert all(figures.week == figures.block.tokens for figures in found)
-    assert found[-1].week == 14 * 200
+    assert all(figures.week == figures.block.tokens for figures in readings)
+    assert readings[-1].week == 14 * 200

@@ -127,13 +127,13 @@ def test_plan_takes_use_back(desk: Desk) -> None:
         window = source.read(NOON).plan_5h
         return window.share if window else None
 
-    def tell(at: float, share: float) -> None:
+    def report(at: float, share: float) -> None:
         store(status(five_hour=(100 * share, NOON + HOUR)), desk.folder, NOON + at)
         wait_until(lambda: shown() == share, f"{share:.0%}")
 
-    tell(0, 0.85)
-    tell(1, 1.0)
-    tell(2, 0.17)
+    report(0, 0.85)
+    report(1, 1.0)
+    report(2, 0.17)
 
 
 def test_another_account(desk: Desk) -> None:
@@ -311,7 +311,7 @@ def test_several_sessions(desk: Desk) -> None:
     assert desk.read().waiting is False
 
 
-def test_nothing_told_any_more(desk: Desk) -> None:
+def test_nothing_reported_any_more(desk: Desk) -> None:
     """A wait that nothing ends is dropped after the set time, and `due` tells when."""
     note(event("PermissionRequest"), desk.folder, NOON)
     source = desk.plan()

@@ -64,7 +64,7 @@ def test_another_account() -> None:
     assert len(back) == 2
 
 
-def test_accounts_told_apart_by_one_window() -> None:
+def test_accounts_distinguished_by_one_window() -> None:
     """A 5-hour window that could follow the other account's belongs to nobody whose week is another one."""
     first = reported(NOON - 2 * HOUR, (93, NOON - HOUR), (70, NOON + 5 * DAY))
     second = reported(NOON, (6, NOON + 4.5 * HOUR), (2, NOON + 3 * DAY))
@@ -188,7 +188,7 @@ def test_order_does_not_matter(news: list[News], chance: random.Random) -> None:
 
 
 @given(NEWS)
-def test_told_again(news: list[News]) -> None:
+def test_reported_again(news: list[News]) -> None:
     """Hearing everything a second time changes nothing: files are read again and again."""
     once = enter((), news)
 

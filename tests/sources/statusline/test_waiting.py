@@ -255,7 +255,7 @@ def test_idle_prompt_beside_background_tasks() -> None:
     assert not waits(after(stopped, ClientEvent(AT - 30, "Stop", "a1"), idle), 0)
 
 
-def test_nothing_told_any_more() -> None:
+def test_nothing_reported_any_more() -> None:
     """After a kill -9 nothing ends the wait; it is dropped after the set time, and `due` tells when."""
     session = after(ASK, NOTIFIED)
 

@@ -39,14 +39,14 @@ def _epoch(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _tally(claude: Path) -> Counter:
-    tail, tally = Tail([claude / "projects"]), Counter()
+def _counter(claude: Path) -> Counter:
+    tail, counter = Tail([claude / "projects"]), Counter()
     tail.scan()
     while tail.behind:
         for line in tail.step():
             for each in turn.parse(line):
-                tally.add(each, END)
-    return tally
+                counter.add(each, END)
+    return counter
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -54,7 +54,7 @@ def test_generated_trees_make_the_same_blocks(seed: int, tmp_path: Path) -> None
     """Gaps, edges at exactly 5 h, forks, replays, advice, growing lines: ours, ccusage's and the truth are one."""
     tree = generate(seed, END, days=6)
     tree.write(tmp_path / "projects")
-    ours = [(span.start, span.tokens) for span in _tally(tmp_path).blocks.history()]
+    ours = [(span.start, span.tokens) for span in _counter(tmp_path).blocks.history()]
     theirs = [(_epoch(block["startTime"]), block["entries"], block["totalTokens"]) for block in _ccusage(tmp_path)]
 
     assert len(ours) > 10
@@ -192,7 +192,7 @@ def test_truth_where_ccusage_is_known_to_be_wrong(trouble: str, tmp_path: Path) 
     claude = ClaudeHome(tmp_path / "claude")
     (claude.project / "session.jsonl").write_bytes(data)
 
-    assert sum(span.tokens for span in _tally(claude.folder).blocks.history()) == truth
+    assert sum(span.tokens for span in _counter(claude.folder).blocks.history()) == truth
     assert sum(block["totalTokens"] for block in _ccusage(claude.folder)) == theirs != truth
 
 
@@ -203,5 +203,5 @@ def test_linked_project_counts_here_alone(tmp_path: Path) -> None:
     (elsewhere / "session.jsonl").write_bytes(encoded(_line(1)))
     (claude.folder / "projects" / "-linked").symlink_to(elsewhere)
 
-    assert sum(span.tokens for span in _tally(claude.folder).blocks.history()) == SAMPLE
+    assert sum(span.tokens for span in _counter(claude.folder).blocks.history()) == SAMPLE
     assert _ccusage(claude.folder) == []

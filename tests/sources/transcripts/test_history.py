@@ -141,7 +141,7 @@ def test_children_count_what_one_process_counts(
     assert reading.week_tokens == sum(tokens for _, _, tokens in blocks) + SAMPLE
 
 
-def test_block_is_told_before_the_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_is_reported_before_the_week(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as the block is exact it is reported, while the rest of the week is still being read."""
     claude, now = ClaudeHome(tmp_path), time.time()
     for days in range(6):
@@ -244,7 +244,7 @@ def test_file_older_than_its_lines(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "copied.jsonl bears an older time than its lines" in caplog.text
 
 
-def test_line_that_is_too_long_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_line_that_is_too_long_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A line that is skipped for its length is reported once, and the source says so."""
     claude = ClaudeHome(tmp_path)
     claude.append(assistant(NOW - 60, 1), assistant(NOW - 50, 2, said="x" * (9 << 20)), assistant(NOW - 40, 3))

@@ -42,7 +42,7 @@ class Files(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The publisher starts again: it knows what is on the disk, no more."""
-        self.tail, self.tally = SmallSteps([self.root]), Counter()
+        self.tail, self.counter = SmallSteps([self.root]), Counter()
         self.truth: dict[int, int] = {}
         self.looked = True
 
@@ -176,12 +176,12 @@ class Files(RuleBasedStateMachine):
         while self.tail.behind:
             for line in self.tail.step():
                 for each in turn.parse(line):
-                    self.tally.add(each, NOW)
+                    self.counter.add(each, NOW)
 
     @invariant()
     def counted_is_the_truth(self) -> None:
         """After every step what is counted is what was there to be seen."""
-        assert self.tally.week(NOW) == sum(self.truth.values())
+        assert self.counter.week(NOW) == sum(self.truth.values())
 
     def teardown(self) -> None:
         """Remove the files."""

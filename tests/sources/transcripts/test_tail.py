@@ -48,7 +48,7 @@ def test_all_transcripts_below_all_roots(root: Path, tmp_path: Path) -> None:
     assert sorted(_lines(Tail([root, tmp_path / "second"]))) == [b"1", b"2", b"4"]
 
 
-def test_scan_finds_what_no_hint_told(root: Path) -> None:
+def test_scan_finds_what_no_hint_reported(root: Path) -> None:
     """Without any event a scan finds what is new, says what has grown, and reads it once."""
     path = _write(root / "s.jsonl", b"1\n")
     tail = Tail([root])
@@ -173,7 +173,7 @@ def test_root_that_appears_later(root: Path) -> None:
     assert _lines(tail) == [b"1"]
 
 
-def test_unreadable_file_is_told_once_and_read_when_it_can_be(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_file_is_reported_once_and_read_when_it_can_be(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that cannot be read is one warning, keeps none of the others waiting, and is no missed event."""
     path = _write(root / "locked.jsonl", b"locked\n")
     path.chmod(0)
@@ -191,7 +191,7 @@ def test_unreadable_file_is_told_once_and_read_when_it_can_be(root: Path, caplog
     assert tail.unreadable == 0
 
 
-def test_unreadable_folder_is_told_and_read_when_it_can_be(root: Path) -> None:
+def test_unreadable_folder_is_reported_and_read_when_it_can_be(root: Path) -> None:
     """A folder that cannot be listed counts as unreadable until it can."""
     _write(root / "locked" / "s.jsonl", b"locked\n")
     (root / "locked").chmod(0)

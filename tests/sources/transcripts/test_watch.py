@@ -36,7 +36,7 @@ def _watching(root: Path, kind: Kind) -> Iterator[Hints]:
         hints.close()
 
 
-def _told(hints: Hints, path: Path) -> None:
+def _reported(hints: Hints, path: Path) -> None:
     """Wait until a path is hinted at."""
     seen: set[str] = set()
 
@@ -49,7 +49,7 @@ def _told(hints: Hints, path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")  # watchdog's, of folders that just appear
 @pytest.mark.parametrize("kind", [_inotify, Observed])
-def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
+def test_what_is_reported(kind: Kind, tmp_path: Path) -> None:
     """Lines, new files, new folders and moved-in folders are reported, by the name of a root that is a link."""
     (tmp_path / "real" / "-p").mkdir(parents=True)
     (tmp_path / "outside" / "deep").mkdir(parents=True)
@@ -57,17 +57,17 @@ def test_what_is_told(kind: Kind, tmp_path: Path) -> None:
     root.symlink_to(tmp_path / "real")
     with _watching(root, kind) as hints:
         (root / "-p" / "s.jsonl").write_text("1\n")
-        _told(hints, root / "-p" / "s.jsonl")
+        _reported(hints, root / "-p" / "s.jsonl")
         (root / "-new").mkdir()
-        _told(hints, root / "-new")
+        _reported(hints, root / "-new")
         (root / "-new" / "s.jsonl").write_text("1\n")
-        _told(hints, root / "-new" / "s.jsonl")
+        _reported(hints, root / "-new" / "s.jsonl")
         (tmp_path / "outside").rename(root / "-moved")
-        _told(hints, root / "-moved")
+        _reported(hints, root / "-moved")
         (root / "-moved" / "deep" / "s.jsonl").write_text("1\n")
-        _told(hints, root / "-moved" / "deep" / "s.jsonl")
+        _reported(hints, root / "-moved" / "deep" / "s.jsonl")
         (root / "-p" / "s.jsonl").rename(root / "-p" / "t.jsonl")
-        _told(hints, root / "-p" / "t.jsonl")
+        _reported(hints, root / "-p" / "t.jsonl")
 
 
 def test_linked_folders_are_watched(tmp_path: Path) -> None:
@@ -80,16 +80,16 @@ def test_linked_folders_are_watched(tmp_path: Path) -> None:
     (root / "inside").symlink_to(root)
     with _watching(root, _inotify) as hints:
         (outside / "deep" / "s.jsonl").write_text("1\n")
-        _told(hints, root / "-early" / "deep" / "s.jsonl")
+        _reported(hints, root / "-early" / "deep" / "s.jsonl")
         (root / "-early").rename(root / "-renamed")
-        _told(hints, root / "-renamed")
+        _reported(hints, root / "-renamed")
         (outside / "deep" / "s.jsonl").write_text("2\n")
-        _told(hints, root / "-renamed" / "deep" / "s.jsonl")
+        _reported(hints, root / "-renamed" / "deep" / "s.jsonl")
         (tmp_path / "other").mkdir()
         (root / "-late").symlink_to(tmp_path / "other")
-        _told(hints, root / "-late")
+        _reported(hints, root / "-late")
         (tmp_path / "other" / "s.jsonl").write_text("1\n")
-        _told(hints, root / "-late" / "s.jsonl")
+        _reported(hints, root / "-late" / "s.jsonl")
 
 
 def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
         assert hints.take(60) == (["a"], True)
 
 
-def test_overflow_is_told(tmp_path: Path) -> None:
+def test_overflow_is_reported(tmp_path: Path) -> None:
     """More events than the kernel keeps: the loss is reported once, and new folders are still watched."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     events = Inotify(str(tmp_path))

@@ -33,7 +33,7 @@ class Probe:
         self._acked: dict[int, str | None] = {}
         self._wake = Wake()
         identity = Identity(f"check-{secrets.token_hex(6)}")
-        self._connection = Connection(endpoint, identity, FIVE, self._hear, self._acked.__setitem__)
+        self._connection = Connection(endpoint, identity, FIVE, self._on_message, self._acked.__setitem__)
 
     def enter(self, password: str | None) -> Reason:
         """Connect; return the reason of a failure, else `FINE`."""
@@ -74,7 +74,7 @@ class Probe:
         self._connection.close()
         self._wake.close()
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         self.received.append((message.topic, message.payload))
 
 
@@ -105,22 +105,22 @@ class Finding:
 class Inspection:
     """All attempts on one broker."""
 
-    def __init__(self, house: BrokerFolder, host: str) -> None:
-        self._house = house
-        self._register: Register = house.register()
+    def __init__(self, broker_folder: BrokerFolder, host: str) -> None:
+        self._broker_folder = broker_folder
+        self._register: Register = broker_folder.register()
         self._host = host
         self._mark = f"check-{secrets.token_hex(4)}"
-        self._context = ssl.create_default_context(cafile=house.ca)
+        self._context = ssl.create_default_context(cafile=broker_folder.ca)
 
     def run(self, now: datetime) -> Iterator[Finding]:
         """Yield the result of each attempt."""
-        days = (expires((self._house.broker / "broker.crt").read_bytes()) - now).days
+        days = (expires((self._broker_folder.broker / "broker.crt").read_bytes()) - now).days
         yield Finding(days > SOON_DAYS, f"certificate is good for {days} more days")
         for endpoint in self._endpoints():
             yield from self._door(endpoint)
         if not answers(self._host, self._register.ports[1], STEP_S):
             return  # nobody can sign in: said already
-        probes = {user: self._probe(user) for user in self._known()}
+        probes = {user: self._probe(user) for user in self._with_password()}
         try:
             missing = [user.name for user, probe in probes.items() if not probe.inside]
             if missing:
@@ -144,18 +144,18 @@ class Inspection:
             Endpoint("127.0.0.1" if self._host == "localhost" else self._host, plain),
         ]
 
-    def _known(self) -> list[User]:
-        return [user for user in self._register.users.values() if self._house.password_file(user.name).exists()]
+    def _with_password(self) -> list[User]:
+        return [user for user in self._register.users.values() if self._broker_folder.password_file(user.name).exists()]
 
     def _probe(self, user: User) -> Probe:
         probe = Probe(replace(self._endpoints()[0], user=user.name), self._context)
-        probe.enter(self._house.password_file(user.name).read_text("utf-8").strip())
+        probe.enter(self._broker_folder.password_file(user.name).read_text("utf-8").strip())
         return probe
 
     def _door(self, endpoint: Endpoint) -> Iterator[Finding]:
         """Try to connect without a user, and with a wrong password."""
         kind = "websockets" if endpoint.websocket_path else "TLS" if endpoint.tls else "no TLS"
-        users = self._known()
+        users = self._with_password()
         tries: list[tuple[str, str | None, str | None]] = [("without a name", None, None)]
         if users:
             tries.append(("with a wrong password", users[0].name, secrets.token_hex(8)))
@@ -174,7 +174,7 @@ class Inspection:
 
     def _samples(self) -> list[str]:
         """Return one made-up topic of each kind; no real client uses them."""
-        own = [f"{user.own}/{self._mark}" for user in self._known() if user.own]
+        own = [f"{user.own}/{self._mark}" for user in self._with_password() if user.own]
         discovery = self._register.discovery
         leaves = ["usage", "status", "settings", "set/ceiling", "set/redline", f"set/{self._mark}"]
         foreign = [f"{ROOT}/{self._mark}/{leaf}" for leaf in leaves]

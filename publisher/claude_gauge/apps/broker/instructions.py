@@ -86,9 +86,9 @@ RELOAD = (
 )
 
 
-def client_setup(house: BrokerFolder, register: Register, user: User) -> list[str]:
+def client_setup(broker_folder: BrokerFolder, register: Register, user: User) -> list[str]:
     """List the lines that set up one client: who it is, then each setting."""
-    port, secret = register.ports[1], house.password_file(user.name)
+    port, secret = register.ports[1], broker_folder.password_file(user.name)
     host = f"[{register.hosts[0]}]" if ":" in register.hosts[0] else register.hosts[0]
     head = f"{user.name} ({user.role}: {MEANING[user.role]}{ANNOUNCES if user.announces else ''})"
     match user.role:
@@ -97,34 +97,34 @@ def client_setup(house: BrokerFolder, register: Register, user: User) -> list[st
                 head,
                 "  In Home Assistant: Settings, Devices & services, Add integration, MQTT",
                 f"  broker {host}, port {port}, user {user.name}, password from {secret}",
-                f"  advanced: broker certificate validation Custom, CA certificate {house.ca}",
+                f"  advanced: broker certificate validation Custom, CA certificate {broker_folder.ca}",
             ]
         case Role.DEVICE:
-            return [head, f"  broker {host}, port {port}, TLS with {house.ca}",
+            return [head, f"  broker {host}, port {port}, TLS with {broker_folder.ca}",
                     f"  user and id {user.name}, password from {secret}"]  # fmt: skip
     return [
         head,
         f"  CLAUDE_GAUGE_BROKER=mqtts://{user.name}@{host}:{port}",
         f"  CLAUDE_GAUGE_BROKER_PASSWORD_FILE={secret}",
-        f"  CLAUDE_GAUGE_BROKER_CA={house.ca}",
+        f"  CLAUDE_GAUGE_BROKER_CA={broker_folder.ca}",
         *([f"  CLAUDE_GAUGE_NODE={user.node}"] if user.node and user.role is Role.PUBLISHER else []),
     ]
 
 
-def next_steps(house: BrokerFolder) -> list[str]:
+def next_steps(broker_folder: BrokerFolder) -> list[str]:
     """List what is left to do after `init`."""
-    info = (house.folder / DATA).stat()
-    shut = closed_to(info.st_uid, info.st_gid, house.folder)
+    info = (broker_folder.folder / DATA).stat()
+    shut = closed_to(info.st_uid, info.st_gid, broker_folder.folder)
     return [
-        f"The broker must run as user {info.st_uid}, who may read {house.broker}"
+        f"The broker must run as user {info.st_uid}, who may read {broker_folder.broker}"
         + (f"; but an installed Mosquitto may not enter {shut}: for it name a --folder elsewhere." if shut else "."),
-        *_collisions(house),
+        *_collisions(broker_folder),
         "Installed Mosquitto:",
-        f"  sudo ln -s {house.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
+        f"  sudo ln -s {broker_folder.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
         "  sudo systemctl restart mosquitto",
         "Container:",
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
-        f"Then: claude-gauge broker check --folder {house.folder}",
+        f"Then: claude-gauge broker check --folder {broker_folder.folder}",
     ]
 
 
@@ -143,9 +143,9 @@ def closed_to(user: int, group: int, folder: Path) -> Path | None:
     return None
 
 
-def _collisions(house: BrokerFolder) -> list[str]:
+def _collisions(broker_folder: BrokerFolder) -> list[str]:
     """Name the lines of Mosquitto's own files that would keep it from starting, or open it, beside ours."""
-    lines = collisions(ETC_MOSQUITTO, house.broker / "mosquitto.conf")
+    lines = collisions(ETC_MOSQUITTO, broker_folder.broker / "mosquitto.conf")
     if not lines:
         return []
     return ["Mosquitto reads all of its files as one. Remove these lines before you link ours:", *lines]

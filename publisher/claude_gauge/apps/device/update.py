@@ -88,8 +88,8 @@ class Boards:
         retained = self._retained
         # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
         if device:
-            retained.link.listen(f"{ROOT}/{device}/status", self._hear)
-        retained.link.listen(f"{ROOT}/{device or '+'}/#", self._hear)
+            retained.link.listen(f"{ROOT}/{device}/status", self._on_message)
+        retained.link.listen(f"{ROOT}/{device or '+'}/#", self._on_message)
         retained.also(f"{ROOT}/{device or '+'}/#")  # the same filter: overlapping ones would bring each message twice
         retained.connect()
         with self._news:
@@ -140,7 +140,7 @@ class Boards:
                     )
                 self._news.wait(left)
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         name, _, leaf = message.topic.removeprefix(ROOT + "/").partition("/")
         with self._news:
             board = self.by_name.setdefault(name, Board(name))

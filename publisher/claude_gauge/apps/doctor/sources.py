@@ -82,7 +82,7 @@ def _effect(path: Path, settings: Settings) -> Iterator[Check]:
     root = path.parent / "projects"
     switched_off = list(obstacles(path))
     for each in (*switched_off, *project_obstacles(projects(root, Path.cwd()), path)):
-        yield Check(LINK, "warn", each.found, each.advice)
+        yield Check(LINK, "warn", each.problem, each.advice)
     folder = settings.state_dir.expanduser() / FOLDER
     since, ran, called = _set_up_at(path), _newest(root.glob("*/*.jsonl")), _newest(folder.glob("*"))
     trouble = _unwritable(folder)

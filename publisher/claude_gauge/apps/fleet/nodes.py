@@ -43,7 +43,7 @@ class _Node:
         self.unread: _Payload | None = None
         self.behind = False  # the payload before was dropped as overtaken
         self.heartbeat_at = 0.0  # when a payload came that was not retained
-        self.word_at = 0.0  # when any payload came
+        self.payload_at = 0.0  # when any payload came
         self.moved_at = self.plan_moved_at = self.last_at = 0.0
         self.lost_at: float | None = None
 
@@ -71,7 +71,7 @@ class _Node:
             return State.SILENT
         if self.lost_at is None:
             return State.OFF
-        return State.SILENT if self.lost_at - self.word_at > ASLEEP_S else State.LOST
+        return State.SILENT if self.lost_at - self.payload_at > ASLEEP_S else State.LOST
 
 
 class Nodes:
@@ -182,7 +182,7 @@ def _read(node: _Node, payload: _Payload) -> None:
         return
     node.freshness.take(usage, payload.at, retained=payload.retained)
     node.behind = False
-    node.word_at = payload.at
+    node.payload_at = payload.at
     if not payload.retained:
         node.heartbeat_at = payload.at
     if _tokens_moved(before, usage):

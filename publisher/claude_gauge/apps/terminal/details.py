@@ -90,14 +90,14 @@ def rows(usage: Usage, now: float) -> Iterator[tuple[str, str]]:
     yield "Fullest limit", fullest(usage)
     for name, field in type(usage).model_fields.items():
         value = usage.figure(name) if name in PART_OF else getattr(usage, name)
-        if name not in _TOLD and (value is not None or name not in _SELDOM):
+        if name not in _SHOWN_ABOVE and (value is not None or name not in _SELDOM):
             yield str(field.title), _text(name, value, now)
     yield "Sources", sources(usage) or UNKNOWN
     yield "Updated", _text("updated_at", usage.updated_at, now)
 
 
 UNKNOWN = "unknown"
-_TOLD = {gauge.field for gauge in gauges(1.0)} | {
+_SHOWN_ABOVE = {gauge.field for gauge in gauges(1.0)} | {
     "window_5h_resets_at", "window_7d_pct", "window_7d_resets_at", "limit_name", "limit_pct", "sources", "updated_at",
     "schema_version",
 }  # fmt: skip

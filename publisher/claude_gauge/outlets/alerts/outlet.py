@@ -119,7 +119,7 @@ class Alerts:
 
     def _put(self, alert: Alert) -> None:
         log.info("alert: %s", alert.text)
-        self._thread = self._thread or self._teller()
+        self._thread = self._thread or self._started()
         self._alerts.put(alert)
 
     def stop(self) -> None:
@@ -127,18 +127,18 @@ class Alerts:
         self._stopping.set()
         self._alerts.put(None)
 
-    def _teller(self) -> threading.Thread:
-        thread = threading.Thread(target=self._tell, name="alerts", daemon=True)
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._send_all, name="alerts", daemon=True)
         thread.start()
         return thread
 
-    def _tell(self) -> None:
+    def _send_all(self) -> None:
         while (alert := self._alerts.get()) is not None:
-            threading.Thread(target=self._say, args=(alert,), name="alert", daemon=True).start()
+            threading.Thread(target=self._publish, args=(alert,), name="alert", daemon=True).start()
             notify(alert)
             run(self._command, alert)
 
-    def _say(self, alert: Alert) -> None:
+    def _publish(self, alert: Alert) -> None:
         """Publish it on the topic, once, as soon as there is a broker: not retained, for it is an event."""
         payload = to_json(alert)
         end = time.monotonic() + BROKER_S

@@ -116,7 +116,7 @@ class Numbers:
         if self.settings != self._given:
             self._changed(self.settings)
         self._show()
-        self._link.listen(order_topic(self._given.node, "+"), self._hear)
+        self._link.listen(order_topic(self._given.node, "+"), self._on_order)
 
     def __call__(self, _usage: Usage, _payload: bytes) -> None:
         """Store what is not stored yet."""
@@ -136,7 +136,7 @@ class Numbers:
         payload = json.dumps({**holding, "updated_at": stamp(time.time())}).encode()
         self._link.announce(settings_topic(self._given.node), payload)
 
-    def _hear(self, message: Message) -> None:
+    def _on_order(self, message: Message) -> None:
         """Carry out an order; one that can't be leaves all as it is."""
         name, text = message.topic.rpartition("/")[2], message.payload[:LONGEST].decode("utf-8", "replace")
         if not message.payload or name not in ORDERS:

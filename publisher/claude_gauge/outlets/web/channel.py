@@ -91,7 +91,7 @@ class Channel:
         for stream in tuple(self.streams):
             stream.send(aged if retained else _event(payload))
 
-    def say(self, status: str) -> None:
+    def set_status(self, status: str) -> None:
         """Take what the node's status topic says: `online` or `offline`."""
         if status != self.status:
             self.status = status

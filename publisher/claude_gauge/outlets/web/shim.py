@@ -46,7 +46,7 @@ class Shim:
         self.port = int(address.rpartition(":")[2])
         self._server = server or Server()
         self._listener: Listener | None = None
-        self._nodes = NodeListener(link, self._hear, self._say) if link is not None else None
+        self._nodes = NodeListener(link, self._on_payload, self._on_status) if link is not None else None
         self._site = WebSite(own, health, as_json(DEFAULT_REDLINE) if scales is None else scales, now, self._ask)
         self._hosts = OwnHosts(host_of(address), hosts)
 
@@ -85,13 +85,13 @@ class Shim:
         if self._nodes is not None:
             self._nodes.listen()
 
-    def _hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
+    def _on_payload(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
         if self._listener is not None:
-            self._listener.soon(self._site.hear, node, payload, retained)
+            self._listener.soon(self._site.receive, node, payload, retained)
 
-    def _say(self, node: str, status: str) -> None:
+    def _on_status(self, node: str, status: str) -> None:
         if self._listener is not None:
-            self._listener.soon(self._site.say, node, status)
+            self._listener.soon(self._site.set_status, node, status)
 
 
 def scales_of(settings: Settings) -> Mapping[str, Any]:

@@ -121,7 +121,7 @@ class WebSite:
             "/healthz": lambda _: self._healthz(),
             "/scales": lambda _: self._scales,
             "/nodes": lambda _: self._list(),
-            "/nodes/events": lambda _: self._tell_all(),
+            "/nodes/events": lambda _: self._all_nodes(),
             **dict.fromkeys(page.paths, page.answer),
         }
         self.routes = {path: Route(_with_etag(road)) for path, road in roads.items()}
@@ -141,18 +141,18 @@ class WebSite:
         """Fill the strip with what was used before."""
         self.own.history.remember(minutes, self.clock())
 
-    def hear(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
+    def receive(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
         """Take a valid payload of another node."""
         channel = self._other(node)
         if channel is not None:
             channel.push(payload, retained=retained)
             self._wall.changed(channel)
 
-    def say(self, node: str, status: str) -> None:
+    def set_status(self, node: str, status: str) -> None:
         """Take another node's status; one that never sent a payload has no place here."""
         channel = self._others.get(node)
         if channel is not None:
-            channel.say(status)
+            channel.set_status(status)
             self._wall.changed(channel)
 
     def _other(self, node: str) -> Channel | None:
@@ -196,7 +196,7 @@ class WebSite:
         rows = ({"node": each.name, "status": each.status, "stale": each.stale} for each in self._received())
         return as_json({"own": self._own_name, "nodes": list(rows)})
 
-    def _tell_all(self) -> Answer:
+    def _all_nodes(self) -> Answer:
         self._ask()
         return events(self._wall)
 

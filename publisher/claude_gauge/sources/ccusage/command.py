@@ -91,7 +91,7 @@ def environment(command: Command, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 # (what stderr holds, why, sentence)
-_KNOWN = (
+_FAILURES = (
     (
         "native binary is not available",
         "native binary missing",
@@ -112,7 +112,7 @@ def explain(finished: Finished, command: Command) -> CcusageError:
     called = " ".join(command.argv)
     if finished.code is None:
         return CcusageError("took too long", f"ccusage: {called} took too long and was stopped")
-    for sign, why, sentence in _KNOWN:
+    for sign, why, sentence in _FAILURES:
         if sign in finished.err:
             return CcusageError(why, f"ccusage: {called}: {sentence}")
     said = finished.err.strip().splitlines()

@@ -193,7 +193,7 @@ class Prometheus:
         self._poll = Poll(self._engine, settings.prometheus_match)
         self._clock = clock
         self._health = Health(NAME, ok=False, why="not asked yet")
-        self._known: Reading | None = None
+        self._newest: Reading | None = None
         self._changed: Callable[[], None] = lambda: None
         self._thread = Polled(NAME, self._round, every(settings.prometheus_interval), ended=self._engine.close)
 
@@ -238,8 +238,8 @@ class Prometheus:
         if health != self._health:
             _log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
         reading = self._poll.reading(now)
-        news = health != self._health or reading != self._known
-        self._health, self._known = health, reading
+        news = health != self._health or reading != self._newest
+        self._health, self._newest = health, reading
         if news:
             self._changed()
 

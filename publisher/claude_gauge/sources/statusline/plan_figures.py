@@ -50,7 +50,7 @@ class WindowUse:
 class Account:
     """One account's windows, oldest first, and the newest figure of each limit by its name."""
 
-    spoke_at: float = -math.inf
+    reported_at: float = -math.inf
     five_hour: tuple[WindowUse, ...] = ()
     seven_day: tuple[WindowUse, ...] = ()
     limits: Mapping[str, Figure] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def enter(accounts: Accounts, news: Iterable[Mapping[str, Figure]]) -> Accounts:
     """Take in statuslines' figures, the oldest first; the same twice, or older ones, change nothing."""
     dated = [(max(figure.at for figure in each.values()), each) for each in news if each]
     for at, each in sorted(dated, key=lambda one: one[0]):
-        if any(slot in each for slot in SLOTS) or not accounts or at > accounts[-1].spoke_at:
+        if any(slot in each for slot in SLOTS) or not accounts or at > accounts[-1].reported_at:
             accounts = _enter(accounts, at, each)  # without a window it can only be of the one that reported last
     return accounts
 
@@ -95,12 +95,12 @@ def _enter(accounts: Accounts, at: float, news: Mapping[str, Figure]) -> Account
         return accounts
     changed = replace(
         account,
-        spoke_at=max(account.spoke_at, at),
+        reported_at=max(account.reported_at, at),
         limits={**account.limits, **limits},
         **{slot: _entered(account.windows(slot), window) for slot, window in windows.items()},
     )
     others = [each for each in accounts if each is not account]
-    return tuple(sorted([*others, changed], key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
+    return tuple(sorted([*others, changed], key=lambda each: each.reported_at)[-KEPT_ACCOUNTS:])
 
 
 def _newest_at(account: Account, name: str) -> float:
@@ -183,7 +183,7 @@ def from_json(raw: Mapping[str, object]) -> Accounts:
     """Read what `to_json` returned; garbage in it is left out."""
     listed = raw.get("accounts")
     read = [_account(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-    return tuple(sorted(read, key=lambda each: each.spoke_at)[-KEPT_ACCOUNTS:])
+    return tuple(sorted(read, key=lambda each: each.reported_at)[-KEPT_ACCOUNTS:])
 
 
 def _account(raw: Mapping[str, object]) -> Account:

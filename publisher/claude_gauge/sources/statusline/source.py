@@ -163,7 +163,7 @@ def _runs(process: Process) -> bool:
     return running is not None and running[1] == list(process)
 
 
-def _spoke_at(
+def _statusline_times(
     before: Mapping[str, float], fresh: Mapping[str, Mapping[str, object]], statuses: Iterable[str]
 ) -> dict[str, float]:
     """Return when each session's statusline ran last."""
@@ -195,7 +195,7 @@ class Plan:
         self._logs: dict[str, SessionLog] = {}
         self._denials: deque[tuple[str, ClientEvent]] = deque(maxlen=KEPT_DENIALS)
         self._statuses: dict[str, Stamp] = {}
-        self._spoke: dict[str, float] = {}
+        self._statusline_at: dict[str, float] = {}
         self._hooks = False
         self._why = ""
         self._last: Reading | None = None
@@ -224,7 +224,7 @@ class Plan:
     def read(self, now: float) -> Reading:
         """Return the plan's figures and `waiting`; touches no disk."""
         with self._lock:
-            reports = bool(self._why or self._spoke or self._accounts)
+            reports = bool(self._why or self._statusline_at or self._accounts)
             health = Health("statusline", not self._why, self._why, degraded=bool(self._why))
             return Reading(
                 plan_5h=plan_figures.present(self._accounts, "five_hour", now),
@@ -318,13 +318,13 @@ class Plan:
                 self._accounts, self._saved, self._kept = (), (), False
             self._accounts = plan_figures.enter(self._accounts, map(plan_figures.figures, fresh.values()))
             self._hooks, self._logs, self._statuses = HOOKS in stamps, logs, statuses
-            self._spoke = _spoke_at(self._spoke, fresh, statuses)
+            self._statusline_at = _statusline_times(self._statusline_at, fresh, statuses)
             for session, (events, again) in news.items():
                 self._take(session, events, again=again)
             for session in ended:
                 logs[session].story.add([ClientEvent(now, "SessionEnd")])
-            for session in logs.keys() & self._spoke.keys():
-                logs[session].story.add_statusline(self._spoke[session])
+            for session in logs.keys() & self._statusline_at.keys():
+                logs[session].story.add_statusline(self._statusline_at[session])
             quiet = [session for session, each in logs.items() if each.quiet(now)]
         for session in quiet:
             with contextlib.suppress(OSError):

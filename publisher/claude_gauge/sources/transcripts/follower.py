@@ -211,9 +211,9 @@ def last_time(path: str) -> float | None:
     finally:
         os.close(descriptor)
     times = []
-    for found in _TIME.findall(end):
+    for stamp in _TIME.findall(end):
         with contextlib.suppress(ValueError):
-            times.append(datetime.fromisoformat(found.decode()).timestamp())
+            times.append(datetime.fromisoformat(stamp.decode()).timestamp())
     return max(times, default=None)
 
 

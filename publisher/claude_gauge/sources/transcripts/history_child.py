@@ -1,4 +1,4 @@
-"""The child process that reads history: tasks come in on standard input, what was found goes out on standard output.
+"""The child process that reads history: tasks come in on standard input, what they hold goes out on standard output.
 
 A task is a line of JSON: stretches of files as (path, start, stop), and before which time (epoch seconds) responses
 may come in columns. Its answer is eight bytes of length and a marshalled tuple:
@@ -43,19 +43,19 @@ def serve(tasks: IO[bytes], answers: IO[bytes]) -> None:
 
 
 def _read(pieces: Sequence[tuple[str, int, int]], files_before: float) -> tuple[Any, ...]:
-    found, skipped, unread, refused = list[tuple[Turn, list[float]]](), 0, list[int](), Refused()
+    turns, skipped, unread, refused = list[tuple[Turn, list[float]]](), 0, list[int](), Refused()
     for index, (path, start, stop) in enumerate(pieces):
         lines = Lines()
         try:
             for some in read_stretch(path, start, stop, lines):
-                gather(some, found, refused)
+                gather(some, turns, refused)
         except FileNotFoundError:
             continue
         except OSError:
             unread.append(index)
         skipped += lines.skipped
-    filed, rest = file_apart(found, files_before)
-    newest = max(((turn.at, turn.model) for turn, _ in found if turn.at < files_before), default=(0.0, ""))
+    filed, rest = file_apart(turns, files_before)
+    newest = max(((turn.at, turn.model) for turn, _ in turns if turn.at < files_before), default=(0.0, ""))
     turns = [_sent(turn, times) for turn, times in rest]
     columns = [(number, tuple(each.tobytes() for each in day)) for number, day in filed.items()]
     return turns, columns, newest, skipped, unread, refused.counts()

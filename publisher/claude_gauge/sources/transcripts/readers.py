@@ -34,12 +34,12 @@ _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
 class TaskResult(NamedTuple):
     """How a task went.
 
-    `found` are turns, each with the times of lines that only repeat it; `filed` are settled responses, in columns, and
+    `turns` are turns, each with the times of lines that only repeat it; `filed` are settled responses, in columns, and
     `newest` is when the last of these ended, and by which model.
     """
 
     task: list[Piece]
-    found: list[tuple[Turn, tuple[float, ...]]]
+    turns: list[tuple[Turn, tuple[float, ...]]]
     filed: Mapping[int, Filed] = {}
     newest: tuple[float, str] = (0.0, "")
     skipped: int = 0
@@ -158,12 +158,12 @@ def _ask(child: subprocess.Popen[bytes], task: list[Piece], files_before: float)
     tasks.flush()
     size = int.from_bytes(_exactly(answers, 8), "big")
     data = _exactly(answers, size)
-    found, filed, newest, skipped, unread, refused = marshal.loads(data)  # noqa: S302 - our own child wrote it
+    turns, filed, newest, skipped, unread, refused = marshal.loads(data)  # noqa: S302 - our own child wrote it
     days = {
         number: Filed(*(array(code, each) for code, each in zip("qqqd", day, strict=True))) for number, day in filed
     }
     return TaskResult(
-        task, list(map(_received, found)), days, newest, skipped, [task[each] for each in unread], refused
+        task, list(map(_received, turns)), days, newest, skipped, [task[each] for each in unread], refused
     )
 
 

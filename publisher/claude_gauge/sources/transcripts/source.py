@@ -60,14 +60,14 @@ class Transcripts:
         self._hints = Hints()
         self._watch = Watch(self._hints)
         self._readers: Readers | None = None
-        self._told_of_length = False
+        self._length_logged = False
         self._childless = False  # readers failed: history is read here
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._changed: Callable[[], None] = lambda: None
         self._event_health = EventHealth()
-        self._told: Health | None = None
+        self._reported: Health | None = None
         self._rooted = True  # some root is there
         self._offset = clock() - time.monotonic()
         self._start_over()
@@ -190,7 +190,7 @@ class Transcripts:
         newest = self._tail.newest()
         if newest is not None:
             self._tail.hint(newest.path)  # however old it is: it knows the last model
-        self._told = self._health()
+        self._reported = self._health()
 
     def _follow(self) -> None:
         next_scan = time.monotonic() + SCAN_S
@@ -225,9 +225,9 @@ class Transcripts:
             self._watch.renew()
         began = self._tend()
         grown = self._tail.scan(self._clock() - RECENT_S)
-        self._event_health.found(grown if self._whole and not (lost or began) else set())
-        health, self._told = self._told, self._health()
-        if health != self._told:
+        self._event_health.suspect(grown if self._whole and not (lost or began) else set())
+        health, self._reported = self._reported, self._health()
+        if health != self._reported:
             self._changed()
 
     def _clock_jumped(self) -> bool:
@@ -276,7 +276,7 @@ class Transcripts:
         return self._conclude() or worked or (self._chained and self._tail.peek())
 
     def _have_read(self, readers: Readers) -> bool:
-        """Give the readers what they can take, and count what they found; return whether there was something."""
+        """Give the readers what they can take, and count what they read; return whether there was something."""
         while readers.hungry and (task := self._tail.take(TASK_BYTES)):
             readers.give(task)
         answer = readers.take()
@@ -287,7 +287,7 @@ class Transcripts:
             if answer.filed:
                 with self._lock:
                     self._counter.add_filed(answer.filed, answer.newest, self._clock())
-            self._count_history(answer.found, filed=bool(answer.filed))
+            self._count_history(answer.turns, filed=bool(answer.filed))
         elif readers.idle:
             self._childless = readers.failed
             self._end_readers()
@@ -299,15 +299,15 @@ class Transcripts:
             self._readers.stop()
             self._readers = None
 
-    def _count_history(self, found: Sequence[tuple[Turn, tuple[float, ...]]], *, filed: bool = False) -> None:
+    def _count_history(self, turns: Sequence[tuple[Turn, tuple[float, ...]]], *, filed: bool = False) -> None:
         now = self._clock()
         with self._lock:
-            for turn, times in found:
+            for turn, times in turns:
                 self._counter.add_history(turn, times, now)
             self._counter.tidy(now)
-        self._tell_what_was_left_out()
-        week = self._whole and (filed or bool(found))
-        if week or any(max(turn.at, *times, 0) > now - RECENT_S for turn, times in found):
+        self._log_what_was_left_out()
+        week = self._whole and (filed or bool(turns))
+        if week or any(max(turn.at, *times, 0) > now - RECENT_S for turn, times in turns):
             self._changed()
 
     def _count(self, turns: Sequence[Turn]) -> bool:
@@ -316,20 +316,20 @@ class Transcripts:
         with self._lock:
             changed = [self._counter.add(turn, now) for turn in turns]
             self._counter.tidy(now)
-        self._tell_what_was_left_out()
+        self._log_what_was_left_out()
         return any(changed)
 
-    def _tell_what_was_left_out(self) -> None:
+    def _log_what_was_left_out(self) -> None:
         refused = self._counter.refused.news()
         if refused:
             _log.warning("transcripts: lines not counted: %s", refused)
-        if self._tail.skipped and not self._told_of_length:
-            self._told_of_length = True
+        if self._tail.skipped and not self._length_logged:
+            self._length_logged = True
             _log.warning("a line of more than %d MiB was skipped: its figures are not counted", LONGEST >> 20)
 
     def _conclude(self) -> bool:
         """Note what is exact now; return whether more history has to be read for that."""
-        if self._whole or self._tail.known_since > self._needed + _ROUNDED_S or self._tail.live:
+        if self._whole or self._tail.read_since > self._needed + _ROUNDED_S or self._tail.live:
             return False
         complete = not self._tail.behind and not self._tail.doubts
         if self._chained and not complete:

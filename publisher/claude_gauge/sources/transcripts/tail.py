@@ -113,7 +113,7 @@ class Tail:
         return bool(self._doubtful)
 
     @property
-    def known_since(self) -> float:
+    def read_since(self) -> float:
         """All that was written later than this time (epoch seconds) is read."""
         waiting = [-piece.before for piece in (*self._taken, *self._recent)]
         if self._next() is not None:

@@ -156,8 +156,8 @@ class EventHealth:
         """Note that an event named this file."""
         self._suspects.discard(path)
 
-    def found(self, grown: set[str]) -> None:
-        """Note files that a scan found grown before any event named them."""
+    def suspect(self, grown: set[str]) -> None:
+        """Note files that had grown in a scan before any event named them."""
         self._suspects = grown
 
     def judge(self, now: float) -> bool:

@@ -342,11 +342,11 @@ def test_policy_stops_what_is_inline(open_cluster: Open, shim: Shim) -> None:
 def test_light_and_small() -> None:
     """All files together stay under 60 kB, nothing is inline, and no file names another server."""
     size = sum(len(each.read_bytes()) for each in ASSETS.iterdir())
-    found = {each.name: each.read_text() for each in ASSETS.iterdir() if not each.name.endswith("png")}
+    texts = {each.name: each.read_text() for each in ASSETS.iterdir() if not each.name.endswith("png")}
 
     assert size < 60_000
-    assert not re.search(r"<style|style=|<script>|\son[a-z]+=", found["index.html"])
-    for name, text in found.items():
+    assert not re.search(r"<style|style=|<script>|\son[a-z]+=", texts["index.html"])
+    for name, text in texts.items():
         assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text), name
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|document\.write", text), name
 
@@ -408,10 +408,10 @@ def test_accessible(browser: Browser, shim: Shim, scheme: Literal["dark", "light
         cluster = Cluster(context, f"http://localhost:{shim.port}/")
         cluster.stale() if state == "stale" else cluster.live()
         cluster.page.add_script_tag(path=part("axe-core-4.14.1/node_modules/axe-core/axe.min.js"))
-        found = cluster.page.evaluate("axe.run()")
+        texts = cluster.page.evaluate("axe.run()")
 
-        assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in found["violations"]] == []
-        assert len(found["passes"]) > 10
+        assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in texts["violations"]] == []
+        assert len(texts["passes"]) > 10
 
 
 def test_keyboard(open_cluster: Open, shim: Shim) -> None:

@@ -7,7 +7,7 @@ from tests.support import ROOT
 from claude_gauge.outlets.web.site import WebSite
 
 
-def test_every_path_is_told() -> None:
+def test_every_path_is_reported() -> None:
     """The table of paths names all that there is besides the page's own files, and nothing else."""
     site = WebSite("studio", dict, {}, lambda: 0.0)
     reported = set(re.findall(r"^\| `(/[\w/]+)` \|", (ROOT / "docs/web.md").read_text(), re.MULTILINE))
