@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +25,53 @@ FOLDER = ROOT / "tests" / "samples" / "waiting"
 PATHS = sorted(FOLDER.glob("*.ndjson"))
 EPOCH = 1_795_435_200.0
 PATIENCE = Patience(600.0)
+RIGHT_S = 1.0  # a lamp that differs for less than this from the screen is hardly seen to be wrong
 
 
 @dataclass
 class Sums:
-    """Seconds with a dialog and no lamp, and with a lamp and no dialog."""
+    """Seconds with a dialog and no lamp (dark), with a lamp and no dialog (lit), and those of idle prompts among these.
+
+    `dialogs` has the wrong seconds of each dialog, without those of idle prompts: no lamp while it stood on the screen,
+    a lamp that burned on after it, and one that was lit before the client had drawn it (some tenths of a second).
+    """
 
     dark: float = 0.0
     idle: float = 0.0
     lit: float = 0.0
+    dialogs: list[float] = field(default_factory=list)
+    early: float = 0.0  # seconds of a lamp whose dialog is not on the screen yet
+    _burns_on: bool = False  # the lamp has been lit since a dialog went
+
+    def opened(self) -> None:
+        """Begin a dialog; a lamp that was lit for none until now was lit for this one."""
+        self.dialogs.append(self.early)
+        self.early, self._burns_on = 0.0, True
+
+    def count(self, span: float, questions: Sequence[bool], *, dialog: bool) -> None:
+        """Count seconds in which neither lamp nor screen changed; `questions`: each by whether it is an idle prompt."""
+        dark, lit = span * (dialog and not questions), span * (bool(questions) and not dialog)
+        idle = lit * all(questions)
+        self.dark, self.lit, self.idle = self.dark + dark, self.lit + lit, self.idle + idle
+        self._burns_on = dialog or (self._burns_on and bool(questions))
+        if self._burns_on:
+            self.dialogs[-1] += dark + lit - idle
+        else:
+            self.early += lit - idle
 
     def __str__(self) -> str:
+        total = f"dialog, no lamp {self.dark:.2f} s; lamp, no dialog {self.lit:.2f} s (idle prompts {self.idle:.2f} s)"
+        mean, worst = sum(self.dialogs) / max(1, len(self.dialogs)), max(self.dialogs, default=0.0)
+        right = sum(wrong < RIGHT_S for wrong in self.dialogs)
         return (
-            f"dialog, no lamp {self.dark:6.2f} s   lamp, no dialog {self.lit:6.2f} s (idle prompts {self.idle:.2f} s)"
+            f"{total}; of {len(self.dialogs)} dialogs {right} wrong for less than {RIGHT_S:.0f} s, "
+            f"{mean:.2f} s in the mean, {worst:.2f} s in the worst"
         )
+
+    def add(self, other: Sums) -> None:
+        """Add another time line's."""
+        self.dark, self.lit, self.idle = self.dark + other.dark, self.lit + other.lit, self.idle + other.idle
+        self.dialogs, self.early = self.dialogs + other.dialogs, self.early + other.early
 
 
 class Lamp:
@@ -81,7 +114,10 @@ def replay(path: Path) -> Sums:
         for session, event in reported(line):
             lamp.tell(session, event)
         if "dialog" in line:
-            screens[line["dialog"]["session_id"]] = line["dialog"]["open"]
+            session, is_open = line["dialog"]["session_id"], line["dialog"]["open"]
+            if is_open and not screens.get(session):
+                sums.opened()
+            screens[session] = is_open
         if after is not None:
             _add(sums, lamp, EPOCH + line["t"], EPOCH + after["t"], dialog=any(screens.values()))
     return sums
@@ -90,8 +126,5 @@ def replay(path: Path) -> Sums:
 def _add(sums: Sums, lamp: Lamp, now: float, end: float, *, dialog: bool) -> None:
     while now < end:
         until = min(end, lamp.due(now) or end)
-        questions, span = lamp.questions(now), until - now
-        sums.dark += span if dialog and not questions else 0.0
-        sums.lit += span if questions and not dialog else 0.0
-        sums.idle += span if questions and not dialog and all(questions) else 0.0
+        sums.count(until - now, lamp.questions(now), dialog=dialog)
         now = until

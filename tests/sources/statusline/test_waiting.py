@@ -51,13 +51,14 @@ def test_recorded_time_lines(record_property: Callable[[str, object], None]) -> 
     """In all recordings there is hardly a dialog without the lamp, and the lamp goes out with the answer."""
     total = Sums()
     for path in PATHS:
-        sums = replay(path)
-        total.dark, total.lit, total.idle = total.dark + sums.dark, total.lit + sums.lit, total.idle + sums.idle
+        total.add(replay(path))
     record_property("figure", f"waiting, {len(PATHS)} time lines: {total}")
 
     assert len(PATHS) >= 32
     assert total.dark < 1
     assert total.lit < 65
+    assert len(total.dialogs) >= 25
+    assert sum(total.dialogs) + total.early == pytest.approx(total.dark + total.lit - total.idle)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
