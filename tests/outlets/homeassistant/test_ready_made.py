@@ -304,7 +304,14 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
         page.locator("hui-gauge-card", has_text="5h plan").get_by_text(re.compile("50.0")).first.wait_for()
         counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
         missing = page.locator("hui-warning").count() + page.get_by_text("Entity not found").count()
+        made.say(CALM.model_copy(update={"waiting": True}))
+        page.set_viewport_size({"width": 390, "height": 2000})
+        badge = page.locator("hui-heading-badge", has_text="waits for you")
+        badge.wait_for()
+        box = badge.bounding_box()
 
+    assert box is not None
+    assert box["x"] + box["width"] <= 390  # on a phone, beside the model's name
     assert counted == {"hui-gauge-card": 4, "hui-tile-card": 15, "hui-error-card": 0}
     assert missing == 0
 

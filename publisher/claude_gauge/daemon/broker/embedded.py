@@ -131,7 +131,8 @@ def resolve(settings: Settings, *, port: int = 1883) -> tuple[str, Embedded | No
     """Return the broker's URL, the broker that was started for it if any, and a line about it for the log."""
     if settings.broker is not None and settings.broker != EMBEDDED:
         return settings.broker, None, f"broker {parse(settings.broker).place}"
-    present = f"mqtt://localhost:{port}", None, f"broker localhost:{port}, found on this machine"
+    found = f"broker localhost:{port}, found on this machine; `--broker embedded` starts one of its own"
+    present = f"mqtt://localhost:{port}", None, found
     taken = answers("localhost", port)
     if taken and settings.broker is None:
         return present
