@@ -16,7 +16,6 @@ one.
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
@@ -34,7 +33,7 @@ from claude_gauge.sources.otlp.timeline import REQUEST, Entry, Timeline
 
 SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
-_HOUR_S, _DAY_S = 3600.0, 86400.0
+_HOUR_S = 3600.0
 _MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
 _MOST_MOVES = 16  # responses that are asked to move for another; among more, all with the same figures, none is
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
@@ -58,7 +57,6 @@ class OtlpCounter(Counter):
         self._firsts: dict[int, int] = {}  # request id, hashed -> key of the first event under it
         self._recycled: set[int] = set()  # ids that a gateway gave to several
         self._lines, self._events = Timeline(), Timeline()  # of what was counted
-        self._days: dict[int, array[int]] = {}  # day -> request ids in `_firsts`
         self._partners: dict[int, int] = {}  # event's key -> the response that it is
         self._paired: dict[int, _Pair] = {}  # and back: the next line of that response takes no second event
         self._taken: dict[int, int] = {}  # response -> the event that it is, where the line came first
@@ -176,7 +174,7 @@ class OtlpCounter(Counter):
         if self._lines and self._counted_by_a_line(_turn(request, at), name, key):
             return False
         if name and not known:
-            self._note(name, key, at)
+            self._firsts[name] = key
         figures = round(tokens.input), round(tokens.output), round(tokens.cache_read), round(tokens.cache_creation)
         self._events.add(at, key, name, figures)
         return self._count(key, at, model, tokens, now)
@@ -191,19 +189,13 @@ class OtlpCounter(Counter):
                 continue
             own, output, read, created = map(round, event.counts)
             if name:
-                self._note(name, key, at)
+                self._firsts[name] = key
             self._events.add(at, key, name, (own, output, read, created))
             self.blocks.add(at, own + output + read + created)
             if newest is None or at >= newest.at:
                 newest = event
         if newest is not None:
             self._window.seen(newest.at, newest.model, now)
-
-    def _note(self, name: int, key: int, at: float) -> None:
-        """Note the first event with a request id."""
-        self._firsts[name] = key
-        day = int(at // _DAY_S)
-        (self._days.get(day) or self._days.setdefault(day, array("q"))).append(name)
 
     def _add_to_line(self, request: Request, at: float, line: tuple[float, str | None, bool], now: float) -> bool:
         """Add what an event has beyond a line with its request id."""
@@ -254,10 +246,9 @@ class OtlpCounter(Counter):
         self._pruned_at, oldest = now, now - KEEP_S
         self._told = {key: line for key, line in self._told.items() if line[0] >= oldest}
         self._lines.forget(oldest)
-        self._events.forget(oldest)
-        for day in [day for day in self._days if (day + 1) * _DAY_S < oldest]:
-            for name in self._days.pop(day):
-                self._firsts.pop(name, None)
+        for key, name in self._events.forget(oldest):
+            if self._firsts.get(name) == key:
+                del self._firsts[name]
         for pairs in (self._partners, self._taken, self._paired):
             for key in list(islice(pairs, max(0, len(pairs) - _MOST_PAIRS))):
                 pairs.pop(key)

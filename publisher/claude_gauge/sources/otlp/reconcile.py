@@ -27,8 +27,10 @@ import math
 from array import array
 from bisect import insort
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from operator import itemgetter
+from typing import Any
 
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
@@ -46,6 +48,7 @@ _DAY_S = 86400.0
 _AT_ONCE = 500  # sessions
 _EVENTS_KEPT_S = 3600.0
 _NOTHING = Tokens()
+_time = itemgetter(0)
 Counts = tuple[float, float, float, float]  # input, output, cache read, cache creation
 
 
@@ -83,38 +86,32 @@ class _Comparison:
     used: Used
 
 
+# What a unit's events add up to, of the four kinds, and when the newest was. A row of numbers instead of an object,
+# since a week may have hundreds of thousands of units with an event each.
+_Told = array
+_NEWEST = 4
+
+
+def _nothing_told() -> _Told[float]:
+    return array("d", (0, 0, 0, 0, 0))
+
+
 @dataclass(slots=True)
 class _Unit:
-    """One session (or origin): all its metrics counted, the sum of its events, and what was filled in."""
+    """One session (or origin) that has metrics: all of these counted, what its events told, and what was filled in."""
 
+    told: _Told[float]
+    talks: bool  # sends events at all
+    first_at: float
     metered: Tokens = _NOTHING
     filled: Tokens = _NOTHING
     metered_at: float = 0.0
-    talks: bool = False
-    first_at: float = 0.0
-    newest_at: float = 0.0
-    explained: array[float] = field(
-        default_factory=lambda: array("d", (0, 0, 0, 0))
-    )  # what its events add up to, by kind
-    events: list[tuple[float, Tokens]] | None = None  # of the last hour
     fills: list[Fill] | None = None
 
-    def explain(self, counts: Counts, at: float) -> None:
-        """Add an event's figures; called for each event of a week at every start."""
-        self.talks = True
-        self.newest_at = max(self.newest_at, at)
-        own, output, read, created = counts
-        explained = self.explained
-        explained[0] += own
-        explained[1] += output
-        explained[2] += read
-        explained[3] += created
-
-    def remember(self, tokens: Tokens, at: float) -> None:
-        """Keep an event of the last hour, in order of time."""
-        if self.events is None:
-            self.events = []
-        insort(self.events, (at, tokens), key=_time)
+    @property
+    def newest_at(self) -> float:
+        """When its newest event or point was."""
+        return max(self.told[_NEWEST], self.metered_at)
 
     def enter(self, fill: Fill) -> None:
         """Keep a fill."""
@@ -122,20 +119,17 @@ class _Unit:
             self.fills = []
         self.fills.append(fill)
 
-    def forget(self, now: float) -> None:
-        """Drop the events and fills that no comparison needs any more."""
-        self.events = [event for event in self.events or () if event[0] >= now - _EVENTS_KEPT_S] or None
-        self.fills = [fill for fill in self.fills or () if fill.at >= now - KEEP_S] or None
-
 
 class Reconciler:
     """The accounts of all units; times are epoch seconds, `now` is when something was received."""
 
     def __init__(self) -> None:
         self.meters = Meters()
-        self._units: dict[int, _Unit] = {}  # by the name's hash; those with metrics,
-        self._talkers: dict[int, _Unit] = {}  # and those with events alone
-        self._waiting: dict[int, list[_Comparison]] = {}  # by the same, in order of their time
+        # By the name's hash: units with metrics, and what those told that have events alone.
+        self._units: dict[int, _Unit] = {}
+        self._talkers: dict[int, _Told[float]] = {}
+        self._recent: dict[int, list[tuple[float, Counts]]] = {}  # the events of the last hour, in order of time
+        self._waiting: dict[int, list[_Comparison]] = {}  # in order of their time
         self._requests: dict[int, dict[int, None]] = {}  # day -> keys of the events that were counted; a set is larger
         self._number = 0
 
@@ -159,31 +153,31 @@ class Reconciler:
     def loaded(self, now: float) -> None:
         """End the loading: all that is metered is compared soon with the events that were kept."""
         for name in dict.fromkeys(each.unit for each in self.meters.series.values()):
-            unit = self._unit(name, now)
+            unit = self._metered(name, now)
             if unit.metered.total:
                 self._compare(name, unit, now + self._patience(unit, now), _nothing(name, unit))
 
     def explain(self, unit: str, tokens: Tokens, now: float) -> None:
         """Count the tokens of dropped events, without the events."""
-        self._unit(unit, now).explain(_counts(tokens), now - KEEP_S)
+        self._explain(unit, _counts(tokens), now - KEEP_S)
 
     def talks(self, units: Iterable[str], now: float) -> None:
         """Note who sends events at all."""
         for unit in units:
-            self._unit(unit, now).talks = True
+            self._explain(unit, (0, 0, 0, 0), now)
 
     def request(self, request: Request, now: float) -> bool:
         """Count an event that was received; False for a repeat."""
         if not self.kept(request.key, request.units, request.at, _counts(request.tokens), now):
             return False
-        for name in request.units:
-            unit = self._unit(name, now)
-            if unit.filled is not _NOTHING and unit.filled.total and not self._waiting.get(hash(name)):
+        for name in request.units if self._units else ():
+            unit = self._units.get(hash(name))
+            if unit is not None and unit.filled.total and not self._waiting.get(hash(name)):
                 self._compare(name, unit, now, _nothing(name, unit))
         return True
 
     def kept(self, key: int, units: Iterable[str], at: float, counts: Counts, now: float) -> bool:
-        """Count an event, as it is kept from run to run; False for a repeat."""
+        """Count an event, as it is kept from run to run; False for a repeat. A start calls it for each of a week."""
         number = int(at // _DAY_S)
         day = self._requests.get(number)
         if day is None:
@@ -192,11 +186,34 @@ class Reconciler:
             return False
         day[key] = None
         for name in units:
-            unit = self._talkers.get(hash(name)) or self._unit(name, now)
-            unit.explain(counts, at)
+            self._explain(name, counts, at)
             if at >= now - _EVENTS_KEPT_S:
-                unit.remember(Tokens(*counts), at)
+                insort(self._recent.setdefault(hash(name), []), (at, counts), key=_time)
         return True
+
+    def _explain(self, name: str, counts: Counts, at: float) -> None:
+        """Add an event's figures to what its unit told."""
+        key = hash(name)
+        told = self._talkers.get(key)
+        if told is None:
+            told = self._first_told(key)
+        own, output, read, created = counts
+        told[0] += own
+        told[1] += output
+        told[2] += read
+        told[3] += created
+        told[_NEWEST] = max(told[_NEWEST], at)
+
+    def _first_told(self, key: int) -> _Told[float]:
+        """Return what a unit told, of one that is metered or told nothing so far."""
+        unit = self._units.get(key)
+        if unit is not None:
+            unit.talks = True
+            return unit.told
+        told = self._talkers[key] = _nothing_told()
+        if len(self._talkers) > MOST_UNITS:
+            _spare(self._talkers, [each[_NEWEST] for each in self._talkers.values()])
+        return told
 
     def metrics(self, points: Iterable[Point], now: float) -> list[Series]:
         """Count points; they are entered by `settle`, once the events had their time."""
@@ -233,20 +250,22 @@ class Reconciler:
             while waiting and waiting[0].due <= now:
                 each = waiting.pop(0)
                 if unit is not None:
-                    surplus = each.metered - self._told_by(unit, each.at)
+                    surplus = each.metered - self._told_by(key, unit, each.at)
                     entered += self._raise(unit, each.used, _over(surplus, unit.filled), now)
                     entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
             if waiting:
                 self._waiting[key] = waiting
         return entered
 
-    def _told_by(self, unit: _Unit, at: float) -> Tokens:
-        later = Tokens()
-        for event_at, tokens in reversed(unit.events or ()):
+    def _told_by(self, key: int, unit: _Unit, at: float) -> Tokens:
+        """Return what a unit's events told of the time until `at`."""
+        told = unit.told[:_NEWEST]
+        for event_at, counts in reversed(self._recent.get(key, ())):
             if event_at <= at + SAME_MOMENT_S:
                 break
-            later += tokens
-        return Tokens(*unit.explained) - later
+            for kind, count in enumerate(counts):
+                told[kind] -= count
+        return Tokens(*told)
 
     def _raise(self, unit: _Unit, used: Used, missing: Tokens, now: float) -> Iterator[Fill]:
         """Enter what is missing, no later than `now`: the sender's clock may be a little ahead."""
@@ -285,40 +304,36 @@ class Reconciler:
         """
         for day in [day for day in self._requests if (day + 1) * _DAY_S < now - KEEP_S]:
             del self._requests[day]
-        for units in (self._units, self._talkers):
-            for key in [key for key, each in units.items() if max(each.first_at, each.metered_at) < now - RETURN_S]:
-                del units[key]
+        for key in [key for key, each in self._units.items() if max(each.first_at, each.metered_at) < now - RETURN_S]:
+            del self._units[key]
+        for key in [key for key, told in self._talkers.items() if told[_NEWEST] < now - RETURN_S]:
+            del self._talkers[key]
         ended = [Ended(unit, now) for unit in sorted(self.meters.forget(now - RETURN_S))]
-        for unit in (*self._units.values(), *self._talkers.values()):
-            unit.forget(now)
+        for unit in self._units.values():
+            unit.fills = [fill for fill in unit.fills or () if fill.at >= now - KEEP_S] or None
+        recent = (
+            (key, [each for each in told if each[0] >= now - _EVENTS_KEPT_S]) for key, told in self._recent.items()
+        )
+        self._recent = {key: told for key, told in recent if told}
         return ended
-
-    def _unit(self, name: str, now: float) -> _Unit:
-        key = hash(name)
-        unit = self._talkers.get(key) or self._units.get(key)
-        if unit is None:
-            unit = self._talkers[key] = _Unit(first_at=now)
-            if len(self._talkers) > MOST_UNITS:
-                _spare(self._talkers)
-        return unit
 
     def _metered(self, name: str, now: float) -> _Unit:
         key = hash(name)
         unit = self._units.get(key)
         if unit is None:
-            unit = self._units[key] = self._talkers.pop(key, _Unit(first_at=now))
+            told = self._talkers.pop(key, None)
+            unit = self._units[key] = _Unit(told or _nothing_told(), talks=told is not None, first_at=now)
             if len(self._units) > MOST_UNITS:
-                for spared in _spare(self._units):
+                for spared in _spare(self._units, [each.newest_at for each in self._units.values()]):
                     self._waiting.pop(spared, None)
         return unit
 
 
-def _spare(units: dict[int, _Unit]) -> list[int]:
+def _spare(units: dict[int, Any], newest: list[float]) -> list[int]:
     """Drop the quarter of the units that were silent the longest; return their keys."""
-    silent = array("d", [max(unit.newest_at, unit.metered_at) for unit in units.values()])
     count = len(units) // 4
-    limit = sorted(silent)[count]
-    spared = [key for key, at in zip(units, silent, strict=True) if at <= limit][:count]
+    limit = sorted(newest)[count]
+    spared = [key for key, at in zip(units, newest, strict=True) if at <= limit][:count]
     for key in spared:
         del units[key]
     return spared
@@ -326,10 +341,6 @@ def _spare(units: dict[int, _Unit]) -> list[int]:
 
 def _counts(tokens: Tokens) -> Counts:
     return tokens.input, tokens.output, tokens.cache_read, tokens.cache_creation
-
-
-def _time(event: tuple[float, Tokens]) -> float:
-    return event[0]
 
 
 def _nothing(name: str, unit: _Unit) -> Used:

@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     figures: tuple[int, int, int, int]  # input, output, cache read, cache creation
 
 
-_STRIDE, PROMPT, REQUEST = 7, 0, 2  # of a timeline's numbers: prompt's hash, key, request, and the figures
+_STRIDE, PROMPT, KEY, REQUEST = 7, 0, 1, 2  # of a timeline's numbers: prompt's hash, key, request, and the figures
 
 
 class Timeline:
@@ -55,10 +55,13 @@ class Timeline:
         )
         return next(matches, None)
 
-    def forget(self, before: float) -> None:
-        """Drop the hours that ended before a time."""
+    def forget(self, before: float) -> list[tuple[int, int]]:
+        """Drop the hours that ended before a time; return the keys and the requests' ids of what was in them."""
+        gone: list[tuple[int, int]] = []
         for hour in [hour for hour in self._hours if (hour + 1) * _HOUR_S < before]:
-            del self._hours[hour]
+            _, numbers = self._hours.pop(hour)
+            gone += zip(numbers[KEY::_STRIDE], numbers[REQUEST::_STRIDE], strict=True)
+        return gone
 
 
 def _search(times: array[float], numbers: array[int], wanted: int, column: int) -> Iterator[Entry]:
