@@ -8,6 +8,9 @@ Each start runs in a process of its own: processor time and memory are those of 
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.client
+import itertools
 import json
 import re
 import resource
@@ -20,11 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from claude_gauge.sources.otlp.decode import Request
 
 NOW = 1_795_430_000.0
 WEEK_S = 7 * 86400.0
 WEEKS = ((0, 1), (200_000, 2_000), (200_000, 200_000), (490_000, 490_000))  # events, sessions
+_NUMBERS = itertools.count(0, 1000)
 LARGEST, MOST = 4 * 2**20, 100_000  # bytes and elements of a body that is taken
 
 
@@ -40,8 +46,8 @@ def main() -> None:
             took = json.loads(done.stdout)
             print(f"| {events:,} events of {sessions:,} sessions | {took['s']:.2f} s | {took['mb']:.0f} MB |")
         for name, (path, kind, body) in hostile().items():
-            took, waited = stall(Path(folder) / "hostile", path, kind, body)
-            print(f"| {name} | {took * 1e3:.0f} ms | {waited * 1e3:.0f} ms |")
+            figures = stall(Path(folder) / "hostile", path, kind, body)
+            print(f"| {name} | {' | '.join(f'{each * 1e3:.0f} ms' for each in figures)} |")
 
 
 def write_week(state: Path, events: int, sessions: int) -> None:
@@ -98,6 +104,8 @@ def hostile() -> dict[str, tuple[str, str, bytes]]:
         "JSON, empty objects": ("/v1/logs", text, b'{"resourceLogs":[' + b"{}," * (MOST // 2 - 9) + b"{}]}"),
         "JSON, a long text": ("/v1/logs", text, b'{"a":"' + b"x" * (LARGEST - 10) + b'"}'),
         "JSON, events as small as can be": ("/v1/logs", text, _events()),
+        "JSON, points of as many sessions": ("/v1/metrics", text, _points(0, MOST // 15)),
+        "JSON, as many attributes as points": ("/v1/metrics", text, _points(MOST // 10, MOST // 30)),
     }
 
 
@@ -106,6 +114,18 @@ def _events() -> bytes:
     first = round((NOW - 50) * 1e9)
     records = b",".join(b'{"timeUnixNano":"%d",%s}' % (first + 10**6 * n, named) for n in range(MOST // 8))
     return b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[' + records + b"]}]}]}"
+
+
+def _points(said: int, count: int) -> bytes:
+    """Points of a session each, below a resource with so many attributes."""
+    attributes = b",".join(b'{"key":"%d","value":{"stringValue":"b"}}' % n for n in range(said))
+    first, head = round((NOW - 50) * 1e9), b'{"resourceMetrics":[{"resource":{"attributes":['
+    session = b'{"key":"session.id","value":{"stringValue":"%d"}},{"key":"type","value":{"stringValue":"input"}}'
+    points = b",".join(
+        b'{"timeUnixNano":"%d","asInt":9,"attributes":[%s]}' % (first + n, session % n) for n in range(count)
+    )
+    metric = b'{"name":"claude_code.token.usage","sum":{"aggregationTemporality":2,"dataPoints":[' + points + b"]}}"
+    return head + attributes + b']},"scopeMetrics":[{"metrics":[' + metric + b"]}]}]}"
 
 
 def _attributes() -> bytes:
@@ -124,15 +144,20 @@ def _varint(number: int) -> bytes:
     return out + bytes([number])
 
 
-def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float]:
-    """Return the processor time that a body takes, and the longest that a reader of the figures waited, seconds."""
+def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float, float]:
+    """Return the processor time that a body takes, and the longest that others waited for it, seconds.
+
+    These are a reader of the figures (time) and a small export (processor time of the process, its own included).
+    """
     from claude_gauge.config import Settings  # noqa: PLC0415 - as above
     from claude_gauge.sources.otlp import export  # noqa: PLC0415
     from claude_gauge.sources.otlp.feed import Otlp  # noqa: PLC0415
     from claude_gauge.system.http.messages import RefusedError  # noqa: PLC0415
 
-    source = Otlp(Settings(otlp="127.0.0.1:0", state_dir=state, node="test"), lambda: NOW)
+    settings = [Settings(otlp="127.0.0.1:0", state_dir=state, node=node) for node in ("one", "two")]
+    source, other = (Otlp(each, lambda: NOW) for each in settings)  # nothing counts twice
     source.start(lambda: None)
+    other.start(lambda: None)
     took = []
 
     def take() -> None:
@@ -141,15 +166,40 @@ def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float]
             source._feed.accept(export.understand(path, kind, "", body, NOW))  # noqa: SLF001 - what its route calls
         took.append(time.thread_time() - before)
 
-    worker, worst = threading.Thread(target=take), 0.0
+    def read() -> None:
+        source.read(NOW)
+        time.sleep(0.0005)
+
+    post = functools.partial(_post, other.port)
+    reader = _worst(take, read, time.perf_counter)
+    exporter = _worst(lambda: post(path, kind, body), lambda: post("/v1/logs", *_small()), time.process_time)
+    source.stop()
+    other.stop()
+    return took[0], reader, exporter
+
+
+def _worst(work: Callable[[], None], do: Callable[[], None], clock: Callable[[], float]) -> float:
+    """Do something again and again while a thread works; return the longest that it took."""
+    worker, worst = threading.Thread(target=work), 0.0
     worker.start()
     while worker.is_alive():
-        before = time.perf_counter()
-        source.read(NOW)
-        worst = max(worst, time.perf_counter() - before)
-        time.sleep(0.0005)
-    source.stop()
-    return took[0], worst
+        before = clock()
+        do()
+        worst = max(worst, clock() - before)
+    return worst
+
+
+def _small() -> tuple[str, bytes]:
+    named = [{"key": "event.name", "value": {"stringValue": "api_request"}}]
+    record = {"timeUnixNano": str(round((NOW - 9) * 1e9) + next(_NUMBERS)), "attributes": named}
+    return "application/json", json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+
+
+def _post(port: int, path: str, kind: str, body: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("POST", path, body, {"Content-Type": kind})
+    connection.getresponse().read()
+    connection.close()
 
 
 if __name__ == "__main__":
