@@ -17,6 +17,8 @@ from tests.support.mosquitto import Mosquitto
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+LONGEST_ID = 200
+
 # Begun in the background of a script, or by nohup, we are deaf to Ctrl-C or to a closed terminal, and so would be all
 # that the tests start: what is handled here is not ignored there.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         seen[folder] += 1
         place[item] = item.get_closest_marker("long") is None, seen[folder] / sizes[folder]
     items.sort(key=place.__getitem__)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name what is too long to read by its length: whole, it would travel to every process with each report."""
+    if isinstance(val, str | bytes) and len(val) > LONGEST_ID:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
