@@ -41,8 +41,11 @@ def counted(
     at = steps[0][0] // every * every + phase
     if at < steps[0][0]:
         at += every
+    passed = 0
     while at <= until:
-        samples.append((at, [value for since, value in steps if since <= at][-1]))
+        while passed < len(steps) and steps[passed][0] <= at:
+            passed += 1
+        samples.append((at, steps[passed - 1][1]))
         at += every
     return samples
 
