@@ -24,8 +24,8 @@ from benchmarks.scene import Scene
 SAMPLES = 200
 # In the order of a line's way: the hop that ends there, the function, and whether its entry or its end is the moment.
 POINTS = (
-    ("the kernel wakes the reading thread", "claude_gauge.sources.transcripts.inotify:Inotify.read", "entry"),
-    ("event read, path found", "claude_gauge.sources.transcripts.watch:Hints.take", "end"),
+    ("the kernel wakes the reading thread", "claude_gauge.system.inotify:Inotify.read", "entry"),
+    ("event read, path found", "claude_gauge.system.file_events:Hints.take", "end"),
     ("file opened, checked, read", "claude_gauge.sources.transcripts.tail:Tail.step", "end"),
     ("line parsed", "claude_gauge.sources.transcripts.source:Transcripts._turns", "end"),
     ("counted", "claude_gauge.sources.transcripts.source:Transcripts._count", "end"),

@@ -20,7 +20,7 @@ from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import spool
 from claude_gauge.hooks.hook import note
 from claude_gauge.hooks.statusline import FIVE_HOURS_S, store
-from claude_gauge.sources.statusline.source import FolderHints, Plan, forget
+from claude_gauge.sources.statusline.source import Plan, forget
 
 NOON = float(int(time.time()))  # files bear the real time, whatever clock the source reads by
 HOUR = 3600.0
@@ -274,30 +274,6 @@ def test_real_hook_process(tmp_path: Path) -> None:
 
     assert received
     assert waiting is True
-
-
-def test_hints_follow_the_folder(tmp_path: Path) -> None:
-    """Each file that comes, grows or goes gives a hint, also in a folder made again; a half one gives none."""
-    folder = tmp_path / "plan"
-    hints = threading.Semaphore(0)
-    following = FolderHints(folder, hints.release)
-    following.tend()  # nothing there yet: silent
-    for _ in range(2):
-        folder.mkdir()
-        following.tend()
-        (folder / ".a.tmp").write_text("")
-        (folder / ".a.tmp").rename(folder / "a")
-        assert hints.acquire(timeout=PATIENCE_S)
-        with (folder / "a").open("a") as file:
-            file.write("more")
-        assert hints.acquire(timeout=PATIENCE_S)
-        (folder / "a").unlink()
-        assert hints.acquire(timeout=PATIENCE_S)
-        folder.rmdir()
-        wait_until(lambda: not following._watching(), "the end of the watch with its folder")
-    following.stop()
-
-    assert not hints.acquire(blocking=False)
 
 
 def test_several_sessions(desk: Desk) -> None:

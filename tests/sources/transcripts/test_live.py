@@ -16,8 +16,8 @@ from tests.support.transcripts import SAMPLE, ClaudeHome, assistant, encoded
 
 from claude_gauge.counting.reading import Reading
 from claude_gauge.sources.source import Source
-from claude_gauge.sources.transcripts.inotify import Inotify
 from claude_gauge.sources.transcripts.source import Transcripts
+from claude_gauge.system.inotify import Inotify
 
 
 class Following:

@@ -15,17 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from watchdog.events import (
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.counting.turn import Denial
@@ -43,53 +32,7 @@ from claude_gauge.sources.statusline.waiting import (
     read_event,
 )
 from claude_gauge.system.atomic_file import StateFile
-
-_IDLE_WAKE_S = 60.0
-# Not the opened and closed ones, which our own reading makes, too.
-_WANTED: list[type[FileSystemEvent]] = [FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent]
-
-
-class FolderHints(FileSystemEventHandler):
-    """Calls `hint` from a thread of its own; where events can't be had it stays silent, so look now and then, too."""
-
-    def __init__(self, folder: Path, hint: Callable[[], None]) -> None:
-        self._folder = folder
-        self._hint = hint
-        self._observer: BaseObserver | None = None
-        self._watched: tuple[int, int] | None = None
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Pass on that something happened, unless a writer only begins."""
-        if event.event_type == "moved" or not str(event.src_path).endswith(".tmp"):
-            self._hint()
-
-    def tend(self) -> None:
-        """Watch the folder, again where it was replaced or the watch died; cheap to call often."""
-        try:
-            status = self._folder.stat()
-            identity = (status.st_dev, status.st_ino)
-            if identity == self._watched and self._watching():
-                return
-            self.stop()
-            observer = Observer(timeout=_IDLE_WAKE_S)
-            observer.schedule(self, str(self._folder), event_filter=_WANTED)
-            observer.start()
-            self._observer, self._watched = observer, identity
-        except OSError as error:
-            log.debug("no events from %s: %s", self._folder, error.strerror or error)
-
-    def _watching(self) -> bool:
-        """Return whether the watch lives: it ends with its folder, whose inode number the next one may get."""
-        observer = self._observer
-        return observer is not None and observer.is_alive() and all(each.is_alive() for each in observer.emitters)
-
-    def stop(self) -> None:
-        """End the watching."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(10)
-            self._observer = None
-
+from claude_gauge.system.file_events import Hints, Watch
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +142,8 @@ class Plan:
         self._hooks = False
         self._why = ""
         self._last: Reading | None = None
-        self._wake = threading.Event()
+        self._hints = Hints(breath_s=0)  # it rests by itself, as long as a look takes
+        self._watch = Watch(self._hints, lambda path: not path.endswith(".tmp"), level=logging.DEBUG)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -256,22 +200,21 @@ class Plan:
             self._denials.append((session, event))
             if session in self._logs:
                 self._logs[session].story.add([event])
-        self._wake.set()
+        self._hints.put("")
 
     def stop(self) -> None:
         """End the watching."""
         self._stopped.set()
-        self._wake.set()
+        self._hints.end()
         if self._thread is not None:
             self._thread.join(10)
             self._thread = None
 
     def _follow(self, changed: Callable[[], None]) -> None:
-        hints = FolderHints(self._folder, self._wake.set)
         while not self._stopped.is_set():
             began = time.monotonic()
             try:
-                hints.tend()
+                self._watch.tend([self._folder])
                 self._look()
                 reading, self._last = self._last, self.read(self._clock())
                 if reading != self._last:
@@ -281,9 +224,9 @@ class Plan:
                 log.exception("following %s failed; going on", self._folder)
             # Hooks may come by the dozen a second.
             self._stopped.wait(min(LONGEST_REST_S, REST * (time.monotonic() - began)))
-            self._wake.wait(self._look_every_s)
-            self._wake.clear()
-        hints.stop()
+            self._hints.take(self._look_every_s)
+        self._watch.renew()
+        self._hints.close()
 
     def _look(self) -> None:
         try:

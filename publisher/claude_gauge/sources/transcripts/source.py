@@ -21,7 +21,7 @@ from claude_gauge.counting.turn import Denial, Turn, denial, parse
 from claude_gauge.sources.transcripts.follower import LONGEST
 from claude_gauge.sources.transcripts.readers import TASK_BYTES, Readers
 from claude_gauge.sources.transcripts.tail import Tail
-from claude_gauge.sources.transcripts.watch import EventHealth, Hints, Watch
+from claude_gauge.system.file_events import EventHealth, Hints, Watch
 
 _log = logging.getLogger(__name__)
 NAME = "transcripts"
@@ -58,7 +58,7 @@ class Transcripts:
         self._lock = lock or threading.Lock()
         self._denied = denied
         self._hints = Hints()
-        self._watch = Watch(self._hints)
+        self._watch = Watch(self._hints, lambda path: path.endswith(".jsonl"))
         self._readers: Readers | None = None
         self._length_logged = False
         self._childless = False  # readers failed: history is read here

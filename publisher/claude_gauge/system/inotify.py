@@ -13,7 +13,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from watchdog.observers.inotify_c import InotifyConstants as Flag
@@ -21,8 +21,8 @@ from watchdog.observers.inotify_c import WatchDescriptor, inotify_add_watch, ino
 
 # Not the opened and closed ones, which our own reading makes, too.
 _WANTED = (
-    Flag.IN_MODIFY | Flag.IN_ATTRIB | Flag.IN_CREATE | Flag.IN_MOVED_TO | Flag.IN_MOVED_FROM | Flag.IN_DELETE_SELF
-    | Flag.IN_ONLYDIR
+    Flag.IN_MODIFY | Flag.IN_ATTRIB | Flag.IN_CREATE | Flag.IN_MOVED_TO | Flag.IN_MOVED_FROM | Flag.IN_DELETE
+    | Flag.IN_DELETE_SELF | Flag.IN_ONLYDIR
 )  # fmt: skip
 _CAME = Flag.IN_CREATE | Flag.IN_MOVED_TO
 _HEAD = struct.Struct("iIII")  # watch, flags, cookie, length of the name
@@ -31,10 +31,13 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # or shut: who
 
 
 class Inotify:
-    """Watches `root`, which may be a link, and all folders below it, linked ones too; one thread's. Raises OSError."""
+    """Watches `root`, which may be a link, and all folders below it, linked ones too; one thread's. Raises OSError.
 
-    def __init__(self, root: str) -> None:
-        self._root = root
+    `wanted` says by a file's path whether its events matter.
+    """
+
+    def __init__(self, root: str, wanted: Callable[[str], bool]) -> None:
+        self._root, self._wanted = root, wanted
         self._folders: dict[WatchDescriptor, str] = {}
         self._missing: dict[str, int] = {}  # folders that could not be watched, and the kernel's reason
         self._descriptor = inotify_init()
@@ -68,7 +71,7 @@ class Inotify:
             self._add(folder)
 
     def read(self) -> tuple[list[str], bool]:
-        """Return the transcripts and new folders that something happened to, each once, and whether events were lost.
+        """Return the files and new folders that something happened to, each once, and whether events were lost.
 
         Never waits.
         """
@@ -98,7 +101,7 @@ class Inotify:
             if flags & Flag.IN_ISDIR:
                 self._forget(path)
             return ""
-        if name.endswith(b".jsonl") and not flags & Flag.IN_ISDIR:
+        if not flags & Flag.IN_ISDIR and self._wanted(path):
             return path
         if flags & _CAME and (flags & Flag.IN_ISDIR or self._leads_out(path)):
             self._add(path)

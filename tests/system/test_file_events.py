@@ -1,4 +1,4 @@
-"""The file events of one root, without a reader: each kind of them has to tell of the same."""
+"""The file events of one root, without a reader: each kind of them has to report the same."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.net import wait_until
 
-from claude_gauge.sources.transcripts.inotify import Inotify
-from claude_gauge.sources.transcripts.watch import Events, Hint, Hints, Observed, Watch
+from claude_gauge.system.file_events import Events, Hint, Hints, Observed, Wanted, Watch
+from claude_gauge.system.inotify import Inotify
 
-Kind = Callable[[str, Hint], Events]
+Kind = Callable[[str, Hint, Wanted], Events]
 
 
-def _inotify(root: str, _hint: Hint) -> Events:
-    return Inotify(root)
+def _transcript(path: str) -> bool:
+    return path.endswith(".jsonl")
+
+
+def _inotify(root: str, _hint: Hint, wanted: Wanted) -> Events:
+    return Inotify(root, wanted)
 
 
 @contextlib.contextmanager
 def _watching(root: Path, kind: Kind) -> Iterator[Hints]:
     hints = Hints()
-    watch = Watch(hints, kind)
+    watch = Watch(hints, _transcript, kind)
     watch.tend([root])
     try:
         yield hints
@@ -36,8 +40,8 @@ def _watching(root: Path, kind: Kind) -> Iterator[Hints]:
         hints.close()
 
 
-def _reported(hints: Hints, path: Path) -> None:
-    """Wait until a path is hinted at."""
+def _reported(hints: Hints, path: Path, never: str = "nothing") -> None:
+    """Wait until a path is hinted at, and none with this end."""
     seen: set[str] = set()
 
     def there() -> bool:
@@ -45,6 +49,7 @@ def _reported(hints: Hints, path: Path) -> None:
         return str(path) in seen
 
     wait_until(there, f"a hint at {path}, not only {seen}")
+    assert not [each for each in seen if each.endswith(never)]
 
 
 @pytest.mark.filterwarnings("ignore:Callback with id:RuntimeWarning")  # watchdog's, of folders that just appear
@@ -68,6 +73,32 @@ def test_what_is_reported(kind: Kind, tmp_path: Path) -> None:
         _reported(hints, root / "-moved" / "deep" / "s.jsonl")
         (root / "-p" / "s.jsonl").rename(root / "-p" / "t.jsonl")
         _reported(hints, root / "-p" / "t.jsonl")
+
+
+@pytest.mark.parametrize("kind", [_inotify, Observed])
+def test_files_of_a_folder_made_again(kind: Kind, tmp_path: Path) -> None:
+    """A wanted file that comes, grows or goes is reported, also in a folder that was made again; no other one is."""
+    folder, hints = tmp_path / "plan", Hints(breath_s=0)
+    watch = Watch(hints, lambda path: not path.endswith(".tmp"), kind)
+    watch.tend([folder])  # nothing there yet: silent
+    for _ in range(2):
+        folder.mkdir()
+        (folder / "grows").touch()
+        (folder / "goes").touch()
+        watch.tend([folder])
+        (folder / ".comes.tmp").write_text("")
+        (folder / ".comes.tmp").rename(folder / "comes")
+        _reported(hints, folder / "comes", never=".tmp")
+        with (folder / "grows").open("a") as file:
+            file.write("more")
+        _reported(hints, folder / "grows")
+        (folder / "goes").unlink()
+        _reported(hints, folder / "goes")
+        shutil.rmtree(folder)
+        events = watch.roots[folder][1]
+        wait_until(lambda ended=events: hints.take(0.01) is not None and not ended.alive, "its end")  # type: ignore[misc]
+    watch.renew()
+    hints.close()
 
 
 def test_linked_folders_are_watched(tmp_path: Path) -> None:
@@ -104,7 +135,7 @@ def test_put_hint_ends_a_wait(tmp_path: Path) -> None:
 def test_overflow_is_reported(tmp_path: Path) -> None:
     """More events than the kernel keeps: the loss is reported once, and new folders are still watched."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    events = Inotify(str(tmp_path))
+    events = Inotify(str(tmp_path), _transcript)
     for n in range(queue + 10):
         (tmp_path / f"{n % 2}.jsonl").touch()
     (tmp_path / "late").mkdir()
@@ -138,7 +169,7 @@ def test_no_folder_is_forgotten(acts: list[tuple[str, str, str]]) -> None:
         root, outside = Path(name) / "root", Path(name) / "outside"
         root.mkdir()
         outside.mkdir()
-        events = Inotify(str(root))
+        events = Inotify(str(root), _transcript)
         for number, (act, one, other) in enumerate(acts):
             with contextlib.suppress(OSError, shutil.Error):
                 _do(act, root / one, outside / str(number) if act == "out" else root / other, events)

@@ -18,6 +18,7 @@ from watchdog.events import (
     DirCreatedEvent,
     DirMovedEvent,
     FileCreatedEvent,
+    FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
@@ -30,7 +31,7 @@ from claude_gauge.system.net import Wake
 _log = logging.getLogger(__name__)
 # Without the filter our own reading would wake us up: opening and closing a file are events, too.
 _WANTED: list[type[FileSystemEvent]] = [
-    FileCreatedEvent, FileModifiedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
+    FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
 ]  # fmt: skip
 _WAKE_S = 60.0  # the observer's own idle wake-up
 
@@ -38,6 +39,7 @@ BREATH_S = 0.1  # no two payloads go out closer together
 AGAIN_S = 60.0
 
 Hint = Callable[[str | None], None]
+Wanted = Callable[[str], bool]  # whether the events of a file at this path matter
 Identity = tuple[int, int]
 
 
@@ -68,10 +70,12 @@ class Events(Protocol):
 class Hints:
     """Paths that something happened to, reported by the kernel or put by other threads; `take` is one thread's.
 
-    None that is put says that some were lost, an empty path only wakes the reader.
+    None that is put says that some were lost, an empty path only wakes the reader. `breath_s` is how long `take` rests
+    under a stream of events.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, breath_s: float = BREATH_S) -> None:
+        self._breath_s = breath_s
         self._put: deque[str | None] = deque()
         self._wake: Wake | None = None  # while somebody takes
         self._hinted_at = 0.0
@@ -109,8 +113,8 @@ class Hints:
 
         Under a stream of events it rests first, so that many are taken at a time.
         """
-        if wait_s and time.monotonic() - self._hinted_at < BREATH_S:
-            self._over.wait(BREATH_S)
+        if wait_s and time.monotonic() - self._hinted_at < self._breath_s:
+            self._over.wait(self._breath_s)
         paths, lost = list[str](), False
         for descriptor in self._ready(wait_s):
             some, missed = self._events[descriptor].read()
@@ -175,10 +179,20 @@ class EventHealth:
 
 
 class Watch:
-    """Attaches the events of each root to `hints`; one thread's."""
+    """Attaches the events of the wanted files below each root to `hints`; one thread's.
 
-    def __init__(self, hints: Hints, events_of: Callable[[str, Hint], Events] | None = None) -> None:
-        self._hints = hints
+    Where there are none a log line of this `level` says so; its owner looks by itself, then.
+    """
+
+    def __init__(
+        self,
+        hints: Hints,
+        wanted: Wanted,
+        events_of: Callable[[str, Hint, Wanted], Events] | None = None,
+        *,
+        level: int = logging.WARNING,
+    ) -> None:
+        self._hints, self._wanted, self._level = hints, wanted, level
         self._events_of = events_of or _kind()
         self.roots: dict[Path, tuple[Identity, Events]] = {}
         self._unwatched: set[Path] = set()
@@ -213,15 +227,17 @@ class Watch:
         trouble = "watch limit reached" if at_limit else "folders without events" if missing else ""
         if trouble and trouble != self.trouble:
             how = "can't be watched (see fs.inotify.max_user_watches)" if at_limit else "give no file events"
-            _log.warning("%d folders or more %s: looking every second instead", len(missing), how)
+            _log.log(self._level, "%d folders or more %s: looking at intervals instead", len(missing), how)
         self.trouble = "no file events" if self._unwatched else trouble
 
     def _begin(self, root: Path, identity: Identity) -> bool:
         try:
-            events = self._events_of(str(root), self._hints.put)
+            events = self._events_of(str(root), self._hints.put, self._wanted)
         except OSError as error:
             if root not in self._unwatched:
-                _log.warning("cannot watch %s (%s): looking every second instead", root, error.strerror or error)
+                _log.log(
+                    self._level, "cannot watch %s (%s): looking at intervals instead", root, error.strerror or error
+                )
             self._unwatched.add(root)
             return False
         self._unwatched.discard(root)
@@ -235,12 +251,12 @@ class Watch:
         events.stop()
 
 
-def _kind() -> Callable[[str, Hint], Events]:
+def _kind() -> Callable[[str, Hint, Wanted], Events]:
     if sys.platform != "linux":
         return Observed
-    from claude_gauge.sources.transcripts.inotify import Inotify  # noqa: PLC0415 - Linux only
+    from claude_gauge.system.inotify import Inotify  # noqa: PLC0415 - Linux only
 
-    return lambda root, _: Inotify(root)
+    return lambda root, _, wanted: Inotify(root, wanted)
 
 
 class Observed(FileSystemEventHandler):
@@ -248,8 +264,8 @@ class Observed(FileSystemEventHandler):
 
     missing: dict[str, int] = {}  # noqa: RUF012 - it watches all, or fails
 
-    def __init__(self, root: str, hint: Hint) -> None:
-        self._hint = hint
+    def __init__(self, root: str, hint: Hint, wanted: Wanted) -> None:
+        self._hint, self._wanted = hint, wanted
         self._root, self._real = root, os.path.realpath(root)  # watchdog does not follow a link, not even as the root
         self._observer = Observer(timeout=_WAKE_S)
         try:
@@ -276,9 +292,9 @@ class Observed(FileSystemEventHandler):
         return [], False
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Pass on what may concern transcripts, by the root's own name where that is a link."""
+        """Pass on what matters, by the root's own name where that is a link."""
         path = os.fsdecode(event.dest_path or event.src_path)
-        if event.is_directory or path.endswith(".jsonl"):
+        if event.is_directory or self._wanted(path):
             self._hint(self._root + path[len(self._real) :])
 
     def stop(self) -> None:

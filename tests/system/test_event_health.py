@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from claude_gauge.sources.transcripts.watch import AGAIN_S, EventHealth
+from claude_gauge.system.file_events import AGAIN_S, EventHealth
 
 
 def test_event_on_its_way_is_not_missing() -> None:
