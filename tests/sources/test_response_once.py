@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.sources.receiving import NOW
@@ -24,13 +25,15 @@ class Response:
     output: int
     line_id: bool
     event_id: bool
+    thinking: int = 0  # of its output
 
     def lines(self, number: int) -> list[Turn]:
         """Write the lines of its transcript: each has its block's time, all have the final figures."""
         request = f"req_{number}" if self.line_id else None
         figures = (self.prompt[0], self.output, *self.prompt[1:])
         times = [self.ended - before for before in sorted(self.blocks, reverse=True)]
-        return [Turn(at, f"msg_{number}", request, f"{number}-{at}", "opus", False, *figures) for at in times]  # noqa: FBT003
+        thinking = self.thinking or None
+        return [Turn(at, f"msg_{number}", request, f"{number}-{at}", "opus", False, *figures, thinking) for at in times]  # noqa: FBT003
 
     def event(self, number: int, late: float) -> Request:
         """Write its event, sent at its end or a little after."""
@@ -39,15 +42,15 @@ class Response:
         return Request(number + 1, name, ("s",), self.ended + late, "opus", tokens)
 
 
-def _responses(count: int) -> st.SearchStrategy[list[Response]]:
+def _responses(count: int, longest_ago: float = 7200) -> st.SearchStrategy[list[Response]]:
     ids = st.sampled_from([(False, False), (False, False), (True, False), (False, True), (True, True)])
-    return ids.flatmap(lambda given_ids: _of_one_gateway(count, given_ids))
+    return ids.flatmap(lambda given_ids: _of_one_gateway(count, longest_ago, given_ids))
 
 
-def _of_one_gateway(count: int, ids: tuple[bool, bool]) -> st.SearchStrategy[list[Response]]:
+def _of_one_gateway(count: int, longest_ago: float, ids: tuple[bool, bool]) -> st.SearchStrategy[list[Response]]:
     one = st.builds(
         lambda ended, blocks, prompt, output: Response(NOW - ended, (0.0, *blocks), prompt, output, *ids),
-        st.floats(0, 7200),
+        st.floats(0, longest_ago),
         st.lists(st.sampled_from([1.0, 12.0, 45.0, 70.0, 600.0]), max_size=3, unique=True),
         # Few different ones, so that parallel agents with the same prompt are among them.
         st.sampled_from([(3, 0, 14_000), (3, 14_000, 500), (10, 1000, 50), (4, 52_000, 900)]),
@@ -132,6 +135,53 @@ def test_once(*, responses: list[Response], orders: list[str], late: float, rest
 
     assert counted == true
     assert world.counter.week(NOW) == true
+
+
+PAIR = [replace(each, output=100) for each in (TWELVE_SECONDS, ELEVEN_BEFORE)]
+
+
+def _thinking(thinking: int, responses: list[Response]) -> list[Response]:
+    return [replace(each, thinking=1 + (thinking + number) % each.output) for number, each in enumerate(responses)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(responses=_responses(5, 200), thinking=st.integers(0, 400), mixed=st.booleans(), forked=st.booleans())
+@example(responses=PAIR, thinking=40, mixed=False, forked=False)
+@example(responses=PAIR, thinking=40, mixed=True, forked=True)
+@example(responses=[replace(each, output=100) for each in CHAIN], thinking=40, mixed=True, forked=False)
+def test_thinking_moves_with_its_response(
+    *, responses: list[Response], thinking: int, mixed: bool, forked: bool
+) -> None:
+    """What a response thought counts once, also where its lines were first taken for another event's."""
+    thought = _thinking(thinking, responses)
+    world = World([], [], OtlpCounter(), mixed)
+    for number, each in enumerate(thought):
+        world.events.append(each.event(number, 0.0))
+        world.lines += each.lines(number)
+    world.lines += world.lines if forked else []
+    world.restart()
+
+    assert world.counter.week(NOW) == sum(sum(each.prompt) + each.output for each in thought)
+    assert world.counter.traffic(NOW).five_minutes.thinking == sum(each.thinking for each in thought)
+
+
+@pytest.mark.parametrize("event_first", [False, True])
+def test_guessed_thinking_moves_with_its_response(*, event_first: bool) -> None:
+    """A thinking block that was first taken for another event's is weighed with the rest of its own response."""
+    counter, tokens = OtlpCounter(), Tokens(3, 100, 0, 14_000)
+    other, own = (Request(number, "", ("s",), at, "opus", tokens) for number, at in ((1, NOW - 100), (2, NOW - 40)))
+    thought = Turn(NOW - 105, "msg_2", None, "2-1", "opus", False, 3, 100, 0, 14_000, thought=500)  # noqa: FBT003
+    spoken = thought._replace(at=NOW - 40, line_id="2-2", thought=0, spoken=500)
+    for each in (other, own) if event_first else (other,):
+        counter.event(each, NOW)
+    counter.add(thought, NOW)
+    counter.add(spoken, NOW)
+    if not event_first:
+        counter.event(own, NOW)
+    counter.add(spoken._replace(at=NOW - 100, message_id="msg_1", line_id="1-1"), NOW)
+
+    assert counter.week(NOW) == 2 * 14_103
+    assert counter.traffic(NOW).five_minutes.thinking == 50
 
 
 @settings(max_examples=100, deadline=None)

@@ -102,6 +102,14 @@ class _Response:
             tokens += self.advisor
         return Counted(self.ended, tokens, estimated, self.filed_at, self.total)
 
+    def lines(self) -> list[Turn]:
+        """Return lines without ids that say all that its own did, but for their times."""
+        line = Turn(
+            self.ended, None, None, None, "", self.sidechain, self.input, self.output, self.cache_read,
+            self.cache_creation, self.thinking or None, advisor=self.advisor,
+        )  # fmt: skip
+        return [line._replace(thought=thought, spoken=spoken) for thought, spoken in self.sizes or ((0, 0),)]
+
     def _estimated(self) -> bool:
         """Return whether the count of thinking is unknown: it is 0 beside a thinking block."""
         return not self.thinking and any(thought for thought, _ in self.sizes)
@@ -276,6 +284,14 @@ class Ledger:
         if other is None or other is response or not (response.sidechain or other.sidechain):
             return None
         return other
+
+    def withdraw(self, line_id: str) -> tuple[Counted, list[Turn]] | None:
+        """Forget a recent response that is known by a line's id alone.
+
+        Returns what it amounts to, and lines that say what its own did; None for one that is not recent.
+        """
+        response = self._recent.pop(number_of(line_id), None)
+        return None if response is None else (response.counted(), response.lines())
 
     def settle(self, before: float) -> None:
         """Keep of responses older than `before` (epoch seconds) only that they were counted."""

@@ -76,36 +76,52 @@ class OtlpCounter(Counter):
     def add(self, turn: Turn, now: float) -> bool:
         """Count a transcript's line."""
         self._prune(now)
-        event = self._event_of(turn)
+        event, earlier = self._event_of(turn, now)
         if event is not None:
-            return self._raise(event, turn, now)
+            changes = [self._raise(event, line, now) for line in (*earlier, turn)]
+            return any(changes)
         if turn.request_id:
             self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         changed = super().add(turn, now)
         if changed and turn.at >= self.oldest:
             self._lines.add(turn.at, _identity(turn, turn.line_id), _name(turn.request_id), _figures(turn))
+        for line in earlier:
+            super().add(line._replace(message_id=turn.message_id, request_id=turn.request_id, model=turn.model), now)
         return changed
 
     def files_before(self, _now: float) -> float:
         """Return no time: any line may be of an event's response."""
         return -math.inf
 
-    def _event_of(self, turn: Turn) -> Entry | None:
-        """Find the counted event of a line's response."""
+    def _event_of(self, turn: Turn, now: float) -> tuple[Entry | None, list[Turn]]:
+        """Find the counted event of a line's response; and earlier lines of it, which stood at another's event."""
         name, identity = self._names(turn.request_id), _identity(turn)
         since, until = turn.at - SAME_MOMENT_S, turn.at + _longest(turn)
         if name and name in self._firsts:
             same = next(self._events.near(name, since, until, REQUEST), None)
-            return same or self._events.anywhere(name)
+            return same or self._events.anywhere(name), []
         own = self._paired.get(identity) if turn.message_id else None
         if own is not None and since <= own.event.at <= until:
             self._paired[identity] = own._replace(at=max(turn.at, own.at))
-            return own.event
+            return own.event, []
+        earlier: list[Turn] = []
         if own is not None and own.event.at < since and self._partners.get(own.event.key) == identity:
             del self._partners[own.event.key]  # this response ended later: that event is another's
-        return self._event_by_figures(turn, name, identity)
+            earlier = self._withdrawn(own, now)
+        return self._event_by_figures(turn, name, identity, now), earlier
 
-    def _event_by_figures(self, turn: Turn, name: int, identity: int) -> Entry | None:
+    def _withdrawn(self, pair: _Pair, now: float) -> list[Turn]:
+        """Take back what a response's lines added to its event; return lines that say the same."""
+        event = pair.event
+        withdrawn = self._ledger.withdraw(_line(event.key))
+        if withdrawn is None:
+            return []
+        held, lines = withdrawn
+        self._apply(Change(held, _counted(event.at, Tokens(*event.figures))), now)
+        self._unmeasured[event.key] = event.at, event.figures[1]
+        return [line._replace(at=pair.at) for line in lines]
+
+    def _event_by_figures(self, turn: Turn, name: int, identity: int, now: float) -> Entry | None:
         """Find an event that no other response has, else one whose response can have another one; same output first."""
         nearest = self._nearest(self._events, turn, turn.at - SAME_MOMENT_S, turn.at + _longest(turn))
         fitting = [event for event in nearest if not self._differ(event.request, name)]
@@ -115,13 +131,13 @@ class OtlpCounter(Counter):
             asked: set[int] = set()
             event = next(free, None)
             if event is None and len(some) <= _MOST_MOVES:
-                event = next((each for each in some if self._moved_away(each, asked)), None)
+                event = next((each for each in some if self._moved_away(each, asked, now)), None)
             if event is not None:
                 self._pair(identity, _Pair(event, turn.at, turn.output, name))
                 return event
         return None
 
-    def _moved_away(self, event: Entry, asked: set[int]) -> bool:
+    def _moved_away(self, event: Entry, asked: set[int], now: float) -> bool:
         """Give the response that has an event another with its figures, which may have to be left for a third one."""
         holder = self._partners[event.key]
         pair = self._paired.get(holder)
@@ -132,8 +148,10 @@ class OtlpCounter(Counter):
         line = Turn(pair.at, None, None, None, "", False, own, pair.output, read, created)  # noqa: FBT003
         for other in self._nearest(self._events, line, pair.at - SAME_MOMENT_S, pair.at + _longest(line)):
             fits = other.figures[1] == pair.output and not self._differ(other.request, pair.request)
-            if fits and (other.key not in self._partners or self._moved_away(other, asked)):
+            if fits and (other.key not in self._partners or self._moved_away(other, asked, now)):
                 self._pair(holder, pair._replace(event=other))
+                for each in self._withdrawn(pair, now):
+                    self._raise(other, each, now)
                 return True
         return False
 
