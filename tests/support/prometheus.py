@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,6 +34,44 @@ class Series:
         inner = ",".join(f"{name}={json.dumps(text)}" for name, text in self.labels.items() if name != "__name__")
         for at, value in self.samples:
             yield f"{self.labels['__name__']}{{{inner}}} {value} {at}\n"
+
+
+class Exporter:
+    """What is scraped: counters of which each name is reported, with labels, and set at will."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, float] = {}
+        exporter = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+                self.end_headers()
+                self.wfile.write("".join(f"{name} {value}\n" for name, value in exporter.counters.items()).encode())
+
+            def log_message(self, *_: object) -> None:
+                """Be quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self.target = f"127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def set(self, **values: float) -> None:
+        """Set counters: `a_output_opus=5`: session, kind and model of tokens, or a whole name."""
+        for name, value in values.items():
+            session, kind, model = name.split("_")
+            labels = f'session_id="{session}",type="{kind}",model="claude-{model}-5-5"'
+            self.counters[f"claude_code_token_usage_tokens_total{{{labels}}}"] = value
 
 
 def open_metrics(past: Iterable[Series]) -> str:
@@ -109,6 +149,7 @@ class Server:
         if self.kind == VICTORIA:
             program = [str(part("metrics/new/usr/bin/victoria-metrics")), f"-httpListenAddr=127.0.0.1:{self.port}"]
             program += [f"-storageDataPath={data}", "-retentionPeriod=100y", "-search.disableCache"]
+            program += [f"-promscrape.config={self._folder / 'prometheus.yml'}", "-promscrape.config.strictParse=false"]
         else:
             built = "prometheus-otlp/prometheus" if self.kind == OTLP else f"metrics/{self.kind}/usr/bin/prometheus"
             program = [str(part(built)), f"--web.listen-address=127.0.0.1:{self.port}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from tests.sources.otlp import metrics, point
 from tests.sources.prometheus.past import KINDS, counted, labels
 from tests.support.collector import Collector
 from tests.support.net import wait_until
-from tests.support.prometheus import NEW, OTLP, VICTORIA, Series, Server
+from tests.support.prometheus import NEW, OTLP, VICTORIA, Exporter, Series, Server
 
 from claude_gauge.apps.doctor.sources import prometheus as doctor
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.sources.prometheus.client import PrometheusClient
 from claude_gauge.sources.prometheus.rules import text
-from claude_gauge.sources.prometheus.source import Prometheus, figures
+from claude_gauge.sources.prometheus.source import Poll, Prometheus, figures
 
 STRATEGIES = {
     "UnderscoreEscapingWithSuffixes": "claude_code_token_usage_tokens_total",
@@ -135,3 +137,26 @@ def test_two_names_at_once(tmp_path: Path) -> None:
         reading = once(server)
 
     assert _block(reading) == 8000
+
+
+@pytest.mark.parametrize("kind", [NEW, VICTORIA])
+def test_session_that_is_scraped_and_ends(tmp_path: Path, kind: str) -> None:
+    """A series that ended stays counted, though an engine gives a NaN as its last sample, and others go on."""
+    with (
+        Exporter() as exporter,
+        Server(tmp_path, kind, targets=[exporter.target]) as server,
+        closing(PrometheusClient(Settings(prometheus=server.url))) as engine,
+    ):
+        poll = Poll(engine)
+
+        def week() -> int | None:
+            poll.take(time.time())
+            return poll.reading(time.time()).week_tokens
+
+        exporter.set(a_output_opus=1000)
+        wait_until(lambda: week() == 1000, "the first session")
+        exporter.counters.clear()
+        wait_until(lambda: not server.ask('{__name__=~"claude_code.*"}'), "its end")
+        exporter.set(b_output_opus=20)
+
+        wait_until(lambda: week() == 1020, "the second session")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from tests.sources.prometheus.past import KINDS
 from tests.support.net import PATIENCE_S, wait_until
-from tests.support.prometheus import NEW, OLD, Server
+from tests.support.prometheus import NEW, OLD, Exporter, Server
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.derive import Limits, derive
@@ -32,49 +30,16 @@ DASHBOARD = json.loads(text())
 PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if "targets" in panel}
 
 
-class Exporter:
-    """What is scraped: counters of which each name is reported, with labels, and set at will."""
-
-    def __init__(self) -> None:
-        self.counters: dict[str, float] = {}
-        exporter = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-                self.end_headers()
-                self.wfile.write("".join(f"{name} {value}\n" for name, value in exporter.counters.items()).encode())
-
-            def log_message(self, *_: object) -> None:
-                """Be quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.target = f"127.0.0.1:{self.server.server_address[1]}"
-
-    def set(self, **values: float) -> None:
-        """Set counters: `a_output_opus=5`: session, kind and model of tokens, or a whole name."""
-        for name, value in values.items():
-            session, kind, model = name.split("_")
-            labels = f'session_id="{session}",type="{kind}",model="claude-{model}-5-5"'
-            self.counters[f"claude_code_token_usage_tokens_total{{{labels}}}"] = value
-
-
 @contextmanager
 def scraped(folder: Path, kind: str = NEW) -> Iterator[tuple[Exporter, Server]]:
     """A Prometheus with our rules, each second evaluated and each second scraped."""
     quick = folder / "rules.yml"
     quick.write_text(rules().replace("interval: 15s", "interval: 1s").replace("interval: 1m", "interval: 1s"))
-    exporter = Exporter()
-    thread = threading.Thread(target=exporter.server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        with Server(folder / "engine", kind, targets=[exporter.target], rules=quick) as server:
-            yield exporter, server
-    finally:
-        exporter.server.shutdown()
-        thread.join()
-        exporter.server.server_close()
+    with (
+        Exporter() as exporter,
+        Server(folder / "engine", kind, targets=[exporter.target], rules=quick) as server,
+    ):
+        yield exporter, server
 
 
 def asked(title: str) -> str:

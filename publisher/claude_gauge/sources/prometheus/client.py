@@ -224,11 +224,18 @@ def parse(body: bytes) -> QueryResult:
         samples = tuple(
             Sample(_labels(series["metric"]), _number(at), _number(value))
             for series in answer["data"]["result"]
-            for at, value in (series["values"] if "values" in series else [series["value"]])
+            for at, value in _values(series)
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise TroubleError("answer has no such shape") from None
     return QueryResult(samples, partial=bool(answer.get("warnings")) or answer.get("isPartial") is True)
+
+
+def _values(series: dict[str, Any]) -> list[Any]:
+    """Return a series' values; where it ended, some engines (VictoriaMetrics) give a NaN as one more sample."""
+    if "values" not in series:
+        return [series["value"]]
+    return [pair for pair in series["values"] if pair[1] != "NaN"]
 
 
 def _success(body: bytes) -> dict[str, Any]:
