@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.counting.reading import Block
+from claude_gauge.counting.ledger import Change, Counted
+from claude_gauge.counting.reading import Block, Tokens
 from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S, Blocks
 
 HOUR = 3600.0
@@ -93,6 +94,12 @@ def _rule(entries: list[tuple[float, int]]) -> list[tuple[float, int]]:
     return blocks
 
 
+def _counted(entry: tuple[float, int]) -> Counted:
+    """One response as the ledger reports it, by its time since midnight and its total."""
+    at = MIDNIGHT + entry[0]
+    return Counted(at, Tokens(), estimated=False, filed_at=at, total=entry[1])
+
+
 @settings(max_examples=300)
 @given(_entries, st.data())
 def test_any_order_and_any_correction_keep_to_the_rule(entries: list[tuple[float, int]], data: st.DataObject) -> None:
@@ -104,7 +111,7 @@ def test_any_order_and_any_correction_keep_to_the_rule(entries: list[tuple[float
         if data.draw(st.booleans()):
             index = data.draw(st.integers(0, len(present) - 1))
             moved = (present[index][0] + data.draw(st.sampled_from([0, 0, 1.0, HOUR, -HOUR])), total + 1)
-            blocks.move(MIDNIGHT + present[index][0], present[index][1], MIDNIGHT + moved[0], moved[1])
+            blocks.apply(Change(_counted(present[index]), _counted(moved)))
             present[index] = moved
         if data.draw(st.booleans()):
             assert _spans(blocks) == _rule(present)

@@ -43,22 +43,14 @@ def init(
     from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.folder import Register, today
     from claude_gauge.apps.broker.instructions import client_setup, next_steps
-    from claude_gauge.apps.broker.roles import User
-    from claude_gauge.errors import GaugeError
+    from claude_gauge.apps.broker.roles import first_users
 
     settings = config.settings
     broker_folder = instructions.at(folder or instructions.new(settings))
     hosts = [ascii_host(each) for each in host or instructions.hosts()]
     prefix = "homeassistant" if settings.discovery == "off" else settings.discovery
-    users = (
-        User(name=settings.node, role=Role.PUBLISHER),
-        User(name="gauge", role=Role.DEVICE),
-        User(name="homeassistant", role=Role.HOMEASSISTANT),
-        User(name="viewer", role=Role.VIEWER),
-    )
-    if len({user.name for user in users}) < len(users):
-        raise GaugeError(f"--node {settings.node}: another of the users that are made has this name; choose another")
-    broker_folder.make(Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner()), today(), users)
+    register = Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner())
+    broker_folder.make(register, today(), first_users(settings.node))
     register = broker_folder.register()
     typer.echo(f"Made {broker_folder.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():

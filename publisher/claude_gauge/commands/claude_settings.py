@@ -1,4 +1,4 @@
-"""The commands that change Claude Code's settings: `setup` (statusline, hooks) and `otel` (telemetry)."""
+"""The commands that change Claude Code's settings, `setup` and `otel`, and those that Claude Code runs."""
 
 from __future__ import annotations
 
@@ -151,27 +151,24 @@ def install(
 
     Shows the change first, leaves everything else as it is, keeps a backup.
     """
+    import functools
+
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
     from claude_gauge.claude_code.settings_file import plan, read
-    from claude_gauge.errors import GaugeError
 
     wanted = _variables(endpoint, temporality)
     record = telemetry.Record(config.settings.state_dir)
     planned, gone = [], {}
     for path in settings_files():
         ours, _ = record.of(path)
-        change = plan(path, lambda content, ours=ours: telemetry.put_in(content, wanted, ours))  # type: ignore[misc]
-        env = telemetry.environment(read(path))
-        rivals = telemetry.rivals(env, wanted, ours)
-        helper = [telemetry.HEADERS_HELPER] if telemetry.HEADERS_HELPER in read(path) and not ours else []
-        if (rivals or helper) and not force:
-            raise GaugeError(
-                f"{path} sets {', '.join([*rivals, *helper])} otherwise: telemetry may go elsewhere already; "
-                "--force replaces it, and uninstall gives it back"
-            )
-        planned.append(change)
-        gone[path] = (env, rivals)
+        planned.append(plan(path, functools.partial(telemetry.put_in, wanted=wanted, ours=ours)))
+        content = read(path)
+        rivals = telemetry.rivals(telemetry.environment(content), wanted, ours)
+        helper = [telemetry.HEADERS_HELPER] if telemetry.HEADERS_HELPER in content and not ours else []
+        if not force:
+            _refuse_to_replace(path, [*rivals, *helper])
+        gone[path] = (telemetry.environment(content), rivals)
     _carry_out(
         planned,
         "the environment is in these settings already.",
@@ -180,6 +177,16 @@ def install(
     )
     _warn_of_rivals(wanted, [change.path for change in planned])
     typer.echo("Claude Code sessions that run now do not use it; start them again.")
+
+
+def _refuse_to_replace(path: Path, names: Sequence[str]) -> None:
+    from claude_gauge.errors import GaugeError
+
+    if names:
+        raise GaugeError(
+            f"{path} sets {', '.join(names)} otherwise: telemetry may go elsewhere already; "
+            "--force replaces it, and uninstall gives it back"
+        )
 
 
 def _warn_of_rivals(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
@@ -264,3 +271,35 @@ def _agreed(question: str) -> bool:
     except EOFError:
         typer.echo()
         raise GaugeError("nothing written, since nobody answered; `--yes` writes without asking") from None
+
+
+# What Claude Code runs, here for the help: `hooks/entry.py` runs them without typer.
+StateDir = Annotated[str | None, typer.Option(help="Folder for state.", metavar="FOLDER", show_default=False)]
+
+
+def statusline(
+    *,
+    state_dir: StateDir = None,
+    then: Annotated[
+        str | None, typer.Option(help="Your own statusline command, run afterwards.", metavar="COMMAND")
+    ] = None,
+) -> None:
+    """Store the plan's figures, then run your statusline.
+
+    `claude-gauge setup` puts it into Claude Code's settings.
+    """
+    from claude_gauge.hooks import entry
+    from claude_gauge.hooks.statusline import run
+
+    raise typer.Exit(run(state_dir, then, entry.read_input()))
+
+
+def hook(*, state_dir: StateDir = None) -> None:
+    """Note whether Claude waits for you.
+
+    `claude-gauge setup` puts it into Claude Code's settings.
+    """
+    from claude_gauge.hooks import entry
+    from claude_gauge.hooks.hook import run
+
+    run(state_dir, entry.read_input())

@@ -36,7 +36,7 @@ _GROUPS = {
     },
     "Device": dict.fromkeys(("sim", "firmware"), "device"),
     "Broker": {"broker": "broker"},
-    "Run by Claude Code": dict.fromkeys(("statusline", "hook"), "hooks"),
+    "Run by Claude Code": dict.fromkeys(("statusline", "hook"), "claude_settings"),
 }
 _COMMANDS = {name: module for group in _GROUPS.values() for name, module in group.items()}
 _HIDDEN = ("hook",)

@@ -7,11 +7,14 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from claude_gauge.commands.flags import READER, Config, with_settings
+
+if TYPE_CHECKING:
+    from claude_gauge.apps.device.update import Boards
 
 
 @with_settings(*READER, "redline", "cache_floor")
@@ -212,27 +215,33 @@ def update(
     """
     from claude_gauge.apps.device.install import master_key
     from claude_gauge.apps.device.update import Boards
-    from claude_gauge.errors import GaugeError
     from claude_gauge.mqtt.retained import Retained
 
     master = master_key(config.settings.state_dir)
-    failed: list[str] = []
     with Retained(config.settings) as retained:
         boards = Boards(retained, _say, names=every)
         boards.look(device)
-        chosen = sorted(boards.by_name.values(), key=lambda board: board.name) if every else [boards.choose(device)]
-        for board in chosen:
-            try:
-                boards.update(board, master, sources=sources, offer=offer)
-            except GaugeError as error:
-                if not every:
-                    raise
-                failed.append(str(error))
-                _say(str(error), err=True)
-        if not chosen:
-            raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
+        if every:
+            _update_all(boards, master, sources=sources, offer=offer)
+        else:
+            boards.update(boards.choose(device), master, sources=sources, offer=offer)
+
+
+def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> None:
+    """Update one board after the other; raises GaugeError at the end where some were not updated."""
+    from claude_gauge.errors import GaugeError
+
+    chosen, failed = sorted(boards.by_name.values(), key=lambda board: board.name), 0
+    if not chosen:
+        raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
+    for board in chosen:
+        try:
+            boards.update(board, master, sources=sources, offer=offer)
+        except GaugeError as error:
+            failed += 1
+            _say(str(error), err=True)
     if failed:
-        raise GaugeError(f"{len(failed)} of {len(chosen)} boards were not updated; the reasons stand above")
+        raise GaugeError(f"{failed} of {len(chosen)} boards were not updated; the reasons stand above")
 
 
 @firmware.command("list")

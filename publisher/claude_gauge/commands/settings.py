@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
+
+if TYPE_CHECKING:
+    from claude_gauge.apps.calibrate.propose import Proposal
 
 DAY_S = 86400.0
 
@@ -18,14 +22,13 @@ def config(*, config: Config) -> None:
 
     Secrets are masked.
     """
-    from claude_gauge.outlets.homeassistant.numbers import held
     from claude_gauge.system.plain_text import harmless
 
-    holding = held(config.settings)
+    set_elsewhere = _set_in_home_assistant(config)
     for name, setting, whence in config.rows():
         value, origin = setting, whence
-        if getattr(holding, name) != getattr(config.settings, name):
-            value, origin = str(getattr(holding, name)), f"Home Assistant, in place of {setting} ({whence})"
+        if name in set_elsewhere:
+            value, origin = str(set_elsewhere[name]), f"Home Assistant, in place of {setting} ({whence})"
         typer.echo(harmless(f"{name:22} {value:36} {origin}"))
     if config.path is not None:
         typer.echo(harmless(f"\nsettings file: {config.path}{'' if config.path.exists() else ' (not there)'}"))
@@ -46,46 +49,61 @@ def calibrate(
     if forget:
         _forget(config.settings.state_dir.expanduser())
         return
-    import time
-
-    from claude_gauge.apps.calibrate import propose
-    from claude_gauge.claude_code.folders import transcript_roots
-    from claude_gauge.contract.usage import ORDERS
-    from claude_gauge.counting.sums import FIVE_HOURS_S
-    from claude_gauge.outlets.homeassistant.numbers import held
-    from claude_gauge.sources.statusline.source import Plan
-    from claude_gauge.system.plain_text import counted
-
-    now = time.time()
-    settings = held(config.settings)
-    since = now - days * DAY_S
-    used, blocks = propose.read(transcript_roots(), since)
-    plan = Plan(settings)
-    plan.load()  # figures that the statusline reported while no publisher ran count, too
-    windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
-    responses = counted(len(used.responses), "response")
-    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {responses}.\n")
-    proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, settings.tach)]
-    set_elsewhere = {name for name in ORDERS.values() if getattr(settings, name) != getattr(config.settings, name)}
-    for proposal in proposals:
-        name = proposal.setting
-        origin = "set in Home Assistant" if name in set_elsewhere else config.origins.get(name, "default")
-        present = f"now {getattr(settings, name):,.0f}, {origin}"
-        typer.echo(f"{proposal.setting} = {'?' if proposal.value is None else proposal.value}   ({present})")
-        for reason in proposal.reasons:
-            typer.echo(f"    {reason}")
-        typer.echo()
-    values = {proposal.setting: proposal.value for proposal in proposals if proposal.value is not None}
+    values = {each.setting: each.value for each in _proposed(config, days) if each.value is not None}
     if config.path is None or not values:
         typer.echo("Nothing to write.")
     elif not write:
         typer.echo(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}")
     else:
         _write(config.path, values)
-        for name in [name for name in values if config.origins.get(name) == "environment"]:
-            typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
-        for name in [name for name in set_elsewhere & values.keys() if getattr(config.settings, name) == values[name]]:
-            typer.echo(f"Note: {name} was {values[name]} already, so what Home Assistant set still holds.", err=True)
+        _note_what_overrides(config, values)
+
+
+def _proposed(config: Config, days: int) -> list[Proposal]:
+    """Compute the proposals and print them with their reasons."""
+    import time
+
+    from claude_gauge.apps.calibrate import propose
+    from claude_gauge.claude_code.folders import transcript_roots
+    from claude_gauge.counting.sums import FIVE_HOURS_S
+    from claude_gauge.sources.statusline.source import Plan
+    from claude_gauge.system.plain_text import counted
+
+    now, set_elsewhere = time.time(), _set_in_home_assistant(config)
+    since = now - days * DAY_S
+    used, blocks = propose.read(transcript_roots(), since)
+    plan = Plan(config.settings)
+    plan.load()  # figures that the statusline reported while no publisher ran count, too
+    windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
+    responses = counted(len(used.responses), "response")
+    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {responses}.\n")
+    proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, config.settings.tach)]
+    for proposal in proposals:
+        name = proposal.setting
+        origin = "set in Home Assistant" if name in set_elsewhere else config.origins.get(name, "default")
+        present = f"now {set_elsewhere.get(name, getattr(config.settings, name)):,.0f}, {origin}"
+        typer.echo(f"{name} = {'?' if proposal.value is None else proposal.value}   ({present})")
+        for reason in proposal.reasons:
+            typer.echo(f"    {reason}")
+        typer.echo()
+    return proposals
+
+
+def _set_in_home_assistant(config: Config) -> dict[str, float]:
+    """Return the settings in whose place something else holds, and what."""
+    from claude_gauge.contract.usage import ORDERS
+    from claude_gauge.outlets.homeassistant.numbers import held
+
+    holding = {name: getattr(held(config.settings), name) for name in ORDERS.values()}
+    return {name: value for name, value in holding.items() if value != getattr(config.settings, name)}
+
+
+def _note_what_overrides(config: Config, values: Mapping[str, int]) -> None:
+    """Print which of the values that were written do not hold, or not by themselves."""
+    for name in [name for name in values if config.origins.get(name) == "environment"]:
+        typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
+    for name in [name for name in _set_in_home_assistant(config) if getattr(config.settings, name) == values.get(name)]:
+        typer.echo(f"Note: {name} was {values[name]} already, so what Home Assistant set still holds.", err=True)
 
 
 def _forget(state_dir: Path) -> None:

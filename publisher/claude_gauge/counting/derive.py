@@ -136,8 +136,7 @@ def _answers(reading: Reading, part: str) -> bool:
 def _fullest(reading: Reading, now: float) -> PlanLimit | None:
     """Return what stops work first: the fullest limit that the plan reports."""
     windows = {"five_hour": reading.plan_5h, "seven_day": reading.plan_7d}
-    running = [PlanLimit(name, window.share, window.resets_at) for name, window in windows.items() if window]
-    running = [each for each in running if PlanWindow(each.share, each.resets_at).runs(now)]
+    running = [PlanLimit(name, each.share, each.resets_at) for name, each in windows.items() if each and each.runs(now)]
     if reading.limit is not None and now < reading.limit.resets_at:  # some, such as a spend limit, run for a month
         running.append(reading.limit)
     return max(running, key=lambda each: each.share, default=None)

@@ -204,13 +204,13 @@ class Blocks:
 
     def apply(self, change: Change) -> None:
         """Put in, correct or take out one response, as the ledger says."""
-        before, after = change
-        if before is None and after is not None:
-            self.add(after.filed_at, after.total)
-        elif before is not None and after is None:
-            self.remove(before.filed_at, before.total)
-        elif before is not None and after is not None:
-            self.move(before.filed_at, before.total, after.filed_at, after.total)
+        before, after = (each and (each.filed_at, each.total) for each in change)
+        if before is not None:
+            if before == after or before[0] < self._forgotten:
+                return  # what was forgotten stays so
+            self._gone.append(before)
+        if after is not None:
+            self.add(*after)
 
     def add(self, at: float, total: int) -> None:
         """Put in one response: its time (epoch seconds) and its tokens."""
@@ -231,17 +231,6 @@ class Blocks:
         self._late_totals.extend(totals)
         if len(self._late_ats) > max(_MOST_LATE, len(self._ats) // 4):
             self._sort_in()
-
-    def remove(self, at: float, total: int) -> None:
-        """Take out one response; one that was never put in is ignored."""
-        if at >= self._forgotten:
-            self._gone.append((at, total))
-
-    def move(self, old_at: float, old_total: int, at: float, total: int) -> None:
-        """Correct one response: another total, and perhaps another time."""
-        if (old_at, old_total) != (at, total) and old_at >= self._forgotten:
-            self.remove(old_at, old_total)
-            self.add(at, total)
 
     def history(self) -> list[Span]:
         """Return all blocks that the entries make, oldest first."""

@@ -9,6 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, ORDERS, node_fault, order_topic
+from claude_gauge.errors import GaugeError
 
 ROOT = "claude-gauge"
 
@@ -65,6 +66,19 @@ class User(BaseModel):
             case Role.DEVICE:
                 return f"{ROOT}/device/{self.name}"
         return None
+
+
+def first_users(node: str) -> tuple[User, ...]:
+    """Return the users that `broker init` makes; raises GaugeError where the node has the name of another one."""
+    users = (
+        User(name=node, role=Role.PUBLISHER),
+        User(name="gauge", role=Role.DEVICE),
+        User(name="homeassistant", role=Role.HOMEASSISTANT),
+        User(name="viewer", role=Role.VIEWER),
+    )
+    if len({user.name for user in users}) < len(users):
+        raise GaugeError(f"--node {node}: another of the users that are made has this name; choose another")
+    return users
 
 
 def rules(user: User, discovery: str) -> list[str]:

@@ -97,11 +97,6 @@ def _properties(job: Job, logs: Path) -> dict[str, object]:
     }
 
 
-def agent_file() -> str:
-    """Name of the agent's file."""
-    return f"{LABEL}.plist"
-
-
 DEL = 0x7F
 WATCHDOG_S = 90  # a living publisher speaks every 15 s
 
@@ -181,11 +176,6 @@ def _lives_in_tmp(job: Job) -> bool:
     """Return whether something that the job needs would be hidden from it by a /tmp of its own."""
     places = [job.command[0], str(job.state_dir), *job.environment.values()]
     return any(place.startswith(("/tmp/", "/var/tmp/")) for place in places)  # noqa: S108 - nothing is made there
-
-
-def unit_file() -> str:
-    """Name of the unit's file."""
-    return f"{LABEL}.service"
 
 
 def _quoted(word: str) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from claude_gauge.apps.service.job import LABEL, Job, agent, agent_file, unit, unit_file
+from claude_gauge.apps.service.job import LABEL, Job, agent, unit
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.atomic_file import replace
 
@@ -31,7 +31,7 @@ class Systemd:
 
     def __init__(self, home: Path) -> None:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-        self.path = base / "systemd" / "user" / unit_file()
+        self.path = base / "systemd" / "user" / f"{LABEL}.service"
 
     def definition(self, job: Job) -> str:
         """Return what would be installed."""
@@ -96,7 +96,7 @@ class Launchd:
     """The person's own launchd."""
 
     def __init__(self, home: Path) -> None:
-        self.path = home / "Library" / "LaunchAgents" / agent_file()
+        self.path = home / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         self._logs = home / "Library" / "Logs"
         self._domain = f"gui/{os.getuid()}"
 
