@@ -8,7 +8,7 @@ import pytest
 from tests.support import ROOT
 
 from claude_gauge.commands.flags import EVERY
-from claude_gauge.config import SECRET, Settings, is_secret, load
+from claude_gauge.config import SECRET, Settings, is_secret, load, read_secret
 from claude_gauge.errors import GaugeError, SettingError
 
 
@@ -104,7 +104,7 @@ def test_one_share_needs_no_brackets(tmp_path: Path) -> None:
     assert load({}, {"CLAUDE_GAUGE_ALERTS": "0.8"}).settings.alerts == (0.8,)
 
 
-@pytest.mark.parametrize("path", ["", Path()])
+@pytest.mark.parametrize("path", ["", " "])
 def test_empty_config_is_no_folder(path: object) -> None:
     """An empty `--config` is reported as that, not as the folder in which one stands."""
     with pytest.raises(SettingError, match="--config is empty"):
@@ -130,12 +130,28 @@ def test_secrets_are_masked() -> None:
     assert "X-Tenant" in shown["prometheus_headers"]
 
 
-def test_password_from_a_file_loses_its_newline(tmp_path: Path) -> None:
-    """A password file may end with a newline, as editors leave it."""
+@pytest.mark.parametrize("written", [b"hunter2", b"hunter2\n", b"\xef\xbb\xbfhunter2\r\n"])
+def test_password_from_a_file(tmp_path: Path, written: bytes) -> None:
+    """A password file may end with a newline and begin with a byte order mark, as editors leave it."""
     path = tmp_path / "password"
-    path.write_text("hunter2\n")
+    path.write_bytes(written)
 
     assert load({"broker_password_file": str(path)}, {}).settings.password == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [(b"", "is empty"), (b"\n", "is empty"), (b"user\nhunter2\n", "more than one line"), (b"\xff\xfeh", "not UTF-8")],
+)
+def test_file_that_holds_no_password(tmp_path: Path, written: bytes, said: str) -> None:
+    """A secret's file that is empty, has several lines or is no text is named; its content is not shown."""
+    path = tmp_path / "password"
+    path.write_bytes(written)
+    with pytest.raises(GaugeError, match=said) as caught:
+        read_secret(path, "broker_password_file")
+
+    assert str(path) in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_lists_in_the_environment() -> None:

@@ -264,13 +264,18 @@ class Settings(BaseModel):
         return self.broker_password.get_secret_value() if self.broker_password else None
 
 
-def read_secret(path: Path, setting: str) -> str:
-    """Read a secret from its file, less the newline at its end."""
+def read_secret(path: Path, setting: str, *, may_be_empty: bool = False) -> str:
+    """Read a secret from its file: one line, without its end and a byte order mark; raises GaugeError otherwise."""
     try:
-        return path.expanduser().read_text("utf-8").rstrip("\r\n")
+        secret = path.expanduser().read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise GaugeError(f"{setting}: cannot read {path}: {why}; check the path and who may read it") from None
+    if len(secret.splitlines()) > 1:
+        raise GaugeError(f"{setting}: {path} has more than one line; leave only the secret in it")
+    if not (secret or may_be_empty):  # an empty one would let everybody in
+        raise GaugeError(f"{setting}: {path} is empty; write the secret into it")
+    return secret
 
 
 def web_url(url: str) -> SplitResult:
@@ -383,7 +388,7 @@ def _nearest(name: str, spell: Callable[[str], str]) -> str:
 def _file(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Path, str | None]:
     named = flags.get("config")
     if named is not None:
-        if not str(named) or named == Path():
+        if not str(named).strip():
             raise SettingError("--config is empty; name a file, or leave it out")
         return Path(str(named)), "--config"
     if environ.get(PREFIX + "CONFIG"):

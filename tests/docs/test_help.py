@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support import ROOT
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from claude_gauge import __version__
 from claude_gauge.commands.cli import build
+from claude_gauge.commands.flags import EVERY
 from claude_gauge.config import Settings
 from claude_gauge.errors import SettingError
 from claude_gauge.system.field_words import choices, default_shown
@@ -93,6 +95,51 @@ def test_wrong_value_of_an_option(typed: list[str], said: str) -> None:
 
     assert isinstance(caught, SettingError)
     assert str(caught).startswith(said)
+
+
+def test_each_flag_is_taken(tmp_path: Path) -> None:
+    """A flag on the command line gives its setting the same value as the variable in the environment."""
+    given = {
+        "broker": "mqtt://u@h", "node": "desk", "account": "work", "http": "off", "http_hosts": "a", "source": "otlp",
+        "prometheus": "http://h", "prometheus_user": "u", "prometheus_match": "a", "prometheus_interval": "9",
+        "ccusage_mcp": "http://h", "otlp": "off", "ceiling_5h": "9", "redline": "9", "stall_minutes": "9",
+        "cache_floor": "0.5", "tach": "fresh", "waiting_minutes": "9", "alerts": "0.5", "alert_command": "say",
+        "discovery": "ha", "log_format": "json",
+    }  # fmt: skip
+    given |= {name: "some/file" for name in EVERY if name not in given}
+    flags = [word for name in EVERY for word in (f"--{name.replace('_', '-')}", given[name])]
+    variables = {f"CLAUDE_GAUGE_{name.upper()}": given[name] for name in EVERY}
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    typed = CliRunner().invoke(build(), ["config", *flags], env=home)
+    set_before = CliRunner().invoke(build(), ["config"], env={**home, **variables})
+    rows = [[line.split() for line in each.output.splitlines()] for each in (typed, set_before)]
+
+    assert (typed.exit_code, set_before.exit_code) == (0, 0), typed.exception
+    assert [row[:2] for row in rows[0]] == [row[:2] for row in rows[1]]
+    assert sum(row[2:] == ["flag"] for row in rows[0]) == len(EVERY)
+
+
+@pytest.mark.parametrize("name", ["state_dir", "broker_password_file", "config"])
+def test_empty_path(name: str) -> None:
+    """A path that is empty, as of a variable that is not set, is refused: it is not the folder in which one stands."""
+    caught = CliRunner().invoke(build(), ["config", f"--{name.replace('_', '-')}", ""]).exception
+
+    assert isinstance(caught, SettingError)
+    assert "is empty" in str(caught)
+
+
+@pytest.mark.parametrize(
+    "typed", [["broker", "users", "--folder", ""], ["broker", "init", "--folder", " "], ["sim", "--trace", ""]]
+)
+def test_empty_path_of_a_command(typed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty path for a command's own option is refused in one line, and nothing is made where one stands."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    done = CliRunner().invoke(build(), typed)
+
+    assert (done.exit_code, "is empty" in done.output) == (2, True)
+    assert not list(here.iterdir())
 
 
 def test_completion_offers_the_choices() -> None:

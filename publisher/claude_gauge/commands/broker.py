@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from claude_gauge.apps.broker.roles import Role
-from claude_gauge.commands.flags import Config, with_settings
+from claude_gauge.commands.flags import Config, path, with_settings
 
 broker = typer.Typer(no_args_is_help=True, help="Make a broker with a user for each client, and check it.")
 
 Folder = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="The broker's folder [default: where `init` puts it].")
+    Path | None,
+    typer.Option(parser=path, metavar="FOLDER", help="The broker's folder [default: where `init` puts it]."),
 ]
 Hosts = Annotated[
     list[str] | None, typer.Option("--host", metavar="NAME", help="Name or address of this machine; may be repeated.")

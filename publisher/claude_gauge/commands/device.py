@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from claude_gauge.commands.flags import READER, Config, with_settings
+from claude_gauge.commands.flags import READER, Config, path, with_settings
 
 if TYPE_CHECKING:
     from claude_gauge.apps.device.update import Boards
@@ -23,7 +23,8 @@ def sim(
     config: Config,
     micropython: Annotated[bool, typer.Option("--micropython", help="Run it in the real MicroPython.")] = False,
     trace: Annotated[
-        Path | None, typer.Option("--trace", metavar="FILE", help="Write every pulse with its time, as CSV.")
+        Path | None,
+        typer.Option("--trace", parser=path, metavar="FILE", help="Write every pulse with its time, as CSV."),
     ] = None,
     lines: Annotated[bool, typer.Option("--lines", help="Print changes as lines instead of drawing.")] = False,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
@@ -68,7 +69,10 @@ def _flags(  # noqa: PLR0913 - each is a flag
     wifi_password_file: Annotated[
         Path | None,
         typer.Option(
-            "--wifi-password-file", metavar="FILE", help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked."
+            "--wifi-password-file",
+            parser=path,
+            metavar="FILE",
+            help="Its password; else CLAUDE_GAUGE_WIFI_PASSWORD, else asked.",
         ),
     ] = None,
     device: Annotated[
@@ -78,7 +82,10 @@ def _flags(  # noqa: PLR0913 - each is a flag
     device_password_file: Annotated[
         Path | None,
         typer.Option(
-            "--device-password-file", metavar="FILE", help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD."
+            "--device-password-file",
+            parser=path,
+            metavar="FILE",
+            help="That user's password; else CLAUDE_GAUGE_DEVICE_PASSWORD.",
         ),
     ] = None,
     ntp: Annotated[
@@ -93,7 +100,7 @@ def _flags(  # noqa: PLR0913 - each is a flag
     if wifi is not None:
         password = os.environ.get("CLAUDE_GAUGE_WIFI_PASSWORD")
         if wifi_password_file is not None:
-            password = read_secret(wifi_password_file, "--wifi-password-file")
+            password = read_secret(wifi_password_file, "--wifi-password-file", may_be_empty=True)
         elif not password:
             password = typer.prompt(f"Password of {wifi}", hide_input=True, default="", show_default=False)
         network = {"ssid": wifi, "password": password}
@@ -141,7 +148,9 @@ def install(  # noqa: PLR0913 - each is a flag
     ] = False,
     label: Annotated[
         Path | None,
-        typer.Option("--label", metavar="FILE", help="Write a label for the case, with the set-up password, as SVG."),
+        typer.Option(
+            "--label", parser=path, metavar="FILE", help="Write a label for the case, with the set-up password, as SVG."
+        ),
     ] = None,
 ) -> None:
     """Put the firmware and its settings onto a board; start it."""

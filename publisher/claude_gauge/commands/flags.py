@@ -21,6 +21,13 @@ CONFIG = "TOML file with settings. [default: the one that `claude-gauge config` 
 EVERY = tuple(name for name in Settings.model_fields if not is_secret(name))
 
 
+def path(text: str) -> Path:
+    """Take a path; an empty one, as of a variable that is not set, is not the folder in which one stands."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a file or folder, or leave it out")
+    return Path(text)
+
+
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of these settings and `--config`; it gets the merged `config` as an argument.
 
@@ -53,7 +60,7 @@ def _flag(name: str) -> inspect.Parameter:
     said, words = takes(field), choices(field)
     kinds = {"a path": "FILE", "a folder": "FOLDER", URL: "URL", "HOST:PORT or off": "HOST:PORT"}
     metavar = f"[{'|'.join(words)}]" if words else kinds.get(said) or ("NUMBER" if "number" in said else "TEXT")
-    kind = Path if metavar in {"FILE", "FOLDER"} else str  # a shell completes files for a path
+    kind = Path if metavar in {"FILE", "FOLDER"} else str
     return _parameter(name, kind, text, metavar, words)
 
 
@@ -64,10 +71,11 @@ def _parameter(name: str, kind: Any, text: str, metavar: str, words: tuple[str, 
         help=text,
         show_default=False,
         metavar=metavar,
+        path_type=str if kind is Path else None,  # a shell completes files for it; we get what was typed, also nothing
         autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)]) if words else None,
     )
     annotation = Annotated[kind | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-__all__ = ["BROKER", "EVERY", "READER", "Config", "Verbose", "with_settings"]
+__all__ = ["BROKER", "EVERY", "READER", "Config", "Verbose", "path", "with_settings"]
