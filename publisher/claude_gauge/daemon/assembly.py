@@ -28,6 +28,8 @@ from claude_gauge.sources.source import Remembers, Source
 from claude_gauge.system.http.server import Server
 from claude_gauge.system.signals import until_signal
 
+log = logging.getLogger(__name__)
+
 
 def limits_of(settings: Settings) -> Limits:
     """Return the limits that the settings name: ceiling, redline, silence, cache floor."""
@@ -185,13 +187,10 @@ class _Http:
             self._shim.stop()
 
 
-_log = logging.getLogger(__name__)
-
-
 def run_until_signal(settings: Settings, lock: NodeLock) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
     url, embedded, which = resolve(settings)
-    _log.info("%s", which)
+    log.info("%s", which)
     try:
         until_signal(Assembly(settings, url=url, lock=lock))
     finally:
@@ -219,7 +218,7 @@ def publish_once(settings: Settings) -> str:
         except GaugeError as error:
             if settings.broker:
                 raise GaugeError(f"{error}; nothing was published") from None
-            _log.warning("%s; printed only", error)
+            log.warning("%s; printed only", error)
         else:
             retained.write({topic: payload}, expiry_s=EXPIRY_S)
     return payload.decode()

@@ -16,6 +16,8 @@ from typing import Self
 
 from claude_gauge.errors import AlreadyPublishingError, GaugeError
 
+log = logging.getLogger(__name__)
+
 _NO_ROOM = (errno.EROFS, errno.ENOSPC, errno.EDQUOT)  # a disk's state, which must not stop a publisher
 
 
@@ -39,7 +41,7 @@ class NodeLock:
         except OSError as error:
             if error.errno in _NO_ROOM:
                 why = error.strerror
-                _log.warning("state_dir: cannot write %s: %s; a second publisher would go unnoticed", self._path, why)
+                log.warning("state_dir: cannot write %s: %s; a second publisher would go unnoticed", self._path, why)
                 return -1
             raise GaugeError(f"state_dir: cannot write {self._path}: {error.strerror}; name another folder") from None
         try:
@@ -62,11 +64,11 @@ class NodeLock:
             fresh = self._taken()
         except GaugeError as error:
             if not self._lost:
-                _log.warning("%s was removed, and could not be locked again: %s", self._path, error)
+                log.warning("%s was removed, and could not be locked again: %s", self._path, error)
             self._lost = True
             return
         if fresh >= 0:
-            _log.warning("%s was removed while node %s is published; it is there again", self._path, self._node)
+            log.warning("%s was removed while node %s is published; it is there again", self._path, self._node)
             os.close(self._file)
             self._file, self._lost = fresh, False
 
@@ -121,6 +123,3 @@ class Watchdog:
         if self.every_s < math.inf:
             notify("WATCHDOG=1", self._environ)
         return self.every_s
-
-
-_log = logging.getLogger(__name__)

@@ -19,8 +19,7 @@ from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.reading import Health, Reading
 from claude_gauge.sources.source import Source
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 Outlet = Callable[[Usage, bytes], object]
 _RIVAL = Health("mqtt", ok=False, degraded=True, why="another publisher has it")
 
@@ -154,7 +153,7 @@ class Publisher:
             for outlet in self._outlets:
                 outlet(usage, payload)
             self._pace.sent(usage, steady)
-            _log.debug("%s", payload)
+            log.debug("%s", payload)
             _log_changes(before, usage)
         # Asked last, of the same moment: a reader need not wait for it, and what came since calls for another look.
         return min(self._pace.wait(usage, steady), self._until_change(reading, now))
@@ -173,6 +172,6 @@ def _log_changes(before: Usage | None, usage: Usage) -> None:
     for name, part in usage.sources.items():
         was_ok = name not in parts or parts[name].ok
         if part.ok and not was_ok:
-            _log.info("%s from %s: healthy again", name, part.source)
+            log.info("%s from %s: healthy again", name, part.source)
         elif not part.ok and (was_ok or part.why != parts[name].why):
-            _log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")
+            log.warning("%s from %s: %s", name, part.source, part.why or "not healthy")

@@ -18,8 +18,9 @@ from claude_gauge.counting.reading import READING, Health, Reading
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.source import Loads, Remembers, Source
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 
 GRACE_S = 30.0
 RETRY_S = 30.0
@@ -76,10 +77,10 @@ class Choice:
 
     def _log_choice(self, best: str, readings: Mapping[str, Reading]) -> None:
         if self.name is None:
-            _log.info("%s from %s", self.part, best)
+            log.info("%s from %s", self.part, best)
         else:
             why = _health(readings[self.name], self.part).why or "a better one answers"
-            _log.warning("%s now from %s instead of %s (%s)", self.part, best, self.name, why)
+            log.warning("%s now from %s instead of %s (%s)", self.part, best, self.name, why)
 
 
 class Failover:
@@ -122,11 +123,11 @@ class Failover:
             self._sources[name].start(changed)
         except GaugeError as error:
             if self._away.get(name) != FAILED:
-                _log.warning("%s; going on without, trying again every %.0f s", error, RETRY_S)
+                log.warning("%s; going on without, trying again every %.0f s", error, RETRY_S)
             self._away[name] = FAILED
             return error
         if self._away.pop(name, None) is not None:
-            _log.info("%s started", name)
+            log.info("%s started", name)
             changed()
         return None
 
@@ -169,7 +170,7 @@ class Failover:
                     source.start(lambda: None)
                     source.stop()
             except GaugeError as error:
-                _log.warning("%s; going on without", error)
+                log.warning("%s; going on without", error)
                 self._away[name] = FAILED
 
     def past(self, since: float, now: float) -> dict[int, int] | None:
@@ -229,8 +230,8 @@ class Failover:
         for name, source in self._sources.items():
             try:
                 source.stop()
-            except Exception:  # noqa: BLE001 - logged in full; the others must stop too
-                _log.exception("%s did not stop in good order", name)
+            except Exception:
+                log.exception("%s did not stop in good order", name)
 
 
 def knows(reading: Reading, part: str) -> bool:

@@ -24,8 +24,7 @@ from claude_gauge.system.http.server import Server
 if TYPE_CHECKING:
     from claude_gauge.sources.ccusage.source import BlockSource
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 Clock = Callable[[], float]
 Order = Mapping[str, Sequence[str]]
 
@@ -58,7 +57,7 @@ class _Builder:
             "ccusage-mcp": self._ccusage_mcp,
         }
         order = make[self._settings.source]()
-        _log.info("sources: %s", "; ".join(f"{part} from {' or '.join(names)}" for part, names in order.items()))
+        log.info("sources: %s", "; ".join(f"{part} from {' or '.join(names)}" for part, names in order.items()))
         return Failover(self._sources, order, self._clock)
 
     def _alone(self, name: str) -> Order:
@@ -125,7 +124,7 @@ class _Builder:
             find(self._settings.ccusage, os.environ, download=False)
         except CcusageError as error:
             if self._settings.ccusage is not None:
-                _log.warning("%s", error)
+                log.warning("%s", error)
             return []
         from claude_gauge.sources.ccusage.source import command_line
 

@@ -23,8 +23,7 @@ from claude_gauge.sources.otlp.feed import OtlpFeed
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.http.server import Server
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 NAME = "transcripts+otlp"
 LISTEN_AGAIN_S = 30.0
 LOOK_AGAIN_S = 30.0
@@ -139,7 +138,7 @@ class TranscriptsOtlp:
             self._feed.start(changed)
         except GaugeError as error:
             if not self._not_listening:
-                _log.warning("%s; counting transcripts alone until it is free", error)
+                log.warning("%s; counting transcripts alone until it is free", error)
             self._not_listening = "otlp port is taken"
         else:
             self._not_listening = ""

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 Kept = TypeVar("Kept")
 
 
@@ -61,7 +60,7 @@ class StateFile:
             return None
         except (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:
             why = (isinstance(error, OSError) and error.strerror) or "it is damaged"
-            _log.warning("cannot read %s (%s): %s", self.path, why, self._lost)
+            log.warning("cannot read %s (%s): %s", self.path, why, self._lost)
             return None
 
     def write(self, content: bytes) -> bool:
@@ -72,5 +71,5 @@ class StateFile:
         except OSError as error:
             self._trouble = error.strerror or type(error).__name__
             if self._trouble != before:
-                _log.warning("cannot write %s (%s): %s", self.path, self._trouble, self._lost)
+                log.warning("cannot write %s (%s): %s", self.path, self._trouble, self._lost)
         return not self._trouble

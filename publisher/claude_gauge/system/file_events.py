@@ -28,7 +28,8 @@ from watchdog.observers import Observer
 
 from claude_gauge.system.net import Wake
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 # Without the filter our own reading would wake us up: opening and closing a file are events, too.
 _WANTED: list[type[FileSystemEvent]] = [
     FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
@@ -169,12 +170,12 @@ class EventHealth:
         if self._suspects:
             just_lost = self._lost_at is None
             if just_lost:
-                _log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
+                log.warning("file events go missing (%d files): looking every second instead", len(self._suspects))
             self._lost_at = now
             return just_lost
         if self._lost_at is not None and now - self._lost_at > AGAIN_S:
             self._lost_at = None
-            _log.info("file events arrive again")
+            log.info("file events arrive again")
         return False
 
 
@@ -227,7 +228,7 @@ class Watch:
         trouble = "watch limit reached" if at_limit else "folders without events" if missing else ""
         if trouble and trouble != self.trouble:
             how = "can't be watched (see fs.inotify.max_user_watches)" if at_limit else "give no file events"
-            _log.log(self._level, "%d folders or more %s: looking at intervals instead", len(missing), how)
+            log.log(self._level, "%d folders or more %s: looking at intervals instead", len(missing), how)
         self.trouble = "no file events" if self._unwatched else trouble
 
     def _begin(self, root: Path, identity: Identity) -> bool:
@@ -235,7 +236,7 @@ class Watch:
             events = self._events_of(str(root), self._hints.put, self._wanted)
         except OSError as error:
             if root not in self._unwatched:
-                _log.log(
+                log.log(
                     self._level, "cannot watch %s (%s): looking at intervals instead", root, error.strerror or error
                 )
             self._unwatched.add(root)

@@ -27,6 +27,8 @@ from claude_gauge.daemon.broker import embedded
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.signals import ended_in_order
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -166,8 +168,6 @@ class TranscriptWriter:
         record = {"type": "assistant", "timestamp": stamp(at), "requestId": f"req_demo_{number}", "message": message}
         return json.dumps(record, separators=(",", ":")).encode() + b"\n"
 
-
-log = logging.getLogger(__name__)
 
 NODE = DEMO_SOURCE
 LONGEST_NODE = 40

@@ -20,7 +20,6 @@ from claude_gauge.system.atomic_file import StateFile
 from claude_gauge.system.net import answers
 
 log = logging.getLogger(__name__)
-
 LOOK_S = 1.0  # silence is noticed by looking
 RETAINED_S = 1.0
 STORE_S = 60.0

@@ -22,7 +22,6 @@ from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
 from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, OFFLINE, Usage, node_fault
 
 log = logging.getLogger(__name__)
-
 MOST_NODES = 1000
 FORGET_S = 3600.0  # a node whose windows are over is named as gone for so long
 OVERTAKEN_S = 2.0  # a payload that was overtaken on its way is not later than that

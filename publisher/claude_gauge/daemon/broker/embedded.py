@@ -18,7 +18,6 @@ from claude_gauge.system.child import Companion, without_secrets
 from claude_gauge.system.net import answers, free_port
 
 log = logging.getLogger(__name__)
-
 MOSQUITTO, AMQTT = "Mosquitto", "amqtt"
 # Debian keeps the broker in a folder that is not on every PATH.
 PLACES = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin:/opt/homebrew/bin"

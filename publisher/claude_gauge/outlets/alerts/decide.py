@@ -18,6 +18,8 @@ from claude_gauge.contract.usage import Usage
 from claude_gauge.counting.sums import FIVE_HOURS_S
 from claude_gauge.system.atomic_file import StateFile
 
+log = logging.getLogger(__name__)
+
 FIVE_HOUR_LIMIT = "five_hour"  # the limit that the fuel gauge shows
 RESET = 0.1  # a limit that fell by so much was reset
 
@@ -101,9 +103,6 @@ def _of_this_window(fired: Fired | None, source: str, reset: float | None, now: 
     if source != fired.source:
         return Fired(fired.threshold, reset, source) if source == "plan" else fired
     return None if reset > fired.ends and not same(reset, fired.ends) else fired
-
-
-log = logging.getLogger(__name__)
 
 
 class Memory:

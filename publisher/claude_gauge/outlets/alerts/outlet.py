@@ -18,6 +18,8 @@ from claude_gauge.mqtt.link import Link
 from claude_gauge.outlets.alerts.decide import Alert, Fired, Memory, decide, decide_limit
 from claude_gauge.system.child import OURS, Child, without_secrets
 
+log = logging.getLogger(__name__)
+
 COMMAND_S = 30.0
 DESKTOP_S = 10.0
 # Text goes in as arguments: neither a shell nor AppleScript ever reads it as code.
@@ -77,8 +79,6 @@ def _run(command: Sequence[str], limit_s: float, environ: Mapping[str, str], lev
     elif finished.code:
         log.log(level, "alert: %s ended with %d", command[0], finished.code)
 
-
-log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 BROKER_S = 600.0  # later than this an alert is no news

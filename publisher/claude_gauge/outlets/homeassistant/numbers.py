@@ -25,8 +25,7 @@ from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.system.atomic_file import StateFile
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 OFF = "off"  # of `discovery`
 LEAST = 1
 LONGEST = 64  # bytes of an order that are read
@@ -111,7 +110,7 @@ class Numbers:
         for name, (value, replaced) in stored.items():
             now = getattr(self._given, name)
             if now != replaced:
-                _log.info("%s was changed to %s since Home Assistant set %s: the setting holds", name, now, value)
+                log.info("%s was changed to %s since Home Assistant set %s: the setting holds", name, now, value)
         self.settings = _with(stored, self._given)
         if self.settings != self._given:
             self._changed(self.settings)
@@ -158,10 +157,10 @@ class Numbers:
         """Say why an order is not carried out: once, until a good one comes."""
         level = logging.DEBUG if name in self._complained else logging.WARNING
         self._complained.add(name)
-        _log.log(level, "%s: %.40r is not carried out: it %s", order_topic(self._given.node, name), text, why)
+        log.log(level, "%s: %.40r is not carried out: it %s", order_topic(self._given.node, name), text, why)
 
     def _take(self, setting: str, value: Value) -> None:
         if value != getattr(self.settings, setting):
-            _log.info("%s is %s now, as Home Assistant set it", setting, value)
+            log.info("%s is %s now, as Home Assistant set it", setting, value)
             self.settings = self.settings.model_copy(update={setting: value})
             self._changed(self.settings)

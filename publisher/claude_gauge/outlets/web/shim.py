@@ -19,9 +19,10 @@ from claude_gauge.system.http.messages import Site
 from claude_gauge.system.http.server import Listener, Server
 from claude_gauge.system.net import OwnHosts, host_of
 
+log = logging.getLogger(__name__)
+
 DEFAULT_REDLINE = 1_000_000.0
 OFF = "off"
-log = logging.getLogger(__name__)
 
 
 class Shim:

@@ -24,6 +24,8 @@ from claude_gauge.system.http.messages import (
     unless_known,
 )
 
+log = logging.getLogger(__name__)
+
 KINDS = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -85,7 +87,6 @@ def _state(show: str) -> Answer:
     return answer(HTTPStatus.OK, drawn.encode(), KINDS["svg"], POLICY)
 
 
-log = logging.getLogger(__name__)
 MOST_NODES = 100
 _NODE = re.compile(NODE_PATTERN)
 

@@ -34,8 +34,7 @@ from claude_gauge.sources.ccusage.command import (
 from claude_gauge.system.child import kill_group, spawn
 from claude_gauge.system.net import is_loopback
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 PACKAGE = "@ccusage/mcp@18.0.11"
 PROTOCOL = "2025-06-18"
 
@@ -112,9 +111,9 @@ class Http:
         self._greeted = True
         if isinstance(server, dict) and str(server.get("name")).startswith("@ccusage"):
             port = urlsplit(self._url).port or 80
-            _log.warning("ccusage MCP: this server listens on all interfaces without a password; close port %d", port)
+            log.warning("ccusage MCP: this server listens on all interfaces without a password; close port %d", port)
         if self._url.startswith("http:") and not is_loopback(urlsplit(self._url).hostname or ""):
-            _log.warning("ccusage MCP: %s is not encrypted", self._url)
+            log.warning("ccusage MCP: %s is not encrypted", self._url)
 
     def _ask(self, method: str, params: Json) -> Json:
         self._number += 1

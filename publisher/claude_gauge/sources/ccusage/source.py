@@ -31,8 +31,7 @@ from claude_gauge.sources.ccusage.command import (
 from claude_gauge.sources.source import Polled, Wait
 from claude_gauge.system.child import Child, Finished
 
-_log = logging.getLogger(__name__)
-
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NAME = "ccusage"
@@ -197,14 +196,14 @@ class Ccusage:
         except CcusageError as error:
             health = Health(self._name, ok=False, why=error.why)
             if health != self._health and not self._thread.stopping:
-                _log.warning("%s", error)
-        except Exception:  # noqa: BLE001 - nothing may end the polling: logged in full, then it goes on
-            _log.exception("asking ccusage failed; going on")
+                log.warning("%s", error)
+        except Exception:
+            log.exception("asking ccusage failed; going on")
             health = Health(self._name, ok=False, why="internal error, see the log")
         with self._lock:
             news = (fuel, health) != (self._fuel, self._health)
             if health.ok and not self._health.ok:
-                _log.info("%s: answers", self._name)
+                log.info("%s: answers", self._name)
             self._fuel, self._health = fuel, health
         if news:
             self._changed()

@@ -42,7 +42,8 @@ from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
 from claude_gauge.sources.prometheus.client import QueryResult, Sample, TroubleError
 from claude_gauge.sources.prometheus.names import Metric, narrowed, one_of, select, session
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 BASE = "8d"
 KEEP_S = WEEK_S + 43200.0  # in steps of a minute as many as an engine answers at once: 11,000
 _STEP_S, _DAY_S = 60.0, 86400.0
@@ -195,7 +196,7 @@ class CounterReader:
             except TroubleError as trouble:
                 if not trouble.heavy:
                     raise
-                _log.info("Prometheus has nothing from before the last 8 days: %s", trouble.why)
+                log.info("Prometheus has nothing from before the last 8 days: %s", trouble.why)
         self.begun, self.until = at, start
 
     def _history(self, end: float, sink: Callable[[list[Increment]], None]) -> None:

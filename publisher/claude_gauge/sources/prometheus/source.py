@@ -21,7 +21,8 @@ from claude_gauge.sources.prometheus.increments import CounterReader, Increment
 from claude_gauge.sources.prometheus.names import METRICS, TOKENS, Metric
 from claude_gauge.sources.source import Polled, every
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 NAME = "prometheus"
 NO_THINKING = "metrics tell no thinking"
 AGAIN_S = 3600.0
@@ -139,7 +140,7 @@ class Poll:
         try:
             self._begin(at)
         except TroubleError as trouble:
-            _log.info("Prometheus: the history was not read again: %s", trouble.why)
+            log.info("Prometheus: the history was not read again: %s", trouble.why)
             self._again_at = at + AGAIN_S
             self._advance(self._reader, self._count, at)
 
@@ -154,7 +155,7 @@ class Poll:
         counters = self._reader.counters
         refused = counters.refused.news()
         if refused:
-            _log.warning("Prometheus: refused %s", refused)
+            log.warning("Prometheus: refused %s", refused)
         if not counters:
             return Health(NAME, ok=False, why=self._missing(at))
         why = (
@@ -179,7 +180,7 @@ class Poll:
             return "other metrics, no tokens" if others else "no Claude Code metrics"
         if tokens[0] != self._found_as:
             self._found_as = tokens[0]
-            _log.warning("Prometheus has Claude Code's tokens as %s: %s", tokens[0], RENAME)
+            log.warning("Prometheus has Claude Code's tokens as %s: %s", tokens[0], RENAME)
         return f"found as {tokens[0]}"
 
 
@@ -233,10 +234,10 @@ class Prometheus:
         except TroubleError as trouble:
             health = Health(NAME, ok=False, why=trouble.why)
         except Exception:  # nothing may end the polling: logged in full, then it goes on
-            _log.exception("asking Prometheus failed; going on with the next round")
+            log.exception("asking Prometheus failed; going on with the next round")
             health = Health(NAME, ok=False, why="internal error, see the log")
         if health != self._health:
-            _log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
+            log.log(logging.INFO if health.ok else logging.WARNING, "Prometheus: %s", health.why or "answers")
         reading = self._poll.reading(now)
         news = health != self._health or reading != self._newest
         self._health, self._newest = health, reading

@@ -35,7 +35,6 @@ from claude_gauge.system.atomic_file import StateFile
 from claude_gauge.system.file_events import Hints, Watch
 
 log = logging.getLogger(__name__)
-
 FILE = "plan-figures.json"
 HALF_WRITTEN_S = 600.0
 RECONCILE_S = 5.0  # events are hints; looking at one small folder is the truth

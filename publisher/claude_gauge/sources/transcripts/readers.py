@@ -25,7 +25,8 @@ from claude_gauge.sources.transcripts import history_child
 from claude_gauge.sources.transcripts.tail import Piece
 from claude_gauge.system.child import spawn, without_secrets
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 CHILDREN = min(2, os.cpu_count() or 1)
 TASK_BYTES = 4 << 20
 _AHEAD = 2  # tasks that wait for each child, so that none is idle between two
@@ -126,7 +127,7 @@ class Readers:
         with self._giving_up:  # all of them may fail at once
             failed, self.failed = self.failed, True
         if not failed:
-            _log.warning("reading history in a child process failed (%s): reading it here", error)
+            log.warning("reading history in a child process failed (%s): reading it here", error)
 
     def _begin(self) -> subprocess.Popen[bytes] | None:
         """Start a child; return when it can read, so that no task waits for a start while others are at work."""

@@ -23,7 +23,8 @@ from claude_gauge.sources.transcripts.readers import TASK_BYTES, Readers
 from claude_gauge.sources.transcripts.tail import Tail
 from claude_gauge.system.file_events import EventHealth, Hints, Watch
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
+
 NAME = "transcripts"
 SCAN_S, LONGEST_SCAN_S = 3.0, 60.0
 SCAN_SHARE = 1000  # a scan may take one part in so many of the time
@@ -178,7 +179,7 @@ class Transcripts:
                     begun = True
                 self._follow()
             except Exception:  # nothing may end the watch: logged in full, then it goes on with a scan
-                _log.exception("following the transcripts failed; going on in a second")
+                log.exception("following the transcripts failed; going on in a second")
                 self._hints.put(None)
                 self._stopping.wait(POLL_S)
         self._watch.renew()
@@ -220,7 +221,7 @@ class Transcripts:
     def _reconcile(self, *, lost: bool) -> None:
         """Scan, and check that the watch reports everything."""
         if lost:
-            _log.info("file events were lost: looking through all files")
+            log.info("file events were lost: looking through all files")
         if self._event_health.judge(time.monotonic()):
             self._watch.renew()
         began = self._tend()
@@ -234,10 +235,10 @@ class Transcripts:
         offset = self._clock() - time.monotonic()
         by, self._offset = offset - self._offset, offset
         if by < -_DAY_S:
-            _log.warning("the clock was set back by %.1f days: counting again", -by / _DAY_S)
+            log.warning("the clock was set back by %.1f days: counting again", -by / _DAY_S)
             self._start_over()  # in that future, what is present now was old and forgotten
         elif by > JUMP_S and self._counter.refused:
-            _log.info("the clock was set forward by %.0f s: counting again", by)
+            log.info("the clock was set forward by %.0f s: counting again", by)
             self._start_over()  # what was refused as ahead of the old time may have happened
         if abs(by) > JUMP_S:
             self._changed()  # the same lines are now older or newer
@@ -322,10 +323,10 @@ class Transcripts:
     def _log_what_was_left_out(self) -> None:
         refused = self._counter.refused.news()
         if refused:
-            _log.warning("transcripts: lines not counted: %s", refused)
+            log.warning("transcripts: lines not counted: %s", refused)
         if self._tail.skipped and not self._length_logged:
             self._length_logged = True
-            _log.warning("a line of more than %d MiB was skipped: its figures are not counted", LONGEST >> 20)
+            log.warning("a line of more than %d MiB was skipped: its figures are not counted", LONGEST >> 20)
 
     def _conclude(self) -> bool:
         """Note what is exact now; return whether more history has to be read for that."""

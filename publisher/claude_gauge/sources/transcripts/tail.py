@@ -32,8 +32,9 @@ from claude_gauge.sources.transcripts.follower import (
     stamp_of,
 )
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
-_log = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _touched = attrgetter("touched")
 _PIECE_BYTES = 8 << 20
@@ -170,7 +171,7 @@ class Tail:
             newest = int((self._tried(path, partial(last_time, path)) or 0) * _NS)
             if newest <= file.touched + _NS:
                 continue
-            _log.info("%s bears an older time than its lines, as copied files do: read by its lines' times", path)
+            log.info("%s bears an older time than its lines, as copied files do: read by its lines' times", path)
             file.newest = newest
             if newest >= self._oldest_ns:
                 self._push(_piece(newest, path, _WHOLE, file.size))
@@ -317,7 +318,7 @@ class Tail:
     def _complain(self, path: str, error: OSError) -> None:
         if path not in self._complained:
             self._complained.add(path)
-            _log.warning("cannot read %s: %s; its usage is missing until it can be", path, error.strerror or error)
+            log.warning("cannot read %s: %s; its usage is missing until it can be", path, error.strerror or error)
 
     def _below_a_root(self, path: str) -> bool:
         return any(path == root or path.startswith(root + os.sep) for root in self._roots)
