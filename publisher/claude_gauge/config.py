@@ -34,7 +34,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from claude_gauge.contract.usage import MAX_COUNT, NODE_PATTERN, node_fault
+from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.field_words import holds, takes, words
 
@@ -73,6 +73,7 @@ Address = Annotated[
     AfterValidator(_can_be_listened_on),
 ]
 URL = "a URL"
+SHOWS_ALL = "shows all"  # in a validation's context: the node is only read, so it may be that of all nodes merged
 
 
 def default_node() -> str:
@@ -214,8 +215,8 @@ class Settings(BaseModel):
 
     @field_validator("node")
     @classmethod
-    def _is_a_node(cls, node: str) -> str:
-        if why := node_fault(node):
+    def _is_a_node(cls, node: str, info: ValidationInfo) -> str:
+        if (why := node_fault(node)) and not (info.context == SHOWS_ALL and node == FLEET_NODE):
             raise ValueError(why)
         return node
 
@@ -340,8 +341,11 @@ def _value(name: str, value: object) -> str:
     return "-" if value in (None, "") else str(value)
 
 
-def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -> Config:
-    """Merge flags (None: not given), environment and file; raises SettingError naming setting, value and place."""
+def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ, *, shows_all: bool = False) -> Config:
+    """Merge flags (None: not given), environment and file; raises SettingError naming setting, value and place.
+
+    `shows_all`: the flag `node` may be `all`, the name of all nodes merged; no variable or file may name it.
+    """
     path, named_by = _file(flags, environ)
     from_file = _from_file(path, named_by)
     layers = [
@@ -356,7 +360,8 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ) -
             if name not in merged:
                 merged[name], origins[name] = value, origin
     try:
-        settings = Settings.model_validate(merged)
+        merged_nodes = shows_all and origins.get("node") == "flag"
+        settings = Settings.model_validate(merged, context=SHOWS_ALL if merged_nodes else None)
     except ValidationError as error:
         raise SettingError("; ".join(_complaint(each, origins) for each in error.errors())) from None
     own_node = next((str(values["node"]) for _, values in layers[1:] if "node" in values), default_node())

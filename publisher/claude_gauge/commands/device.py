@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from claude_gauge.apps.device.update import Boards
 
 
-@with_settings(*READER, "redline", "cache_floor")
+@with_settings(*READER, "redline", "cache_floor", shows_all=True)
 def sim(
     *,
     config: Config,

@@ -28,9 +28,10 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(*names: str, shows_all: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of these settings and `--config`; it gets the merged `config` as an argument.
 
+    `shows_all` says that its `--node` may be `all`.
     Secrets have no flag: a command line can be read by every process on the machine.
     """
 
@@ -38,7 +39,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         @functools.wraps(command)
         def run(**given: Any) -> None:  # noqa: ANN401 - flags as typer parsed them
             flags = {name: given.pop(name) for name in (*names, "config")}
-            config = load(flags)
+            config = load(flags, shows_all=shows_all)
             for note in config.notes:
                 typer.echo(harmless(f"warning: {note}"), err=True)
             command(config=config, **given)

@@ -10,7 +10,7 @@ import typer
 
 from claude_gauge.commands.flags import BROKER, EVERY, READER, Config, Verbose, with_settings
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import Usage
+from claude_gauge.contract.usage import FLEET_NODE, Usage
 
 CONNECT_S = 2.0
 RETAINED_S = 0.5  # a broker sends what is retained at once
@@ -52,7 +52,7 @@ def demo(
             as_lines(stage, typer.echo, seconds)
 
 
-@with_settings(*EVERY)
+@with_settings(*EVERY, shows_all=True)
 def show(
     *,
     config: Config,
@@ -122,7 +122,8 @@ def _newest(settings: Settings, own_node: str) -> _Newest:
     if published is not None:
         return published
     if settings.node != own_node:
-        raise GaugeError(f"{why}; is its publisher running? This machine is {own_node}")
+        publisher = "`claude-gauge fleet`" if settings.node == FLEET_NODE else "its publisher"
+        raise GaugeError(f"{why}; is {publisher} running? This machine is {own_node}")
     usage = compute_once(settings)
     return _Newest(usage, usage.to_json(), f"computed here, since there is no fresh payload: {why}")
 
@@ -152,7 +153,7 @@ def _from_topic(settings: Settings) -> tuple[_Newest | None, str]:
     return _Newest(usage, node.payload, origin), ""
 
 
-@with_settings(*READER, "redline", "cache_floor")
+@with_settings(*READER, "redline", "cache_floor", shows_all=True)
 def watch(
     *,
     config: Config,

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import AlreadyPublishingError, GaugeError
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ class NodeLock:
         holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
         os.close(file)
         who = f"process {holder}" if holder else "another process"
-        return f"{who} publishes node {self._node} already; stop it, or give this one another --node"
+        advice = "" if self._node == FLEET_NODE else ", or give this one another --node"
+        return f"{who} publishes node {self._node} already; stop it{advice}"
 
     def __enter__(self) -> Self:
         self._file = self._taken()

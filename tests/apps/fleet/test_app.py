@@ -16,7 +16,7 @@ import pytest
 from tests.apps.fleet.conftest import usage
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S
-from tests.support.publisher import Publishing, environment
+from tests.support.publisher import Publishing, environment, run
 from tests.support.swarm import Swarm
 from tests.support.transcripts import ClaudeHome
 
@@ -121,6 +121,23 @@ def test_ends_in_good_order(broker: Mosquitto, tmp_path: Path) -> None:
 
         listener.wait(lambda m: m.topic.endswith("status") and m.payload == b"offline")
         assert process.wait(PATIENCE_S) == 0
+
+
+def test_shown_like_any_node(broker: Mosquitto, tmp_path: Path) -> None:
+    """`--node all` shows what the fleet merged, or says that no fleet runs; no publisher takes that name."""
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+    before = run("show", "--node", "all", env=env), run("watch", "--once", "--node", "all", env=env)
+    swarm = Swarm(broker.port, 1)
+    with Listener(broker.port, TOPIC) as listener, swarm, fleet(broker, tmp_path / "state"):
+        swarm.say("n0", "claude-gauge/n0/usage", payload(rate_1m=1234))
+        listener.wait(totals(1234))
+        shown, drawn = (run(*words, "--node", "all", env=env) for words in (["show", "--json"], ["watch", "--once"]))
+    refused = run("publish", "--once", "--node", "all", env=env), run("show", env={**env, "CLAUDE_GAUGE_NODE": "all"})
+
+    assert [(each.returncode, "claude-gauge fleet" in each.stderr) for each in before] == [(1, True)] * 2
+    assert json.loads(shown.stdout)["rate_1m"] == 1234
+    assert "1.23 k" in drawn.stdout
+    assert [(each.returncode, "all nodes merged" in each.stderr) for each in refused] == [(2, True)] * 2
 
 
 def test_second_fleet(broker: Mosquitto, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from claude_gauge.apps.terminal.picture import Look, Scene, draw
 from claude_gauge.config import Settings
 from claude_gauge.contract.history import History
 from claude_gauge.contract.needle import Needle
-from claude_gauge.contract.usage import usage_topic
+from claude_gauge.contract.usage import FLEET_NODE, usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.node_reader import NodeReader
 
@@ -172,7 +172,8 @@ def watch_once(settings: Settings, look: Look) -> str:
             raise GaugeError(trouble + hint)
         if not watch.node.arrived.wait(RETAINED_S):
             where = f"{usage_topic(settings.node)} on {watch.link.endpoint.place}"
-            raise GaugeError(f"nothing at {where}; start `claude-gauge publish`, or name another --node")
+            begin = "fleet" if settings.node == FLEET_NODE else "publish"
+            raise GaugeError(f"nothing at {where}; start `claude-gauge {begin}`, or name another --node")
         return draw(watch.scene(time.time()), look)
     finally:
         watch.link.stop()
