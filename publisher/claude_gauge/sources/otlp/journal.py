@@ -19,41 +19,44 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, TypeVar
 
 from msgspec import Meta, MsgspecError, Struct
 from msgspec.json import Decoder, Encoder
-from pydantic_core import from_json
 
 from claude_gauge.contract.plan_window import MOST_TOKENS, happened
 from claude_gauge.counting.counter import KEEP_S
 from claude_gauge.counting.reading import Tokens
-from claude_gauge.sources.otlp.decode import KINDS, Request, event_key
+from claude_gauge.sources.otlp.decode import Kind, Request, event_key
 from claude_gauge.sources.otlp.reconcile import RETURN_S, Ended, Fill
 from claude_gauge.sources.otlp.series import RECENT, Series
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritten
 MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
 _LONGEST_TEXT = 300
-_MOST_SUM = 10**15  # tokens of all events of one session
-_NUMBERS = frozenset({int, float})  # a bool is no number
 _EVENT = b'["r",'
 Record = Request | Series | Fill | Ended
 _ShortText = Annotated[str, Meta(max_length=_LONGEST_TEXT)]
+_FillKey = Annotated[str, Meta(max_length=_LONGEST_TEXT, pattern=r"-[0-9a-f]{1,13}\Z")]
+_Time = Annotated[float, Meta(ge=0)]
 _Count = Annotated[float, Meta(ge=0, le=MOST_TOKENS)]
+_Sum = Annotated[float, Meta(ge=0, le=10**15)]  # tokens of all events of one session
 
 
-class Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """An event's line, which has all of these items and no others; plain, since a start reads a week of them."""
+class _Line(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A line, which has all of its kind's items and no others."""
 
-    tag: str
+
+class Event(_Line, tag="r"):
+    """An event's line; plain, since a start reads a week of them."""
+
     key: _ShortText
     request_id: _ShortText
     units: Annotated[tuple[_ShortText, ...], Meta(min_length=1, max_length=2)]  # session and origin
@@ -67,7 +70,36 @@ class Event(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
         return Request(event_key(self.key), self.request_id, self.units, self.at, self.model, tokens)
 
 
-_event, _encode = Decoder(Event).decode, Encoder().encode
+class _Series(_Line, tag="s"):
+    name: _ShortText
+    unit: _ShortText
+    kind: Kind
+    at: _Time
+    value: _Count
+    total: _Count
+    recent: tuple[_Time, ...]
+
+
+class _Fill(_Line, tag="f"):
+    key: _FillKey
+    unit: _ShortText
+    at: _Time
+    model: _ShortText
+    counts: tuple[_Count, _Count, _Count, _Count]
+
+
+class _Ended(_Line, tag="e"):
+    unit: _ShortText
+    at: _Time
+
+
+class _Old(_Line, tag="o"):
+    unit: _ShortText
+    counts: tuple[_Sum, _Sum, _Sum, _Sum]
+
+
+_event, _other = Decoder(Event).decode, Decoder(_Series | _Fill | _Ended | _Old).decode
+_encode = Encoder().encode
 
 
 @dataclass(slots=True)
@@ -80,26 +112,23 @@ class Sums:
     number: int = 0  # the highest of any fill, old ones too: a key that is used again would replace its fill
     ended: dict[str, float] = field(default_factory=dict)  # when a unit was over; what it had before says no more
 
-    def take(self, record: list[Any], now: float) -> None:
-        """Take a line, as of `now`; raises ValueError (or TypeError) for one that is none."""
-        if record[0] == "s":
-            series = _series(record)
-            self.series[series.name] = series.by(now).after(self.series.get(series.name))
-        elif record[0] == "f":
-            fill = _fill(record)
-            self.number = max(self.number, fill.number)
-            if happened(fill.at, now):
-                self.fills[fill.key] = fill
-            else:  # written under a clock that was ahead: it is counted, but of another time
-                self._explain(fill.unit, fill.tokens)
-        elif record[0] == "e":
-            _, unit, at = record
-            self._end(_text(unit), _number(at))
-        elif record[0] == "o":
-            _, unit, counts = record
-            self._explain(_text(unit), _tokens(counts, most=_MOST_SUM))
-        else:
-            raise ValueError(record[0])
+    def take(self, line: bytes, now: float) -> None:
+        """Take a line that is no event's, as of `now`; raises ValueError for one that is broken."""
+        match _read(_other, line):
+            case _Series(name, unit, kind, at, value, total, recent):
+                series = Series(name, unit, kind, at, value, total, recent[-RECENT:])
+                self.series[name] = series.by(now).after(self.series.get(name))
+            case _Fill(key, unit, at, model, counts):
+                fill = Fill(key, unit, at, model, Tokens(*counts))
+                self.number = max(self.number, fill.number)
+                if happened(at, now):
+                    self.fills[key] = fill
+                else:  # written under a clock that was ahead: it is counted, but of another time
+                    self._explain(unit, fill.tokens)
+            case _Ended(unit, at):
+                self._end(unit, at)
+            case _Old(unit, counts):
+                self._explain(unit, Tokens(*counts))
 
     def _end(self, unit: str, at: float) -> None:
         self.series = {name: each for name, each in self.series.items() if each.unit != unit}
@@ -163,8 +192,8 @@ class Journal:
                 self._worth += len(line)
                 continue
             try:
-                sums.take(_record(line), now)
-            except (ValueError, TypeError):
+                sums.take(line, now)
+            except ValueError:
                 bad += 1
         self.skipped = 0
         self._skip(bad)
@@ -178,8 +207,8 @@ class Journal:
             if not line.startswith(_EVENT):
                 continue
             try:
-                key, event = _read(line, now)
-            except (ValueError, TypeError):
+                key, event = _happened(line, now)
+            except ValueError:
                 bad += 1
                 continue
             if event.at >= now - KEEP_S:
@@ -317,10 +346,10 @@ def _pass_on(line: bytes, sums: Sums, fresh: IO[bytes], now: float) -> None:
     """Write an event that still matters; keep of all else what is needed."""
     try:
         if not line.startswith(_EVENT):
-            sums.take(_record(line), now)
+            sums.take(line, now)
             return
-        _, event = _read(line, now)
-    except (ValueError, TypeError):
+        _, event = _happened(line, now)
+    except ValueError:
         return
     if event.at >= now - KEEP_S:
         fresh.write(line)
@@ -344,61 +373,19 @@ def written(record: Record) -> bytes:
             return _line("f", record.key, record.unit, record.at, record.model, _counts(record.tokens))
 
 
-def _record(line: bytes) -> list[Any]:
-    record = from_json(line)
-    if not isinstance(record, list) or not record:
-        raise ValueError("no list")
-    return record
-
-
-def _read(line: bytes, now: float) -> tuple[int, Event]:
-    """Read an event and its key; called for each event of a week at every start."""
+def _read(decode: Callable[[bytes], T], line: bytes) -> T:
     try:
-        event = _event(line)
+        return decode(line)
     except (MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def _happened(line: bytes, now: float) -> tuple[int, Event]:
+    """Read an event and its key; called for each event of a week at every start."""
+    event = _read(_event, line)
     if not happened(event.at, now):
         raise ValueError(event.at)
     return event_key(event.key), event
-
-
-def _series(record: list[Any]) -> Series:
-    _, name, unit, kind, at, value, total, recent = record
-    if kind not in KINDS.values() or not isinstance(recent, list):
-        raise ValueError(kind)
-    times = tuple(map(_number, recent[-RECENT:]))
-    figures = _number(value, MOST_TOKENS), _number(total, MOST_TOKENS)
-    return Series(_text(name), _text(unit), kind, _number(at), *figures, times)
-
-
-def _fill(record: list[Any]) -> Fill:
-    _, key, unit, at, model, counts = record
-    fill = Fill(_text(key), _text(unit), _number(at), _text(model), _tokens(counts))
-    if not 0 <= fill.number < 2**53:
-        raise ValueError(key)
-    return fill
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise ValueError(value)
-    return value
-
-
-def _number(value: object, most: float = sys.float_info.max) -> float:
-    if type(value) not in _NUMBERS or not 0 <= value <= most:  # type: ignore[operator]
-        raise ValueError(value)
-    return float(value)  # type: ignore[arg-type]
-
-
-def _tokens(counts: object, most: float = MOST_TOKENS) -> Tokens:
-    if type(counts) is not list or len(counts) != 4:  # noqa: PLR2004 - the kinds
-        raise ValueError(counts)
-    if not _NUMBERS.issuperset(map(type, counts)) or min(counts) < 0 or max(counts) > most:
-        raise ValueError(counts)
-    if not sum(counts) <= 4 * most:  # NaN is neither smaller nor larger than anything
-        raise ValueError(counts)
-    return Tokens(*counts)
 
 
 def _counts(tokens: Tokens) -> list[float]:
