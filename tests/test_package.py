@@ -69,3 +69,20 @@ def test_one_homepage() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
     assert project["urls"]["Homepage"] == HOMEPAGE
+
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.skipif(not WORKFLOWS, reason="the source archive has no workflows")
+def test_workflows() -> None:
+    """Actions are pinned by their major version, the tests' folders exist, and a job that checks out may read."""
+    text = "".join(path.read_text() for path in WORKFLOWS)
+    actions = re.findall(r"uses: (\S+)", text)
+    folders = [word for line in re.findall(r"pytest (tests.*)", text) for word in line.split()]
+    jobs = [job for path in WORKFLOWS for job in re.split(r"^  (?=\w+:$)", path.read_text(), flags=re.MULTILINE)]
+
+    assert [each for each in actions if not re.fullmatch(r"[\w./-]+@(v[0-9]+|release/v1)", each)] == []
+    assert folders
+    assert [each for each in folders if not (ROOT / each).is_dir()] == []
+    assert [job for job in jobs if "checkout@" in job and "permissions:" in job and "contents:" not in job] == []
