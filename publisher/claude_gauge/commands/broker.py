@@ -9,6 +9,8 @@ import typer
 
 from claude_gauge.apps.broker.roles import Role
 from claude_gauge.commands.flags import Config, path, with_settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
 
 broker = typer.Typer(no_args_is_help=True, help="Make a broker with a user for each client, and check it.")
 
@@ -78,7 +80,6 @@ def add(  # noqa: PLR0913 - a command's options
     from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.instructions import RELOAD, client_setup
     from claude_gauge.apps.broker.roles import User
-    from claude_gauge.errors import GaugeError
 
     broker_folder = instructions.present(folder, config.settings)
     try:
@@ -155,7 +156,6 @@ def check(
     from claude_gauge.apps.broker import instructions
     from claude_gauge.apps.broker.check import Inspection
     from claude_gauge.apps.broker.folder import today
-    from claude_gauge.system.plain_text import harmless
 
     findings = []
     for finding in Inspection(instructions.present(folder, config.settings), host).run(today()):

@@ -10,6 +10,8 @@ import typer
 
 from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT, Temporality
 from claude_gauge.commands.flags import Config, with_settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
     from claude_gauge.claude_code.settings_file import SettingsChange
@@ -36,7 +38,6 @@ def setup(
     """
     from claude_gauge.claude_code import entries
     from claude_gauge.claude_code.folders import settings_files
-    from claude_gauge.errors import GaugeError
 
     files = settings_files()
     state_dir = config.settings.state_dir.expanduser().absolute()
@@ -180,7 +181,6 @@ def install(
 
 
 def _refuse_to_replace(path: Path, names: Sequence[str]) -> None:
-    from claude_gauge.errors import GaugeError
 
     if names:
         raise GaugeError(
@@ -241,7 +241,6 @@ def _carry_out(
     import time
 
     from claude_gauge.claude_code.settings_file import write
-    from claude_gauge.system.plain_text import harmless
 
     needed = [change for change in planned if change.needed]
     for change in needed:
@@ -263,7 +262,6 @@ def _carry_out(
 
 
 def _agreed(question: str) -> bool:
-    from claude_gauge.errors import GaugeError
 
     typer.echo(f"{question} [y/N]: ", nl=False)
     try:

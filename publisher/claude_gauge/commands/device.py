@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from claude_gauge.commands.flags import READER, Config, path, with_settings
+from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
     from claude_gauge.apps.device.update import Boards
@@ -33,7 +35,6 @@ def sim(
     from claude_gauge.apps.device.sim import interpreter, sim_lines, sim_picture
     from claude_gauge.apps.terminal.app import can_draw, look_of
     from claude_gauge.commands import logs
-    from claude_gauge.system.plain_text import harmless
     from claude_gauge.system.signals import ended_in_order
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
@@ -129,8 +130,6 @@ def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 def _say(text: str, *, err: bool = False) -> None:
     """Print a board's text, without control characters that could move the cursor."""
-    from claude_gauge.system.plain_text import harmless
-
     typer.echo(harmless(text), err=err)
 
 
@@ -238,8 +237,6 @@ def update(
 
 def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> None:
     """Update one board after the other; raises GaugeError at the end where some were not updated."""
-    from claude_gauge.errors import GaugeError
-
     chosen, failed = sorted(boards.by_name.values(), key=lambda board: board.name), 0
     if not chosen:
         raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")

@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
+from claude_gauge.commands import logs
 from claude_gauge.commands.flags import BROKER, EVERY, READER, Config, Verbose, with_settings
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE, Usage
+from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
+from claude_gauge.system.signals import until_signal
 
 CONNECT_S = 2.0
 RETAINED_S = 0.5  # a broker sends what is retained at once
@@ -40,7 +44,6 @@ def demo(
     """
     from claude_gauge.apps.demo.app import as_lines, in_terminal, staged
     from claude_gauge.apps.terminal.app import can_draw, look_of
-    from claude_gauge.commands import logs
 
     tty = can_draw() and not lines and seconds is None
     logs.to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")
@@ -66,7 +69,6 @@ def show(
     Reads the publisher's topic; computes them here when no publisher runs. The first line says which.
     """
     from claude_gauge.apps.terminal.details import rows
-    from claude_gauge.commands import logs
     from claude_gauge.system.plain_text import harmless, harmless_json
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
@@ -85,9 +87,7 @@ def _print_more(config: Config, *, as_json: bool) -> None:
     import dataclasses
     import json
 
-    from claude_gauge.errors import GaugeError
     from claude_gauge.sources.prometheus.source import figures, lines
-    from claude_gauge.system.plain_text import harmless
 
     settings = config.settings
     if settings.prometheus is None and settings.source != "prometheus":
@@ -116,7 +116,6 @@ def _newest(settings: Settings, own_node: str) -> _Newest:
     Raises GaugeError for another machine's node: its figures can't be computed here.
     """
     from claude_gauge.daemon.assembly import compute_once
-    from claude_gauge.errors import GaugeError
 
     published, why = _from_topic(settings)
     if published is not None:
@@ -168,8 +167,6 @@ def watch(
     from dataclasses import replace
 
     from claude_gauge.apps.terminal.app import can_draw, look_of, watch_live, watch_once
-    from claude_gauge.commands import logs
-    from claude_gauge.errors import GaugeError
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     look = look_of(config.settings, ascii_only=ascii_only)
@@ -191,9 +188,7 @@ def web(
     verbose: Verbose = False,
 ) -> None:
     """Serve the page alone, with all nodes of a broker."""
-    from claude_gauge.commands import logs
     from claude_gauge.outlets.web.shim import Display
-    from claude_gauge.system.signals import until_signal
 
     logs.to_stderr(config.settings.log_format, level="DEBUG" if verbose else "INFO")
     until_signal(Display(config.settings))
@@ -211,8 +206,6 @@ def doctor(
     from dataclasses import asdict
 
     from claude_gauge.apps.doctor.examine import examine
-    from claude_gauge.commands import logs
-    from claude_gauge.system.plain_text import harmless
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False

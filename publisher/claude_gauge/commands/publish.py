@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from claude_gauge.commands.flags import BROKER, EVERY, Config, Verbose, with_settings
+from claude_gauge.contract.usage import FLEET_NODE
+from claude_gauge.system.signals import until_signal
 
 
 @with_settings(*EVERY)
@@ -97,9 +99,7 @@ def fleet(
     """Merge all nodes into claude-gauge/all/usage."""
     from claude_gauge.apps.fleet.app import Fleet
     from claude_gauge.commands import logs
-    from claude_gauge.contract.usage import FLEET_NODE
     from claude_gauge.daemon.machine import NodeLock
-    from claude_gauge.system.signals import until_signal
 
     settings = config.settings
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")

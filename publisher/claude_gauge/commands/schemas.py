@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from claude_gauge.commands import logs
 from claude_gauge.commands.flags import READER, Config, with_settings
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
@@ -48,7 +49,6 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
 @with_settings(*READER, "discovery")
 def remove(*, fleet: Fleet = False, config: Config) -> None:
     """Remove a node's device and its retained topics."""
-    from claude_gauge.commands import logs
     from claude_gauge.outlets.homeassistant.announcer import remove as take_away
 
     logs.to_stderr(config.settings.log_format, level="CRITICAL")

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
+from claude_gauge.contract.usage import ORDERS
+from claude_gauge.errors import GaugeError
+from claude_gauge.system import atomic_file
+from claude_gauge.system.plain_text import counted, harmless
 
 if TYPE_CHECKING:
     from claude_gauge.apps.calibrate.propose import Proposal
@@ -22,8 +26,6 @@ def config(*, config: Config) -> None:
 
     Secrets are masked.
     """
-    from claude_gauge.system.plain_text import harmless
-
     set_elsewhere = _set_in_home_assistant(config)
     for name, setting, whence in config.rows():
         value, origin = setting, whence
@@ -67,7 +69,6 @@ def _proposed(config: Config, days: int) -> list[Proposal]:
     from claude_gauge.claude_code.folders import transcript_roots
     from claude_gauge.counting.sums import FIVE_HOURS_S
     from claude_gauge.sources.statusline.source import Plan
-    from claude_gauge.system.plain_text import counted
 
     now, set_elsewhere = time.time(), _set_in_home_assistant(config)
     since = now - days * DAY_S
@@ -91,7 +92,6 @@ def _proposed(config: Config, days: int) -> list[Proposal]:
 
 def _set_in_home_assistant(config: Config) -> dict[str, float]:
     """Return the settings in whose place something else holds, and what."""
-    from claude_gauge.contract.usage import ORDERS
     from claude_gauge.outlets.homeassistant.numbers import held
 
     holding = {name: getattr(held(config.settings), name) for name in ORDERS.values()}
@@ -107,9 +107,7 @@ def _note_what_overrides(config: Config, values: Mapping[str, int]) -> None:
 
 
 def _forget(state_dir: Path) -> None:
-    from claude_gauge.errors import GaugeError
     from claude_gauge.sources.statusline.source import forget
-    from claude_gauge.system.plain_text import counted
 
     try:
         removed = forget(state_dir)
@@ -121,8 +119,6 @@ def _forget(state_dir: Path) -> None:
 
 def _write(path: Path, values: dict[str, int]) -> None:
     from claude_gauge.apps.calibrate.propose import set_values
-    from claude_gauge.errors import GaugeError
-    from claude_gauge.system import atomic_file
 
     try:
         old = path.read_bytes().decode() if path.exists() else ""
