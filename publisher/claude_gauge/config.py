@@ -365,11 +365,11 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ, *
     except ValidationError as error:
         raise SettingError("; ".join(_complaint(each, origins) for each in error.errors())) from None
     own_node = next((str(values["node"]) for _, values in layers[1:] if "node" in values), default_node())
-    notes = (*_strangers(environ), *_open(path, from_file))
+    notes = (*_unknown_variables(environ), *_readable_by_others(path, from_file))
     return Config(settings, origins, path.expanduser(), named_by is not None, notes, own_node)
 
 
-def _strangers(environ: Mapping[str, str]) -> Iterator[str]:
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a note for each CLAUDE_GAUGE_* variable that is no setting."""
     for name in sorted(environ):
         setting = name.removeprefix(PREFIX)
@@ -377,7 +377,7 @@ def _strangers(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} is no setting{_nearest(setting.lower(), lambda near: PREFIX + near.upper())}"
 
 
-def _open(path: Path, content: Mapping[str, object]) -> Iterator[str]:
+def _readable_by_others(path: Path, content: Mapping[str, object]) -> Iterator[str]:
     """Say that others can read a settings file with a secret in it."""
     if any(name in Settings.model_fields and is_secret(name) for name in content):
         mode = path.expanduser().stat().st_mode

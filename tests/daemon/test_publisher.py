@@ -63,8 +63,8 @@ def test_each_decision_looks_at_the_clock_once() -> None:
     source = Scripted(lambda _: Reading(Traffic(newest_at=NOW), Block()), lambda _: None)
     received: list[Usage] = []
     publisher = Publisher(source, Limits(), [lambda usage, _: received.append(usage)], node="n", clock=Ticking(0.01))
-    publisher.turn()
-    publisher.turn()
+    publisher.send_due()
+    publisher.send_due()
 
     assert source.asked[0][1] == source.asked[1][1] != source.asked[2][1] == source.asked[3][1]
     assert len(received) == 1
@@ -80,7 +80,7 @@ def test_needle_reaches_zero_however_the_clock_falls(step: float) -> None:
     publisher = Publisher(source, Limits(), [], node="n", clock=clock)
     left = 1.0
     while left:
-        wait = publisher.turn()
+        wait = publisher.send_due()
         asked_at = source.asked[-1][1]
         left = counter.traffic(asked_at).minute.total
 
@@ -168,14 +168,14 @@ def test_other_limits_are_reported_at_once() -> None:
     source = Scripted(lambda now: Reading(counter.traffic(now), counter.block(now), counter.week(now)), lambda _: None)
     received: list[Usage] = []
     publisher = Publisher(source, Limits(), [lambda usage, _: received.append(usage)], node="n", clock=lambda: NOW)
-    publisher.turn()
-    publisher.turn()
+    publisher.send_due()
+    publisher.send_due()
     before = len(received)
     publisher.hold_against(Limits(ceiling_5h=2310, redline=1000))
-    publisher.turn()
+    publisher.send_due()
     publisher.hold_against(Limits(ceiling_5h=2310, redline=1001))
-    publisher.turn()
-    publisher.turn()
+    publisher.send_due()
+    publisher.send_due()
 
     assert before == 1
     assert [(each.window_5h_pct, each.hot) for each in received[1:]] == [(0.5, True), (0.5, True)]

@@ -1,6 +1,6 @@
 """The entries that `setup` adds to Claude Code's settings, and their removal by `setup --undo`.
 
-Statusline: ours comes before the person's own one, which lies in our command (`hooks/entry`). Hooks: ours stands
+Statusline: ours runs first, then the person's own one, which is part of our command (`hooks/entry`). Hooks: ours stands
 beside the person's own ones in each event. Whatever an older version put in is replaced. After an undo the file has the
 very bytes of before `setup`, where nothing else was changed since.
 """

@@ -3,7 +3,7 @@
 Temporality is delta: each export holds what was added since the last one. A resumed session begins its sums at zero
 again under the same session id, so that sums (cumulative) lose what the earlier process counted; the collector's
 `deltatocumulative` processor and `--source otlp` add deltas up exactly. Sums are right for a receiver that takes no
-deltas (Prometheus's own), and for `--source otlp`, which then gets what went by while it was down.
+deltas (Prometheus's own), and for `--source otlp`, which then gets what was used while it was down.
 
 Without session ids two sessions would write to one series in turns. No query can correct either afterwards.
 """

@@ -10,29 +10,32 @@ _NOT_SEEN = frozenset({"updated_at"})
 
 
 class Pace:
-    """Decides from what was sent last; all times in seconds of one steady clock."""
+    """Decides when a payload is sent: at once after a visible change, ten a second at most, else as a heartbeat.
+
+    All times are seconds of one steady clock.
+    """
 
     def __init__(self) -> None:
         self._sent: Usage | None = None
         self._sent_at = 0.0
 
     def wants(self, usage: Usage, now: float) -> bool:
-        """Return whether this payload should go out now."""
+        """Return whether this payload should be sent now."""
         if self._sent is None:
             return True
         passed = now - self._sent_at
         return passed >= HEARTBEAT_S or (passed >= LEAST_GAP_S and _visible(self._sent, usage))
 
     def sent(self, usage: Usage, now: float) -> None:
-        """Note what went out."""
+        """Note what was sent."""
         self._sent, self._sent_at = usage, now
 
     def gap(self, now: float) -> float:
-        """Return the seconds until anything may go out again."""
+        """Return the seconds until anything may be sent again."""
         return 0.0 if self._sent is None else max(0.0, self._sent_at + LEAST_GAP_S - now)
 
     def wait(self, usage: Usage, now: float) -> float:
-        """Return the seconds until this payload, if nothing else changes, has to go out."""
+        """Return the seconds until this payload, if nothing else changes, has to be sent."""
         if self._sent is None:
             return 0.0
         least = LEAST_GAP_S if _visible(self._sent, usage) else HEARTBEAT_S

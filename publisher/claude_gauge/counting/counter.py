@@ -20,7 +20,7 @@ KEEP_S = WEEK_S + _DAY_S
 
 
 class Counter:
-    """Everything counted once; not thread-safe, its owner locks. All times in epoch seconds."""
+    """Counts each response once, in all sums; not thread-safe, its owner locks. All times are epoch seconds."""
 
     def __init__(self) -> None:
         self._ledger = Ledger()
@@ -53,11 +53,11 @@ class Counter:
                 self.add(turn._replace(at=at), now)
 
     def files_before(self, now: float) -> float:
-        """Return before which time responses may come filed (`file_apart`); never where each line has to be seen."""
+        """Return before which time responses may be settled without the ledger (`file_apart`); -inf for none."""
         return -math.inf if self.oldest else now - _SETTLE_S
 
     def add_filed(self, filed: Mapping[int, Filed], newest: tuple[float, str], now: float) -> None:
-        """Count settled responses; `newest` is when the last of them ended, and by which model."""
+        """Count responses that were settled without the ledger; `newest` is the last one's end and model."""
         self._window.seen(*newest, now)
         self.blocks.add_all(*self._ledger.file(filed))
 

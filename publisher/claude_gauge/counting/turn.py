@@ -243,7 +243,7 @@ def _usual_turn(fields: _Line, line: bytes) -> Turn | None:
 
 
 def _odd(line: bytes, refused: Refused | None) -> Iterator[Turn]:
-    """Yield the turns of a line that is not quite as Claude Code writes them, or more, or less, than one record."""
+    """Yield the turns of a line that is unlike Claude Code's usual ones, or holds more, or less, than one record."""
     if b'"usage"' not in line or b"assistant" not in line:
         return
     text = line.replace(b"\0", b"").decode("utf-8", "replace")

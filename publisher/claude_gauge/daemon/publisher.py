@@ -1,7 +1,7 @@
-"""The turns: the source's reading -> `derive` -> all outlets, one at a time.
+"""The loop: the source's reading -> `derive` -> all outlets, one payload after the other.
 
-A turn is made by the loop when time has changed a figure, and by the source's own thread when it has news and the last
-payload is a tenth of a second old.
+A payload is made by the loop when time has changed a figure, and by the source's own thread when it has news and the
+last payload is a tenth of a second old.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Publisher:
         self._clock, self._watchdog, self._rival = clock, watchdog, rival
         self._lifetime = lifetime
         self._pace = Pace()
-        self._turning = threading.Lock()  # held by whoever makes a turn, and for the loop's own figures
-        self._stale = False  # something changed since the last turn began
-        self._due = -math.inf  # when the next turn has to be, if nothing changes; times are the steady clock's
+        self._busy = threading.Lock()  # held by whoever makes a payload, and for the loop's own figures
+        self._stale = False  # something changed since the last payload was begun
+        self._due = -math.inf  # when the next payload is due, if nothing changes; times are the steady clock's
         self._planned = math.inf  # when the loop looks next by itself; "never" while it is not at rest
         self._fault: Exception | None = None
         self._wake = threading.Event()
@@ -66,7 +66,7 @@ class Publisher:
 
     def run(self) -> None:
         """Publish until `stop`; the source is started and stopped with it."""
-        with self._turning:  # so that the first payload waits for all sources
+        with self._busy:  # so that the first payload waits for all sources
             self._source.start(self._changed)
         try:
             while not self._stopping.is_set():
@@ -76,41 +76,41 @@ class Publisher:
             self._source.stop()
 
     def _plan(self) -> float:
-        """Make a turn if it is time; return for how many seconds there is nothing to do, unless something changes."""
-        with self._turning:
+        """Make a payload if it is due; return for how many seconds there is nothing to do unless something changes."""
+        with self._busy:
             self._planned = math.inf
             if self._fault is not None:
                 raise self._fault
             if time.monotonic() >= self._next():
-                self._turn()
+                self._make_payload()
             now = time.monotonic()
             self._planned = min(self._next(), now + self._watchdog())
             return max(0.0, self._planned - now)
 
     def _changed(self) -> None:
-        """Publish a change in the thread that reports it: waking another takes longer than the turn itself.
+        """Publish a change in the thread that reports it: waking another takes longer than the payload itself.
 
         A burst is one change: after a payload the next one is the loop's, when it may go out. The loop is woken only
         where it would look too late.
         """
         self._stale = True
-        if time.monotonic() - self._looked_at >= LEAST_GAP_S and self._turning.acquire(blocking=False):
+        if time.monotonic() - self._looked_at >= LEAST_GAP_S and self._busy.acquire(blocking=False):
             try:
                 if not self._stopping.is_set():
-                    self._turn()
+                    self._make_payload()
             except Exception as error:  # noqa: BLE001 - it is the loop's, not the source's: raised there
                 self._fault, self._due = error, -math.inf
             finally:
-                self._turning.release()
+                self._busy.release()
         if self._next() < self._planned:
             self._wake.set()
 
     def _next(self) -> float:
         return min(self._due, self._looked_at + LEAST_GAP_S) if self._stale else self._due
 
-    def _turn(self) -> None:
-        self._stale = False  # first: what changes from here on may not be seen by this turn
-        wait = self.turn()
+    def _make_payload(self) -> None:
+        self._stale = False  # first: what changes from here on may not be in this payload
+        wait = self.send_due()
         self._due = time.monotonic() + wait
 
     def stop(self) -> None:
@@ -142,7 +142,7 @@ class Publisher:
         )
         return usage, reading, now
 
-    def turn(self) -> float:
+    def send_due(self) -> float:
         """Send what is due; return how many seconds may pass until the next look."""
         news, self._news = self._news, False  # before the look: an order that comes later has a payload of its own
         usage, reading, now = self.compute()

@@ -79,7 +79,7 @@ _CHUNK = 1 << 16
 
 
 def run(arguments: list[str]) -> int | None:
-    """Run a fast command and return its exit code; None for whatever the full command line shall answer."""
+    """Run a fast command and return its exit code; None where the full command line has to answer."""
     if not arguments or arguments[0] not in FAST or arguments[1:2] in ([each] for each in _HELP):
         return None
     options = parse(arguments[1:])

@@ -37,7 +37,7 @@ def loads(text: bytes) -> object:
     decoded = text.decode("utf-8", "replace").removeprefix("\ufeff").lstrip(_SPACE)
     try:
         scan = make_scanner(_PLAIN)  # type: ignore[arg-type]  # anything with these attributes
-    except (AttributeError, TypeError):  # this Python's scanner is not there, or wants to know more
+    except (AttributeError, TypeError):  # this Python has no such scanner, or it needs other attributes
         return _slow_loads(decoded)
     try:
         return scan(decoded, 0)[0]
@@ -46,7 +46,7 @@ def loads(text: bytes) -> object:
 
 
 def _slow_loads(text: str) -> object:
-    from json import loads as json_loads  # noqa: PLC0415 - the last way out
+    from json import loads as json_loads  # noqa: PLC0415 - the fallback
 
     value: object = json_loads(text)
     return value

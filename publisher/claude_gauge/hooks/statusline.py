@@ -184,7 +184,7 @@ def _touched(status: dict[str, object]) -> float | None:
 def become(command: str, text: bytes) -> None:
     """Turn this process into a shell that runs `command` with `text` as its input; does not return.
 
-    Python's own traces are wiped off first: the signals it ignores, the locale it may have put into the environment.
+    What Python changed is undone first: the signals it ignores, the locale it may have put into the environment.
     """
     try:  # noqa: SIM105 - as above
         feed(text)
@@ -260,7 +260,7 @@ def _room(pipe: int) -> int:
     try:
         return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
     except (AttributeError, OSError):
-        return 4096  # what POSIX promises to take without waiting, give or take
+        return 4096  # the smallest buffer of a pipe in use
 
 
 def _given(name: str) -> bool:

@@ -84,10 +84,10 @@ class Choice:
 
 
 class Failover:
-    """Sources by name; `order` says for each part who may give it, the best first.
+    """Sources by name; `order` names for each part the sources that may give it, the best first.
 
     A source that is first for no part starts only when all better ones fail. What no part names (the
-    plan's windows, waiting) is taken from whoever knows it.
+    plan's windows, waiting) is taken from any source that has it.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Failover:
         self._thread: threading.Thread | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
-        """Start all that is wanted; raises the first GaugeError only where nobody is left to give the tach."""
+        """Start all that is wanted; raises the first GaugeError only where no source is left for the tach."""
         firsts = [name for name in self._sources if name not in self._away]
         errors = [error for name in firsts if (error := self._start(name, changed)) is not None]
         self._start_wanted(changed)
@@ -148,7 +148,7 @@ class Failover:
                 self._start(name, changed)
 
     def _wanted(self, name: str) -> bool:
-        """Return whether, for some part, nobody before this one answers."""
+        """Return whether, for some part, no better source answers."""
         now = self._clock()
         parts = {part: choice.order for part, choice in self._choices.items() if name in choice.order}
         return not parts or any(

@@ -32,7 +32,7 @@ def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
 
 
 def create(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that no one else could read for a moment, and have it on the disk before it counts."""
+    """Write a file that its owner alone can read until all of it is on the disk; then set its mode."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
         file.flush()

@@ -95,16 +95,16 @@ class Hints:
             self._events[events.fileno()] = events
 
     def detach(self, events: Events) -> None:
-        """Take these events no more."""
+        """Stop taking these events."""
         self._events.pop(events.fileno(), None)
 
     def end(self) -> None:
-        """Keep nobody waiting any more."""
+        """End every wait, now and later."""
         self._over.set()
         self.put("")
 
     def close(self) -> None:
-        """Let go of the sockets, until something is taken again."""
+        """Close the sockets, until something is taken again."""
         wake, self._wake = self._wake, None
         if wake:
             wake.close()
@@ -166,7 +166,7 @@ class EventHealth:
         self._suspects = grown
 
     def judge(self, now: float) -> bool:
-        """Decide, right before a scan; return whether trust was lost by this."""
+        """Compare, right before a scan; return whether events have just proved unreliable."""
         if self._suspects:
             just_lost = self._lost_at is None
             if just_lost:

@@ -27,7 +27,7 @@ _WANTED = (
 _CAME = Flag.IN_CREATE | Flag.IN_MOVED_TO
 _HEAD = struct.Struct("iIII")  # watch, flags, cookie, length of the name
 _MOST_BYTES = 1 << 17
-_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # or shut: whoever scans says so
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)  # or not readable: the scan reports it
 
 
 class Inotify:

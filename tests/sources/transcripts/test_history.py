@@ -196,7 +196,7 @@ def test_needle_lives_while_history_is_read(tmp_path: Path, monkeypatch: pytest.
     class Never:
         """Readers that never answer."""
 
-        hungry, idle, failed = False, False, False
+        wants_tasks, idle, failed = False, False, False
 
         def __init__(self, *_: object) -> None:
             reported.append(source.read(time.time()))

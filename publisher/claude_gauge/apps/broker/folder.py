@@ -83,7 +83,7 @@ class BrokerFolder:
                 f"--owner {register.owner}: only root can let another user read; use sudo, or leave it out"
             )
         refuse_foreign(self.folder)
-        with _said(self.folder):
+        with _explained(self.folder):
             self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             draft = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.new")
             try:
@@ -151,7 +151,7 @@ class BrokerFolder:
         refuse_foreign(self.folder)
         if not self.folder.is_dir():
             raise GaugeError(f"no broker in {self.folder}: make one with `claude-gauge broker init`")
-        with _said(self.folder), Directory(self.folder) as top:
+        with _explained(self.folder), Directory(self.folder) as top:
             if change:
                 top.lock()
                 _take_back(top, _ids(self._register(top)))
@@ -238,7 +238,7 @@ def _make_way(folder: Path) -> None:
 
 
 @contextmanager
-def _said(folder: Path) -> Iterator[None]:
+def _explained(folder: Path) -> Iterator[None]:
     """Turn an OSError into a GaugeError that says what failed and what to do."""
     try:
         yield

@@ -200,10 +200,10 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
         settings = demo_settings(config, folder / "state")
         kind = ""
         if settings.broker in {None, "embedded"}:
-            carrier = embedded.start(settings)
-            kind = carrier.kind
-            stack.callback(carrier.stop)
-            settings = settings.model_copy(update={"broker": carrier.url})
+            broker = embedded.start(settings)
+            kind = broker.kind
+            stack.callback(broker.stop)
+            settings = settings.model_copy(update={"broker": broker.url})
         writer = TranscriptWriter(folder / "claude", seed=seed, speed=speed)
         writer.start()
         stack.callback(writer.stop)

@@ -197,7 +197,7 @@ def _settings(  # noqa: PLR0913 - what the board has, what it gets, and a callba
     *,
     form: str = "",
 ) -> dict[str, Any]:
-    # What the board is to know, once nothing in it can go wrong.
+    """Return the board's whole settings, checked; raises GaugeError for what can't work on it."""
     version = ".".join(map(str, about.version))
     if about.version < OLDEST:
         raise GaugeError(f"port {cable.port}: MicroPython {version} is too old; flash 1.22 or newer")

@@ -189,7 +189,7 @@ class SerialBoard:
 
 
 def _serial(text: str) -> int:
-    # Of the newest update that the board took.
+    """Read the number of the newest update out of the board's ota.json; 0 where there is none."""
     try:
         serial = json.loads(text).get("serial", 0)
     except (ValueError, AttributeError):

@@ -127,7 +127,7 @@ class Nodes:
         return json.dumps(nodes).encode()
 
     def recall(self, content: bytes, now: float) -> None:
-        """Take what `to_json` wrote, but of a node that has spoken since; an entry of another shape is ignored.
+        """Take what `to_json` wrote, but of a node that has published since; an entry of another shape is ignored.
 
         Raises ValueError for no JSON.
         """

@@ -83,7 +83,7 @@ def decide(
     """Return the alert to send, if any, and what has then been sent for this window (None: nothing)."""
     reset = seconds(usage.window_5h_resets_at)
     if usage.fuel_source is None or (reset is not None and reset <= now):
-        return None, fired  # an old figure, kept while the source is away, says nothing of this window
+        return None, fired  # a figure kept while the source is away is no news of this window
     if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
         reset = None  # no 5-hour window ends so late
     last = _of_this_window(fired, usage.fuel_source, reset, now)

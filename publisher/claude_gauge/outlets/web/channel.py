@@ -73,7 +73,7 @@ class Channel:
         self.history = History()
         self.streams: dict[Stream, None] = {}
         self._clock = clock
-        self._made_at = 0.0  # when the payload was young, by this machine's clock
+        self._made_at = 0.0  # when the payload was computed, by this machine's clock
         self._empty = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, empty, ("Retry-After", "1"))
         self._usage: Answer | None = None
 

@@ -81,7 +81,7 @@ class Poll:
         self._lock = threading.Lock()
 
     def take(self, now: float) -> Health:
-        """Go one round at `now`, by our clock; raises TroubleError, and knows then what it knew before."""
+        """Ask once at `now`, by our clock; raises TroubleError, and then keeps the figures that it had."""
         self._engine.learn_clock(now)
         at = float(math.floor(now + self._engine.skew))
         if self._stale(at):

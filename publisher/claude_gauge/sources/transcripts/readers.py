@@ -72,8 +72,8 @@ class Readers:
         return self
 
     @property
-    def hungry(self) -> bool:
-        """Whether another task should be given."""
+    def wants_tasks(self) -> bool:
+        """Whether another task should be given to them."""
         return not self.failed and self._waiting < CHILDREN * _AHEAD
 
     @property

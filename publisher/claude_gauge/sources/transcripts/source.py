@@ -278,7 +278,7 @@ class Transcripts:
 
     def _have_read(self, readers: Readers) -> bool:
         """Give the readers what they can take, and count what they read; return whether there was something."""
-        while readers.hungry and (task := self._tail.take(TASK_BYTES)):
+        while readers.wants_tasks and (task := self._tail.take(TASK_BYTES)):
             readers.give(task)
         answer = readers.take()
         if answer is not None:
@@ -345,7 +345,7 @@ class Transcripts:
         if complete:
             with self._lock:
                 self._counter.history_is_read(self._clock())
-        self._ready.set()  # the block is exact: nobody need wait for the week
+        self._ready.set()  # the block is exact: the first payload need not wait for the week
         self._changed()
         return False
 

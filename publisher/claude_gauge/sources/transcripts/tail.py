@@ -189,7 +189,7 @@ class Tail:
         return self._read_piece(piece) if piece else []
 
     def enough(self) -> None:
-        """Note that the last step reached back far enough: what lies before it in that file is history."""
+        """Note that the last step reached back far enough: what is before it in that file is history."""
         if self._recent and self._recent[-1].path == self._stepped:
             self._push(self._recent.pop())
 
