@@ -50,11 +50,11 @@ _Count = Annotated[float, Meta(ge=0, le=MOST_TOKENS)]
 _Sum = Annotated[float, Meta(ge=0, le=10**15)]  # tokens of all events of one session
 
 
-class _Line(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+class _Stored(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A line, which has all of its kind's items and no others."""
 
 
-class Event(_Line, tag="r"):
+class Event(_Stored, tag="r"):
     """An event's line; plain, since a start reads a week of them."""
 
     key: _ShortText
@@ -70,7 +70,7 @@ class Event(_Line, tag="r"):
         return Request(event_key(self.key), self.request_id, self.units, self.at, self.model, tokens)
 
 
-class _Series(_Line, tag="s"):
+class _Series(_Stored, tag="s"):
     name: _ShortText
     unit: _ShortText
     kind: Kind
@@ -80,7 +80,7 @@ class _Series(_Line, tag="s"):
     recent: tuple[_Time, ...]
 
 
-class _Fill(_Line, tag="f"):
+class _Fill(_Stored, tag="f"):
     key: _FillKey
     unit: _ShortText
     at: _Time
@@ -88,12 +88,12 @@ class _Fill(_Line, tag="f"):
     counts: tuple[_Count, _Count, _Count, _Count]
 
 
-class _Ended(_Line, tag="e"):
+class _Ended(_Stored, tag="e"):
     unit: _ShortText
     at: _Time
 
 
-class _Old(_Line, tag="o"):
+class _Old(_Stored, tag="o"):
     unit: _ShortText
     counts: tuple[_Sum, _Sum, _Sum, _Sum]
 
