@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,19 +29,39 @@ from gauge.scale import Dial
 PASSWORD = "wifi-canary"
 
 
-@pytest.fixture
-def env(tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
-    """Give an environment that knows the broker and the network's password."""
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """The broker that all boards of this file are told of."""
+    with Mosquitto(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+def knowing(broker: Mosquitto, folder: Path) -> dict[str, str]:
+    """Return an environment that knows the broker and the network's password."""
     own = {"CLAUDE_GAUGE_BROKER": broker.url, "CLAUDE_GAUGE_NODE": "desk", "CLAUDE_GAUGE_WIFI_PASSWORD": PASSWORD}
-    return environment(ClaudeHome(tmp_path / "claude"), tmp_path, **own)
+    return environment(ClaudeHome(folder / "claude"), folder, **own)
 
 
 @pytest.fixture
-def board(tmp_path: Path, env: dict[str, str]) -> Iterator[PtyBoard]:
-    """A board with the firmware on it."""
-    with PtyBoard(tmp_path / "flash") as running:
-        done = firmware(running, env, "install", "--host", "127.0.0.1", "--wifi", "home")
+def env(tmp_path: Path, network: Mosquitto) -> dict[str, str]:
+    """Give an environment of this test's own."""
+    return knowing(network, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, network: Mosquitto) -> Path:
+    """A flash with the firmware on it, installed once for all that copy it."""
+    folder = tmp_path_factory.mktemp("installed")
+    with PtyBoard(folder / "flash") as bare:
+        done = firmware(bare, knowing(network, folder), "install", "--host", "127.0.0.1", "--wifi", "home")
         assert done.returncode == 0, done.stderr
+    return folder / "flash"
+
+
+@pytest.fixture
+def board(tmp_path: Path, installed: Path) -> Iterator[PtyBoard]:
+    """A board of this test's own with the firmware on it."""
+    with PtyBoard(shutil.copytree(installed, tmp_path / "flash")) as running:
         yield running
 
 
