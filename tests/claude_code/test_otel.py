@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.publisher import command
 
 from claude_gauge.claude_code.telemetry import Temporality, variables
 from claude_gauge.sources.prometheus.rules import text
@@ -19,14 +19,7 @@ SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\
 
 def gauge(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command; the environment is the test's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "claude_gauge", "otel", *arguments],
-        input=answer,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "XDG_STATE_HOME": str(Path.home() / "state")},
-    )
+    return command("otel", *arguments, env={**os.environ, "XDG_STATE_HOME": str(Path.home() / "state")}, typed=answer)
 
 
 @pytest.fixture

@@ -1,17 +1,23 @@
-"""The real command, as a process of its own, in a home folder of the test's own."""
+"""The real command in a home folder of the test's own: as a process, in the background, or within this process."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Self
+from unittest import mock
 
 from tests.support.net import PATIENCE_S
 from tests.support.transcripts import ClaudeHome
+
+from claude_gauge.__main__ import main
 
 
 def environment(claude: ClaudeHome, folder: Path, **more: str) -> dict[str, str]:
@@ -29,6 +35,46 @@ def run(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str
     """Run a command of ours to its end."""
     command = [sys.executable, "-m", "claude_gauge", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def command(*arguments: str, env: Mapping[str, str], typed: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command of ours to its end in this process, which spares the third of a second of a new one's start.
+
+    Arguments, environment, input and output are its own; a test that wants its own signals, or what it says of a full
+    disk or a closed pipe, wants `run`.
+    """
+    said, complained, code = io.StringIO(), io.StringIO(), None
+    with (
+        mock.patch.dict(os.environ, env, clear=True),
+        mock.patch.object(sys, "argv", ["claude-gauge", *arguments]),
+        mock.patch.object(sys, "stdin", io.StringIO(typed)),
+        redirect_stdout(said),
+        redirect_stderr(complained),
+        _as_before(),
+    ):
+        try:
+            main()
+        except SystemExit as leaving:
+            code = leaving.code
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, said.getvalue(), complained.getvalue())
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Take back what a command changes in its process, which ends with it otherwise: signals and the log."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(number) for number in numbers]
+    logs = [logging.getLogger(name) for name in (None, "claude_gauge")]
+    before = [(log.level, log.handlers[:]) for log in logs]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
+        for log, (level, kept) in zip(logs, before, strict=True):
+            log.setLevel(level)
+            log.handlers[:] = kept
 
 
 class Publishing:
