@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.publisher import command
+from tests.support.publisher import call
 
 from claude_gauge.claude_code.telemetry import Temporality, variables
 from claude_gauge.sources.prometheus.rules import text
@@ -19,7 +19,7 @@ SETTINGS = '{\n  "model": "opus",  \n  "env": {"FOO": "bar"},\n  "odd":   [1,2]\
 
 def gauge(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
     """Run the command; the environment is the test's own."""
-    return command("otel", *arguments, env={**os.environ, "XDG_STATE_HOME": str(Path.home() / "state")}, typed=answer)
+    return call("otel", *arguments, env={**os.environ, "XDG_STATE_HOME": str(Path.home() / "state")}, typed=answer)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import answers, wait_until
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment, run
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.contract.usage import Usage
@@ -110,10 +110,10 @@ def test_show_says_where_its_figures_come_from(
 ) -> None:
     """`show` computes when no publisher runs, reads the topic when one does, and says which."""
     claude.append(assistant(time.time(), 1))
-    alone = run("show", "--json", env=env)
+    alone = call("show", "--json", env=env)
     with Publishing(tmp_path / "run", env=env):
         listener.wait(lambda received: _usage(received).get("window_5h_tokens") == SAMPLE)
-        beside = run("show", "--json", env=env)
+        beside = call("show", "--json", env=env)
 
     assert "computed here" in alone.stderr
     assert "from claude-gauge/test/usage" in beside.stderr
@@ -123,11 +123,11 @@ def test_show_says_where_its_figures_come_from(
 def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
     """`show --node X` tells X's topic or fails: it never prints this machine's figures under another's name."""
     claude.append(assistant(time.time(), 1))
-    other = run("show", "--json", "--node", "elsewhere", env=env)
-    own = run("show", "--json", "--node", "test", env=env)
+    other = call("show", "--json", "--node", "elsewhere", env=env)
+    own = call("show", "--json", "--node", "test", env=env)
     with Publishing(tmp_path / "run", "--node", "elsewhere", env=env):
         listener.wait(lambda received: received.topic == "claude-gauge/elsewhere/usage")
-        there = run("show", "--json", "--node", "elsewhere", env=env)
+        there = call("show", "--json", "--node", "elsewhere", env=env)
 
     assert (other.returncode, other.stdout) == (1, "")
     assert "nothing received yet; is its publisher running? This machine is test" in other.stderr

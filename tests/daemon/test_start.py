@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.support.mosquitto import Listener, Mosquitto, Received
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.contract.usage import Usage
@@ -41,7 +41,7 @@ def test_nothing_rings_while_history_is_read(tmp_path: Path, broker: Mosquitto) 
     _unbroken(claude, time.time())
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
     env["CLAUDE_GAUGE_NODE"] = "busy"
-    truth = json.loads(run("show", "--json", env=env).stdout)["window_5h_tokens"]
+    truth = json.loads(call("show", "--json", env=env).stdout)["window_5h_tokens"]
     flags = ["--alerts", "0.5", "--alert-command", f"touch {reported}", "--ceiling-5h", str(int(truth / 0.4))]
     starts = []
     for start in range(2):

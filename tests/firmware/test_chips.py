@@ -12,7 +12,7 @@ from tests.firmware.boards import Sender, board, fresh, linked, micropython, res
 from tests.firmware.pty_board import PtyBoard
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device import settings as boards
@@ -35,7 +35,7 @@ def env(tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
 
 def install(flashed: PtyBoard, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
     """Install onto a board."""
-    return run("firmware", "install", "--port", flashed.port, "--host", "127.0.0.1", "--wifi", "home", *more, env=env)
+    return call("firmware", "install", "--port", flashed.port, "--host", "127.0.0.1", "--wifi", "home", *more, env=env)
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "nameless"])

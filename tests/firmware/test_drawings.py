@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.firmware.wiring import plan, table, wires
 from tests.support import ROOT
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.faces import PLACES, RADIUS, face, sheet
@@ -100,7 +100,7 @@ def test_plan_has_every_pin(chip: str) -> None:
 def test_faces_for_ones_own_redline(tmp_path: Path) -> None:
     """The command draws the sheet for the settings in force."""
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_REDLINE="200000")
-    done = run("firmware", "faces", env=env)
+    done = call("firmware", "faces", env=env)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == sheet(200_000)

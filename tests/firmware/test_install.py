@@ -14,7 +14,7 @@ from tests.firmware.boards import Sender, fresh
 from tests.firmware.pty_board import PtyBoard
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.build import firmware
@@ -40,7 +40,7 @@ def board(tmp_path: Path) -> Iterator[PtyBoard]:
 
 def install(board: PtyBoard, env: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
     """Install onto the board; the broker is on loopback for it, too."""
-    return run("firmware", "install", "--port", board.port, "--host", "127.0.0.1", "--wifi", "home", *more, env=env)
+    return call("firmware", "install", "--port", board.port, "--host", "127.0.0.1", "--wifi", "home", *more, env=env)
 
 
 def test_installed_board_connects(board: PtyBoard, env: dict[str, str], broker: Mosquitto) -> None:
@@ -82,7 +82,7 @@ def test_config_alone(board: PtyBoard, env: dict[str, str]) -> None:
     assert install(board, env).returncode == 0
     before = (board.flash / "gauge" / "app.mpy").stat().st_mtime_ns
     more = {**env, "CLAUDE_GAUGE_REDLINE": "2000000"}
-    done = run("firmware", "config", "--port", board.port, "--host", "10.0.0.9", env=more)
+    done = call("firmware", "config", "--port", board.port, "--host", "10.0.0.9", env=more)
     assert done.returncode == 0, done.stderr
 
     config = json.loads((board.flash / "config.json").read_text())
@@ -97,7 +97,7 @@ def test_selftest(board: PtyBoard, env: dict[str, str]) -> None:
     short = {name: {"span": 20} for name in ("fuel", "tach", "temperature", "boost")}  # short ways, for the test's sake
     (board.flash / "config.json").write_text(json.dumps({"needles": short}))
     assert install(board, env).returncode == 0
-    done = run("firmware", "selftest", "--port", board.port, env=env)
+    done = call("firmware", "selftest", "--port", board.port, env=env)
     assert done.returncode == 0, done.stderr
 
     said = [line for line in done.stdout.splitlines() if line.startswith("selftest:")]
@@ -124,7 +124,7 @@ def test_logs(board: PtyBoard, env: dict[str, str], broker: Mosquitto) -> None:
 
 def test_without_wifi_it_asks_over_its_own(board: PtyBoard, env: dict[str, str]) -> None:
     """A board that was given no network is installed all the same: it will open the set-up page."""
-    done = run("firmware", "install", "--port", board.port, "--host", "127.0.0.1", env=env)
+    done = call("firmware", "install", "--port", board.port, "--host", "127.0.0.1", env=env)
 
     assert done.returncode == 0, done.stderr
     assert "it will ask for one" in done.stdout
@@ -133,7 +133,7 @@ def test_without_wifi_it_asks_over_its_own(board: PtyBoard, env: dict[str, str])
 
 def test_no_board(tmp_path: Path, env: dict[str, str]) -> None:
     """A port that does not exist is said in one line."""
-    done = run("firmware", "install", "--port", str(tmp_path / "none"), "--host", "h", env=env)
+    done = call("firmware", "install", "--port", str(tmp_path / "none"), "--host", "h", env=env)
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: port ")
@@ -144,7 +144,7 @@ def test_blank_board(env: dict[str, str]) -> None:
     """A board that does not answer is taken for one without MicroPython: what to download and how to flash it."""
     master, slave = os.openpty()
     try:
-        done = run("firmware", "install", "--port", os.ttyname(slave), "--host", "h", env=env)
+        done = call("firmware", "install", "--port", os.ttyname(slave), "--host", "h", env=env)
     finally:
         os.close(master)
         os.close(slave)
@@ -157,7 +157,7 @@ def test_blank_board(env: dict[str, str]) -> None:
 
 def test_broker_on_loopback_is_named_by_its_address(board: PtyBoard, env: dict[str, str]) -> None:
     """A broker on `localhost` is this machine's address for the board, or the person is asked for it."""
-    done = run("firmware", "install", "--port", board.port, "--wifi", "home", env=env)
+    done = call("firmware", "install", "--port", board.port, "--wifi", "home", env=env)
 
     if done.returncode == 0:
         assert json.loads((board.flash / "config.json").read_text())["broker"]["host"] not in ("localhost", "127.0.0.1")
@@ -168,7 +168,7 @@ def test_broker_on_loopback_is_named_by_its_address(board: PtyBoard, env: dict[s
 def test_websocket_broker_is_refused(env: dict[str, str]) -> None:
     """The board speaks no websockets: that is said before anything is touched."""
     more = {**env, "CLAUDE_GAUGE_BROKER": "wss://example.org/mqtt"}
-    done = run("firmware", "install", "--port", "/dev/null", env=more)
+    done = call("firmware", "install", "--port", "/dev/null", env=more)
 
     assert done.returncode == 1
     assert "websockets" in done.stderr
@@ -177,7 +177,7 @@ def test_websocket_broker_is_refused(env: dict[str, str]) -> None:
 def test_client_certificate_is_refused(env: dict[str, str], tmp_path: Path) -> None:
     """The board knows no client certificates: that is said before anything is touched."""
     more = {**env, "CLAUDE_GAUGE_BROKER_CERT": str(tmp_path / "cert")}
-    done = run("firmware", "install", "--port", "/dev/null", "--host", "h", env=more)
+    done = call("firmware", "install", "--port", "/dev/null", "--host", "h", env=more)
 
     assert done.returncode == 1
     assert "a user and a password instead" in done.stderr
@@ -187,7 +187,7 @@ def test_board_with_a_name_and_a_user(board: PtyBoard, env: dict[str, str]) -> N
     """A board gets its own name and its own user at the broker, not the publisher's."""
     own = {"CLAUDE_GAUGE_BROKER": "mqtt://desk@10.0.0.2", "CLAUDE_GAUGE_BROKER_PASSWORD": "publishers-canary"}
     more = {**env, **own, "CLAUDE_GAUGE_DEVICE_PASSWORD": "devices"}
-    done = run("firmware", "install", "--port", board.port, "--wifi", "home", "--device", "shelf", env=more)
+    done = call("firmware", "install", "--port", board.port, "--wifi", "home", "--device", "shelf", env=more)
     assert done.returncode == 0, done.stderr
 
     config = (board.flash / "config.json").read_text()

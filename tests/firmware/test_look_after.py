@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.firmware.pty_board import PtyBoard
 from tests.support.mosquitto import Mosquitto
-from tests.support.net import PATIENCE_S
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.faces import label
@@ -65,14 +64,9 @@ def board(tmp_path: Path, installed: Path) -> Iterator[PtyBoard]:
         yield running
 
 
-def firmware(
-    board: PtyBoard, env: dict[str, str], *words: str, typed: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def firmware(board: PtyBoard, env: dict[str, str], *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run one of the commands with a board at its port."""
-    command = [sys.executable, "-m", "claude_gauge", "firmware", *words, "--port", board.port]
-    return subprocess.run(
-        command, env=env, input=typed, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    return call("firmware", *words, "--port", board.port, env=env, typed=typed)
 
 
 def config(board: PtyBoard) -> dict[str, object]:
@@ -260,8 +254,8 @@ def test_flash_without_a_board(env: dict[str, str], tmp_path: Path) -> None:
     image.write_bytes(b"x")
     master, slave = os.openpty()
     try:
-        done = run("firmware", "flash", str(image), "--port", os.ttyname(slave), env=env)
-        missing = run("firmware", "flash", "FILE.bin", "--port", os.ttyname(slave), env=env)
+        done = call("firmware", "flash", str(image), "--port", os.ttyname(slave), env=env)
+        missing = call("firmware", "flash", "FILE.bin", "--port", os.ttyname(slave), env=env)
     finally:
         os.close(master)
         os.close(slave)
@@ -274,7 +268,7 @@ def test_flash_without_a_board(env: dict[str, str], tmp_path: Path) -> None:
 
 def test_port_that_goes_away(env: dict[str, str]) -> None:
     """A port that can't be read is reported in the system's words with what to look at, not in Python's."""
-    done = run("firmware", "config", "--edit", "--port", "/dev/null", env=env)
+    done = call("firmware", "config", "--edit", "--port", "/dev/null", env=env)
 
     assert done.returncode == 1
     assert "Error" not in done.stderr
@@ -292,7 +286,7 @@ def test_flashed(env: dict[str, str], tmp_path: Path, chip: str) -> None:
     (tmp_path / "esptool" / "__main__.py").write_text(code)
     image = tmp_path / "image.bin"
     image.write_bytes(b"x")
-    done = run("firmware", "flash", str(image), "--port", "/dev/null", env={**env, "PYTHONPATH": str(tmp_path)})
+    done = call("firmware", "flash", str(image), "--port", "/dev/null", env={**env, "PYTHONPATH": str(tmp_path)})
     assert done.returncode == 0, done.stderr
     offset = "0x1000" if chip == "ESP32" else "0"
 

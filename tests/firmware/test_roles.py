@@ -8,7 +8,7 @@ from tests.firmware.boards import Sender, board, fresh, linked, reported, rests,
 from tests.support.homeassistant import RunningHomeAssistant
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import wait_until
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.broker.folder import password_line
@@ -55,7 +55,7 @@ def test_roles_are_enough_for_a_device(tmp_path: Path) -> None:
         )
         listener.wait(lambda received: received.topic == "homeassistant/device/claude_gauge_device_shelf/config")
 
-        done = run("firmware", "update", "--broker", f"mqtt://workshop@127.0.0.1:{broker.port}", env=env)
+        done = call("firmware", "update", "--broker", f"mqtt://workshop@127.0.0.1:{broker.port}", env=env)
         assert done.stdout.splitlines()[-1:] == [f"running {version()}"], done.stderr
 
 
@@ -111,7 +111,7 @@ def test_looked_after_from_home_assistant(broker: Mosquitto, tmp_path: Path) -> 
         assert gauge.wait(lambda: min(gauge.shares()) > 0.99), gauge.shares()
         rests(gauge)
 
-        done = run("firmware", "update", "--offer", env=env)
+        done = call("firmware", "update", "--offer", env=env)
         assert done.returncode == 0, done.stderr
         home.wait_state(f"update.{entity}firmware", "off")  # it is the version that runs: nothing is new
         home.post("services/button/press", {"entity_id": f"button.{entity}restart"})

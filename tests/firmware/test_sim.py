@@ -18,7 +18,7 @@ import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S, wait_until
 from tests.support.parts import part
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment
 from tests.support.transcripts import ClaudeHome, assistant
 
 PROGRAM = [sys.executable, "-m", "claude_gauge", "sim"]
@@ -116,10 +116,10 @@ def test_drawn_in_a_terminal(env: dict[str, str]) -> None:
 
 def test_trouble_is_said(env: dict[str, str], tmp_path: Path) -> None:
     """A trace that can't be written, a MicroPython that is missing, are said in one line."""
-    done = run("sim", "--trace", str(tmp_path / "no" / "trace.csv"), env=env)
+    done = call("sim", "--trace", str(tmp_path / "no" / "trace.csv"), env=env)
     assert (done.returncode, done.stderr.startswith("error: --trace")) == (1, True)
 
-    done = run("sim", "--micropython", env={**env, "PATH": "/nowhere"})
+    done = call("sim", "--micropython", env={**env, "PATH": "/nowhere"})
     assert done.returncode == 1
     assert "no micropython on the PATH" in done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.firmware.boards import DEVICE, Sender, board, fresh, installed, linked, shows
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.build import firmware, version
@@ -108,7 +108,7 @@ def test_update_that_does_not_load(gauge: VirtualBoard, broker: Mosquitto) -> No
 def test_update_that_crashes(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """An update that crashes is tried three times; then the copy before it runs again."""
     app = SOURCES["gauge/app.py"].replace(
-        b"async def run(self) -> None:", b"async def run(self) -> None:\n        1 / 0"
+        b"async def command(self) -> None:", b"async def command(self) -> None:\n        1 / 0"
     )
     publish(broker, {**SOURCES, "gauge/app.py": app})
     said(gauge, "back to the installed copy")
@@ -212,7 +212,7 @@ def test_all_boards_and_those_that_are_gone(broker: Mosquitto, tmp_path: Path) -
     ):
         linked(one)
         linked(two)
-        done = run("firmware", "update", "--all", env=env)
+        done = call("firmware", "update", "--all", env=env)
         assert done.returncode == 0, done.stderr
         assert [line for line in done.stdout.splitlines() if "running" in line] == [
             f"desk: running {version()}",
@@ -220,12 +220,12 @@ def test_all_boards_and_those_that_are_gone(broker: Mosquitto, tmp_path: Path) -
         ]
         assert "shelf: fetching" in done.stdout
         assert " 50 %" in done.stdout or " 48 %" in done.stdout
-        listed = run("firmware", "list", env=env).stdout.splitlines()
+        listed = call("firmware", "list", env=env).stdout.splitlines()
         assert [line.split(",")[:2] for line in listed] == [["desk", " online"], ["shelf", " online"]]
         assert f"version {version()}, ESP32" in listed[0]
 
-    assert run("firmware", "forget", "shelf", env=env).stdout == "forgot shelf\n"
-    assert run("firmware", "list", env=env).stdout.startswith("desk, offline")
+    assert call("firmware", "forget", "shelf", env=env).stdout == "forgot shelf\n"
+    assert call("firmware", "list", env=env).stdout.startswith("desk, offline")
     with Listener(broker.port) as listener:
         listener.wait(lambda received: received.topic == "claude-gauge/device/desk/status")
         assert not [received for received in listener.messages if "shelf" in received.topic]
@@ -252,7 +252,7 @@ def test_the_command(broker: Mosquitto, tmp_path: Path) -> None:
     """`claude-gauge firmware update` finds the device, updates it, watches it start, and leaves nothing behind."""
     own = {"CLAUDE_GAUGE_BROKER": broker.url, "CLAUDE_GAUGE_NODE": "desk"}
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, **own)
-    done = run("firmware", "update", env=env)
+    done = call("firmware", "update", env=env)
     assert (done.returncode, "online: none" in done.stderr) == (1, True)
 
     key = (Path(env["CLAUDE_GAUGE_STATE_DIR"])) / "device-key"
@@ -260,7 +260,7 @@ def test_the_command(broker: Mosquitto, tmp_path: Path) -> None:
     key.write_text(KEY + "\n")
     with board(tmp_path / "flash", broker.port, ota_key=KEY, prove_s=1) as gauge:
         linked(gauge)
-        done = run("firmware", "update", env=env)
+        done = call("firmware", "update", env=env)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"running {version()}"
         assert any(path.suffix == ".mpy" for path in (gauge.flash / "slot-a" / "gauge").iterdir())

@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.config import Settings
@@ -99,7 +99,7 @@ def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: 
     with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
         for topic in ("homeassistant/device/claude_gauge_old/config", "claude-gauge/device/shelf/status"):
             admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(PATIENCE_S)
-    done = run(*arguments, env=env)
+    done = call(*arguments, env=env)
 
     assert done.returncode == 1
     assert re.match(r"error: broker 127\.0\.0\.1:\d+ does not take ", done.stderr.splitlines()[-1])
@@ -110,7 +110,7 @@ def test_refused_is_not_done(env: dict[str, str], closed: Mosquitto, arguments: 
 def test_user_that_may_not_see_what_it_removes(env: dict[str, str], closed: Mosquitto) -> None:
     """A publisher's own user learns that the topics of another node are not its to clear."""
     env = {**env, "CLAUDE_GAUGE_BROKER": url(closed, "desk")}
-    done = run("discovery", "remove", "--node", "old", env=env)
+    done = call("discovery", "remove", "--node", "old", env=env)
 
     assert done.returncode == 1
     assert "does not take claude-gauge/old/status: not authorized" in done.stderr
@@ -125,9 +125,9 @@ def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
     with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
         for topic in topics + board:
             admin.client.publish(topic, b"offline", qos=1, retain=True).wait_for_publish(PATIENCE_S)
-    removed = run("discovery", "remove", "--node", "old", env=env)
-    forgot = run("firmware", "forget", "shelf", env=env)
-    again = run("firmware", "forget", "shelf", env=env)
+    removed = call("discovery", "remove", "--node", "old", env=env)
+    forgot = call("firmware", "forget", "shelf", env=env)
+    again = call("firmware", "forget", "shelf", env=env)
 
     assert (removed.returncode, forgot.returncode, again.returncode) == (0, 0, 1), (removed, forgot, again)
     assert "shows nothing of a board shelf" in again.stderr

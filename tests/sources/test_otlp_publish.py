@@ -14,7 +14,7 @@ from tests.sources.claude_code import claude_code, go_on, wait_said
 from tests.sources.otlp import SESSION
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, answers, free_port, wait_until
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment
 from tests.support.transcripts import SAMPLE, ClaudeHome
 from tests.support.unshared import unshared
 
@@ -28,7 +28,7 @@ def _usage(received: Received) -> dict[str, Any]:
 
 def _claude_code(env: dict[str, str], *, hold: int | None = None, **more: str) -> subprocess.Popen[str]:
     """Run what sends as Claude Code does, in the environment that `otel env` prints."""
-    printed = run("otel", "env", "--endpoint", env["ENDPOINT"], env=env).stdout
+    printed = call("otel", "env", "--endpoint", env["ENDPOINT"], env=env).stdout
     reported = dict(re.findall(r"export (\w+)='?([^'\n]*)", printed))
     assert reported["OTEL_EXPORTER_OTLP_ENDPOINT"] == env["ENDPOINT"]
     form = {"form": "proto", "temporality": "CUMULATIVE", "compression": "gzip", "session": SESSION}
@@ -80,7 +80,7 @@ def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
-        shown = run("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
+        shown = call("show", "--json", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
 
         assert json.loads(shown.stdout)["window_5h_tokens"] == 5 * SAMPLE
         assert "computed here" in shown.stderr

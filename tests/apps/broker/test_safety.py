@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
-from tests.support.publisher import command, environment
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.broker.certificates import ascii_host
@@ -156,8 +156,8 @@ def env(tmp_path: Path) -> dict[str, str]:
 def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], host: str) -> None:
     """A host that can't be is reported in a line, and the next `init` finds nothing in its way."""
     folder = str(tmp_path / "own")
-    first = command("broker", "init", "--folder", folder, "--host", host, env=env)
-    again = command("broker", "init", "--folder", folder, "--host", "here.local", env=env)
+    first = call("broker", "init", "--folder", folder, "--host", host, env=env)
+    again = call("broker", "init", "--folder", folder, "--host", "here.local", env=env)
 
     assert (first.returncode, len(first.stderr.splitlines())) == (1, 1), first.stderr
     assert again.returncode == 0, again.stderr
@@ -173,7 +173,7 @@ def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], hos
 ])  # fmt: skip
 def test_printed_url_is_taken(tmp_path: Path, env: dict[str, str], host: str, written: str) -> None:
     """The URL that `init` prints is one that our settings take and that leads to the host."""
-    done = command("broker", "init", "--folder", str(tmp_path / "own"), "--host", host, "--node", "desk", env=env)
+    done = call("broker", "init", "--folder", str(tmp_path / "own"), "--host", host, "--node", "desk", env=env)
     url = next(line.partition("=")[2] for line in done.stdout.splitlines() if "CLAUDE_GAUGE_BROKER=" in line)
 
     assert url == f"mqtts://desk@{written}:8883"
@@ -271,11 +271,11 @@ def test_collisions(broker_folder: BrokerFolder, mosquitto: Path, line: str, col
 def test_names_that_are_no_nodes(env: dict[str, str], tmp_path: Path, name: str, role: Role) -> None:
     """`all`, `device` and `device_x` are refused where they would be a node; a board or a viewer may be called so."""
     folder = str(tmp_path / "own")
-    command("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
-    done = command("broker", "add", name, "--role", role, "--folder", folder, env=env)
+    call("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    done = call("broker", "add", name, "--role", role, "--folder", folder, env=env)
 
     assert (done.returncode == 1) == (role is Role.PUBLISHER), done.stderr
-    assert command("publish", "--once", "--node", name, env=env).returncode != 0
+    assert call("publish", "--once", "--node", name, env=env).returncode != 0
 
 
 @pytest.mark.parametrize("host", ["all", "device", "device_x", "desk", "ü", "device-x"])
@@ -290,8 +290,8 @@ def test_default_node(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_choices_of_other_roles(env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A choice that a role does not have is refused, not ignored."""
     folder = str(tmp_path / "own")
-    command("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
-    done = command("broker", "add", "x", *arguments, "--folder", folder, env=env)
+    call("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    done = call("broker", "add", "x", *arguments, "--folder", folder, env=env)
 
     assert done.returncode == 1
     assert arguments[2] in done.stderr

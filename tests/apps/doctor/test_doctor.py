@@ -9,7 +9,7 @@ import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 from tests.support.parts import part
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment, run
 from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
 
@@ -24,7 +24,7 @@ def claude(tmp_path: Path) -> ClaudeHome:
 
 
 def _examined(env: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
-    done = run("doctor", "--json", env=env)
+    done = call("doctor", "--json", env=env)
     return done.returncode, {check["link"]: check for check in json.loads(done.stdout)["checks"]}
 
 
@@ -74,7 +74,7 @@ def test_wrong_password_is_reported_and_never_shown(claude: ClaudeHome, tmp_path
     passwords.chmod(0o644)
     with Mosquitto(tmp_path / "shut", f"password_file {passwords}", anonymous=False) as shut:
         env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=f"mqtt://gauge@127.0.0.1:{shut.port}")
-        done = run("doctor", env=env | {"CLAUDE_GAUGE_BROKER_PASSWORD": "canary-hunter2"})
+        done = call("doctor", env=env | {"CLAUDE_GAUGE_BROKER_PASSWORD": "canary-hunter2"})
 
     assert done.returncode == 1
     assert "FAIL  broker" in done.stdout
@@ -236,7 +236,7 @@ def test_after_setup(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> N
     """Right after setup the doctor says what brings the plan's figures, not that setup is missing."""
     claude.append(assistant(time.time(), 1))
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
-    assert run("setup", "--yes", env=env).returncode == 0
+    assert call("setup", "--yes", env=env).returncode == 0
     _, checks = _examined(env)
 
     assert checks["Claude Code"]["state"] == "ok"

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.service.job import agent, job, unit
@@ -141,7 +141,7 @@ def test_folder_that_systemd_takes_no_name_of() -> None:
 def test_no_bus_says_what_to_do(tmp_path: Path) -> None:
     """Where a person has no systemd of its own each command says how to get one, or what to do where none runs."""
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path)
-    done = [run("service", *words, env=env) for words in (["install"], ["status"])]
+    done = [call("service", *words, env=env) for words in (["install"], ["status"])]
 
     assert [each.returncode for each in done] == [1, 1]
     booted = Path("/run/systemd/system").is_dir()
@@ -196,11 +196,11 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
     env["PATH"] = f"{tools}:{env['PATH']}"
     path = tmp_path / ".config" / "systemd" / "user" / "claude-gauge.service"
 
-    installed = run("service", "install", "--node", "desk", env=env)
+    installed = call("service", "install", "--node", "desk", env=env)
     assert installed.returncode == 0, installed.stderr
     assert "CLAUDE_GAUGE_NODE=desk" in path.read_text()
     assert path.stat().st_mode & 0o777 == 0o600
-    removed = run("service", "uninstall", env=env)
+    removed = call("service", "uninstall", env=env)
 
     assert removed.returncode == 0, removed.stderr
     assert not path.exists()
@@ -216,7 +216,7 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
 def test_missing_systemctl_says_what_to_do(tmp_path: Path) -> None:
     """Without systemd the error names another way."""
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, PATH=str(tmp_path))
-    done = run("service", "status", env=env)
+    done = call("service", "status", env=env)
 
     assert done.returncode == 1
     assert "systemctl is not on this system; run `claude-gauge publish`" in done.stderr

@@ -9,7 +9,7 @@ from paho.mqtt import publish
 from tests.firmware.golden import PAYLOADS
 from tests.support import payloads
 from tests.support.mosquitto import Mosquitto
-from tests.support.publisher import environment, run
+from tests.support.publisher import call, environment
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.terminal.details import details, rows, span
@@ -114,7 +114,7 @@ def test_show_prints_nothing_foreign_raw(broker: Mosquitto, tmp_path: Path) -> N
     publish.single(usage_topic("desk"), text, qos=1, retain=True, port=broker.port)
     claude = ClaudeHome(tmp_path / "claude")
     env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="desk")
-    people, program = run("show", env=env), run("show", "--json", env=env)
+    people, program = call("show", env=env), call("show", "--json", env=env)
 
     assert all(line.isprintable() for line in (people.stdout + people.stderr + program.stdout).splitlines())
     assert json.loads(program.stdout)["last_model"] == payload["last_model"]

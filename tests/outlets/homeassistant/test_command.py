@@ -3,20 +3,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 
 import pytest
-from tests.support.net import PATIENCE_S, free_port
+from tests.support.net import free_port
+from tests.support.publisher import call
 
 from claude_gauge.outlets.homeassistant.discovery import discovery
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `claude-gauge discovery …` to its end."""
-    command = [sys.executable, "-m", "claude_gauge", "discovery", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE_S, check=False
-    )
+    return call("discovery", *arguments, env=dict(os.environ))
 
 
 def test_show() -> None:
