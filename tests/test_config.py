@@ -210,6 +210,11 @@ def test_wrong_value_is_never_repeated_where_it_may_be_a_secret(name: str, value
         ("Redline", "redline"),
         ("cieling_5h", "ceiling_5h"),
         ("promeheus", "prometheus"),
+        ("mqtt_host", "broker"),
+        ("mqtt_password", "broker_password"),
+        ("broker_user", "broker"),
+        ("prometheus_url", "prometheus"),
+        ("http_port", "http"),
     ],
 )
 def test_mistyped_name_in_the_file(tmp_path: Path, written: str, right: str) -> None:

@@ -51,6 +51,7 @@ _OTHERS = re.compile(
 
 SourceName = Literal["auto", "transcripts", "ccusage", "ccusage-mcp", "prometheus", "otlp", "hybrid"]
 Share = Annotated[float, Field(ge=0, le=1)]
+_PARTS = frozenset({"url", "uri", "address", "endpoint", "server", "host", "port", "path", "user", "username"})
 _SHOWN = 80  # characters of a wrong value or name that an error repeats
 
 
@@ -386,7 +387,12 @@ def _readable_by_others(path: Path, content: Mapping[str, object]) -> Iterator[s
 
 
 def _nearest(name: str, spell: Callable[[str], str]) -> str:
-    near = difflib.get_close_matches(name.replace("-", "_").lower(), Settings.model_fields, n=1, cutoff=0.5)
+    """Return the setting that was meant: one that is spelled alike, or whose value has such a part (`mqtt_url`)."""
+    wanted = re.sub(r"^mqtt(?=_|$)", "broker", name.replace("-", "_").lower())
+    whole, _, part = wanted.rpartition("_")
+    if whole in Settings.model_fields and part in _PARTS:
+        wanted = whole
+    near = difflib.get_close_matches(wanted, Settings.model_fields, n=1)
     return f"; did you mean {spell(near[0])}?" if near else "; `claude-gauge config` lists them"
 
 
