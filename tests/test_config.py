@@ -98,6 +98,19 @@ def test_what_people_write_into_the_file(tmp_path: Path, text: str, words: str) 
     assert [word for word in words.split("|") if word not in str(caught.value)] == []
 
 
+@pytest.mark.parametrize("around", ["{}\r", " {} ", "\t{}\r\n"])
+def test_line_ends_of_a_file_of_variables(around: str) -> None:
+    """Blanks and line ends around a value, as a file with Windows' line ends leaves them, are no part of it."""
+    given = {"SOURCE": "otlp", "TACH": "fresh", "LOG_FORMAT": "json", "NODE": "desk", "STATE_DIR": "/x", "REDLINE": "5",
+             "BROKER": "mqtt://h", "HTTP": "off", "ALERTS": "0.5", "CCUSAGE": "/c", "BROKER_PASSWORD": "p"}  # fmt: skip
+    plain, padded = (
+        load({}, {f"CLAUDE_GAUGE_{name}": text.format(value) for name, value in given.items()}).settings
+        for text in ("{}", around)
+    )
+
+    assert padded == plain
+
+
 def test_one_share_needs_no_brackets(tmp_path: Path) -> None:
     """A single threshold may be written as a number, in the file as in the environment."""
     assert load({}, _file(tmp_path, "alerts = 0.8")).settings.alerts == (0.8,)

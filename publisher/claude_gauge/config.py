@@ -238,7 +238,7 @@ class Settings(BaseModel):
             raise ValueError("holds a control character, or is not UTF-8")
         if not str(value).strip() and holds(cls.model_fields[name], Path):
             raise ValueError(f"is empty; should be {takes(cls.model_fields[name])}")
-        return value
+        return value.strip() if isinstance(value, str) else value  # of a choice pydantic strips nothing
 
     @model_validator(mode="after")
     def _key_with_certificate(self) -> Self:
