@@ -199,3 +199,19 @@ def test_a_large_export_is_counted_whole(tmp_path: Path) -> None:
 
     assert world.week() == 700 * 4321 + 600 * 5
     assert World(tmp_path, world.clock).week() == world.week()
+
+
+@pytest.mark.parametrize(("sessions", "least", "most"), [(1, 200, 300), (600, 600, 3000)])
+def test_a_past_of_many_sessions(tmp_path: Path, sessions: int, least: int, most: int) -> None:
+    """Hours that metrics alone know are laid out by the minute; those of very many sessions at once in fewer pieces."""
+    world = World(tmp_path)
+    points = [point("output", 5000, NOW - 1, start=NOW - 18_000, session=f"m{number}") for number in range(sessions)]
+    world.feed.accept(Export("metrics", decode_metrics(metrics(*points)), protobuf=False))
+    world.clock.now += 100
+    while world.feed.due() is not None:
+        world.feed.settle(world.clock.now)
+    fills = [line for line in (tmp_path / "otlp-test.jsonl").read_bytes().splitlines() if line.startswith(b'["f"')]
+
+    assert least <= len(fills) <= most
+    assert world.week() == sessions * 5000
+    assert World(tmp_path, world.clock).week() == world.week()

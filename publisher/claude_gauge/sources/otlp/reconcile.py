@@ -28,7 +28,7 @@ from array import array
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice, pairwise, takewhile
 from operator import itemgetter
 from typing import Any
 
@@ -45,7 +45,7 @@ MOST_UNITS = 20_000
 PIECE_S = 60.0
 MOST_PIECES = 300
 _DAY_S = 86400.0
-_AT_ONCE = 500  # sessions
+_AT_ONCE, _PIECES_AT_ONCE = 500, 1500  # sessions that are compared, and pieces of what theirs lack
 _EVENTS_KEPT_S = 3600.0
 _NOTHING = Tokens()
 _time = itemgetter(0)
@@ -244,35 +244,40 @@ class Reconciler:
         Of very many sessions only some are compared at once, for somebody waits; `due` says that others are left.
         """
         entered: list[Fill] = []
-        due = (key for key, waiting in self._waiting.items() if waiting[0].due <= now)
-        for key in list(islice(due, _AT_ONCE)):
-            unit, waiting = self._units.get(key), self._waiting.pop(key)
-            while waiting and waiting[0].due <= now:
-                each = waiting.pop(0)
-                if unit is not None:
-                    surplus = each.metered - self._told_by(key, unit, each.at)
-                    entered += self._raise(unit, each.used, _over(surplus, unit.filled), now)
-                    entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
-            if waiting:
-                self._waiting[key] = waiting
+        units = (key for key, waiting in self._waiting.items() if waiting[0].due <= now)
+        keys = list(islice(units, _AT_ONCE))
+        most = _PIECES_AT_ONCE // max(1, len(keys))
+        for key in keys:
+            waiting, unit = self._waiting.pop(key), self._units.get(key)
+            due = list(takewhile(lambda each: each.due <= now, waiting))
+            if len(due) < len(waiting):
+                self._waiting[key] = waiting[len(due) :]
+            if unit is None:
+                continue
+            for each, told in zip(due, self._told_by(key, unit, [each.at for each in due]), strict=True):
+                surplus = each.metered - told
+                entered += self._raise(unit, each.used, _over(surplus, unit.filled), now, most)
+                entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
         return entered
 
-    def _told_by(self, key: int, unit: _Unit, at: float) -> Tokens:
-        """Return what a unit's events told of the time until `at`."""
-        told = unit.told[:_NEWEST]
-        for event_at, counts in reversed(self._recent.get(key, ())):
-            if event_at <= at + SAME_MOMENT_S:
-                break
-            for kind, count in enumerate(counts):
-                told[kind] -= count
-        return Tokens(*told)
+    def _told_by(self, key: int, unit: _Unit, times: list[float]) -> list[Tokens]:
+        """Return what a unit's events told of the time until each of these, which are in order; in one walk."""
+        told, recent = unit.told[:_NEWEST], self._recent.get(key, [])
+        sums, left = [], len(recent)
+        for at in reversed(times):
+            while left and recent[left - 1][0] > at + SAME_MOMENT_S:
+                left -= 1
+                for kind, count in enumerate(recent[left][1]):
+                    told[kind] -= count
+            sums.append(Tokens(*told))
+        return sums[::-1]
 
-    def _raise(self, unit: _Unit, used: Used, missing: Tokens, now: float) -> Iterator[Fill]:
+    def _raise(self, unit: _Unit, used: Used, missing: Tokens, now: float, most: int) -> Iterator[Fill]:
         """Enter what is missing, no later than `now`: the sender's clock may be a little ahead."""
         if not missing.total:
             return
         unit.filled += missing
-        for at, tokens in spread(missing, min(used.start, now), min(used.at, now)):
+        for at, tokens in spread(missing, min(used.start, now), min(used.at, now), most):
             self._number += 1
             fill = Fill(f"{used.unit}-{self._number:x}", used.unit, at, used.model, tokens)
             unit.enter(fill)
@@ -348,9 +353,9 @@ def _nothing(name: str, unit: _Unit) -> Used:
     return Used(name, unit.metered_at, unit.metered_at, "", Tokens())
 
 
-def spread(tokens: Tokens, start: float, end: float) -> list[tuple[float, Tokens]]:
-    """Lay out tokens evenly over (start, end], a piece a minute at most: a jump is no burst."""
-    count = max(1, min(MOST_PIECES, math.ceil((end - start) / PIECE_S)))
+def spread(tokens: Tokens, start: float, end: float, most: int) -> list[tuple[float, Tokens]]:
+    """Lay out tokens evenly over (start, end], a piece a minute and `most` of them at most: a jump is no burst."""
+    count = max(1, min(MOST_PIECES, most, math.ceil((end - start) / PIECE_S)))
     names = ("input", "output", "cache_read", "cache_creation")
     cuts = [
         Tokens(**{name: math.floor(getattr(tokens, name) * step / count) for name in names}) for step in range(count)
