@@ -47,7 +47,9 @@ class Device:
             self.radio = board.wifi("claude-gauge-" + settings["id"][-6:])
         self.wifi = Station(settings, self.radio, self.known, self._set_up)
         self.names = Names(self.clock, board.look_up, self.feed, self.known)
-        self.link = Link(settings, self.wifi, names=self.names, clock=self.clock, known=self.known, hear=self.hear)
+        self.link = Link(
+            settings, self.wifi, names=self.names, clock=self.clock, known=self.known, receive=self.receive
+        )
         self.update: Any = None
         if settings["ota_key"]:
             from gauge import ota
@@ -68,24 +70,24 @@ class Device:
         await self.show.run()
         await asyncio.gather(*tasks)
 
-    def hear(self, topic: bytes, payload: bytes, retained: bool) -> None:
+    def receive(self, topic: bytes, payload: bytes, retained: bool) -> None:
         """Take in a message."""
         base, _, leaf = topic.decode().rpartition("/")
         if base == "claude-gauge/" + self.settings["node"]:
-            taken = self.show.hear(leaf.encode(), payload, retained=retained, utc_s=board.utc_s())
-            told_s = epoch(self.show.usage["updated_at"]) if taken and not retained else None
-            if told_s is not None and not self._served:
-                self._believe(told_s)
+            taken = self.show.receive(leaf.encode(), payload, retained=retained, utc_s=board.utc_s())
+            payload_s = epoch(self.show.usage["updated_at"]) if taken and not retained else None
+            if payload_s is not None and not self._served:
+                self._believe(payload_s)
             return
-        self.remote.hear(topic.decode(), payload, retained=retained)
+        self.remote.receive(topic.decode(), payload, retained=retained)
         if self.update:
-            self.update.hear(topic.decode(), payload)
+            self.update.receive(topic.decode(), payload)
 
-    def _believe(self, told_s: int) -> None:
+    def _believe(self, payload_s: int) -> None:
         # Where no time server answers, a live payload is as good; the next ones correct it if its clock was wrong.
         utc_s = board.utc_s()
-        if utc_s is None or abs(told_s - utc_s) > WRONG_S:
-            board.set_clock(told_s)
+        if utc_s is None or abs(payload_s - utc_s) > WRONG_S:
+            board.set_clock(payload_s)
 
     def feed(self) -> bool:
         """Feed the watchdog if the needles' loop and the link run; return whether they do."""
@@ -111,7 +113,7 @@ class Device:
             now_ms = self.clock.ms()
             alive = self.feed()
             self.show.linked, self.show.missing = self.link.linked, self._missing()
-            await self._tell_time(now_ms)
+            await self._keep_clock(now_ms)
             try:
                 if self.link.linked:
                     self._report(now_ms)
@@ -126,7 +128,7 @@ class Device:
             return "setup"
         return "broker" if self.wifi.connected() else "wifi"
 
-    async def _tell_time(self, now_ms: int) -> None:
+    async def _keep_clock(self, now_ms: int) -> None:
         utc_s = board.utc_s()
         if utc_s is not None:
             self.show.minute = (utc_s // 60 + self.settings["utc_offset_min"]) % 1440
@@ -174,9 +176,9 @@ class Device:
         if self._session != self.link.sessions:
             if self.settings["discovery"]:
                 self._announce()
-            self.remote.tell()
+            self.remote.publish_state()
             if self.update:
-                self.update.tell()
+                self.update.publish_state()
         self._session, self._reported_ms = self.link.sessions, now_ms
         gc.collect()
         figures = {
@@ -274,11 +276,11 @@ def broken(problems: "list[str]", settings: "dict[str, Any]") -> None:
 
 async def _lament(problems: "list[str]", pixels: "Any") -> None:
     clock = Clock()
-    told_ms: int | None = None
+    printed_ms: int | None = None
     while True:
         now_ms = clock.ms()
-        if told_ms is None or now_ms - told_ms > 10_000:
-            told_ms = now_ms
+        if printed_ms is None or now_ms - printed_ms > 10_000:
+            printed_ms = now_ms
             for problem in problems:
                 print("config.json:", problem)
             print("config.json: correct it by cable: claude-gauge firmware config --edit")

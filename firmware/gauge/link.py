@@ -26,13 +26,13 @@ def client_id(identity: str) -> str:
 
 
 class Link:
-    """Keeps one session with the broker; hands what arrives to `hear(topic, payload, retained)`.
+    """Keeps one session with the broker; hands what arrives to `receive(topic, payload, retained)`.
 
     `wifi` has `join(beat)` and `help(beat)`, `names` finds the broker; `known` notes that set-up was right.
     """
 
     def __init__(  # noqa: PLR0913 - its parts
-        self, settings: "dict[str, Any]", wifi: "Any", *, names: "Any", clock: "Any", known: "Any", hear: "Any"
+        self, settings: "dict[str, Any]", wifi: "Any", *, names: "Any", clock: "Any", known: "Any", receive: "Any"
     ) -> None:
         self.identity = settings["id"]
         self.root = "claude-gauge/device/" + self.identity
@@ -43,7 +43,7 @@ class Link:
         self.limit = packets.LIMIT
         self._broker = settings["broker"]
         self._keepalive_s = settings["keepalive_s"]
-        self._wifi, self._names, self._clock, self._known, self._hear = wifi, names, clock, known, hear
+        self._wifi, self._names, self._clock, self._known, self._receive = wifi, names, clock, known, receive
         self._tls: Any = None
         self._writer: Any = None
         self._last_id = 0
@@ -172,7 +172,7 @@ class Link:
             if message.payload is None:
                 print("link: dropped a message that is too big")
             else:
-                self._hear(message.topic, message.payload, message.retained)
+                self._receive(message.topic, message.payload, message.retained)
         elif kind == packets.CONNACK:
             if body[1]:
                 raise OSError(f"the broker refuses us: code {body[1]}, {words.refusal(body[1])}")

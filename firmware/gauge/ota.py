@@ -98,7 +98,7 @@ class Update:
         self._since_ms: int | None = None
         link.subscribe(self._topic, MANIFEST_LIMIT + 128)
 
-    def hear(self, topic: str, payload: bytes) -> None:
+    def receive(self, topic: str, payload: bytes) -> None:
         """Take in a manifest or a file."""
         if topic == self._topic and self._task is None:
             self._consider(payload)
@@ -119,7 +119,7 @@ class Update:
         elif wanted and wanted["serial"] > self._board.at_least_s() + AHEAD_S:
             self._say("refused: signed in the future; is the sender's clock right?")
         if (self._offer or offered) and not self._task:
-            self.tell()
+            self.publish_state()
 
     def install(self) -> None:
         """Take the update that was offered."""
@@ -128,7 +128,7 @@ class Update:
         elif self._task is None:
             self._say("nothing is offered")
 
-    def tell(self, percent: "int | None" = None) -> None:
+    def publish_state(self, percent: "int | None" = None) -> None:
         """Publish the running version, the offered one and the progress, in Home Assistant's form."""
         offered = self._offer["version"] if self._offer else VERSION
         state: dict[str, Any] = {
@@ -171,7 +171,7 @@ class Update:
             for place, (path, size, digest) in enumerate(wanted["files"]):
                 percent = 100 * place // len(wanted["files"])
                 self._say(f"fetching {wanted['version']}: {percent} %")
-                self.tell(percent)
+                self.publish_state(percent)
                 content = await self._fetch(digest)
                 check(path, content, size, digest)
                 with open(slot + "/" + path, "wb") as file:
@@ -180,7 +180,7 @@ class Update:
         except (OSError, ValueError, MemoryError) as error:
             self._say("failed: " + str(error))
             await asyncio.sleep(PATIENCE_S)
-            self.tell()
+            self.publish_state()
             self._task = None  # the same manifest is tried again when it comes again, at the next session
             return
         self._say("starting " + wanted["version"])

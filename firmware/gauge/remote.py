@@ -31,7 +31,7 @@ class Remote:
         self._brightness = round(settings["lamps"]["brightness"] * 100)
         link.subscribe(self._topic + "+")
 
-    def hear(self, topic: str, payload: bytes, *, retained: bool) -> None:
+    def receive(self, topic: str, payload: bytes, *, retained: bool) -> None:
         """Take in a message, if it is an order."""
         if retained or not topic.startswith(self._topic):
             return
@@ -41,7 +41,7 @@ class Remote:
         except (ValueError, OSError) as error:
             print("remote:", order, repr(error))
 
-    def tell(self) -> None:
+    def publish_state(self) -> None:
         """Publish what can be set, as it is."""
         state = {"brightness": self._brightness, "night": self._hours, "night_brightness": self._level}
         self._link.publish("settings", json.dumps(state).encode())
@@ -80,4 +80,4 @@ class Remote:
             given["lamps"] = lamps
             flash.write("config.json", given)
         self._show.dim(self._brightness / 100, night(hours))
-        self.tell()
+        self.publish_state()

@@ -36,7 +36,7 @@ class Show:
         self._lamps_ms = -LAMP_MS
         self._first = 0
 
-    def hear(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> bool:
+    def receive(self, leaf: bytes, payload: bytes, *, retained: bool, utc_s: "int | None") -> bool:
         """Take in a message of the node that we show; return whether it was a payload."""
         now_ms = self._clock.ms()
         if leaf == b"status":
