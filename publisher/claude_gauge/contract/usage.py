@@ -195,9 +195,10 @@ def node_fault(name: str) -> str:
     """Return why a name can't be a node's, or an empty string if it can."""
     if re.fullmatch(NODE_PATTERN, name) is None:
         return "it has letters, digits, _ and - only, 40 at most"
-    if name == FLEET_NODE:
+    lower = name.lower()  # Home Assistant's entities have no capitals: `All` would be taken for `all`
+    if lower == FLEET_NODE:
         return f"`{FLEET_NODE}` is the name of all nodes merged"
-    if name == BOARDS or name.startswith(f"{BOARDS}_"):
+    if lower == BOARDS or lower.startswith(f"{BOARDS}_"):
         return f"`{BOARDS}` and `{BOARDS}_…` are the names of boards"
     return ""
 

@@ -467,9 +467,14 @@ def test_shipped_configuration_runs(broker_folder: BrokerFolder) -> None:
         assert [text for ok, text in findings(broker_folder) if not ok] == []
 
 
-def test_damaged_register(broker_folder: BrokerFolder) -> None:
+@pytest.mark.parametrize("content", [
+    "{",
+    '{"hosts": [], "discovery": "homeassistant"}',
+    '{"hosts": ["h"], "discovery": "homeassistant", "users": {"a": {"name": "b", "role": "viewer"}}}',
+])  # fmt: skip
+def test_damaged_register(broker_folder: BrokerFolder, content: str) -> None:
     """A register that is no register is called damaged, with its path, in words and not by an error's class."""
-    (broker_folder.folder / "house.json").write_text("{")
+    (broker_folder.folder / "house.json").write_text(content)
 
     with pytest.raises(GaugeError, match=r"house\.json: it is damaged; run as its owner, or correct it"):
         broker_folder.register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -19,7 +20,7 @@ from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.broker.certificates import ascii_host
 from claude_gauge.apps.broker.check import may
-from claude_gauge.apps.broker.files import refuse_foreign
+from claude_gauge.apps.broker.files import Directory, ids_of, refuse_foreign
 from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
 from claude_gauge.apps.broker.instructions import client_setup, collisions
 from claude_gauge.apps.broker.roles import Role, User, rules
@@ -146,13 +147,75 @@ def test_adds_at_once_all_stick(broker_folder: BrokerFolder) -> None:
     assert all(f"user {name}\n" in (broker_folder.broker / "acl").read_text() for name in names)
 
 
+class Killed(BaseException):
+    """Ends a writer between two steps, as SIGKILL does."""
+
+
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("done", ["before", "after"])
+def test_killed_while_adding(broker_folder: BrokerFolder, monkeypatch: pytest.MonkeyPatch, step: int, done: str) -> None:
+    """An `add` that is killed lets nobody in who is not listed, and the next command clears what it left."""
+    rename, steps = os.rename, iter(range(99))
+
+    def killed(old: str, new: str, **folders: int) -> None:
+        if next(steps) >= step:
+            if done == "after":
+                rename(old, new, **folders)
+            raise Killed
+        rename(old, new, **folders)
+
+    with monkeypatch.context() as during:
+        during.setattr(os, "rename", killed)
+        during.setattr(Directory, "remove", lambda *_: None)  # a killed process clears up nothing
+        with pytest.raises(Killed) if step < 5 else contextlib.nullcontext():  # noqa: PLR2004 - renames of an `add`
+            broker_folder.add(User(name="shelf", role=Role.DEVICE))
+    listed = "shelf" in broker_folder.register().users
+    let_in = "shelf:" in (broker_folder.broker / "passwords").read_text()
+    broker_folder.add(User(name="other", role=Role.VIEWER))
+
+    assert listed or not let_in
+    assert list(broker_folder.folder.rglob(".*.new")) == []
+    assert {line.partition(":")[0] for line in (broker_folder.broker / "passwords").read_text().splitlines()} <= set(
+        broker_folder.register().users
+    )
+
+
+def test_killed_init(tmp_path: Path) -> None:
+    """What an `init` that was killed left beside the folder, keys and passwords, is gone after the next one."""
+    broker_folder = BrokerFolder(tmp_path / "own")
+    BrokerFolder(tmp_path / ".own.0123abcd.new").fill(register(), today(), (), broker_folder.broker)
+    (tmp_path / ".own.notes").mkdir()
+    broker_folder.make(register(), today())
+
+    assert {path.name for path in tmp_path.glob("*own*")} == {".own.notes", "own"}
+
+
+@pytest.mark.parametrize("folder", ["circle", "/"])
+def test_folder_that_cannot_be(env: dict[str, str], tmp_path: Path, folder: str) -> None:
+    """A link that leads to itself, and the root folder, are reported in a line."""
+    (tmp_path / "circle").symlink_to("circle")
+    done = run("broker", "init", "--folder", str(tmp_path / folder), env=env)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+
+
+@pytest.mark.parametrize("owner", ["4294967295", "1:99999999999999999999", "²", "nobody at all"])
+def test_owner_that_cannot_be(owner: str) -> None:
+    """A user or group that no system has is reported."""
+    with pytest.raises(GaugeError, match="no such user"):
+        ids_of(owner)
+
+
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
     """Give a bare machine."""
     return environment(ClaudeHome(tmp_path / "claude"), tmp_path)
 
 
-@pytest.mark.parametrize("host", ["a b", "x" * 64 + ".local", "..", "fe80::1%eth0", "-x", "", "münchen" * 10])
+IMPOSSIBLE = ["a b", "x" * 64 + ".local", "..", "fe80::1%eth0", "-x", "", "münchen" * 10, "192.168.1.300", "0", "[a]"]
+
+
+@pytest.mark.parametrize("host", IMPOSSIBLE)
 def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], host: str) -> None:
     """A host that can't be is reported in a line, and the next `init` finds nothing in its way."""
     folder = str(tmp_path / "own")
@@ -168,7 +231,9 @@ def test_impossible_host_leaves_nothing(tmp_path: Path, env: dict[str, str], hos
     ("wohnzimmer-büro.local", "wohnzimmer-büro.local".encode("idna").decode()),
     ("fd00::1", "[fd00::1]"),
     ("h" * 60, "h" * 60),
+    ("[fd00::1]", "[fd00::1]"),
     ("192.0.2.7", "192.0.2.7"),
+    ("１９２.0.2.7", "192.0.2.7"),
     ("Broker.Example.", "broker.example"),
 ])  # fmt: skip
 def test_printed_url_is_taken(tmp_path: Path, env: dict[str, str], host: str, written: str) -> None:
@@ -266,10 +331,10 @@ def test_collisions(broker_folder: BrokerFolder, mosquitto: Path, line: str, col
     assert all("local.conf" in each and line in each for each in found)
 
 
-@pytest.mark.parametrize("name", ["all", "device", "device_x"])
+@pytest.mark.parametrize("name", ["all", "device", "device_x", "Device_X"])
 @pytest.mark.parametrize("role", [Role.PUBLISHER, Role.DEVICE, Role.VIEWER])
 def test_names_that_are_no_nodes(env: dict[str, str], tmp_path: Path, name: str, role: Role) -> None:
-    """`all`, `device` and `device_x` are refused where they would be a node; a board or a viewer may be called so."""
+    """`all`, `device` and `device_x`, in any case, are refused as a node; a board or a viewer may be called so."""
     folder = str(tmp_path / "own")
     call("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
     done = call("broker", "add", name, "--role", role, "--folder", folder, env=env)

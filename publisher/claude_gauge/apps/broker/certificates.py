@@ -71,14 +71,17 @@ def expires(certificate: bytes) -> datetime:
 
 
 def ascii_host(host: str) -> str:
-    """Return a host's name (IDNA) or address as certificates and URLs spell it; raises GaugeError for neither."""
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if "%" not in host:
-            return str(address)
+    """Return a host's name (IDNA) or address as certificates and URLs spell it; raises GaugeError for neither.
+
+    An IPv6 address may stand in brackets. A name whose last part is a number would be read as an address.
+    """
     with contextlib.suppress(UnicodeError):
-        name = host.rstrip(".").encode("idna").decode("ascii").lower()
-        if _HOST.fullmatch(name) and len(name) <= LONGEST_HOST:
+        name = host.rstrip(".").encode("idna").decode("ascii").lower() if ":" not in host else host
+        with contextlib.suppress(ValueError):
+            address = ipaddress.ip_address(re.sub(r"^\[(.*)\]$", r"\1", name))
+            if "%" not in name:
+                return str(address)
+        if _HOST.fullmatch(name) and len(name) <= LONGEST_HOST and not name.rpartition(".")[2].isdigit():
             return name
     raise GaugeError(f"--host {host}: neither a host's name nor an address")
 

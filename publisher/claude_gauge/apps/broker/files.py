@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import re
 import secrets
 import stat
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from typing import Self
 
 from claude_gauge.errors import GaugeError
 
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}\.new")
+_LAST_ID = 2**32 - 2  # the next one stands for "as it is"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,9 +37,12 @@ def ids_of(owner: str) -> Ids:
     user, _, group = owner.partition(":")
     try:
         if user.isdigit():
-            return Ids(int(user), int(group or user))
+            ids = Ids(int(user), int(group or user))
+            if max(ids.user, ids.group) > _LAST_ID:
+                raise ValueError
+            return ids
         entry = pwd.getpwnam(user)
-    except (KeyError, ValueError, OverflowError):
+    except (KeyError, ValueError):
         raise GaugeError(f"--owner {owner}: no such user; write a name, or numbers as 1883:1883") from None
     return Ids(entry.pw_uid, entry.pw_gid)
 
@@ -65,6 +71,17 @@ def _name(uid: int) -> str:
         return f"user {uid}"
 
 
+def draft_name(name: str) -> str:
+    """Return a new name for what will get this name once it is complete."""
+    return f".{name}.{secrets.token_hex(4)}.new"
+
+
+def drafts_of(path: Path) -> list[Path]:
+    """List the drafts of a file or folder beside it that are this user's."""
+    beside = (each for each in path.parent.iterdir() if each.name.startswith(f".{path.name}."))
+    return [each for each in beside if _DRAFT.fullmatch(each.name) and each.lstat().st_uid == os.geteuid()]
+
+
 class Directory:
     """An open folder; use it in a `with`. All methods raise OSError."""
 
@@ -78,7 +95,9 @@ class Directory:
     def make(self, name: str) -> Directory:
         """Make a folder in it, for its owner alone, and open it."""
         os.mkdir(name, 0o700, dir_fd=self._fd)
-        return self.below(name)
+        made = self.below(name)
+        made.share(-1, -1, 0o700)  # whatever the umask took
+        return made
 
     def share(self, user: int, group: int, mode: int) -> None:
         """Set the folder's own owner, group (-1: as it is) and mode."""
@@ -104,7 +123,7 @@ class Directory:
 
     def write(self, name: str, data: bytes, mode: int = 0o600, group: int = -1) -> None:
         """Replace a file atomically; until it is complete its owner alone can read it."""
-        draft = f".{name}.{secrets.token_hex(4)}.new"
+        draft = draft_name(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             with os.fdopen(os.open(draft, flags, 0o600, dir_fd=self._fd), "wb") as file:
@@ -124,6 +143,12 @@ class Directory:
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
             return
+
+    def remove_drafts(self) -> None:
+        """Remove what writers left that were killed; the caller holds the lock, so none of them writes any more."""
+        for name in self.names():
+            if _DRAFT.fullmatch(name):
+                self.remove(name)
 
     def lock(self) -> None:
         """Take the folder's lock, waiting for other processes; it is held until the folder is closed."""

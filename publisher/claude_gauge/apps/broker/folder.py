@@ -20,12 +20,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from claude_gauge.apps.broker import roles
 from claude_gauge.apps.broker.certificates import Pair, issue, make_ca
-from claude_gauge.apps.broker.files import Directory, Ids, ids_of, refuse_foreign
+from claude_gauge.apps.broker.files import Directory, Ids, draft_name, drafts_of, ids_of, refuse_foreign
 from claude_gauge.apps.broker.roles import User, acl
 from claude_gauge.errors import GaugeError
 
@@ -40,11 +41,17 @@ class Register(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hosts: list[str]
+    hosts: list[str] = Field(min_length=1)
     discovery: str
     owner: str | None = None
     ports: roles.Ports = roles.PORTS
     users: dict[str, User] = {}
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        if any(name != user.name for name, user in self.users.items()):
+            raise ValueError("a user stands under another name")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +92,19 @@ class BrokerFolder:
         refuse_foreign(self.folder)
         with _explained(self.folder):
             self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            draft = self.folder.with_name(f".{self.folder.name}.{secrets.token_hex(4)}.new")
+            draft = self.folder.with_name(draft_name(self.folder.name))
             try:
                 BrokerFolder(draft).fill(register, now, users, self.broker)
                 _make_way(self.folder)
                 draft.rename(self.folder)
             finally:
+                shutil.rmtree(draft, ignore_errors=True)
+            self._remove_drafts()
+
+    def _remove_drafts(self) -> None:
+        """Remove what an `init` that was killed left beside the folder: keys and passwords of a broker that is none."""
+        with contextlib.suppress(OSError):  # a folder that can't be listed: nothing of it is in our way
+            for draft in drafts_of(self.folder):
                 shutil.rmtree(draft, ignore_errors=True)
 
     def fill(self, register: Register, now: datetime, users: Sequence[User], place: Path) -> None:
@@ -132,6 +146,7 @@ class BrokerFolder:
         with top.below(CLIENTS) as clients, top.below(BROKER) as broker:
             clients.write(f"{user.name}.password", f"{password}\n".encode())
             register.users[user.name] = user
+            self._record(top, register)  # before the broker's files: nobody gets in who is not listed
             self._save(top, register, [*_lines(broker, without=user.name), password_line(user.name, password)])
 
     def revoke(self, name: str) -> User:
@@ -155,6 +170,7 @@ class BrokerFolder:
             if change:
                 top.lock()
                 _take_back(top, _ids(self._register(top)))
+                _remove_drafts(top)
             yield top
 
     def _register(self, top: Directory) -> Register:
@@ -168,10 +184,15 @@ class BrokerFolder:
             raise GaugeError(f"cannot read {path}: {why}; run as its owner, or correct it") from None
 
     def _save(self, top: Directory, register: Register, lines: list[str]) -> None:
+        """Write what the broker reads, for the users of the register alone, then the register."""
         ids = _ids(register)
+        known = [line for line in lines if line.partition(":")[0] in register.users]
         with top.below(BROKER) as broker:
-            _give(broker, "passwords", "".join(f"{line}\n" for line in lines).encode(), ids)
+            _give(broker, "passwords", "".join(f"{line}\n" for line in known).encode(), ids)
             _give(broker, "acl", acl(register.users.values(), register.discovery).encode(), ids)
+        self._record(top, register)
+
+    def _record(self, top: Directory, register: Register) -> None:
         top.write(REGISTER, register.model_dump_json(indent=2).encode() + b"\n")
 
 
@@ -202,6 +223,13 @@ def _take_back(top: Directory, ids: Ids | None) -> None:
             content = broker.read(name)
             broker.remove(name)
             _give(broker, name, content, ids)
+
+
+def _remove_drafts(top: Directory) -> None:
+    top.remove_drafts()
+    for name in (BROKER, CLIENTS):
+        with top.below(name) as folder:
+            folder.remove_drafts()
 
 
 def _give(broker: Directory, name: str, data: bytes, ids: Ids | None) -> None:

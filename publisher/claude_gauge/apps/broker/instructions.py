@@ -48,7 +48,9 @@ def at(folder: Path) -> BrokerFolder:
 
     Raises GaugeError for a path that Mosquitto's configuration can't hold.
     """
-    place = folder.absolute() if os.geteuid() == 0 else folder.resolve()
+    place = folder.absolute() if os.geteuid() == 0 else Path(os.path.realpath(folder))  # a circle of links stays one
+    if not place.name:
+        raise GaugeError(f"{place} can't be the broker's folder: name one below it with --folder")
     if not str(place).isprintable():
         raise GaugeError(f"{place} has control characters or is not UTF-8: name another with --folder")
     return BrokerFolder(place)
