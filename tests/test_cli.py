@@ -12,6 +12,8 @@ import pytest
 from tests.support.publisher import environment, run
 from tests.support.transcripts import ClaudeHome
 
+from claude_gauge.commands import cli
+
 COMMAND = [sys.executable, "-m", "claude_gauge"]
 
 
@@ -126,3 +128,22 @@ def test_early_interrupt(env: dict[str, str], tmp_path: Path, module: str) -> No
     done = run("publish", env={**env, "PYTHONPATH": str(tmp_path)})
 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "said", ["Could not determine home directory.", "could not determine the home directory for '~'"]
+)
+def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], said: str) -> None:
+    """A user without a home folder (a container's number, no HOME) is told what to set, in a line."""
+
+    def fail() -> Path:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(sys, "argv", ["claude-gauge", "service", "status"])
+    monkeypatch.setattr(Path, "home", fail)
+    code = cli.run()
+
+    assert (code, capsys.readouterr().err) == (
+        1,
+        "error: this user has no home folder; set HOME to a folder that it may write to\n",
+    )

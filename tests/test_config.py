@@ -371,6 +371,7 @@ def test_numbers_are_finite(name: str, value: str) -> None:
 @pytest.mark.parametrize(("written", "words"), [
     ('state_dir = ""', "is empty; should be a folder"),
     ('broker_ca = " "', "is empty; should be a path"),
+    ('state_dir = "~nobody-here/gauge"', "no such user with a home folder"),
     ("alert_command = 'say \"hello'", "can't be split into words: no closing quotation"),
     ('prometheus_headers = "Bearer x"', "each Name=value"),
 ])  # fmt: skip
@@ -378,6 +379,12 @@ def test_text_that_means_nothing(tmp_path: Path, written: str, words: str) -> No
     """What would only fail later, or mean the current folder, is refused at the start."""
     with pytest.raises(SettingError, match=words):
         load({}, _file(tmp_path, written))
+
+
+def test_settings_file_of_nobody() -> None:
+    """A settings file below the home of a user that is not there is named as such."""
+    with pytest.raises(SettingError, match=r"--config='~nobody-here/x\.toml': there is no such user"):
+        load({"config": "~nobody-here/x.toml"}, {})
 
 
 def test_file_of_a_windows_editor(tmp_path: Path) -> None:

@@ -236,8 +236,11 @@ class Settings(BaseModel):
             return value
         if any(unicodedata.category(each) in {"Cc", "Cs"} and each not in "\t\r\n" for each in str(value)):
             raise ValueError("holds a control character, or is not UTF-8")
-        if not str(value).strip() and holds(cls.model_fields[name], Path):
-            raise ValueError(f"is empty; should be {takes(cls.model_fields[name])}")
+        if holds(cls.model_fields[name], Path):
+            if not str(value).strip():
+                raise ValueError(f"is empty; should be {takes(cls.model_fields[name])}")
+            if not _has_a_home(str(value)):
+                raise ValueError("begins with ~, but there is no such user with a home folder; write the whole path")
         return value.strip() if isinstance(value, str) else value  # of a choice pydantic strips nothing
 
     @model_validator(mode="after")
@@ -298,6 +301,15 @@ def _split(url: str) -> SplitResult:
     if not _can_be_a_host(parts.hostname or ""):
         raise ValueError("should be a URL; its host is a name or an address, without blanks")
     return parts
+
+
+def _has_a_home(path: str) -> bool:
+    """Return whether the user in a path such as `~/x` or `~user/x` is known."""
+    try:
+        Path(path.strip()).expanduser()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _can_be_a_host(host: str) -> bool:
@@ -398,12 +410,13 @@ def _nearest(name: str, spell: Callable[[str], str]) -> str:
 
 def _file(flags: Mapping[str, object], environ: Mapping[str, str]) -> tuple[Path, str | None]:
     named = flags.get("config")
-    if named is not None:
-        if not str(named).strip():
-            raise SettingError("--config is empty; name a file, or leave it out")
-        return Path(str(named)), "--config"
-    if environ.get(PREFIX + "CONFIG"):
-        return Path(environ[PREFIX + "CONFIG"]), PREFIX + "CONFIG"
+    if named is not None and not str(named).strip():
+        raise SettingError("--config is empty; name a file, or leave it out")
+    for name, path in (("--config", named), (PREFIX + "CONFIG", environ.get(PREFIX + "CONFIG"))):
+        if path and not _has_a_home(str(path)):
+            raise SettingError(f"{name}={str(path)!r}: there is no such user with a home folder; write the whole path")
+        if path:
+            return Path(str(path)), name
     return user_config_path("claude-gauge", appauthor=False) / "config.toml", None
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 
@@ -7,6 +9,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S, wait_until
+
+from claude_gauge.mqtt.connection import close_sockets
 
 
 def test_online_and_newest_value_are_retained(broker: Mosquitto, connect: Connect) -> None:
@@ -169,3 +173,15 @@ def test_idle_link_hardly_wakes(broker: Mosquitto, connect: Connect) -> None:
     wait_until(lambda: time.monotonic() - began > 4, "four idle seconds")
 
     assert switches() - before <= 4
+
+
+def test_no_descriptor_left() -> None:
+    """A socket that could not be made, for want of a descriptor, is passed over; one that was made is closed."""
+    with socket.socket() as whole:
+        half = socket.socket.__new__(socket.socket)  # what is left of one in whose making the system said no
+        try:
+            os.open("no such folder/x", os.O_RDONLY)
+        except OSError as error:
+            close_sockets(error)
+
+        assert (half.fileno(), whole.fileno()) == (-1, -1)

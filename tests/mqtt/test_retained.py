@@ -12,8 +12,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
 from tests.support.publisher import call, environment
+from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, packet
 from tests.support.transcripts import ClaudeHome
 
+from claude_gauge.apps.device.update import forget, forget_virtual
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import FIVE, NAMES, SURE, THREE, Versions
@@ -135,3 +137,59 @@ def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
         late.client.publish("end", b"", qos=1)
         late.wait(lambda received: received.topic == "end")
         assert [received.topic for received in late.messages] == ["end"]
+
+
+def refusing(_number: int, wire: Wire) -> None:
+    """Take every message and refuse every subscription (HiveMQ, EMQX by default)."""
+    for each in wire.packets():
+        if each.kind == SUBSCRIBE:
+            wire.send(packet(9, each.mid.to_bytes(2, "big") + (b"\0" if wire.five else b"") + b"\x87"))
+        else:
+            wire.answer(each)
+
+
+def ending(_number: int, wire: Wire) -> None:
+    """End the connection at a subscription, as RabbitMQ and AWS IoT do."""
+    for each in wire.packets():
+        if each.kind == SUBSCRIBE:
+            return
+        wire.answer(each)
+
+
+@pytest.mark.parametrize(("script", "words"), [
+    (refusing, "does not let us read claude-gauge/device/"),
+    (ending, "closes the connection where we ask for claude-gauge/device/"),
+])  # fmt: skip
+def test_boards_that_may_not_be_seen(tmp_path: Path, script: Script, words: str) -> None:
+    """A user that may not read the boards' topics is told so, not that there is no board or that it is off."""
+    with RawBroker(script) as broker:
+        env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+        listed = call("firmware", "list", env=env)
+        updated = call("firmware", "update", "--device", "shelf", "--sources", env=env)
+
+    assert (listed.returncode, words in listed.stderr) == (1, True), listed
+    assert words in updated.stdout + updated.stderr, updated
+    assert "is away" not in updated.stdout
+
+
+@pytest.mark.parametrize("device", ["+", "#", "a/b", "", "a/#", "x\n"])
+def test_no_boards_id(device: str) -> None:
+    """What would mean other boards' topics, too, is refused before anything is written."""
+    with pytest.raises(GaugeError, match="is no board's id"):
+        forget(Settings(broker="mqtt://127.0.0.1:1"), device)
+
+
+def test_virtual_boards_that_were_killed(closed: Mosquitto) -> None:
+    """What killed `sim`s left is removed when another one ends; boards, and one that runs, keep theirs."""
+    kept = {f"claude-gauge/device/{name}" for name in ("sim0123abcd/status", "shelf/status", "sim-x/status")}
+    left = {f"claude-gauge/device/{name}" for name in ("sim89abcdef/status", "sim89abcdef/settings", "simown/status")}
+    with Listener(closed.port, "none", user="admin", password=PASSWORD) as admin:
+        for topic in kept | left:
+            said = b"online" if "0123abcd" in topic else b"offline"
+            admin.client.publish(topic, said, qos=1, retain=True).wait_for_publish(PATIENCE_S)
+    forget_virtual(Settings(broker=url(closed, "admin"), broker_password=PASSWORD), "simown")
+
+    with Listener(closed.port, user="admin", password=PASSWORD) as late:
+        late.client.publish("end", b"", qos=1)
+        late.wait(lambda received: received.topic == "end")
+        assert {received.topic for received in late.messages} == {*kept, "end"}

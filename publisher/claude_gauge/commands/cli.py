@@ -136,6 +136,10 @@ def run() -> int:
         return 1
     except OSError as error:
         code = _error(_where(error), 1)
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # pathlib's words, and platformdirs'
+            raise
+        code = _error("this user has no home folder; set HOME to a folder that it may write to", 1)
     else:
         code = 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is over: threads that still end must not be torn out of it

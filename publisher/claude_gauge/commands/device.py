@@ -239,6 +239,8 @@ def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> N
     """Update one board after the other; raises GaugeError at the end where some were not updated."""
     chosen, failed = sorted(boards.by_name.values(), key=lambda board: board.name), 0
     if not chosen:
+        if boards.unreadable.what:
+            raise GaugeError(str(boards.unreadable))
         raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
     for board in chosen:
         try:
@@ -255,6 +257,7 @@ def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> N
 def list_boards(*, config: Config) -> None:
     """List the boards that the broker knows, with their state."""
     from claude_gauge.apps.device.update import Boards
+    from claude_gauge.errors import GaugeError
     from claude_gauge.mqtt.retained import Retained
 
     with Retained(config.settings) as retained:
@@ -262,6 +265,8 @@ def list_boards(*, config: Config) -> None:
         boards.look()
         for _, board in sorted(boards.by_name.items()):
             _say(board.line())
+        if boards.unreadable.what:
+            raise GaugeError(str(boards.unreadable))
         if not boards.by_name:
             typer.echo("the broker has no board; is one installed, and connected to this broker?", err=True)
 

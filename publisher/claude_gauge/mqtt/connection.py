@@ -370,8 +370,11 @@ class Connection:
 
 
 def close_sockets(error: BaseException) -> None:
-    """Close what paho left open when a handshake failed: the socket is known to the traceback alone."""
+    """Close what paho left open when a handshake failed: the socket is known to the traceback alone.
+
+    One that could not even be made, for want of a descriptor, is there as well and can't be closed.
+    """
     for frame, _ in traceback.walk_tb(error.__traceback__):
         for value in list(frame.f_locals.values()):
-            if isinstance(value, socket.socket):
+            if isinstance(value, socket.socket) and value.fileno() >= 0:
                 value.close()

@@ -15,6 +15,7 @@ from claude_gauge.mqtt.trouble import Reason
 
 CONNECT_S = 5.0
 RETAINED_S = 1.0  # a broker sends what it keeps at once
+SETTLED_S = 10.0  # a broker that ends the connection at a forbidden subscription is asked three times
 FLUSH_S = 15.0
 ECHO_S = 3.0
 
@@ -47,12 +48,16 @@ class Retained:
         self.link.listen(topic_filter, self._hear)
 
     def connect(self) -> None:
-        """Wait for the broker; raises GaugeError with the reason where it does not let us in."""
+        """Wait for the broker, and until it has taken or refused what we ask for.
+
+        Raises GaugeError with the reason where it does not let us in.
+        """
         if not self.link.wait_connected(CONNECT_S):
             reason = self.link.reason
             raise GaugeError(
                 str(reason if reason.what else Reason(f"broker {self.link.endpoint.place} does not answer"))
             )
+        self.link.wait_settled(SETTLED_S)
 
     def look(self, topics: int) -> None:
         """Wait until so many topics were seen, or for as long as a broker needs to send what it keeps."""

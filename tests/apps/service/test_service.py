@@ -6,6 +6,7 @@ import plistlib
 import re
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,34 @@ def test_install_and_uninstall(tmp_path: Path) -> None:
         "--user disable --now claude-gauge",
         "--user daemon-reload",
     ]
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_program_that_the_person_cannot_run(tmp_path: Path, platform: str) -> None:
+    """Where the person may not run the program (Python below root's home), that is said before anything is written."""
+    program = tmp_path / "python"
+    program.touch(0o644)
+    services = manager(platform, tmp_path / "person")
+
+    with pytest.raises(GaugeError, match=f"you may not run {program}.*install claude-gauge as this user"):
+        services.install(replace(JOB, command=(str(program), "-m", "claude_gauge", "publish")))
+    assert not (tmp_path / "person").exists()
+
+
+def test_start_that_fails(tmp_path: Path) -> None:
+    """A service that does not come up is reported with systemd's reason and where to look."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "systemctl").write_text(
+        '#!/bin/sh\ncase "$*" in *restart*) echo "Job failed" >&2; exit 1;; *Result*) echo exit-code;; '
+        "*ExecMainStatus*) echo 2;; esac\n"
+    )
+    (tools / "systemctl").chmod(0o755)
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path)
+    done = call("service", "install", env={**env, "PATH": f"{tools}:{env['PATH']}"})
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the service did not start (exit-code 2): `claude-gauge service logs`")
 
 
 def test_missing_systemctl_says_what_to_do(tmp_path: Path) -> None:

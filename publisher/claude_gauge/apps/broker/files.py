@@ -38,13 +38,14 @@ def ids_of(owner: str) -> Ids:
     try:
         if user.isdigit():
             ids = Ids(int(user), int(group or user))
-            if max(ids.user, ids.group) > _LAST_ID:
-                raise ValueError
-            return ids
-        entry = pwd.getpwnam(user)
+        else:
+            entry = pwd.getpwnam(user)
+            ids = Ids(entry.pw_uid, entry.pw_gid)
     except (KeyError, ValueError):
+        ids = Ids(_LAST_ID + 1, 0)
+    if max(ids.user, ids.group) > _LAST_ID:
         raise GaugeError(f"--owner {owner}: no such user; write a name, or numbers as 1883:1883") from None
-    return Ids(entry.pw_uid, entry.pw_gid)
+    return ids
 
 
 def refuse_foreign(folder: Path) -> None:

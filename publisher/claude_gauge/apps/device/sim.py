@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings
-from claude_gauge.apps.device.update import forget
+from claude_gauge.apps.device.update import forget_virtual
 from claude_gauge.apps.device.virtual_board import VirtualBoard
 from claude_gauge.apps.terminal.app import QUIT, NodeWatch, Screen
 from claude_gauge.apps.terminal.picture import Look, draw
@@ -70,9 +70,8 @@ def virtual_board(
 
 
 def _clear(settings: Settings, identity: str) -> None:
-    """Remove the virtual board's retained topics from the broker."""
     with contextlib.suppress(GaugeError):  # the broker is away, or never let the board in: nothing is there
-        forget(settings.model_copy(update={"discovery": "off"}), identity)
+        forget_virtual(settings, identity)
 
 
 def sim_lines(settings: Settings, command: list[str], trace: Path | None, say: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +15,18 @@ from typing import Any
 from claude_gauge.apps.device.build import BYTECODE, firmware, version
 from claude_gauge.apps.device.install import board_key
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import ONLINE
+from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
+from claude_gauge.mqtt.trouble import Reason
 
 LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0  # without a word from the board
 ROOT = "claude-gauge/device"
 UNSIGNED = "refused: not signed"
 MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
+_VIRTUAL = re.compile(r"sim[0-9a-f]{8}")
 
 
 def topic_of(device: str) -> str:
@@ -81,19 +84,26 @@ class Boards:
     def __init__(self, retained: Retained, say: Callable[[str], None], *, names: bool = False) -> None:
         self._retained, self._say, self._names = retained, say, names
         self.by_name: dict[str, Board] = {}
+        self._filter = f"{ROOT}/+/#"
         self._news = threading.Condition()
 
     def look(self, device: str | None = None) -> None:
         """Wait for the broker and for what it keeps of the boards, or of `device`; raises GaugeError."""
         retained = self._retained
+        self._filter = f"{ROOT}/{_level(device) if device else '+'}/#"
         # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
         if device:
             retained.link.listen(f"{ROOT}/{device}/status", self._on_message)
-        retained.link.listen(f"{ROOT}/{device or '+'}/#", self._on_message)
-        retained.also(f"{ROOT}/{device or '+'}/#")  # the same filter: overlapping ones would bring each message twice
+        retained.link.listen(self._filter, self._on_message)
+        retained.also(self._filter)  # the same filter: overlapping ones would bring each message twice
         retained.connect()
         with self._news:
             self._news.wait_for(lambda: bool(device) and device in self.by_name and self.by_name[device].online, LOOK_S)
+
+    @property
+    def unreadable(self) -> Reason:
+        """Why the broker does not let this user see boards, as far as it says."""
+        return self._retained.link.unreadable(self._filter)
 
     def choose(self, device: str | None) -> Board:
         """Return the board of that name, or the only one that is online."""
@@ -102,6 +112,8 @@ class Boards:
         online = [board for board in self.by_name.values() if board.online]
         if len(online) == 1:
             return online[0]
+        if self.unreadable.what:
+            raise GaugeError(str(self.unreadable))
         names = ", ".join(sorted(board.name for board in online)) or "none"
         raise GaugeError(f"name the device with --device, or take --all; online: {names}")
 
@@ -117,7 +129,9 @@ class Boards:
                 self._say(f"{board.name}: version {version()} waits; Home Assistant's update button installs it")
                 return
             if not board.online:
-                self._say(f"{board.name} is away; the update waits for it on the broker")
+                hidden = f"whether {board.name} is on can't be seen, since {self.unreadable}"
+                why = hidden if self.unreadable.what else f"{board.name} is away"
+                self._say(f"{why}; the update waits for it on the broker")
                 return
             size = sum(map(len, files.values()))
             self._say(f"{board.name}: {size // 1000} kB sent to the broker; the board reads, checks and restarts")
@@ -160,6 +174,13 @@ class Boards:
             self._say(f"{board.name}: {text}" if self._names else text)
 
 
+def _level(device: str) -> str:
+    """Return a board's id, one level of its topics; raises GaugeError for what would mean other boards' topics."""
+    if not device or not device.isprintable() or set(device) & set("/+#"):
+        raise GaugeError(f"{device!r} is no board's id: `claude-gauge firmware list` shows them")
+    return device
+
+
 def _figures(payload: bytes) -> dict[str, Any]:
     try:
         figures = json.loads(payload)
@@ -173,7 +194,7 @@ def forget(settings: Settings, device: str) -> bool:
 
     A board that is on says some of it again: switch it off first. Raises GaugeError where nothing is kept of it.
     """
-    config = f"{settings.discovery}/device/claude_gauge_device_{device}/config"
+    config = f"{settings.discovery}/device/claude_gauge_device_{_level(device)}/config"
     with Retained(settings, f"{ROOT}/{device}/#", config) as retained:
         retained.connect()
         retained.look(topics=MOST_TOPICS)
@@ -185,3 +206,20 @@ def forget(settings: Settings, device: str) -> bool:
         online = retained.held.get(f"{ROOT}/{device}/status") == ONLINE.encode()
         retained.write(dict.fromkeys({*held, config} if settings.discovery != "off" else held, b""))
     return online
+
+
+def forget_virtual(settings: Settings, own: str) -> None:
+    """Remove the retained topics of this virtual board, and of others that were killed; raises GaugeError.
+
+    `sim` gives each one a new id, so that what a killed one leaves would never be replaced.
+    """
+    with Retained(settings, f"{ROOT}/+/#") as retained:
+        retained.connect()
+        retained.look(topics=MOST_TOPICS)
+        held = {topic: topic.split("/")[2] for topic, payload in retained.held.items() if payload}
+        gone = {name for name in held.values() if _VIRTUAL.fullmatch(name) and _is_off(retained, name)} | {own}
+        retained.write({topic: b"" for topic, name in held.items() if name in gone})
+
+
+def _is_off(retained: Retained, name: str) -> bool:
+    return retained.held.get(f"{ROOT}/{name}/status") == OFFLINE.encode()

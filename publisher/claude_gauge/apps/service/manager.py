@@ -39,16 +39,20 @@ class Systemd:
 
     def install(self, job: Job) -> list[str]:
         """Write the unit, start it now and at every login; return what a person should know."""
+        _require_runnable(Path(job.command[0]))
         job.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         notes = [] if self._starts(job, confined=True) else self._install_unconfined(job)
         return notes + _linger()
 
     def _install_unconfined(self, job: Job) -> list[str]:
         if not self._starts(job, confined=False):
-            what = self._property("Result"), self._property("ExecMainStatus")
-            advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` removes it"
-            raise GaugeError(f"the service did not start ({' '.join(what)}): {advice}")
+            raise self._did_not_start()
         return [UNCONFINED]
+
+    def _did_not_start(self) -> GaugeError:
+        what = f"{self._property('Result')} {self._property('ExecMainStatus')}"
+        advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` removes it"
+        return GaugeError(f"the service did not start ({what}): {advice}")
 
     def _starts(self, job: Job, *, confined: bool) -> bool:
         """Write and start it; False where systemd could not even set it up, and less may work."""
@@ -64,7 +68,10 @@ class Systemd:
         try:
             _run("systemctl", "--user", "restart", LABEL)
         except GaugeError:
-            if self._property("ExecMainStatus") not in SET_UP_FAILED or not confined:
+            status = self._property("ExecMainStatus")
+            if status not in SET_UP_FAILED and status not in {"", "0"}:
+                raise self._did_not_start() from None
+            if status not in SET_UP_FAILED or not confined:
                 raise
             _run("systemctl", "--user", "stop", LABEL)
             _run("systemctl", "--user", "reset-failed", LABEL)
@@ -106,6 +113,7 @@ class Launchd:
 
     def install(self, job: Job) -> list[str]:
         """Write the agent, start it now and at every login."""
+        _require_runnable(Path(job.command[0]))
         definition = self.definition(job).encode()
         if self.path.exists():
             self.uninstall()
@@ -185,6 +193,18 @@ def _refuse_no_bus(said: str) -> None:
             "your own systemd can't be reached: log in as this user directly, not by su or sudo, or try "
             f"`sudo loginctl enable-linger {uid}` and `export XDG_RUNTIME_DIR=/run/user/{uid}`"
         )
+
+
+def _require_runnable(program: Path) -> None:
+    """Raise GaugeError for a program that this user can't start, such as one below root's home."""
+    if os.access(program, os.X_OK):
+        return
+    real = Path(os.path.realpath(program))
+    shut = next((each for each in reversed(real.parents) if not os.access(each, os.X_OK)), real)
+    raise GaugeError(
+        f"you may not run {program}: {shut} is shut to you; install claude-gauge as this user "
+        "(`pipx install claude-gauge`) and call that one"
+    )
 
 
 def _require_installed(definition: Path) -> None:
