@@ -5,12 +5,15 @@ import socket
 import threading
 import time
 
+import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.mqtt.conftest import STATUS, USAGE, Connect
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S, wait_until
+from tests.support.raw_broker import PUBACK, PUBLISH, RawBroker, Wire, packet
 
-from claude_gauge.mqtt.connection import close_sockets
+from claude_gauge.mqtt.connection import Connection, close_sockets
+from claude_gauge.mqtt.trouble import Report
 
 
 def test_online_and_newest_value_are_retained(broker: Mosquitto, connect: Connect) -> None:
@@ -185,3 +188,32 @@ def test_no_descriptor_left() -> None:
             close_sockets(error)
 
         assert (half.fileno(), whole.fileno()) == (-1, -1)
+
+
+@pytest.mark.parametrize("moment", ["before it is sent", "before the refusal is noted"])
+def test_done_is_not_asked_in_the_middle(connect: Connect, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """A message that is on its way from the outbox to the network, or whose refusal is being noted, is not done."""
+    asked: list[bool] = []
+    owner, name = (Connection, "publish") if moment == "before it is sent" else (Report, "refused")
+    original = getattr(owner, name)
+
+    def observed(self: object, *arguments: object) -> object:
+        asked.append(link.flush(0))
+        return original(self, *arguments)
+
+    def refuse(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == PUBLISH:
+                wire.send(packet(PUBACK, each.mid.to_bytes(2, "big") + b"\x87\0"))
+            else:
+                wire.answer(each)
+
+    with RawBroker(refuse) as broker:
+        link = connect(broker.url, status=None)
+        assert link.wait_connected(PATIENCE_S)
+        monkeypatch.setattr(owner, name, observed)
+        link.announce(USAGE, b"1")
+
+        assert link.flush(PATIENCE_S)
+        assert link.refusal(USAGE).what
+        assert asked == [False]

@@ -27,6 +27,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections.abc import Callable
 
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import OFFLINE, ONLINE
@@ -73,6 +74,7 @@ class Link:
         self._sender = Sender(self._outbox, self._listeners, self._report, self._guard)
         self._versions, self._backoff, self._abilities = Versions(), Backoff(), Abilities()
         self._news = threading.Condition()
+        self._changes = 0  # how often there was news
         self._turn = threading.Lock()
         self._connection: Connection | None = None
         self._fault: Exception | None = None  # of another thread that sent
@@ -172,13 +174,38 @@ class Link:
 
     def flush(self, seconds: float) -> bool:
         """Wait until the broker has acknowledged all that was announced; False when that took too long."""
-        with self._news:
-            return self._news.wait_for(lambda: self.connected and self._outbox.empty(), seconds)
+        return self._until(self._outbox.empty, seconds)
 
     def wait_settled(self, seconds: float) -> bool:
         """Wait until the broker has answered every message and subscription, or it is known that it never will."""
+        return self._until(lambda: self._sender.settled, seconds)
+
+    def _until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until we are connected and `done`, which is asked while nobody sends or reads.
+
+        In the middle of that a message may be taken and not sent yet, or answered and its refusal not noted yet: it
+        would pass for done.
+        """
+        end = time.monotonic() + seconds
+        while True:
+            changes = self._changes
+            if self._turn.acquire(timeout=max(0.0, end - time.monotonic())):
+                try:
+                    if self.connected and done():
+                        return True
+                finally:
+                    self._turn.release()
+            with self._news:
+                while self._changes == changes:
+                    if not self._news.wait(max(0.0, end - time.monotonic())):
+                        return False
+            if time.monotonic() >= end:
+                return False
+
+    def _changed(self) -> None:
         with self._news:
-            return self._news.wait_for(lambda: self.connected and self._sender.settled, seconds)
+            self._changes += 1
+            self._news.notify_all()
 
     def _secrets(self) -> str | None:
         """Read the password and the certificates, so that a bad file stops the start; return the password."""
@@ -284,8 +311,7 @@ class Link:
         """Send what is due; only under `_turn`."""
         self._sender.send(connection, time.monotonic())
         if self._outbox.empty():
-            with self._news:
-                self._news.notify_all()
+            self._changed()
 
     def _keep(self, connection: Connection) -> None:
         """Send and receive until the connection ends, or everything is said after `stop`."""
@@ -334,6 +360,5 @@ class Link:
         with self._turn:
             self._connection = connection
             self._fault = None
-        with self._news:
-            self._was_connected = self._was_connected or connection is not None
-            self._news.notify_all()
+        self._was_connected = self._was_connected or connection is not None
+        self._changed()

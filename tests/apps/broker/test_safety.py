@@ -153,7 +153,9 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("step", range(8))
 @pytest.mark.parametrize("done", ["before", "after"])
-def test_killed_while_adding(broker_folder: BrokerFolder, monkeypatch: pytest.MonkeyPatch, step: int, done: str) -> None:
+def test_killed_while_adding(
+    broker_folder: BrokerFolder, monkeypatch: pytest.MonkeyPatch, step: int, done: str
+) -> None:
     """An `add` that is killed lets nobody in who is not listed, and the next command clears what it left."""
     rename, steps = os.rename, iter(range(99))
 
