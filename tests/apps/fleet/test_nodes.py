@@ -13,7 +13,8 @@ from tests.support.net import PATIENCE_S
 from claude_gauge.apps.fleet.merge import State, merge
 from claude_gauge.apps.fleet.nodes import FORGET_S, MOST_NODES, Nodes
 from claude_gauge.contract.freshness import SILENCE_S
-from claude_gauge.contract.usage import MAX_BYTES, stamp
+from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, stamp
+from claude_gauge.mqtt.connection import KEEPALIVE_S
 from claude_gauge.system.atomic_file import StateFile
 
 
@@ -199,7 +200,10 @@ def test_what_is_no_node_is_passed_over(name: str) -> None:
     assert nodes.members(NOW) == []
 
 
-@pytest.mark.parametrize(("silence", "state"), [(3.0, State.LOST), (25.0, State.SILENT)])
+@pytest.mark.parametrize(
+    ("silence", "state"),
+    [(3, State.LOST), (HEARTBEAT_S + 0.5, State.LOST), (1.5 * KEEPALIVE_S, State.SILENT), (25, State.SILENT)],
+)
 def test_crash_and_sleep(silence: float, state: State) -> None:
     """A connection lost soon after a payload is a crash; one lost long after the last word is a machine asleep."""
     nodes = Nodes()

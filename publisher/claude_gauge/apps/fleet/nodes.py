@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from claude_gauge.apps.fleet.merge import Member, State
 from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
 from claude_gauge.contract.usage import HEARTBEAT_S, MAX_BYTES, OFFLINE, Usage, node_fault
+from claude_gauge.mqtt.connection import KEEPALIVE_S
 
 log = logging.getLogger(__name__)
 MOST_NODES = 1000
 FORGET_S = 3600.0  # a node whose windows are over is named as gone for so long
 OVERTAKEN_S = 2.0  # a payload that was overtaken on its way is not later than that
-ASLEEP_S = HEARTBEAT_S + 3.0  # awake, it would have said something within this
+# Awake, it would have sent a heartbeat within this; the broker gives a sleeping one up after 1.5 times the keepalive.
+ASLEEP_S = (HEARTBEAT_S + 1.5 * KEEPALIVE_S) / 2
 
 
 @dataclass(slots=True)
