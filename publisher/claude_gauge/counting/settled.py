@@ -130,8 +130,8 @@ class Settled:
             for day in self._near(turn.at):
                 old = day.get(name) if turn.message_id else None
                 if old is not None:
-                    _, known, sidechain = _unpacked(old)
-                    if known == request or sidechain or turn.sidechain:
+                    _, its_request, sidechain = _unpacked(old)
+                    if its_request == request or sidechain or turn.sidechain:
                         return _raise(day, name, old, new)
                 elif turn.message_id and turn.request_id and key == by_ids:
                     continue  # under its key only where the message's place was taken

@@ -83,7 +83,7 @@ class Guard:
             return Verdict.RIVAL
         return Verdict.REPAIR
 
-    def hear(self, topic: str, payload: bytes, now: float) -> None:
+    def take(self, topic: str, payload: bytes, now: float) -> None:
         """Judge a message that is not retained, and send our own value again if needed."""
         if self.judge(topic, payload, now) is Verdict.REPAIR:
             self.repairs.want(topic, now)

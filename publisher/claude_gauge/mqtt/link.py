@@ -242,7 +242,7 @@ class Link:
             self.endpoint,
             self._identity,
             self._versions.next,
-            self._listeners.hear,
+            self._listeners.deliver,
             self._sender.answered,
             abilities=self._abilities,
         )
@@ -354,7 +354,7 @@ class Link:
     def _foreign(self, message: Message) -> None:
         """Take what somebody else says on our own topics."""
         if self._guard and not message.retain and not self._stopping:
-            self._guard.hear(message.topic, message.payload, time.monotonic())
+            self._guard.take(message.topic, message.payload, time.monotonic())
 
     def _set(self, connection: Connection | None) -> None:
         with self._turn:

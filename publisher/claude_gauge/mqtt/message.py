@@ -107,7 +107,7 @@ class Listeners:
         """Return those whose filter matches a topic."""
         return [each for each in list(self._all) if topic_matches_sub(each.topic_filter, topic)]
 
-    def hear(self, message: Message) -> None:
+    def deliver(self, message: Message) -> None:
         """Call the handlers whose filter matches the message's topic."""
         for each in self.of(message.topic):
             try:

@@ -36,7 +36,7 @@ class Retained:
 
     def __enter__(self) -> Self:
         for each in self._filters:
-            self.link.listen(each, self._hear)
+            self.link.listen(each, self._on_message)
         self.link.start()
         return self
 
@@ -45,7 +45,7 @@ class Retained:
 
     def also(self, topic_filter: str) -> None:
         """Look at these topics, too."""
-        self.link.listen(topic_filter, self._hear)
+        self.link.listen(topic_filter, self._on_message)
 
     def connect(self) -> None:
         """Wait for the broker, and until it has taken or refused what we ask for.
@@ -87,7 +87,7 @@ class Retained:
                 "this user may not write it, or may not read it; check its ACL"
             )
 
-    def _hear(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         with self._news:
             if message.retain:
                 self.held[message.topic] = message.payload

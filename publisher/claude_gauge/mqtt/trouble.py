@@ -160,8 +160,8 @@ class Report:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._away = self._told = FINE
-        self._connected_told = False
+        self._away = self._logged = FINE
+        self._connection_logged = False
         self._refused: dict[Asked, Reason] = {}
         self._large: set[str] = set()  # topics
         self._rival = FINE
@@ -176,22 +176,25 @@ class Report:
         """Log that the broker let us in; once, where connections come and go."""
         self._away = FINE
         log.log(
-            logging.DEBUG if self._connected_told else logging.INFO, "connected to broker %s (%s)", self._place, version
+            logging.DEBUG if self._connection_logged else logging.INFO,
+            "connected to broker %s (%s)",
+            self._place,
+            version,
         )
-        self._connected_told = True
+        self._connection_logged = True
 
     def away(self, why: Reason) -> None:
         """Log why the broker can't be used at present."""
         reason = Reason(f"broker {self._place} {why.what}", why.advice)
         if reason != self._away:
             self._away = reason
-            log.log(logging.DEBUG if reason == self._told else logging.WARNING, "%s; trying again", reason)
-            self._connected_told = self._connected_told and reason == self._told
-            self._told = reason
+            log.log(logging.DEBUG if reason == self._logged else logging.WARNING, "%s; trying again", reason)
+            self._connection_logged = self._connection_logged and reason == self._logged
+            self._logged = reason
 
     def held(self) -> None:
         """Note that a connection has lasted: the next failure is logged again."""
-        self._told, self._connected_told = FINE, False
+        self._logged, self._connection_logged = FINE, False
 
     def refused(self, asked: Asked, why: Reason) -> None:
         """Log that the broker refuses this topic or filter, but not all."""

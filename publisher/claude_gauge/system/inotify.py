@@ -115,17 +115,17 @@ class Inotify:
             folder, linked = folders.pop()
             only_real = 0 if linked else Flag.IN_DONT_FOLLOW
             watch = inotify_add_watch(self._descriptor, os.fsencode(folder), _WANTED | only_real)
-            if watch >= 0 and not (linked and self._known_elsewhere(watch, folder)):
+            if watch >= 0 and not (linked and self._has_another_name(watch, folder)):
                 self._folders[watch] = folder
                 folders += reversed(self._below(folder))
             elif watch < 0 and (ctypes.get_errno() not in _GONE or folder == self._root):
                 self._missing[folder] = ctypes.get_errno()
 
-    def _known_elsewhere(self, watch: WatchDescriptor, folder: str) -> bool:
+    def _has_another_name(self, watch: WatchDescriptor, folder: str) -> bool:
         """Return whether a watched folder still has the other name under which its events come."""
-        known = self._folders.get(watch, folder)
+        name = self._folders.get(watch, folder)
         try:
-            return known != folder and Path(known).samefile(folder)
+            return name != folder and Path(name).samefile(folder)
         except OSError:
             return False
 

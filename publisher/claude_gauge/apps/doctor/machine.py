@@ -161,7 +161,7 @@ def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     url = f"http://{'127.0.0.1' if host_of(settings.http) in WILDCARDS else host}:{port}/healthz"
     try:
         answer = httpx.get(url, timeout=TIMEOUT_S, trust_env=False)
-        known = "broker" in answer.json()
+        is_ours = "broker" in answer.json()
     except (httpx.HTTPError, ValueError, TypeError):
         if only_shows:
             yield Check("HTTP", "off", "no publisher on this machine: it only shows")
@@ -169,7 +169,7 @@ def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
             found = f"no publisher answers at {url}"
             yield Check("HTTP", "warn", found, "start `claude-gauge publish`, or set --http off")
         return
-    if not known:
+    if not is_ours:
         yield Check("HTTP", "warn", f"{url} is not ours", "another program has this port: choose one with --http")
         return
     if answer.is_error:

@@ -80,8 +80,8 @@ def _file(settings: Settings) -> StateFile:
 
 
 def _parse(content: bytes) -> Stored:
-    known = {name: each for name, each in json.loads(content).items() if name in ORDERS.values()}
-    return {name: (checked(name, each["set"]), float(each["in_place_of"])) for name, each in known.items()}
+    ours = {name: each for name, each in json.loads(content).items() if name in ORDERS.values()}
+    return {name: (checked(name, each["set"]), float(each["in_place_of"])) for name, each in ours.items()}
 
 
 class Numbers:

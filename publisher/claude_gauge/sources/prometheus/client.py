@@ -82,7 +82,7 @@ class PrometheusClient:
         self._clock = clock
         self._client: httpx.Client | None = None
         self._method = "POST"
-        self._clock_known = False
+        self._clocks_compared = False
         self.skew = 0.0  # how far the engine's clock is ahead of ours, seconds
 
     def now(self, query: str, at: float) -> QueryResult:
@@ -109,7 +109,7 @@ class PrometheusClient:
 
     def learn_clock(self, now: float) -> None:
         """Ask something small: the first answer shows how far the engine's clock is ahead."""
-        if not self._clock_known:
+        if not self._clocks_compared:
             self.now("vector(1)", now)
 
     def close(self) -> None:
@@ -193,7 +193,7 @@ class PrometheusClient:
         return headers
 
     def _compare_clocks(self, date: str) -> None:
-        self._clock_known = True  # as well as it ever will be
+        self._clocks_compared = True  # as well as it ever will be
         try:
             skew = parsedate_to_datetime(date).timestamp() + 0.5 - self._clock()
         except (ValueError, TypeError):
