@@ -1,7 +1,7 @@
 """What was counted in the last days, searched by time and figures, or by request id: a compact log in arrays.
 
-A week has hundreds of thousands of events, so each is a row of numbers, 64 bytes, in the array of its hour; a search
-runs through the hours of its span in C.
+A week has hundreds of thousands of events, so each is a row of numbers, 64 bytes, in the array of its hour. A search
+makes an index of each hour of its span, a few of which are kept: searches follow each other in time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _HOUR_S = 3600.0
+_MOST_INDEXES = 6  # the span of a search is in two hours at most, and there are two columns
 
 
 class Entry(NamedTuple):
@@ -30,14 +31,20 @@ class Timeline:
 
     def __init__(self) -> None:
         self._hours: dict[int, tuple[array[float], array[int]]] = {}
+        self._indexes: dict[tuple[int, int], dict[int, list[int]]] = {}  # by hour and column; the last searched is last
 
     def add(self, at: float, key: int, request: int, figures: tuple[int, int, int, int]) -> None:
         """Keep one; called for each event of a week at every start."""
         hour = int(at // _HOUR_S)
         times, numbers = self._hours.get(hour) or self._hours.setdefault(hour, (array("d"), array("q")))
-        times.append(at)
         own, output, read, created = figures
-        numbers.extend((hash((own, read, created)), key, request, own, output, read, created))
+        prompt = hash((own, read, created))
+        if self._indexes:
+            for column, value in ((PROMPT, prompt), (REQUEST, request)):
+                if (hour, column) in self._indexes:
+                    self._indexes[hour, column].setdefault(value, []).append(len(times))
+        times.append(at)
+        numbers.extend((prompt, key, request, own, output, read, created))
 
     def __bool__(self) -> bool:
         return bool(self._hours)
@@ -46,32 +53,51 @@ class Timeline:
         """Yield those with this prompt (or request) in a span of time."""
         for hour in range(int(since // _HOUR_S), int(until // _HOUR_S) + 1):
             if hour in self._hours:
-                yield from (each for each in _search(*self._hours[hour], wanted, column) if since <= each.at <= until)
+                times, numbers = self._hours[hour]
+                rows = self._index(hour, column).get(wanted, ())
+                yield from [_entry(times, numbers, row) for row in rows if since <= times[row] <= until]
+
+    def _index(self, hour: int, column: int) -> dict[int, list[int]]:
+        """Return the rows of an hour by what a column says."""
+        index = self._indexes.pop((hour, column), None)
+        if index is None:
+            index = {}
+            for row, value in enumerate(self._hours[hour][1][column::_STRIDE]):
+                index.setdefault(value, []).append(row)
+        self._indexes[hour, column] = index
+        if len(self._indexes) > _MOST_INDEXES:
+            del self._indexes[next(iter(self._indexes))]
+        return index
 
     def anywhere(self, request: int) -> Entry | None:
-        """Find one by its request's id, whenever it was."""
-        matches = (
-            each for times, numbers in self._hours.values() for each in _search(times, numbers, request, REQUEST)
-        )
-        return next(matches, None)
+        """Find one by its request's id, whenever it was; runs through all of them in C."""
+        for times, numbers in self._hours.values():
+            for row, column in _matches(numbers, request):
+                if column == REQUEST:
+                    return _entry(times, numbers, row)
+        return None
 
     def forget(self, before: float) -> list[tuple[int, int]]:
         """Drop the hours that ended before a time; return the keys and the requests' ids of what was in them."""
         gone: list[tuple[int, int]] = []
         for hour in [hour for hour in self._hours if (hour + 1) * _HOUR_S < before]:
             _, numbers = self._hours.pop(hour)
+            self._indexes.clear()
             gone += zip(numbers[KEY::_STRIDE], numbers[REQUEST::_STRIDE], strict=True)
         return gone
 
 
-def _search(times: array[float], numbers: array[int], wanted: int, column: int) -> Iterator[Entry]:
+def _matches(numbers: array[int], wanted: int) -> Iterator[tuple[int, int]]:
+    """Yield row and column of each place of a number."""
     index = -1
     while True:
         try:
             index = numbers.index(wanted, index + 1)
         except ValueError:
             return
-        if index % _STRIDE == column:
-            row = index - column
-            _, key, request, *figures = numbers[row : row + _STRIDE]
-            yield Entry(times[row // _STRIDE], key, request, (figures[0], figures[1], figures[2], figures[3]))
+        yield divmod(index, _STRIDE)
+
+
+def _entry(times: array[float], numbers: array[int], row: int) -> Entry:
+    _, key, request, own, output, read, created = numbers[row * _STRIDE : (row + 1) * _STRIDE]
+    return Entry(times[row], key, request, (own, output, read, created))
