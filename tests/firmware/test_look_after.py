@@ -235,9 +235,12 @@ def test_fitted_duty_cycles() -> None:
 
 
 def test_figures_as_they_are_typed() -> None:
-    """Per cent with or without its sign, tokens with thousands in a letter or a comma."""
-    assert [figure(text, 1.0) for text in ("50", "50 %", "-2", "0")] == [0.5, 0.5, -0.02, 0]
-    assert [figure(text, 1_250_000) for text in ("625k", "0.625M", "625,000", "0")] == [0.5, 0.5, 0.5, 0]
+    """Per cent with or without its sign; tokens as the face has them, or whole, with a letter or commas."""
+    tokens = ("625", "-25", "625k", "0.625M", "625,000", "0")
+
+    assert [figure(text, 1.0, 100) for text in ("50", "50 %", "-2", "0")] == [0.5, 0.5, -0.02, 0]
+    assert [figure(text, 1_250_000, 0.001) for text in tokens] == [0.5, -0.02, 0.5, 0.5, 0.5, 0]
+    assert [figure(text, 500, 1) for text in ("250", "0.25k")] == [0.5, 0.5]
 
 
 def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,7 @@ def install(  # noqa: PLR0913 - each is a flag
     own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
+        typer.echo(f"label for the case: {label}")
     typer.echo(f"where the board finds no network it opens its own: {own.name}, password {own.password}")
 
 
@@ -318,7 +319,9 @@ def logs(*, port: Port = None) -> None:
     """Show what the running firmware says, until Ctrl-C."""
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    for line in SerialBoard(port).listen():
+    board = SerialBoard(port)
+    typer.echo(f"listening at {board.port}, until Ctrl-C; a board that has nothing to say says nothing", err=True)
+    for line in board.listen():
         _say(line)
 
 

@@ -264,18 +264,18 @@ def calibrate(
     cable: SerialBoard, settings: Settings, name: str, ask: Callable[[str], str], say: Callable[[str], None]
 ) -> None:
     """Send one needle to five places, ask what it shows, and write zero, span and points."""
-    labels = {gauge.name: gauge.label for gauge in gauges(1_000_000)}
-    if name not in labels:
-        raise GaugeError(f"needle {name!r}: take one of {', '.join(labels)}")
     about = cable.about()
     config = dict(about.config)
-    high = float(config.get("tach_high", gauges(settings.redline)[1].high)) if name == "tach" else 1.0
-    unit = "tokens/min, as in 500k" if name == "tach" else "per cent"
-    say(f"{labels[name]}: five places; type what the needle shows each time ({unit}), below zero as a negative figure")
+    gauge = next(gauge for gauge in gauges(settings.redline) if gauge.name == name)
+    high = float(config.get("tach_high", gauge.high)) if name == "tach" else gauge.high
+    say(
+        f"{gauge.label}: five places; type each time where the needle points, in the figures of its face ({gauge.note});"
+    )
+    say("between two figures estimate, below zero give a negative one")
     shown: list[float] = []
     for place in PLACES:
         cable.execute(f"from gauge import selftest; selftest.stand({name!r}, {place})")
-        shown.append(figure(ask(f"place {len(shown) + 1} of {len(PLACES)}"), high))
+        shown.append(figure(ask(f"place {len(shown) + 1} of {len(PLACES)}"), high, gauge.factor))
     needles = dict(config.get("needles", {}))
     needle = needles.get(name, {})
     needles[name] = {**needle, **fitted(str(config.get("movement", "quad")), needle, PLACES, shown)}
@@ -285,17 +285,20 @@ def calibrate(
     put_config(cable, settings, config, say)
 
 
-def figure(text: str, high: float) -> float:
-    """Read what was typed as a share of the scale: per cent, or a figure of a scale that ends at `high`."""
+def figure(text: str, high: float, factor: float) -> float:
+    """Read what was typed as a share of a scale that ends at `high`: a figure of its face, or the value itself.
+
+    `factor` makes a figure of the face out of a value: on a face in thousands both 500 and 500k are 500,000.
+    """
     text = text.strip().lower().replace(",", "").replace(" ", "")
-    factor = SUFFIXES.get(text[-1:], 1.0)
+    unit = SUFFIXES.get(text[-1:])
     try:
-        value = float(text.rstrip("km%")) * factor
+        value = float(text.rstrip("km%"))
     except ValueError:
         raise GaugeError(f"{text!r} is no figure; nothing was changed") from None
-    if high != 1.0:
-        return value / high
-    return value if text.endswith("%") else value / 100
+    if unit is None and abs(value) <= 2 * high * factor:  # more than the face has can only be the value itself
+        unit = 1 / factor
+    return value * (unit or 1.0) / high
 
 
 def fitted(movement: str, needle: Mapping[str, Any], sent: Sequence[float], shown: Sequence[float]) -> dict[str, Any]:
