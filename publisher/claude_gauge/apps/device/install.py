@@ -268,10 +268,8 @@ def calibrate(
     config = dict(about.config)
     gauge = next(gauge for gauge in gauges(settings.redline) if gauge.name == name)
     high = float(config.get("tach_high", gauge.high)) if name == "tach" else gauge.high
-    say(
-        f"{gauge.label}: five places; type each time where the needle points, in the figures of its face ({gauge.note});"
-    )
-    say("between two figures estimate, below zero give a negative one")
+    say(f"{gauge.label}: five places; type each time where the needle points, in the figures of its face")
+    say(f"({gauge.note}); between two figures estimate, below zero give a negative one")
     shown: list[float] = []
     for place in PLACES:
         cable.execute(f"from gauge import selftest; selftest.stand({name!r}, {place})")
