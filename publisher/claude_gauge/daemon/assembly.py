@@ -118,7 +118,7 @@ class Assembly:
             self.publisher.run()
 
     def stop(self) -> None:
-        """End `run` soon; safe in a signal handler."""
+        """End `run` soon; from any thread."""
         self.publisher.stop()
 
     def _hold_against(self, settings: Settings) -> None:

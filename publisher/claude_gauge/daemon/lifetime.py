@@ -36,7 +36,7 @@ _AT_REST = {
 
 
 class KeptWindow:
-    """One small file per node and account; a disk that fails costs a needle at rest for a moment."""
+    """One small file per node, which another account ignores; a disk that fails costs a needle at rest for a moment."""
 
     def __init__(
         self,

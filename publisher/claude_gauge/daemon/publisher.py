@@ -114,7 +114,7 @@ class Publisher:
         self._due = time.monotonic() + wait
 
     def stop(self) -> None:
-        """End `run` soon; safe in a signal handler."""
+        """End `run` soon; from any thread."""
         self._stopping.set()
         self._wake.set()
 

@@ -62,7 +62,7 @@ class Fleet:
             self._store.write(self._nodes.to_json())
 
     def stop(self) -> None:
-        """End `run` soon; safe in a signal handler."""
+        """End `run` soon; from any thread."""
         self._stopping.set()
         self._news.set()
 

@@ -97,7 +97,7 @@ class VersionGate:
             else:
                 await self._broker.external_connected(BoundedReader(head, reader), BoundedWriter(writer), LISTENER)
         except (OSError, EOFError, TimeoutError):
-            pass
+            pass  # it left, or said nothing in time
         finally:
             self._clients -= 1
             with contextlib.suppress(OSError):

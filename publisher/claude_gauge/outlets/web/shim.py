@@ -149,7 +149,7 @@ class Display:
                 shim.stop()
 
     def stop(self) -> None:
-        """End `run` soon; safe in a signal handler."""
+        """End `run` soon; from any thread."""
         self._ended.set()
 
     def _health(self) -> Mapping[str, Any]:
