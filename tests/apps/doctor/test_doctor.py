@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tests.support.publisher import Publishing, call, environment, run
 from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
 
-from claude_gauge.apps.doctor.machine import folders, watches
+from claude_gauge.apps.doctor.machine import folders, shim, watches
 from claude_gauge.config import Settings
 
 
@@ -125,6 +127,16 @@ def test_sources_that_are_configured_are_asked(claude: ClaudeHome, broker: Mosqu
     assert checks["ccusage"]["found"] == "answers: 1,160 tokens in the present block"
 
 
+def test_ccusage_that_hybrid_takes_the_fuel_from(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """Where `hybrid` asks ccusage because it is installed, it has a line as if it were named."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    folder = part("ccusage-20.0.24/node_modules/.bin/ccusage").parent
+    _, found = _examined({**env, "CLAUDE_GAUGE_SOURCE": "hybrid", "PATH": f"{folder}:{env['PATH']}"})
+
+    assert found["ccusage"]["found"] == "answers: 1,160 tokens in the present block"
+
+
 def _without_claude_code(tmp_path: Path, **more: str) -> dict[str, str]:
     """A machine on which Claude Code never ran."""
     env = environment(ClaudeHome(tmp_path / "not-here"), tmp_path / "bare", CLAUDE_GAUGE_NODE="desk", **more)
@@ -205,6 +217,30 @@ def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> No
 
     assert "laptop, work" in checks["topic"]["found"]
     assert "--node" in checks["topic"]["advice"]
+
+
+class Stale(BaseHTTPRequestHandler):
+    """A publisher's page whose newest payload is old."""
+
+    def do_GET(self) -> None:
+        """Answer as `/healthz` does then."""
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"ok":false,"broker":"connected"}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_page_with_an_old_payload() -> None:
+    """A publisher that answers but no longer computes is a warning, with what to do."""
+    with HTTPServer(("127.0.0.1", 0), Stale) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        (check,) = shim(Settings(http=f"127.0.0.1:{server.server_port}"))
+        answering.join()
+
+    assert (check.state, "503" in check.found, "log" in check.advice) == ("warn", True, True)
 
 
 def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
