@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,29 @@ def test_lock_that_another_took_meanwhile(tmp_path: Path, caplog: pytest.LogCapt
             lock.keep()
 
     assert sum("could not be locked again" in record.getMessage() for record in caplog.records) == 1
+
+
+LARGE = """
+import ctypes
+from claude_gauge.daemon.machine import give_back_memory
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in "arena ordblks smblks hblks hblkhd a b c d e".split()]
+
+libc = ctypes.CDLL(None)
+libc.mallinfo.restype = Info
+blocks = lambda: libc.mallinfo().hblks  # that are given back once they are free
+bytearray(30_000_000)  # what glibc learns from: from now on all up to this size is kept
+give_back_memory()
+before = blocks()
+held = bytearray(400_000)
+print(blocks() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_large_blocks_are_given_back() -> None:
+    """What a publisher no longer needs of its large arrays is the system's again."""
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True, timeout=60)
+
+    assert int(done.stdout) == 1

@@ -14,7 +14,7 @@ from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.sums import FIVE_HOURS_S
 from claude_gauge.daemon.broker.embedded import resolve
 from claude_gauge.daemon.lifetime import KeptWindow, Lifetime
-from claude_gauge.daemon.machine import NodeLock, Watchdog, notify
+from claude_gauge.daemon.machine import NodeLock, Watchdog, give_back_memory, notify
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
@@ -191,6 +191,7 @@ def run_until_signal(settings: Settings, lock: NodeLock) -> None:
     """Publish until SIGTERM, SIGHUP (both end in good order) or Ctrl-C (exit code 130)."""
     url, embedded, which = resolve(settings)
     log.info("%s", which)
+    give_back_memory()
     try:
         until_signal(Assembly(settings, url=url, lock=lock))
     finally:
