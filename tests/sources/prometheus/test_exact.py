@@ -19,11 +19,13 @@ from claude_gauge.sources.prometheus.names import TOKENS
 from claude_gauge.sources.prometheus.source import Poll
 
 WINDOWS = {"minute": 60.0, "five": 300.0, "block": 5 * HOUR, "day": 20 * HOUR}
+TIMES = (NOON, NOON - 1800, NOON - 3 * HOUR)
 CASES = [f"case{number}" for number in range(25)]
+KINDS = (OLD, NEW, VICTORIA)
 
 
 # One engine, filled once, for all that ask it: they run in one process.
-ENGINES = [pytest.param(kind, marks=pytest.mark.xdist_group(f"filled-{kind}")) for kind in (OLD, NEW, VICTORIA)]
+ENGINES = [pytest.param(kind, marks=pytest.mark.xdist_group(f"filled-{kind}")) for kind in KINDS]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -58,7 +60,7 @@ def test_the_week_holds_the_block(filled: tuple[Server, list[Series]], case: str
     """Round after round, restarts and all: the 7 days are the truth, and never less than the block."""
     server, past = filled
     own = [series for series in past if series.labels["case"] == case]
-    ats = [NOON - 4 * HOUR + 300 * step for step in range(49)]
+    ats = [NOON - 4 * HOUR + 600 * step for step in range(25)]
     with closing(PrometheusClient(Settings(prometheus=server.url))) as engine:
         poll = Poll(engine, f'case="{case}"')
         sums = [(poll.take(at), poll.reading(at)) for at in ats]
