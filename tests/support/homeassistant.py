@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -171,8 +172,11 @@ class RunningHomeAssistant:
 
     def state(self, entity: str) -> str:
         """One entity's state; empty when there is no such entity."""
-        found = self.states(entity).get(entity)
-        return found.state if found else ""
+        answer = HTTP.get(f"{self.url}/api/states/{entity}", headers=self._bearer, timeout=PATIENCE_S)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return ""
+        answer.raise_for_status()
+        return str(answer.json()["state"])
 
     def wait_state(self, entity: str, state: str, deadline_s: float = PATIENCE_S) -> None:
         """Wait until an entity has this state."""

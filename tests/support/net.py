@@ -52,12 +52,15 @@ def answers(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def wait_until(probe: Callable[[], T], what: str, deadline_s: float = PATIENCE_S) -> T:
-    """Call `probe` until it answers something true, and return that; fail saying `what` was awaited."""
-    end, pause_s = time.monotonic() + deadline_s, 0.01
-    while time.monotonic() < end:
+    """Call `probe` until it answers something true, and return that; fail saying `what` was awaited.
+
+    The longer it waited, the longer its pauses: a probe may cost more than what it waits for.
+    """
+    begun = now = time.monotonic()
+    while now < begun + deadline_s:
         found = probe()
         if found:
             return found
-        time.sleep(pause_s)
-        pause_s = min(0.05, pause_s * 1.1)
+        time.sleep(min(0.2, max(0.01, (now - begun) / 20)))
+        now = time.monotonic()
     raise AssertionError(f"waited {deadline_s:.0f} s in vain for {what}")
