@@ -98,6 +98,7 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
+        wait_until(lambda: "a restart will forget" in publishing.log, "what it costs to be said")
 
     assert publishing.log.count("a restart will forget") == 1
     assert "Traceback" not in publishing.log

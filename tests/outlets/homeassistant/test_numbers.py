@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from tests.support.mosquitto import Listener, Mosquitto, Received
-from tests.support.net import wait_until
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.payloads import at_rest
 from tests.support.publisher import Publishing, run
 from tests.support.transcripts import ClaudeHome, assistant
@@ -272,7 +272,7 @@ def listening(broker: Mosquitto, user: str = "homeassistant", topic: str = "#") 
 def order(listener: Listener, name: str, value: object, *, retain: bool = False) -> None:
     """Send an order, as this client."""
     info = listener.client.publish(f"claude-gauge/desk/set/{name}", str(value).encode(), qos=1, retain=retain)
-    info.wait_for_publish(10)
+    info.wait_for_publish(PATIENCE_S)
 
 
 def obeyed(listener: Listener, name: str, value: float) -> None:
@@ -351,7 +351,8 @@ def test_others_may_not(home: Mosquitto, env: dict[str, str], tmp_path: Path, na
         for topic in ("ceiling", "redline"):
             order(stranger, topic, 1)
         for other in (listener, stranger):
-            other.client.publish("claude-gauge/desk/settings", b'{"ceiling": 1, "redline": 1}', 1).wait_for_publish(10)
+            info = other.client.publish("claude-gauge/desk/settings", b'{"ceiling": 1, "redline": 1}', 1)
+            info.wait_for_publish(PATIENCE_S)
         obeyed(listener, "ceiling", 2320)
         usage = wait_usage(listener, lambda usage: usage["window_5h_pct"] > 0.001)
 

@@ -215,8 +215,8 @@ def test_said_once_whatever_restarts(home: RunningHomeAssistant, closed_broker: 
         home.wait_state(fuel, "unavailable")
     with node(closed_broker, "made") as made:
         made.say(high.model_copy(update={"waiting": False}))
-        home.wait_state(fuel, "90.0", 60)
-        home.wait_state(limit, "on", 60)
+        home.wait_state(fuel, "90.0")
+        home.wait_state(limit, "on")
         waits = int(home.state("counter.waits"))
         made.say(high.model_copy(update={"waiting": True}))
         home.wait_state("counter.waits", str(waits + 1))  # whatever was said before is counted by now
@@ -264,7 +264,7 @@ def test_utility_meter(home: RunningHomeAssistant, closed_broker: Mosquitto, mon
             meter.say(CALM.model_copy(update={"tokens_total": tokens}))
             return home.state(total) == str(tokens)
 
-        wait_until(later, "the sum to be taken over", 60)
+        wait_until(later, "the sum to be taken over")
 
     with node(closed_broker, "meter") as meter:
         use(meter, 0)
