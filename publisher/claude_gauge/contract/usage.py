@@ -203,6 +203,12 @@ def node_fault(name: str) -> str:
     return ""
 
 
+def node_of(topic: str) -> str:
+    """Return the node that a topic below ours is of, "" where its level can be no node's name."""
+    level = topic.split("/")[1]
+    return level if re.fullmatch(NODE_PATTERN, level) else ""
+
+
 def usage_topic(node: str) -> str:
     """Topic of a node's retained payload."""
     return f"claude-gauge/{node}/usage"

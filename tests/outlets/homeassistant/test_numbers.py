@@ -18,7 +18,7 @@ from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, wait_until
 from tests.support.payloads import at_rest
 from tests.support.publisher import Publishing, run
-from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 from tests.support.usages import wait_usage
 from tests.support.users import PASSWORD, closed, signing_in
 
@@ -305,7 +305,7 @@ def test_set_kept_and_replaced(home: Mosquitto, env: dict[str, str], tmp_path: P
     """An order moves fuel and HOT at once and holds after a kill; a setting that is changed afterwards replaces it."""
     with listening(home) as listener:
         with Publishing(tmp_path / "log", env=env) as publisher:
-            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 1160 and not usage["hot"])
+            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == SAMPLE and not usage["hot"])
             obeyed(listener, "ceiling", 2320)
             wait_usage(listener, lambda usage: usage["window_5h_pct"] == 0.5)
             order(listener, "redline", 1000)
@@ -339,7 +339,7 @@ def test_kept_order_is_not_replayed(home: Mosquitto, env: dict[str, str], tmp_pa
         order(listener, "redline", 1000, retain=True)
         with Publishing(tmp_path / "log", env=env):
             listener.wait(lambda m: m.topic.endswith("set/redline") and not m.payload)
-            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 1160 and not usage["hot"])
+            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == SAMPLE and not usage["hot"])
     assert not [topic for topic in retained(home) if "/set/" in topic]
 
 
@@ -347,7 +347,7 @@ def test_kept_order_is_not_replayed(home: Mosquitto, env: dict[str, str], tmp_pa
 def test_others_may_not(home: Mosquitto, env: dict[str, str], tmp_path: Path, name: str) -> None:
     """The ACL lets Home Assistant alone set another node's numbers, and the settings topic is the publisher's."""
     with listening(home) as listener, listening(home, name) as stranger, Publishing(tmp_path / "log", env=env):
-        wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 1160)
+        wait_usage(listener, lambda usage: usage["window_5h_tokens"] == SAMPLE)
         for topic in ("ceiling", "redline"):
             order(stranger, topic, 1)
         for other in (listener, stranger):
@@ -367,7 +367,7 @@ def test_broker_that_does_not_let_us_read_orders(claude: ClaudeHome, tmp_path: P
     with closed(tmp_path / "other", USERS, rules=rules) as broker, listening(broker, "viewer") as listener:
         env["CLAUDE_GAUGE_BROKER"] = broker.url.replace("//", "//desk@")
         with Publishing(tmp_path / "log", env=env) as publisher:
-            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 1160)
+            wait_usage(listener, lambda usage: usage["window_5h_tokens"] == SAMPLE)
             claude.append(assistant(time.time(), 2))
             wait_usage(listener, lambda usage: usage["window_5h_tokens"] == 2320)
 

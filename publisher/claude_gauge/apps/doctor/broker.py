@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from claude_gauge.apps.doctor.machine import Check, age
 from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.usage import FLEET_NODE, ONLINE, order_topic, status_topic, usage_topic
+from claude_gauge.contract.usage import FLEET_NODE, ONLINE, node_of, order_topic, status_topic, usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
@@ -49,10 +49,10 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
             return
         yield Check("broker", "ok", f"connected to {link.endpoint.place} ({link.version})")
         if not node.arrived.wait(DELIVERY_S / 3):  # what is retained comes before the echo of what is sent afterwards
-            link.listen(usage_topic("+"), lambda message: others.add(message.topic.split("/")[1]))
+            link.listen(usage_topic("+"), lambda message: others.add(node_of(message.topic)))
         yield _echoed(link, echo, probe, word, only_shows=only_shows)
         publish = "start the publisher where Claude Code runs" if only_shows else "start `claude-gauge publish`"
-        yield from _topic(settings, node, sorted(others - {settings.node}), time.time(), publish)
+        yield from _topic(settings, node, sorted(others - {settings.node, ""}), time.time(), publish)
         if settings.discovery != "off" and not only_shows:
             yield from _home_assistant(settings, link, runs=node.status == ONLINE)
     finally:

@@ -11,7 +11,7 @@ from claude_gauge.apps.fleet.merge import merge
 from claude_gauge.apps.fleet.nodes import Nodes, names
 from claude_gauge.config import Settings
 from claude_gauge.contract.needle import Pace
-from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, status_topic, usage_topic
+from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, node_of, status_topic, usage_topic
 from claude_gauge.errors import AlreadyPublishingError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
@@ -89,12 +89,12 @@ class Fleet:
             log.info("%s is away", node)
 
     def _payload(self, message: Message) -> None:
-        node = message.topic.split("/")[1]
+        node = node_of(message.topic)
         if self._nodes.payload(node, message.payload, self._clock(), retained=message.retain):
             self._news.set()
 
     def _status(self, message: Message) -> None:
-        node = message.topic.split("/")[1]
+        node = node_of(message.topic)
         if self._nodes.status(node, message.payload, self._clock(), lost=message.lost):
             self._news.set()
 

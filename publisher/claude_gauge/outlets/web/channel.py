@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
 
 from claude_gauge.contract.freshness import SILENCE_S, read, seconds
 from claude_gauge.contract.history import History
-from claude_gauge.contract.usage import NODE_PATTERN, OFFLINE, ONLINE, status_topic, usage_topic
-from claude_gauge.mqtt.message import Handler, Message
+from claude_gauge.contract.usage import OFFLINE
 from claude_gauge.system.http.messages import Answer, RefusedError, Stream, answer, as_json
-
-_NODE = re.compile(NODE_PATTERN)
-
-
-class Listens(Protocol):
-    """A link to a broker, as far as it is needed here."""
-
-    def listen(self, topic_filter: str, handler: Handler) -> None:
-        """Call the handler with each message."""
-
-
-class NodeListener:
-    """Calls `on_payload(node, payload, retained)` for each valid payload, `on_status(node, status)` for each status.
-
-    Both are called on the link's thread.
-    """
-
-    def __init__(
-        self, link: Listens, on_payload: Callable[[str, bytes, bool], None], on_status: Callable[[str, str], None]
-    ) -> None:
-        self._link, self._on_payload, self._on_status = link, on_payload, on_status
-        self._listening = False
-
-    def listen(self) -> None:
-        """Begin to listen; calling it again changes nothing."""
-        if not self._listening:
-            self._listening = True
-            self._link.listen(usage_topic("+"), self._usage)
-            self._link.listen(status_topic("+"), self._status)
-
-    def _usage(self, message: Message) -> None:
-        node = _node(message.topic)
-        if node and read(message.payload) is not None:
-            self._on_payload(node, message.payload, message.retain)
-
-    def _status(self, message: Message) -> None:
-        node, status = _node(message.topic), message.payload.decode("ascii", "replace")
-        if node and status in (ONLINE, OFFLINE):
-            self._on_status(node, status)
-
-
-def _node(topic: str) -> str:
-    node = topic.split("/")[1]
-    return node if _NODE.fullmatch(node) else ""
-
 
 RETRY = b"retry: 1000\n\n"
 NO_PAYLOAD = "no payload yet: the sources are still read"

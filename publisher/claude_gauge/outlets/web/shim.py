@@ -7,13 +7,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from claude_gauge.config import Settings
+from claude_gauge.contract.freshness import read
 from claude_gauge.contract.scales import as_json
+from claude_gauge.contract.usage import OFFLINE, ONLINE, node_of, status_topic, usage_topic
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
-from claude_gauge.outlets.web.channel import Listens, NodeListener
+from claude_gauge.mqtt.message import Handler, Message
 from claude_gauge.outlets.web.site import WebSite
 from claude_gauge.system.http.messages import Site
 from claude_gauge.system.http.server import Listener, Server
@@ -25,10 +27,18 @@ DEFAULT_REDLINE = 1_000_000.0
 OFF = "off"
 
 
+class Listens(Protocol):
+    """A link to a broker, as far as it is needed here."""
+
+    def listen(self, topic_filter: str, handler: Handler) -> None:
+        """Call the handler with each message."""
+
+
 class Shim:
     """HTTP at `address`; a request only ever touches the bytes that were pushed last.
 
-    `own` is this publisher's node, None for a mere display. Other nodes are read over `link`.
+    `own` is this publisher's node, None for a mere display. Other nodes are read over `link`, from the first request
+    for one of them on.
     """
 
     def __init__(  # noqa: PLR0913 - each by name
@@ -47,7 +57,7 @@ class Shim:
         self.port = int(address.rpartition(":")[2])
         self._server = server or Server()
         self._listener: Listener | None = None
-        self._nodes = NodeListener(link, self._on_payload, self._on_status) if link is not None else None
+        self._link, self._reads_nodes = link, False
         self._site = WebSite(own, health, as_json(DEFAULT_REDLINE) if scales is None else scales, now, self._ask)
         self._hosts = OwnHosts(host_of(address), hosts)
 
@@ -69,30 +79,37 @@ class Shim:
 
     def remember(self, minutes: Mapping[int, int]) -> None:
         """Fill the strip with what was used before the first payload: tokens by minute, numbered from the epoch."""
-        if self._listener is not None:
-            self._listener.soon(self._site.remember, minutes)
+        self._soon(self._site.remember, minutes)
 
     def rescale(self, scales: Mapping[str, Any]) -> None:
         """Draw the dials on these scales from now on, also on pages that are open; from any thread."""
-        if self._listener is not None:
-            self._listener.soon(self._site.rescale, scales)
+        self._soon(self._site.rescale, scales)
 
     def stop(self) -> None:
         """End every connection; safe to call twice, and before `start`."""
         if self._listener is not None:
             self._listener.close()
 
+    def _soon(self, do: Callable[..., None], *values: object) -> None:
+        """Have the site do something on the server's thread, once there is one."""
+        if self._listener is not None:
+            self._listener.soon(do, *values)
+
     def _ask(self) -> None:
-        if self._nodes is not None:
-            self._nodes.listen()
+        if self._link is not None and not self._reads_nodes:
+            self._reads_nodes = True
+            self._link.listen(usage_topic("+"), self._on_payload)
+            self._link.listen(status_topic("+"), self._on_status)
 
-    def _on_payload(self, node: str, payload: bytes, retained: bool) -> None:  # noqa: FBT001 - as the listener is called
-        if self._listener is not None:
-            self._listener.soon(self._site.receive, node, payload, retained)
+    def _on_payload(self, message: Message) -> None:
+        node = node_of(message.topic)
+        if node and read(message.payload) is not None:
+            self._soon(self._site.receive, node, message.payload, message.retain)
 
-    def _on_status(self, node: str, status: str) -> None:
-        if self._listener is not None:
-            self._listener.soon(self._site.set_status, node, status)
+    def _on_status(self, message: Message) -> None:
+        node, status = node_of(message.topic), message.payload.decode("ascii", "replace")
+        if node and status in (ONLINE, OFFLINE):
+            self._soon(self._site.set_status, node, status)
 
 
 def scales_of(settings: Settings) -> Mapping[str, Any]:
