@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from claude_gauge.contract.plan_window import Refused, happened
 from claude_gauge.counting.ledger import Change, Ledger
-from claude_gauge.counting.reading import Block, Traffic
+from claude_gauge.counting.reading import Block, Traffic, earliest
 from claude_gauge.counting.settled import Filed
 from claude_gauge.counting.sums import FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.counting.turn import Turn
@@ -87,9 +87,7 @@ class Counter:
 
     def due(self, now: float) -> float | None:
         """Return when any sum next changes by the passing of time alone."""
-        ends = self.blocks.current(now).end
-        times = [time for time in (self.traffic_due(now), ends) if time is not None]
-        return min(times, default=None)
+        return earliest(self.traffic_due(now), self.blocks.current(now).end)
 
     def tidy(self, now: float) -> None:
         """Drop what is too old to matter; cheap to call often."""

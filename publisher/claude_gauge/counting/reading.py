@@ -17,6 +17,11 @@ READING = "reading history"  # why a part is not available yet
 Thinking = Literal["exact", "estimated", "unknown"]
 
 
+def earliest(*times: float | None) -> float | None:
+    """Return the first of several times, None where none of them is known."""
+    return min((time for time in times if time is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """Token counts by kind; `thinking` is the part of `output` that was thought."""

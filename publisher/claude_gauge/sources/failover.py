@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from claude_gauge.counting.reading import READING, Health, Reading
+from claude_gauge.counting.reading import READING, Health, Reading, earliest
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.source import Loads, Remembers, Source
 
@@ -219,8 +219,7 @@ class Failover:
 
     def due(self, now: float) -> float | None:
         """Return when the reading changes by the passing of time alone."""
-        times = [source.due(now) for name, source in self._sources.items() if name not in self._away]
-        return min((time for time in times if time is not None), default=None)
+        return earliest(*(source.due(now) for name, source in self._sources.items() if name not in self._away))
 
     def stop(self) -> None:
         """Stop all, whatever one of them does."""

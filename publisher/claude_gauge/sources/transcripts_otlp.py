@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.counting.reading import Health, Reading, earliest
 from claude_gauge.counting.turn import Denial
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.otlp.counter import OtlpCounter
@@ -115,8 +115,7 @@ class TranscriptsOtlp:
 
     def due(self, now: float) -> float | None:
         """Return when a sum changes by the passing of time."""
-        times = (self._transcripts.due(now), self._feed.due())
-        return min((time for time in times if time is not None), default=None)
+        return earliest(self._transcripts.due(now), self._feed.due())
 
     def stop(self) -> None:
         """Stop both."""

@@ -11,7 +11,7 @@ from itertools import islice
 
 from claude_gauge.config import Settings, read_secret
 from claude_gauge.contract.plan_window import Refused
-from claude_gauge.counting.reading import Health, Reading, Tokens
+from claude_gauge.counting.reading import Health, Reading, Tokens, earliest
 from claude_gauge.sources.otlp.counter import OtlpCounter
 from claude_gauge.sources.otlp.decode import Decoded, Point, Request
 from claude_gauge.sources.otlp.export import Export, site
@@ -249,7 +249,7 @@ class Otlp:
         """Return when a sum changes by the passing of time."""
         with self._lock:
             counter = self._counter.due(now)
-        return min((time for time in (counter, self._feed.due()) if time is not None), default=None)
+        return earliest(counter, self._feed.due())
 
     def stop(self) -> None:
         """Stop listening."""

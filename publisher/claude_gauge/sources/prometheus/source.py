@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Block, Health, Reading, Tokens
+from claude_gauge.counting.reading import Block, Health, Reading, Tokens, earliest
 from claude_gauge.counting.sums import FIVE_HOURS_S, FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
@@ -58,8 +58,7 @@ class Count:
 
     def due(self, now: float) -> float | None:
         """Return when a sum next changes by the passing of time alone."""
-        ends = (self._window.due(now), self._blocks.current(now).end)
-        return min((end for end in ends if end is not None), default=None)
+        return earliest(self._window.due(now), self._blocks.current(now).end)
 
     def past(self, since: float, now: float) -> dict[int, int]:
         """Return the tokens of each minute."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from claude_gauge.config import Settings
-from claude_gauge.counting.reading import Health, Reading
+from claude_gauge.counting.reading import Health, Reading, earliest
 from claude_gauge.counting.turn import Denial
 from claude_gauge.hooks import quick_json, spool
 from claude_gauge.hooks.spool import EVENTS_FILE, FOLDER, HOOKS, STATUS
@@ -186,8 +186,7 @@ class Plan:
         with self._lock:
             sessions = [each.story.session for each in self._logs.values()]
             times = [waiting.due(session, now, self._patience) for session in sessions]
-            times.append(plan_figures.due(self._accounts, now))
-        return min((time for time in times if time is not None), default=None)
+            return earliest(plan_figures.due(self._accounts, now), *times)
 
     def denied(self, denial: Denial) -> None:
         """Take in a denied tool call from a transcript: no hook fires for "No" and Escape."""
