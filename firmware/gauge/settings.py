@@ -4,6 +4,7 @@ Pure but for `load`: `claude-gauge firmware config` checks what was typed with t
 """
 
 import json
+import os
 
 from gauge import chips
 
@@ -35,23 +36,30 @@ DEFAULTS: "dict[str, Any]" = {
     "portal": {"http": 80, "dns": 53, "password": ""},  # password: of the set-up network; empty: made up, and printed
 }
 LONGEST_SSID, LONGEST_PASSWORD, LONGEST_HOST, LONGEST_TEXT = 32, 63, 253, 255
-NETWORKS = 5
+LARGEST = 1e15
+NETWORKS = 5  # that the set-up page keeps
+MOST_NETWORKS = 20
+LONGEST_FILE = 8_000  # four times what all settings take; a board must hold it in one piece
 
 
 def load(path: str, chip: str = "") -> "dict[str, Any] | None":
     """Return the settings, or None where there is no file; raises ValueError for one that makes no sense."""
     try:
-        with open(path) as file:
-            text = file.read()
+        if os.stat(path)[6] > LONGEST_FILE:
+            raise ValueError(path + f" is too long: {LONGEST_FILE} bytes at most")
+        with open(path, "rb") as file:
+            content = file.read()
     except OSError as error:
         print("settings:", path, repr(error))
         return None
+    text = ""
     try:
+        text = content.decode().lstrip("\ufeff")  # Windows editors begin a file so
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, MemoryError, RuntimeError):  # not UTF-8, no JSON; a thousand brackets within each other
         given = None
     if not isinstance(given, dict) or text.strip()[-1:] != "}":  # MicroPython forgives an object that was cut off
-        raise ValueError(path + " is no JSON object: a bracket, a comma or a quote is missing")
+        raise ValueError(path + " is no JSON object: a bracket, a comma or a quote is missing, or it is not UTF-8")
     return merge(given, chip)
 
 
@@ -80,6 +88,8 @@ def _merge(defaults: "dict[str, Any]", given: "dict[str, Any]", path: str) -> "d
         elif _number(default) != _number(value) or not (_number(default) or type(value) is type(default)):
             print(f"settings: {path}{name}={value!r} is of the wrong kind, took {default!r}")
             merged[name] = default
+        elif type(default) is int and type(value) is float:
+            merged[name] = int(value) if abs(value) < LARGEST else default  # inf is no int
         else:
             merged[name] = value
     return merged
@@ -93,21 +103,24 @@ def wrong(settings: "dict[str, Any]") -> "list[str]":
     """Say what can't be, a sentence each, by the names of the settings; pins apart, which `chips.wrong` knows."""
     broker, portal = settings["broker"], settings["portal"]
     ranges = (
-        ("tach_high", settings["tach_high"], 1, 1e15),
+        ("tach_high", settings["tach_high"], 1, LARGEST),
+        ("utc_floor", settings["utc_floor"], 0, 4_000_000_000),
         ("keepalive_s", settings["keepalive_s"], 1, 3600),
         ("broker.port", broker["port"], 1, 65_535),
         ("portal.http", portal["http"], 1, 65_535),
         ("portal.dns", portal["dns"], 1, 65_535),
         ("lamps.brightness", settings["lamps"]["brightness"], 0, 1),
         ("utc_offset_min", settings["utc_offset_min"], -1440, 1440),
-        ("watchdog_ms", settings["watchdog_ms"], 0, 3_600_000),
+        ("watchdog_ms", settings["watchdog_ms"] or 1000, 1000, 3_600_000),  # a shorter one would restart it for ever
         ("prove_s", settings["prove_s"], 0, 86_400),
     )
     problems = [
         f"{name}: {value} is not from {low} to {high}" for name, value, low, high in ranges if not low <= value <= high
     ]
     problems += network(settings["wifi"], "wifi")
-    for place, other in enumerate(settings["networks"]):
+    if len(settings["networks"]) > MOST_NETWORKS:
+        problems.append(f"networks: {MOST_NETWORKS} at most")
+    for place, other in enumerate(settings["networks"][:MOST_NETWORKS]):
         problems += network(other, f"networks[{place}]")
     problems += lengths(broker) + topics(settings)
     if settings["lamps"]["night"] and not night(settings["lamps"]["night"]):

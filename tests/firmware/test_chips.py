@@ -134,11 +134,46 @@ def test_what_cant_be_is_named_by_its_setting(
         ({"networks": ["home"]}, "networks[0]: wants"),
         ({"keepalive_s": 0}, "keepalive_s: 0 is not from"),
         ({"lamps": {"brightness": -1}}, "lamps.brightness: -1 is not from"),
+        ({"watchdog_ms": 1}, "watchdog_ms: 1 is not from 1000"),
+        ({"utc_floor": -5}, "utc_floor: -5 is not from"),
+        ({"networks": [{}] * 21}, "networks: 20 at most"),
     ],
 )
 def test_figures_that_cant_be(given: dict[str, Any], said: str) -> None:
     """What would make the firmware stumble while it runs is found before it does."""
     assert any(said in problem for problem in settings.wrong(settings.merge(given)))
+
+
+def test_whole_numbers() -> None:
+    """Where the firmware needs a whole number it gets one; infinity is none."""
+    merged = settings.merge({"keepalive_s": 15.5, "utc_floor": 1e300, "tach_high": 1.5})
+
+    assert (merged["keepalive_s"], merged["utc_floor"], merged["tach_high"]) == (15, 0, 1.5)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b'{"id": "\xff"}', "no JSON object: .* or it is not UTF-8"),
+    (b"\xff\xfe{\0}\0", "no JSON object"),
+    (b'{"a":' + b"[" * 3800 + b"]" * 3800 + b"}", "no JSON object"),
+    (b'{"a": "' + b"x" * 60_000 + b'"}', "is too long: 8000 bytes at most"),
+], ids=["not UTF-8", "UTF-16", "deep", "long"])  # fmt: skip
+def test_file_that_would_stop_the_board(content: bytes, said: str, tmp_path: Path) -> None:
+    """A file that is not text, too deep or too long for a board's memory is reported; it would restart for ever."""
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match=said):
+        settings.load(str(path))
+
+
+def test_file_of_a_windows_editor(tmp_path: Path) -> None:
+    """A byte order mark before the first bracket is no mistake."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b'\xef\xbb\xbf{"node": "desk"}\r\n')
+    loaded = settings.load(str(path))
+
+    assert loaded is not None
+    assert loaded["node"] == "desk"
 
 
 def test_warn_flashes_where_settings_cant_be(tmp_path: Path) -> None:

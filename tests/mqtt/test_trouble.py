@@ -40,6 +40,13 @@ def test_closed_at_the_handshake(error: Exception) -> None:
     )
 
 
+def test_closed_after_the_handshake() -> None:
+    """A broker that closes after the handshake does speak TLS: what it may want is a client certificate."""
+    assert "it may want a client certificate" in str(
+        handshake("EOF occurred in violation of protocol (_ssl.c:2427)", over=True)
+    )
+
+
 @pytest.mark.parametrize(("text", "words"), [
     ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required (_ssl.c:2580)", "wants a client"),
     ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] sslv3 alert handshake failure (_ssl.c:1006)", "wants a client"),
@@ -58,7 +65,10 @@ def test_openssl_in_words(text: str, words: str) -> None:
     ("Bad user name or password", "me", True, "refuses user me or this password: check both"),
     ("Not authorized", "me", True, "does not let user me in with this password"),
     ("Client identifier not valid", None, False, "allow ids that begin with `gauge-`"),
-    ("Quota exceeded", None, False, "refuses: quota exceeded"),
+    ("Quota exceeded", None, False, "says that its quota is exceeded: ask who runs it"),
+    ("Server moved", None, False, "has moved: ask who runs it for its new address"),
+    ("Use another server", None, False, "sends us to another server"),
+    ("Connection rate exceeded", None, False, "refuses: connection rate exceeded"),
 ])  # fmt: skip
 def test_refusals(reason: str, user: str | None, with_password: bool, words: str) -> None:  # noqa: FBT001
     """A broker's own reason is put in words that depend on what it was given; one that we do not know is repeated."""

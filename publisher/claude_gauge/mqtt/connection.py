@@ -337,7 +337,7 @@ class Connection:
             self.ended_by_broker = str(reason) not in trouble.NOT_AT_A_REQUEST
             self._ended(trouble.farewell(str(reason)))
         elif "ssl" in self._complaints.last.lower():
-            self._ended(trouble.handshake(self._complaints.last))
+            self._ended(trouble.handshake(self._complaints.last, over=True))
         elif str(reason) == "Keep alive timeout":
             self._ended(trouble.SILENT)
         elif self.accepted and str(reason) == "Protocol error":
@@ -345,7 +345,8 @@ class Connection:
         else:
             self.mute = not (self.accepted or self.refused)
             self.ended_by_broker = True
-            self._ended(trouble.CLOSED_UNHEARD if self.mute else trouble.CLOSED)
+            unheard = trouble.CLOSED_AFTER_TLS if self._endpoint.tls else trouble.CLOSED_UNHEARD
+            self._ended(unheard if self.mute else trouble.CLOSED)
 
     def _on_message(self, _client: mqtt.Client, _user: object, message: MQTTMessage) -> None:
         try:

@@ -35,6 +35,12 @@ CLOSED_AT_TLS = Reason(
     "closed the connection at the TLS handshake",
     "if it does not speak TLS there write mqtt:// or ws://",
 )
+# A broker that wants a client certificate looks at it after our side of the handshake; that it does not like what it
+# was shown is lost where its end of the connection overtakes it.
+CLOSED_AFTER_TLS = Reason(
+    CLOSED_UNHEARD.what,
+    "it may want a client certificate that it trusts (broker_cert, broker_key), or wss://, or it is no MQTT broker",
+)
 SILENT = Reason("fell silent")
 GARBLED = Reason("sends what is no MQTT", "look at its log, and at what stands between")
 MUTE = Reason("does not answer", "is it a broker, or does a firewall stand between?")
@@ -47,6 +53,12 @@ _REFUSALS = {
     "Client identifier not valid": Reason(
         "refuses our client id", "allow ids that begin with `gauge-` in the broker's policy"
     ),
+    "Bad authentication method": Reason("wants another way to sign in than user and password", "ask who runs it"),
+    "Quota exceeded": Reason(
+        "says that its quota is exceeded", "ask who runs it how many clients and messages it takes"
+    ),
+    "Use another server": Reason("sends us to another server", "ask who runs it for its address (--broker)"),
+    "Server moved": Reason("has moved", "ask who runs it for its new address (--broker)"),
     "Server busy": Reason("is busy"),
     "Server unavailable": Reason("says that it is unavailable"),
     "Server shutting down": Reason("is shutting down"),
@@ -131,8 +143,8 @@ def certificate(complaint: str, host: str, names: tuple[str, ...] = ()) -> Reaso
     return Reason(f"shows a certificate that is not accepted ({_lower(complaint)})", "name its CA (broker_ca)")
 
 
-def handshake(text: str) -> Reason:
-    """Return the sentence for OpenSSL's error about the broker."""
+def handshake(text: str, *, over: bool = False) -> Reason:
+    """Return the sentence for OpenSSL's error about the broker; `over`: our side of the handshake was complete."""
     lower = text.lower()
     if "certificate required" in lower or "handshake failure" in lower:
         return Reason("wants a client certificate", "name one (broker_cert, broker_key)")
@@ -141,7 +153,7 @@ def handshake(text: str) -> Reason:
     if "wrong version" in lower or "record layer" in lower:
         return NO_TLS
     if "eof occurred" in lower:
-        return CLOSED_AT_TLS
+        return CLOSED_AFTER_TLS if over else CLOSED_AT_TLS
     return Reason(f"fails the TLS handshake ({text.rpartition(']')[2].partition('(_ssl')[0].strip().lower() or lower})")
 
 
