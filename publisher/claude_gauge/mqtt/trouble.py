@@ -54,9 +54,7 @@ _REFUSALS = {
         "refuses our client id", "allow ids that begin with `gauge-` in the broker's policy"
     ),
     "Bad authentication method": Reason("wants another way to sign in than user and password", "ask who runs it"),
-    "Quota exceeded": Reason(
-        "says that its quota is exceeded", "ask who runs it how many clients and messages it takes"
-    ),
+    "Quota exceeded": Reason("says that its quota is exceeded", "ask who runs it how much it takes"),
     "Use another server": Reason("sends us to another server", "ask who runs it for its address (--broker)"),
     "Server moved": Reason("has moved", "ask who runs it for its new address (--broker)"),
     "Server busy": Reason("is busy"),
