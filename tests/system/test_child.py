@@ -20,10 +20,12 @@ SECRETS = {
     "CLAUDE_CODE_OAUTH_TOKEN": "canary", "AWS_SECRET_ACCESS_KEY": "canary", "GH_PAT": "canary",
     "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=canary", "MYSQL_PASSWD": "canary", "npm_config__auth": "canary",
     "DATABASE_URL": "postgres://me:canary@host/db", "SSH_PASSPHRASE": "canary", "private_key": "canary",
+    "MYSQL_PWD": "canary", "SIGNING_KEY": "canary", "SESSION_COOKIE": "canary", "SENTRY_DSN": "https://canary@host/1",
+    "SLACK_WEBHOOK_URL": "https://host/canary",
 }  # fmt: skip
 PLAIN = {
     "PATH": "/bin", "HOME": "/home/me", "CLAUDE_CONFIG_DIR": "/c", "XAUTHORITY": "/x", "SSH_AUTH_SOCK": "/s",
-    "HTTPS_PROXY": "http://me:pw@proxy:3128", "LANG": "C", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "EDITOR": "vi",
+    "HTTPS_PROXY": "http://me:pw@proxy:3128", "LANG": "C", "PWD": "/", "OLDPWD": "/", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "EDITOR": "vi",
     "KEYBOARD": "de", "URL": "https://host/path:with@odd", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/x",
 }  # fmt: skip
 

@@ -15,7 +15,9 @@ from typing import IO
 
 OURS = "CLAUDE_GAUGE_"
 _SECRET = re.compile(
-    r"PASSW(OR)?D|PASSPHRASE|TOKEN|SECRET|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|(^|_)(HEADERS|AUTH|PAT)$", re.IGNORECASE
+    r"PASSW(OR)?D|PASSPHRASE|TOKEN|SECRET|CREDENTIAL|COOKIE|MNEMONIC|WEBHOOK|(API|ACCESS|PRIVATE)_?KEY|_(KEY|PWD|DSN)$|"
+    r"(^|_)(HEADERS|AUTH|PAT)$",
+    re.IGNORECASE,
 )
 _PLACE = re.compile(r"_(FILE|DIR|PATH)$", re.IGNORECASE)  # where a secret is, not the secret
 _LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
