@@ -192,7 +192,7 @@ def test_stdio_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: 
     assert wire._process is None
 
 
-class _Told(Transport):
+class _Reported(Transport):
     """Gives one result to every question."""
 
     def __init__(self, result: dict[str, object]) -> None:
@@ -211,14 +211,14 @@ def test_tool_fails() -> None:
     """A tool's own error is passed on."""
     result: dict[str, object] = {"isError": True, "content": [{"type": "text", "text": "no data directory"}]}
     with pytest.raises(CcusageError, match="no data directory"):
-        McpServer(_Told(result)).block()
+        McpServer(_Reported(result)).block()
 
 
 @pytest.mark.parametrize("content", [None, [], ["x"], [{"type": "image"}], [{"type": "text", "text": "{"}]])
 def test_tool_answers_garbage(content: object) -> None:
     """A tool's answer of another shape is an error in words."""
     with pytest.raises(CcusageError) as error:
-        McpServer(_Told({"content": content})).block()
+        McpServer(_Reported({"content": content})).block()
 
     assert error.value.why == "unknown output"
 
@@ -228,7 +228,7 @@ def test_no_active_block() -> None:
     over = {"startTime": "2026-11-23T05:00:00Z", "endTime": "2026-11-23T10:00:00Z", "isActive": False}
     text = json.dumps({"blocks": [{**over, "totalTokens": 5}]})
 
-    assert McpServer(_Told({"content": [{"type": "text", "text": text}]})).block() == Block()
+    assert McpServer(_Reported({"content": [{"type": "text", "text": text}]})).block() == Block()
 
 
 def test_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,9 @@ class OtlpCounter(Counter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told: dict[int, tuple[float, str | None, bool]] = {}  # request id, hashed -> a transcript's line
+        self._lines_by_request: dict[
+            int, tuple[float, str | None, bool]
+        ] = {}  # request id, hashed -> a transcript's line
         self._firsts: dict[int, int] = {}  # request id, hashed -> key of the first event under it
         self._recycled: set[int] = set()  # ids that a gateway gave to several
         self._lines, self._events = Timeline(), Timeline()  # of what was counted
@@ -81,7 +83,7 @@ class OtlpCounter(Counter):
             changes = [self._raise(event, line, now) for line in (*earlier, turn)]
             return any(changes)
         if turn.request_id:
-            self._told[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
+            self._lines_by_request[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         changed = super().add(turn, now)
         if changed and turn.at >= self.oldest:
             self._lines.add(turn.at, _identity(turn, turn.line_id), _name(turn.request_id), _figures(turn))
@@ -186,7 +188,7 @@ class OtlpCounter(Counter):
         known = name in self._firsts
         if known and self._firsts[name] != key:
             self._recycled.add(name)
-        line = self._told.get(name) if name not in self._recycled else None
+        line = self._lines_by_request.get(name) if name not in self._recycled else None
         if line is not None:
             return self._add_to_line(request, at, line, now)
         if self._lines and self._counted_by_a_line(_turn(request, at), name, key):
@@ -199,7 +201,7 @@ class OtlpCounter(Counter):
 
     def kept(self, events: Iterable[tuple[int, Event]], now: float) -> None:
         """Count events of earlier runs and their keys, hundreds of thousands at a start: what is over is only filed."""
-        newest, over, alone = None, now - 2 * FIVE_MINUTES_S, not self._told and not self._lines
+        newest, over, alone = None, now - 2 * FIVE_MINUTES_S, not self._lines_by_request and not self._lines
         for key, event in events:
             name, at = hash(event.request_id) if event.request_id else 0, event.at
             if not alone or not self.oldest <= at <= over or name in self._firsts:
@@ -262,7 +264,7 @@ class OtlpCounter(Counter):
         if abs(now - self._pruned_at) < _HOUR_S:
             return
         self._pruned_at, oldest = now, now - KEEP_S
-        self._told = {key: line for key, line in self._told.items() if line[0] >= oldest}
+        self._lines_by_request = {key: line for key, line in self._lines_by_request.items() if line[0] >= oldest}
         self._lines.forget(oldest)
         for key, name in self._events.forget(oldest):
             if self._firsts.get(name) == key:

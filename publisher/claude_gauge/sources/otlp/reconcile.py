@@ -88,19 +88,19 @@ class _Comparison:
 
 # What a unit's events add up to, of the four kinds, and when the newest was. A row of numbers instead of an object,
 # since a week may have hundreds of thousands of units with an event each.
-_Told = array
+_Reported = array
 _NEWEST = 4
 
 
-def _nothing_told() -> _Told[float]:
+def _nothing_reported() -> _Reported[float]:
     return array("d", (0, 0, 0, 0, 0))
 
 
 @dataclass(slots=True)
 class _Unit:
-    """One session (or origin) that has metrics: all of these counted, what its events told, and what was filled in."""
+    """One session (or origin) that has metrics: all of these counted, what its events reported, and what was filled in."""
 
-    told: _Told[float]
+    reported: _Reported[float]
     talks: bool  # sends events at all
     first_at: float
     metered: Tokens = _NOTHING
@@ -111,7 +111,7 @@ class _Unit:
     @property
     def newest_at(self) -> float:
         """When its newest event or point was."""
-        return max(self.told[_NEWEST], self.metered_at)
+        return max(self.reported[_NEWEST], self.metered_at)
 
     def enter(self, fill: Fill) -> None:
         """Keep a fill."""
@@ -125,9 +125,9 @@ class Reconciler:
 
     def __init__(self) -> None:
         self.meters = Meters()
-        # By the name's hash: units with metrics, and what those told that have events alone.
+        # By the name's hash: units with metrics, and what those reported that have events alone.
         self._units: dict[int, _Unit] = {}
-        self._talkers: dict[int, _Told[float]] = {}
+        self._talkers: dict[int, _Reported[float]] = {}
         self._recent: dict[int, list[tuple[float, Counts]]] = {}  # the events of the last hour, in order of time
         self._waiting: dict[int, list[_Comparison]] = {}  # in order of their time
         self._requests: dict[int, dict[int, None]] = {}  # day -> keys of the events that were counted; a set is larger
@@ -192,28 +192,28 @@ class Reconciler:
         return True
 
     def _explain(self, name: str, counts: Counts, at: float) -> None:
-        """Add an event's figures to what its unit told."""
+        """Add an event's figures to what its unit reported."""
         key = hash(name)
-        told = self._talkers.get(key)
-        if told is None:
-            told = self._first_told(key)
+        reported = self._talkers.get(key)
+        if reported is None:
+            reported = self._first_reported(key)
         own, output, read, created = counts
-        told[0] += own
-        told[1] += output
-        told[2] += read
-        told[3] += created
-        told[_NEWEST] = max(told[_NEWEST], at)
+        reported[0] += own
+        reported[1] += output
+        reported[2] += read
+        reported[3] += created
+        reported[_NEWEST] = max(reported[_NEWEST], at)
 
-    def _first_told(self, key: int) -> _Told[float]:
-        """Return what a unit told, of one that is metered or told nothing so far."""
+    def _first_reported(self, key: int) -> _Reported[float]:
+        """Return what a unit reported, also of one that is metered or reported nothing so far."""
         unit = self._units.get(key)
         if unit is not None:
             unit.talks = True
-            return unit.told
-        told = self._talkers[key] = _nothing_told()
+            return unit.reported
+        reported = self._talkers[key] = _nothing_reported()
         if len(self._talkers) > MOST_UNITS:
             _spare(self._talkers, [each[_NEWEST] for each in self._talkers.values()])
-        return told
+        return reported
 
     def metrics(self, points: Iterable[Point], now: float) -> list[Series]:
         """Count points; they are entered by `settle`, once the events had their time."""
@@ -254,22 +254,22 @@ class Reconciler:
                 self._waiting[key] = waiting[len(due) :]
             if unit is None:
                 continue
-            for each, told in zip(due, self._told_by(key, unit, [each.at for each in due]), strict=True):
-                surplus = each.metered - told
+            for each, reported in zip(due, self._reported_by(key, unit, [each.at for each in due]), strict=True):
+                surplus = each.metered - reported
                 entered += self._raise(unit, each.used, _over(surplus, unit.filled), now, most)
                 entered += self._lower(unit, _over(unit.filled, _over(surplus, Tokens())))
         return entered
 
-    def _told_by(self, key: int, unit: _Unit, times: list[float]) -> list[Tokens]:
-        """Return what a unit's events told of the time until each of these, which are in order; in one walk."""
-        told, recent = unit.told[:_NEWEST], self._recent.get(key, [])
+    def _reported_by(self, key: int, unit: _Unit, times: list[float]) -> list[Tokens]:
+        """Return what a unit's events reported of the time until each of these, which are in order; in one walk."""
+        reported, recent = unit.reported[:_NEWEST], self._recent.get(key, [])
         sums, left = [], len(recent)
         for at in reversed(times):
             while left and recent[left - 1][0] > at + SAME_MOMENT_S:
                 left -= 1
                 for kind, count in enumerate(recent[left][1]):
-                    told[kind] -= count
-            sums.append(Tokens(*told))
+                    reported[kind] -= count
+            sums.append(Tokens(*reported))
         return sums[::-1]
 
     def _raise(self, unit: _Unit, used: Used, missing: Tokens, now: float, most: int) -> Iterator[Fill]:
@@ -311,23 +311,24 @@ class Reconciler:
             del self._requests[day]
         for key in [key for key, each in self._units.items() if max(each.first_at, each.metered_at) < now - RETURN_S]:
             del self._units[key]
-        for key in [key for key, told in self._talkers.items() if told[_NEWEST] < now - RETURN_S]:
+        for key in [key for key, reported in self._talkers.items() if reported[_NEWEST] < now - RETURN_S]:
             del self._talkers[key]
         ended = [Ended(unit, now) for unit in sorted(self.meters.forget(now - RETURN_S))]
         for unit in self._units.values():
             unit.fills = [fill for fill in unit.fills or () if fill.at >= now - KEEP_S] or None
         recent = (
-            (key, [each for each in told if each[0] >= now - _EVENTS_KEPT_S]) for key, told in self._recent.items()
+            (key, [each for each in reported if each[0] >= now - _EVENTS_KEPT_S])
+            for key, reported in self._recent.items()
         )
-        self._recent = {key: told for key, told in recent if told}
+        self._recent = {key: reported for key, reported in recent if reported}
         return ended
 
     def _metered(self, name: str, now: float) -> _Unit:
         key = hash(name)
         unit = self._units.get(key)
         if unit is None:
-            told = self._talkers.pop(key, None)
-            unit = self._units[key] = _Unit(told or _nothing_told(), talks=told is not None, first_at=now)
+            reported = self._talkers.pop(key, None)
+            unit = self._units[key] = _Unit(reported or _nothing_reported(), talks=reported is not None, first_at=now)
             if len(self._units) > MOST_UNITS:
                 for spared in _spare(self._units, [each.newest_at for each in self._units.values()]):
                     self._waiting.pop(spared, None)
