@@ -25,7 +25,8 @@ SECRETS = {
 }  # fmt: skip
 PLAIN = {
     "PATH": "/bin", "HOME": "/home/me", "CLAUDE_CONFIG_DIR": "/c", "XAUTHORITY": "/x", "SSH_AUTH_SOCK": "/s",
-    "HTTPS_PROXY": "http://me:pw@proxy:3128", "LANG": "C", "PWD": "/", "OLDPWD": "/", "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "EDITOR": "vi",
+    "HTTPS_PROXY": "http://me:pw@proxy:3128", "LANG": "C", "PWD": "/", "OLDPWD": "/",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "EDITOR": "vi",
     "KEYBOARD": "de", "URL": "https://host/path:with@odd", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/x",
 }  # fmt: skip
 
