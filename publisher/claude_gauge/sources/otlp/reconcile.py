@@ -98,7 +98,7 @@ def _nothing_reported() -> _Reported[float]:
 
 @dataclass(slots=True)
 class _Unit:
-    """One session (or origin) that has metrics: all of these counted, what its events reported, and what was filled in."""
+    """One session (or origin) that has metrics: what they add up to, what its events reported, what was filled in."""
 
     reported: _Reported[float]
     talks: bool  # sends events at all
