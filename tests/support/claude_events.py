@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support import ROOT
 from tests.support.net import PATIENCE_S
+from tests.support.publisher import call
 
 SAMPLES = ROOT / "tests" / "samples"
 STATUSES: list[dict[str, Any]] = [json.loads(line) for line in (SAMPLES / "statusline.ndjson").read_text().splitlines()]
@@ -19,6 +20,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     event["hook_event_name"]: event for event in map(json.loads, (SAMPLES / "hook.ndjson").read_text().splitlines())
 }
 SESSION = str(EVENTS["Stop"]["session_id"])
+_BY_PEOPLE = ("setup", "calibrate", "config", "show")
 GAUGE = [sys.executable, "-m", "claude_gauge"]
 
 
@@ -40,8 +42,11 @@ def event(name: str, session: str = SESSION, **changes: object) -> dict[str, Any
 def run(
     arguments: list[str], text: bytes | Mapping[str, object] = b"", environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the real command with this on its standard input."""
+    """Run the real command with this on its standard input; in a process of its own what Claude Code starts."""
     given = text if isinstance(text, bytes) else json.dumps(text).encode()
+    if arguments[0] in _BY_PEOPLE:
+        done = call(*arguments, env=environ or os.environ, typed=given.decode())
+        return subprocess.CompletedProcess(arguments, done.returncode, done.stdout.encode(), done.stderr.encode())
     return subprocess.run(
         [*GAUGE, *arguments],
         input=given,
