@@ -203,8 +203,8 @@ def test_reader_that_does_not_read(start: Start, connect: Connect) -> None:
 
 def _flood(link: Link, rounds: int) -> None:
     for number in range(rounds):
-        for _ in range(100):
-            link.send("bulk", bytes(2000))
+        for _ in range(25):
+            link.send("bulk", bytes(8000))
         link.announce(USAGE, b"%d" % number)
         assert link.flush(PATIENCE_S)
 
