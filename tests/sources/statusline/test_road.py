@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.support.claude_events import event, status
 from tests.support.mosquitto import Listener, Mosquitto, Received
-from tests.support.publisher import Publishing, environment, run
+from tests.support.publisher import Publishing, call, environment, run
 from tests.support.transcripts import ClaudeHome, assistant, denied
 from tests.support.unshared import unshared
 
@@ -35,7 +35,7 @@ class Desk:
         self.env = environment(
             self.claude, folder, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="test", CLAUDE_GAUGE_HTTP="off"
         )
-        assert run("setup", "--yes", env=self.env).returncode == 0
+        assert call("setup", "--yes", env=self.env).returncode == 0
         self.settings = json.loads((self.claude.folder / "settings.json").read_text())
         self.publishing = Publishing(folder / "run", env=self.env)
 
