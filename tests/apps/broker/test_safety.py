@@ -320,6 +320,8 @@ def mosquitto(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize(("line", "collides"), [
     ("listener 1883", True), ("listener 1883 0.0.0.0", True), ("port 1883", True), ("password_file /x", True),
     ("acl_file /x", True), ("allow_anonymous true", True), ("per_listener_settings true", True),
+    ("allow_anonymous true # for the lamp", True), ("allow_anonymous 1", True), ("port 1883 # as ever", True),
+    ("allow_anonymous false # not true", False), ("allow_anonymous", False),
     ("listener 1884", False), ("# listener 1883", False), ("allow_anonymous false", False),
     ("max_queued_messages 5", False), ("", False),
 ])  # fmt: skip

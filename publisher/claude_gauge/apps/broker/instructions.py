@@ -81,6 +81,7 @@ def hosts() -> list[str]:
 
 ETC_MOSQUITTO = Path("/etc/mosquitto")
 ANNOUNCES = ", announces its own device in Home Assistant"
+YES = frozenset({"true", "1"})
 ONCE = frozenset({"password_file", "acl_file", "psk_file"})
 RELOAD = (
     "Reload the broker so that it takes effect: `sudo systemctl reload mosquitto`, "
@@ -172,12 +173,13 @@ def _collides(line: str, own: set[str | None]) -> str:
     words = line.split()
     if not words or words[0].startswith("#"):
         return ""
+    value = words[1].lower() if words[1:] else ""  # Mosquitto reads no further, whatever stands behind it
     if words[0] == "allow_anonymous":
-        return "lets everybody in" if words[-1] == "true" else ""
+        return "lets everybody in" if value in YES else ""
     if words[0] == "per_listener_settings":
-        return "then our passwords hold for one listener alone" if words[-1] == "true" else ""
+        return "then our passwords hold for one listener alone" if value in YES else ""
     if words[0] == "port":
-        return "the same as `listener`" if f"listener {words[-1]}" in own else ""
+        return "the same as `listener`" if f"listener {value}" in own else ""
     return "ours has it, too: the broker would not start" if _key(line) in own else ""
 
 
