@@ -14,8 +14,7 @@ from typing import Any
 from claude_gauge.apps.device.build import EXTRA
 from claude_gauge.errors import GaugeError
 
-PATIENCE_S = 30
-ANSWER_S = 12  # for a board that has MicroPython to say so
+PATIENCE_S = 30  # mpremote itself gives up after ten; a busy computer takes some to start it
 COPY_S = 300
 BAUD = 115_200
 # Run on the board. Nothing is imported that a stock MicroPython lacks.
@@ -118,7 +117,7 @@ class SerialBoard:
 
     def about(self) -> About:
         """Ask what the board is; raises GaugeError where no MicroPython answers."""
-        said = self._mpremote("exec", ASK, patience_s=ANSWER_S)
+        said = self._mpremote("exec", ASK)
         line = next((line for line in said.splitlines() if line.startswith("@@")), "@@[]")
         try:
             answer = dict(json.loads(line[2:]))
