@@ -80,6 +80,7 @@ def test_installed_again_keeps_the_wiring(board: PtyBoard, env: dict[str, str]) 
 def test_config_alone(board: PtyBoard, env: dict[str, str]) -> None:
     """Settings change without touching the firmware; the board starts again with them."""
     assert install(board, env).returncode == 0
+    wait_until(lambda: board.resets == 1, "the first start")
     before = (board.flash / "gauge" / "app.mpy").stat().st_mtime_ns
     more = {**env, "CLAUDE_GAUGE_REDLINE": "2000000"}
     done = call("firmware", "config", "--port", board.port, "--host", "10.0.0.9", env=more)
@@ -97,6 +98,7 @@ def test_selftest(board: PtyBoard, env: dict[str, str]) -> None:
     short = {name: {"span": 20} for name in ("fuel", "tach", "temperature", "boost")}  # short ways, for the test's sake
     (board.flash / "config.json").write_text(json.dumps({"needles": short}))
     assert install(board, env).returncode == 0
+    wait_until(lambda: board.resets == 1, "the first start")
     done = call("firmware", "selftest", "--port", board.port, env=env)
     assert done.returncode == 0, done.stderr
 

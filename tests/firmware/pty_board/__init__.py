@@ -21,6 +21,7 @@ from claude_gauge.apps.device.build import folder
 
 REPL = Path(__file__).parent / "repl.py"
 RESET = 3
+TAKEN_S = 1.0  # what runs may swallow an interrupt, as it may on a board
 BUFFER = 16_384  # bytes that wait for a listener; a serial port loses the rest, too
 
 
@@ -41,12 +42,31 @@ class PtyBoard:
         os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
         self._stopping = False
+        self._taken, self._taken_by_board = os.pipe()
         self._process = self._spawn(main=(flash / "main.py").exists())
         self._thread = threading.Thread(target=self._relay, daemon=True)
 
     def _spawn(self, *, main: bool) -> subprocess.Popen[bytes]:
-        command = [str(part("micropython/micropython")), str(REPL), str(self.flash), "/hw", *(["main"] if main else [])]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        taken = f"/dev/fd/{self._taken_by_board}"
+        program = [str(part("micropython/micropython")), str(REPL)]
+        return subprocess.Popen(
+            [*program, str(self.flash), "/hw", taken, *(["main"] if main else [])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._taken_by_board,),
+        )
+
+    def _interrupt(self) -> None:
+        # A board takes what was typed in its order. A signal would overtake what was typed before it, and be overtaken
+        # by what comes behind it: a command after it would be lost. So the wire waits until it was taken.
+        self._taken_within(0)  # one that came late
+        self._process.send_signal(signal.SIGINT)
+        self._taken_within(TAKEN_S)
+
+    def _taken_within(self, patience_s: float) -> None:
+        if select.select([self._taken], [], [], patience_s)[0]:
+            os.read(self._taken, 64)
 
     def _relay(self) -> None:
         said, begun = b"", False
@@ -58,7 +78,7 @@ class PtyBoard:
             if self._master in ready:
                 data = os.read(self._master, 4096)
                 if b"\x03" in data:
-                    self._process.send_signal(signal.SIGINT)
+                    self._interrupt()
                 with suppress(BrokenPipeError):  # it has ended: its output's end says so next
                     os.write(self._process.stdin.fileno(), data)
             if writable:
@@ -89,5 +109,5 @@ class PtyBoard:
         for stream in (self._process.stdin, self._process.stdout):
             assert stream
             stream.close()
-        os.close(self._master)
-        os.close(self._slave)
+        for end in (self._master, self._slave, self._taken, self._taken_by_board):
+            os.close(end)

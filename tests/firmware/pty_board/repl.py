@@ -7,6 +7,7 @@ import vfs
 
 BANNER = "raw REPL; CTRL-B to exit\r\n>"
 WINDOW = 0x4000  # characters that may be sent ahead in raw paste mode
+TAKEN = open(sys.argv[3], "wb", buffering=0)  # noqa: SIM115 - as long as the board is on
 
 
 def read() -> str:
@@ -15,10 +16,16 @@ def read() -> str:
         try:
             got = sys.stdin.read(1)
         except KeyboardInterrupt:
+            interrupted()
             continue
         if not got:
             sys.exit(0)
         return got
+
+
+def interrupted() -> None:
+    """Tell the wire that an interrupt was taken: what was typed behind it may come."""
+    TAKEN.write(b"!")
 
 
 def say(text: str) -> None:
@@ -75,6 +82,8 @@ def execute(code: str, names: dict) -> None:
         raise
     except BaseException as caught:  # noqa: BLE001 - whatever it was is the other side's
         error = caught
+        if isinstance(caught, KeyboardInterrupt):
+            interrupted()
     say("\x04")
     if error:
         sys.print_exception(error, sys.stdout)
@@ -131,8 +140,8 @@ def boot(flash: str, hardware: str, main: bool) -> None:
                 say("\r\n>>> ")
             console.take(read())
         except KeyboardInterrupt:
-            continue
+            interrupted()
 
 
 if __name__ == "__main__":
-    boot(sys.argv[1], sys.argv[2], len(sys.argv) > 3)
+    boot(sys.argv[1], sys.argv[2], len(sys.argv) > 4)

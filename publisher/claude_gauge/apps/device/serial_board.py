@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from claude_gauge.errors import GaugeError
 
 PATIENCE_S = 30  # mpremote itself gives up after ten; a busy computer takes some to start it
 COPY_S = 300
+RESET_S = 0.3  # mpremote ends 0.1 s before the board resets: what is sent at once would interrupt that
 BAUD = 115_200
 # Run on the board. Nothing is imported that a stock MicroPython lacks.
 ASK = """
@@ -141,6 +143,7 @@ class SerialBoard:
     def reset(self) -> None:
         """Start the board again."""
         self._mpremote("reset")
+        time.sleep(RESET_S)
 
     def follow(self, code: str) -> Iterator[str]:
         """Run code on the board and yield its lines as they come."""
