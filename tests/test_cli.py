@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -141,7 +142,9 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
     monkeypatch.setattr(sys, "argv", ["claude-gauge", "service", "status"])
     monkeypatch.setattr(Path, "home", fail)
+    before = signal.getsignal(signal.SIGINT)
     code = cli.run()
+    signal.signal(signal.SIGINT, before)  # the command ends its process otherwise
 
     assert (code, capsys.readouterr().err) == (
         1,

@@ -108,7 +108,7 @@ def test_update_that_does_not_load(gauge: VirtualBoard, broker: Mosquitto) -> No
 def test_update_that_crashes(gauge: VirtualBoard, broker: Mosquitto) -> None:
     """An update that crashes is tried three times; then the copy before it runs again."""
     app = SOURCES["gauge/app.py"].replace(
-        b"async def command(self) -> None:", b"async def command(self) -> None:\n        1 / 0"
+        b"async def run(self) -> None:", b"async def run(self) -> None:\n        1 / 0"
     )
     publish(broker, {**SOURCES, "gauge/app.py": app})
     said(gauge, "back to the installed copy")

@@ -57,16 +57,32 @@ class PtyBoard:
             pass_fds=(self._taken_by_board,),
         )
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> bool:
+        """Interrupt what runs; True where the interpreter died of it, and another one has begun with its console.
+
+        MicroPython's unix port raises the interrupt in the midst of anything, a collection of the heap too, and ends
+        then; a board does not.
+        """
         # A board takes what was typed in its order. A signal would overtake what was typed before it, and be overtaken
         # by what comes behind it: a command after it would be lost. So the wire waits until it was taken.
         self._taken_within(0)  # one that came late
         self._process.send_signal(signal.SIGINT)
-        self._taken_within(TAKEN_S)
+        if self._taken_within(TAKEN_S) or self._process.poll() in (None, RESET):
+            return False
+        self._close()
+        self._process = self._spawn(main=False)
+        return True
 
-    def _taken_within(self, patience_s: float) -> None:
-        if select.select([self._taken], [], [], patience_s)[0]:
+    def _taken_within(self, patience_s: float) -> bool:
+        taken = bool(select.select([self._taken], [], [], patience_s)[0])
+        if taken:
             os.read(self._taken, 64)
+        return taken
+
+    def _close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream
+            stream.close()
 
     def _relay(self) -> None:
         said, begun = b"", False
@@ -77,8 +93,8 @@ class PtyBoard:
             ready, writable, _ = select.select(sources, [self._master] if said else [], [], 0.1)
             if self._master in ready:
                 data = os.read(self._master, 4096)
-                if b"\x03" in data:
-                    self._interrupt()
+                if b"\x03" in data and self._interrupt():
+                    begun = False
                 with suppress(BrokenPipeError):  # it has ended: its output's end says so next
                     os.write(self._process.stdin.fileno(), data)
             if writable:
@@ -92,8 +108,7 @@ class PtyBoard:
                     continue
                 if self._process.wait(PATIENCE_S) != RESET:
                     return
-                self._process.stdin.close()
-                self._process.stdout.close()
+                self._close()
                 self.resets += 1
                 self._process, begun = self._spawn(main=True), False
 
@@ -106,8 +121,6 @@ class PtyBoard:
         self._thread.join(PATIENCE_S)
         self._process.kill()
         self._process.wait(PATIENCE_S)
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream
-            stream.close()
+        self._close()
         for end in (self._master, self._slave, self._taken, self._taken_by_board):
             os.close(end)
