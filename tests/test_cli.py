@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.support.publisher import environment, run
+from tests.support.publisher import as_before, environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.commands import cli
@@ -142,9 +141,8 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
     monkeypatch.setattr(sys, "argv", ["claude-gauge", "service", "status"])
     monkeypatch.setattr(Path, "home", fail)
-    before = signal.getsignal(signal.SIGINT)
-    code = cli.run()
-    signal.signal(signal.SIGINT, before)  # the command ends its process otherwise
+    with as_before():
+        code = cli.run()
 
     assert (code, capsys.readouterr().err) == (
         1,

@@ -50,7 +50,7 @@ def call(*arguments: str, env: Mapping[str, str], typed: str = "") -> subprocess
         mock.patch.object(sys, "stdin", io.StringIO(typed)),
         redirect_stdout(said),
         redirect_stderr(complained),
-        _as_before(),
+        as_before(),
     ):
         try:
             main()
@@ -61,7 +61,7 @@ def call(*arguments: str, env: Mapping[str, str], typed: str = "") -> subprocess
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
+def as_before() -> Iterator[None]:
     """Take back what a command changes in its process, which ends with it otherwise: signals and the log."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.getsignal(number) for number in numbers]
