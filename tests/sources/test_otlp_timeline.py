@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_gauge.sources.otlp.timeline import PROMPT, REQUEST, Entry, Timeline
+from claude_gauge.sources.otlp.timeline import Entry, Timeline
 
 ENTRY = st.builds(
     Entry,
@@ -36,10 +36,10 @@ def test_any_search(steps: list[Entry | tuple[int | None, float, float] | float]
             if request is None:
                 prompt = (1, 0, 2)
                 same = [each for each in inside if (each.figures[0], *each.figures[2:]) == prompt]
-                found = timeline.near(hash(prompt), since, since + length, PROMPT)
+                found = timeline.near(hash(prompt), since, since + length)
             else:
                 same = [each for each in inside if each.request == request]
-                found = timeline.near(request, since, since + length, REQUEST)
+                found = timeline.near(request, since, since + length, "request")
                 anywhere = timeline.anywhere(request)
                 assert (anywhere in kept) == any(each.request == request for each in kept)
 

@@ -29,11 +29,12 @@ from claude_gauge.counting.turn import Turn
 from claude_gauge.sources.otlp.decode import Request
 from claude_gauge.sources.otlp.journal import Event
 from claude_gauge.sources.otlp.reconcile import Fill
-from claude_gauge.sources.otlp.timeline import REQUEST, Entry, Timeline
+from claude_gauge.sources.otlp.timeline import Entry, Timeline
 
 SAME_MOMENT_S = 10.0  # between the event and the last of a transcript's lines
 LONGEST_S = 900.0  # that a response's first block may lie before its end
 _HOUR_S = 3600.0
+_NAME_BITS = 2**60 - 1
 _MOST_PAIRS = 200_000  # of responses without request ids, the oldest are forgotten first
 _MOST_MOVES = 16  # responses that are asked to move for another; among more, all with the same figures, none is
 _Prompt = tuple[int, int, int]  # input, cache read, cache creation: they do not grow from line to line
@@ -83,7 +84,7 @@ class OtlpCounter(Counter):
             changes = [self._raise(event, line, now) for line in (*earlier, turn)]
             return any(changes)
         if turn.request_id:
-            self._lines_by_request[hash(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
+            self._lines_by_request[_name(turn.request_id)] = (turn.at, turn.message_id, turn.sidechain)
         changed = super().add(turn, now)
         if changed and turn.at >= self.oldest:
             self._lines.add(turn.at, _identity(turn, turn.line_id), _name(turn.request_id), _figures(turn))
@@ -100,7 +101,7 @@ class OtlpCounter(Counter):
         name, identity = self._names(turn.request_id), _identity(turn)
         since, until = turn.at - SAME_MOMENT_S, turn.at + _longest(turn)
         if name and name in self._firsts:
-            same = next(self._events.near(name, since, until, REQUEST), None)
+            same = next(self._events.near(name, since, until, "request"), None)
             return same or self._events.anywhere(name), []
         own = self._paired.get(identity) if turn.message_id else None
         if own is not None and since <= own.event.at <= until:
@@ -203,7 +204,7 @@ class OtlpCounter(Counter):
         """Count events of earlier runs and their keys, hundreds of thousands at a start: what is over is only filed."""
         newest, over, alone = None, now - 2 * FIVE_MINUTES_S, not self._lines_by_request and not self._lines
         for key, event in events:
-            name, at = hash(event.request_id) if event.request_id else 0, event.at
+            name, at = _name(event.request_id), event.at
             if not alone or not self.oldest <= at <= over or name in self._firsts:
                 self.event(event.request(), now)
                 continue
@@ -305,7 +306,8 @@ def _identity(turn: Turn, else_by: str | None = None) -> int:
 
 
 def _name(request_id: str | None) -> int:
-    return hash(request_id) if request_id else 0
+    """Return an id's hash, 60 bits of it as of an event's key, or 0 for none."""
+    return hash(request_id) & _NAME_BITS if request_id else 0
 
 
 def _line(key: int) -> str:

@@ -59,7 +59,7 @@ class Point:
 class Request(NamedTuple):
     """One `api_request` event; `units` are the session and the origin whose metrics count it too.
 
-    `key` names the event, 63 bits of a digest. A tuple, since a week holds hundreds of thousands of them.
+    `key` names the event, 60 bits of a digest. A tuple, since a week holds hundreds of thousands of them.
     """
 
     key: int
@@ -158,8 +158,11 @@ def _request(record: Json, attributes: Json, units: tuple[str, ...], decoded: De
 
 
 def event_key(digest: str) -> int:
-    """Make an event's key of its digest in hex; raises ValueError where it is none."""
-    return int(digest[:16], 16) >> 1
+    """Make an event's key of its digest in hex; raises ValueError where it is none.
+
+    60 bits: Python keeps an integer of more in 48 bytes instead of 32, and a week holds hundreds of thousands.
+    """
+    return int(digest[:15], 16)
 
 
 class _Resource:

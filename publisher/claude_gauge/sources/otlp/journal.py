@@ -362,7 +362,7 @@ def written(record: Record) -> bytes:
     match record:
         case Request():
             counts = _counts(record.tokens)
-            key = f"{record.key << 1:016x}"
+            key = f"{record.key:015x}"
             return _line("r", key, record.request_id, record.units, record.at, record.model, counts)
         case Series():
             figures = (record.at, record.value, record.total, record.recent)
