@@ -23,7 +23,7 @@ lovelace:
   dashboards:
     claude-gauge: {mode: yaml, filename: claude-gauge.yaml, title: Claude Code, show_in_sidebar: true}
 """
-SIZE = {"width": 1300, "height": 690}
+SIZE = {"width": 1300, "height": 750}
 
 
 def main(path: Path) -> None:

@@ -24,6 +24,13 @@ pytestmark = pytest.mark.xdist_group("homeassistant-ready-made")  # what they sh
 
 CALM = BUSY.model_copy(update={"window_5h_pct": 0.5, "limit_before_reset": False, "waiting": False})
 OURS = ROOT / "broker" / "homeassistant"
+MANY = 15_123_456_789  # tokens, more than half a phone's width has room for
+CUT = """(card) => {
+  const parts = (node) => [...(node.shadowRoot?.children ?? []), ...node.children];
+  const below = (node) => parts(node).flatMap((each) => [each, ...below(each)]);
+  const cut = (each) => each.scrollWidth > each.clientWidth && getComputedStyle(each).textOverflow === "ellipsis";
+  return below(card).filter(cut).map((each) => each.textContent.trim());
+}"""
 CARDS = {"entities", "entity", "gauge", "grid", "heading", "history-graph", "sections", "tile"}
 CONFIGURATION = """
 lovelace:
@@ -294,7 +301,7 @@ def test_automations_are_valid(home: RunningHomeAssistant, made: Node) -> None:
 
 
 def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
-    """The dashboard shows its gauges and tiles in a browser, and no card complains."""
+    """The dashboard shows its gauges and tiles in a browser, whole on a phone, too, and no card complains."""
     made.say(CALM)
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 2000})
@@ -304,12 +311,16 @@ def test_dashboard(home: RunningHomeAssistant, made: Node) -> None:
         page.locator("hui-gauge-card", has_text="5h plan").get_by_text(re.compile("50.0")).first.wait_for()
         counted = {card: page.locator(card).count() for card in ("hui-gauge-card", "hui-tile-card", "hui-error-card")}
         missing = page.locator("hui-warning").count() + page.get_by_text("Entity not found").count()
-        made.say(CALM.model_copy(update={"waiting": True}))
+        many = dict.fromkeys(("window_5h_tokens", "window_7d_tokens", "tokens_total"), MANY)
+        made.say(CALM.model_copy(update={"waiting": True, **many}))
         page.set_viewport_size({"width": 390, "height": 2000})
         badge = page.locator("hui-heading-badge", has_text="waits for you")
         badge.wait_for()
         box = badge.bounding_box()
+        page.locator("hui-tile-card", has_text=re.compile(r"Tokens so far\s*15,123,457,000")).wait_for()
+        cut = [text for card in page.locator("hui-tile-card").all() for text in card.evaluate(CUT)]
 
+    assert cut == []
     assert box is not None
     assert box["x"] + box["width"] <= 390  # on a phone, beside the model's name
     assert counted == {"hui-gauge-card": 4, "hui-tile-card": 15, "hui-error-card": 0}
