@@ -271,10 +271,10 @@ def broken(problems: "list[str]", settings: "dict[str, Any]") -> None:
         pixels = build.pixels(settings)
     except (ValueError, TypeError, IndexError, OSError):
         pixels = None
-    asyncio.run(_lament(problems, pixels))
+    asyncio.run(_show_problems(problems, pixels))
 
 
-async def _lament(problems: "list[str]", pixels: "Any") -> None:
+async def _show_problems(problems: "list[str]", pixels: "Any") -> None:
     clock = Clock()
     printed_ms: int | None = None
     while True:

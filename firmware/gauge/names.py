@@ -1,8 +1,8 @@
 """Resolves host names. A look-up blocks the whole board: 7 s for each dead name server, 12 s for an unknown `.local`.
 
 So names are looked up rarely: an address that worked stays, also over a restart, until a connection to it fails; and
-when a look-up fails, the last address is tried. Never do two look-ups come one after the other: the watchdog is fed
-before each, if needles and link run, and the event loop runs between them.
+when a look-up fails, the last address is tried. Between two look-ups there is a pause, in which the event loop runs;
+before each the watchdog is fed, if needles and link run.
 """
 
 import asyncio

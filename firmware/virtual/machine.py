@@ -58,7 +58,7 @@ class WDT:
         hardware.board.bites_us = hardware.now_us() + 1000 * timeout
 
     def feed(self) -> None:
-        """Pat it."""
+        """Begin its time again."""
         hardware.board.bites_us = hardware.now_us() + 1000 * self._timeout
         self._fed += 1
         if self._fed % 20 == 0:  # five seconds: what is really in use, for whoever looks for a leak

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.rights import no_override
 
-from claude_gauge.claude_code.settings_file import Edit, backups, plan, read, write
+from claude_gauge.claude_code.settings_file import Edit, backups, change_of, read, write
 from claude_gauge.errors import GaugeError
 
 HAND_MADE = """{
@@ -44,22 +44,22 @@ def settings(tmp_path: Path) -> Path:
 
 def test_rest_kept_to_the_byte(settings: Path) -> None:
     """Only what is added changes: layout, order, number formats and a missing last newline stay."""
-    write([plan(settings, add("verbose", value=True))], 0)
+    write([change_of(settings, add("verbose", value=True))], 0)
 
     assert settings.read_text() == HAND_MADE.replace('"ä"\n', '"ä",\n    "verbose": true\n')
 
 
 def test_there_and_back(settings: Path) -> None:
     """Taking out again what was added gives the very bytes back."""
-    write([plan(settings, add("hooks", {"Stop": [{"hooks": []}]}))], 0)
-    write([plan(settings, drop("hooks"))], 0)
+    write([change_of(settings, add("hooks", {"Stop": [{"hooks": []}]}))], 0)
+    write([change_of(settings, drop("hooks"))], 0)
 
     assert settings.read_text() == HAND_MADE
 
 
 def test_changed_value_in_its_place(settings: Path) -> None:
     """A changed member stays where it was and takes the file's indentation."""
-    write([plan(settings, add("env", {"LANG": "C"}))], 0)
+    write([change_of(settings, add("env", {"LANG": "C"}))], 0)
 
     assert settings.read_text() == HAND_MADE.replace(
         '{"ANTHROPIC_API_KEY": "sk-ant-very-secret", "LANG": "de_DE"}', '{\n        "LANG": "C"\n    }'
@@ -75,7 +75,7 @@ def test_odd_layouts(tmp_path: Path, text: str) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(text.encode())
     old = read(path)
-    write([plan(path, add("new", {"k": ["ä", "\ud800"]}))], 0)
+    write([change_of(path, add("new", {"k": ["ä", "\ud800"]}))], 0)
 
     assert read(path) == {**old, "new": {"k": ["ä", "\ud800"]}}
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") == text.startswith("\ufeff")
@@ -101,7 +101,7 @@ def test_any_content(
     """Whatever a file says and however it is laid out, after the edit it says what was wanted, in that order."""
     path = tmp_path_factory.mktemp("any") / "settings.json"
     path.write_text(json.dumps(old, indent=indent, ensure_ascii=ascii_only), "utf-8", "surrogatepass")
-    write([plan(path, lambda _: new)], 0)
+    write([change_of(path, lambda _: new)], 0)
 
     assert json.dumps(read(path)) == json.dumps(new)
 
@@ -125,7 +125,7 @@ def test_broken_is_refused(tmp_path: Path, broken: bytes) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(broken)
     with pytest.raises(GaugeError, match=r"settings\.json.*left alone"):
-        plan(path, add("a", 1))
+        change_of(path, add("a", 1))
 
     assert path.read_bytes() == broken
     assert list(tmp_path.glob("settings*")) == [path]
@@ -134,7 +134,7 @@ def test_broken_is_refused(tmp_path: Path, broken: bytes) -> None:
 def test_no_change_writes_nothing(settings: Path) -> None:
     """An edit that changes nothing has no diff, makes no backup and does not touch the file."""
     before = settings.stat().st_mtime_ns
-    change = plan(settings, lambda content: content)
+    change = change_of(settings, lambda content: content)
 
     assert (change.needed, change.diff(), write([change], 0)[0]) == (False, "", None)
     assert settings.stat().st_mtime_ns == before
@@ -145,13 +145,13 @@ def test_one_is_not_true(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text('{"a": 1}')
 
-    assert plan(path, add("a", value=True)).after == b'{"a": true}'
+    assert change_of(path, add("a", value=True)).after == b'{"a": true}'
 
 
 def test_backup_once_per_change(settings: Path) -> None:
     """Each change leaves what was there before beside the file, also two in one second."""
-    first = write([plan(settings, add("a", 1))], 1_795_000_000)[0]
-    second = write([plan(settings, add("b", 2))], 1_795_000_000)[0]
+    first = write([change_of(settings, add("a", 1))], 1_795_000_000)[0]
+    second = write([change_of(settings, add("b", 2))], 1_795_000_000)[0]
 
     assert first is not None
     assert second is not None
@@ -163,7 +163,7 @@ def test_backup_once_per_change(settings: Path) -> None:
 def test_mode_kept(settings: Path) -> None:
     """A file that only its owner may read stays so, and so does its backup."""
     settings.chmod(0o600)
-    backup = write([plan(settings, add("a", 1))], 0)[0]
+    backup = write([change_of(settings, add("a", 1))], 0)[0]
 
     assert backup is not None
     assert [stat.S_IMODE(path.stat().st_mode) for path in (settings, backup)] == [0o600, 0o600]
@@ -175,7 +175,7 @@ def test_symlink_followed(settings: Path, tmp_path: Path) -> None:
     home.mkdir()
     link = home / "settings.json"
     link.symlink_to(os.path.relpath(settings, home))
-    backup = write([plan(link, add("a", 1))], 0)[0]
+    backup = write([change_of(link, add("a", 1))], 0)[0]
 
     assert link.is_symlink()
     assert json.loads(settings.read_text())["a"] == 1
@@ -186,7 +186,7 @@ def test_symlink_followed(settings: Path, tmp_path: Path) -> None:
 def test_new_file(tmp_path: Path) -> None:
     """Where there was none, a file is made with its folder, readable by its owner only, and no backup."""
     path = tmp_path / "new" / "settings.json"
-    change = plan(path, add("a", {"b": 1}))
+    change = change_of(path, add("a", {"b": 1}))
 
     assert change.diff().startswith("--- /dev/null\n")
     assert write([change], 0)[0] is None
@@ -196,7 +196,7 @@ def test_new_file(tmp_path: Path) -> None:
 
 def test_changed_meanwhile(settings: Path) -> None:
     """If someone else writes between showing and writing, their version stands."""
-    change = plan(settings, add("a", 1))
+    change = change_of(settings, add("a", 1))
     settings.write_text("{}")
     with pytest.raises(GaugeError, match="meanwhile"):
         write([change], 0)
@@ -208,7 +208,7 @@ def test_unwritable(tmp_path: Path) -> None:
     """Where nothing can be written, one line says so and nothing is left lying about."""
     (tmp_path / "file").write_text("")
     with pytest.raises(GaugeError, match="cannot"):
-        write([plan(tmp_path / "file" / "settings.json", add("a", 1))], 0)
+        write([change_of(tmp_path / "file" / "settings.json", add("a", 1))], 0)
 
     assert (tmp_path / "file").read_text() == ""
 
@@ -217,7 +217,7 @@ def test_failed_write_leaves_no_trace(settings: Path) -> None:
     """If the file can't be replaced it stands as it was, and no backup of a change that never was lies about."""
     (settings.parent / f".settings.json.{os.getpid()}.tmp").mkdir()
     with pytest.raises(GaugeError, match="cannot write"):
-        write([plan(settings, add("a", 1))], 0)
+        write([change_of(settings, add("a", 1))], 0)
 
     assert settings.read_text() == HAND_MADE
     assert backups(settings) == []
@@ -227,7 +227,7 @@ def test_read_only_folder(settings: Path) -> None:
     """Settings that a package manager laid down read-only are left alone, in one line that says so."""
     settings.parent.chmod(0o500)
     with no_override(), pytest.raises(GaugeError, match=r"cannot write .*settings\.json: Permission denied"):
-        write([plan(settings, add("a", 1))], 0)
+        write([change_of(settings, add("a", 1))], 0)
     settings.parent.chmod(0o700)
 
     assert settings.read_text() == HAND_MADE
@@ -235,7 +235,7 @@ def test_read_only_folder(settings: Path) -> None:
 
 def test_diff_masks_secrets(settings: Path) -> None:
     """The diff shows the change but no key that stands near it."""
-    text = plan(settings, add("umlaut", "ö")).diff()
+    text = change_of(settings, add("umlaut", "ö")).diff()
 
     assert '+    "umlaut": "ö"' in text
     assert "very-secret" not in text
@@ -248,11 +248,11 @@ def test_key_given_twice(tmp_path: Path) -> None:
     path.write_text('{"a": 1, "b": {"x": 1, "x": 2}, "a": 3}')
 
     assert read(path) == {"a": 3, "b": {"x": 2}}
-    write([plan(path, add("c", 4))], 0)
+    write([change_of(path, add("c", 4))], 0)
     assert path.read_text() == '{"a": 1, "b": {"x": 1, "x": 2}, "a": 3, "c": 4}'
-    write([plan(path, add("a", 5))], 0)
+    write([change_of(path, add("a", 5))], 0)
     assert path.read_text() == '{ "b": {"x": 1, "x": 2}, "a": 5, "c": 4}'
-    write([plan(path, drop("a"))], 0)
+    write([change_of(path, drop("a"))], 0)
 
     assert read(path) == {"b": {"x": 2}, "c": 4}
 
@@ -263,7 +263,7 @@ def test_nested_too_deeply_for_a_change(tmp_path: Path) -> None:
         path = tmp_path / f"{depth}.json"
         path.write_text('{"a":' * depth + "1" + "}" * depth)
         try:
-            write([plan(path, add("b", 1))], 0)
+            write([change_of(path, add("b", 1))], 0)
         except GaugeError as error:
             assert "deep" in str(error)  # noqa: PT017 - either way is right, a traceback is not
         else:
@@ -276,7 +276,7 @@ def test_all_or_none(settings: Path, tmp_path: Path) -> None:
     other.parent.mkdir()
     other.write_text("{}")
     fresh = tmp_path / "fresh" / "settings.json"
-    changes = [plan(each, add("a", 1)) for each in (settings, fresh, other)]
+    changes = [change_of(each, add("a", 1)) for each in (settings, fresh, other)]
     (other.parent / f".settings.json.{os.getpid()}.tmp").mkdir()
     with pytest.raises(GaugeError, match=r"other/settings\.json"):
         write(changes, 0)
@@ -290,7 +290,7 @@ def test_second_name_of_the_file(settings: Path, tmp_path: Path) -> None:
     """A hard link goes on being one: both names show the change."""
     second = tmp_path / "second.json"
     os.link(settings, second)
-    write([plan(settings, add("a", 1))], 0)
+    write([change_of(settings, add("a", 1))], 0)
 
     assert second.samefile(settings)
     assert json.loads(second.read_text())["a"] == 1
@@ -302,9 +302,9 @@ def test_file_that_is_mounted_alone(settings: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
-from claude_gauge.claude_code.settings_file import plan, write
+from claude_gauge.claude_code.settings_file import change_of, write
 path = Path({str(settings)!r})
-(backup,) = write([plan(path, lambda content: {{**content, "a": 1}})], 0)
+(backup,) = write([change_of(path, lambda content: {{**content, "a": 1}})], 0)
 print(backup.read_text() == sys.stdin.read(), '"a": 1' in path.read_text())
 """
     mounted = f'mount --bind "{settings}" "{settings}" && exec "{sys.executable}" -c "$1"'

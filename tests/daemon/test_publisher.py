@@ -171,9 +171,9 @@ def test_other_limits_are_reported_at_once() -> None:
     publisher.send_due()
     publisher.send_due()
     before = len(received)
-    publisher.hold_against(Limits(ceiling_5h=2310, redline=1000))
+    publisher.set_limits(Limits(ceiling_5h=2310, redline=1000))
     publisher.send_due()
-    publisher.hold_against(Limits(ceiling_5h=2310, redline=1001))
+    publisher.set_limits(Limits(ceiling_5h=2310, redline=1001))
     publisher.send_due()
     publisher.send_due()
 

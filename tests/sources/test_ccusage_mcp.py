@@ -18,7 +18,7 @@ from tests.support.transcripts import ClaudeHome, assistant
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage import mcp_wire
 from claude_gauge.sources.ccusage.command import CcusageError
-from claude_gauge.sources.ccusage.mcp_wire import NAME, Http, McpServer, Stdio, Transport, server_command
+from claude_gauge.sources.ccusage.mcp_wire import Http, McpServer, Stdio, Transport, server_command
 from claude_gauge.sources.ccusage.source import Ccusage
 
 SERVER = "ccusage-mcp-18.0.11/node_modules/.bin/ccusage-mcp"
@@ -115,7 +115,7 @@ def test_http_server_restarts(claude: ClaudeHome) -> None:
 def test_source(claude: ClaudeHome) -> None:
     """As a source it gives block, week and its own name."""
     assert claude.folder.exists()
-    source = Ccusage(McpServer(Stdio(_environ(part(SERVER).parent))), NAME)
+    source = Ccusage(McpServer(Stdio(_environ(part(SERVER).parent))), "ccusage-mcp")
     source.load()
     reading = source.read(time.time())
 

@@ -7,15 +7,14 @@ very bytes of before `setup`, where nothing else was changed since.
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import claude_gauge
-from claude_gauge.claude_code.settings_file import SettingsChange, given_back, plan
+from claude_gauge.claude_code.settings_file import SettingsChange, change_of, given_back
 from claude_gauge.errors import GaugeError
 from claude_gauge.hooks.entry import options, spell
 from claude_gauge.hooks.hook import EVENTS
@@ -57,17 +56,17 @@ class Ours:
 
 def put_in(files: Iterable[Path], ours: Ours, *, with_statusline: bool, with_hooks: bool) -> list[SettingsChange]:
     """Return the changes that add our statusline and hooks to these settings files."""
-    edits: list[Callable[[Content], Content]] = []
-    edits += [functools.partial(add_statusline, ours=ours)] if with_statusline else []
-    edits += [functools.partial(add_hooks, ours=ours)] if with_hooks else []
-    return [
-        plan(file, lambda content: functools.reduce(lambda done, edit: edit(done), edits, content)) for file in files
-    ]
+
+    def edit(content: Content) -> Content:
+        content = add_statusline(content, ours) if with_statusline else content
+        return add_hooks(content, ours) if with_hooks else content
+
+    return [change_of(file, edit) for file in files]
 
 
 def take_out(files: Iterable[Path]) -> list[SettingsChange]:
     """Return the changes that remove our entries from these settings files."""
-    return [given_back(plan(file, without_ours), without_ours, _empties_gone) for file in files]
+    return [given_back(change_of(file, without_ours), without_ours, _empties_gone) for file in files]
 
 
 def without_ours(content: Content) -> Content:
@@ -100,10 +99,7 @@ def _without_statusline(content: Content) -> Content:
 def add_hooks(content: Content, ours: Ours) -> Content:
     """Add our hook to every event that it understands, and take what older versions put elsewhere out."""
     hooks = _checked(content)
-    for event in [event for event, groups in hooks.items() if event not in EVENTS and any(map(_has_ours, groups))]:
-        hooks[event] = _without(hooks[event])
-        if not hooks[event]:
-            del hooks[event]
+    _clear(hooks, [event for event in hooks if event not in EVENTS])
     for event, matcher in EVENTS.items():
         wanted: Content = {} if matcher is None else {"matcher": matcher}
         wanted["hooks"] = [{"type": "command", "command": ours.hook(), "timeout": TIMEOUT_S}]
@@ -116,13 +112,18 @@ def add_hooks(content: Content, ours: Ours) -> Content:
 def _without_hooks(content: Content) -> Content:
     """Remove our hook from every event; what held nothing else goes with it."""
     hooks = _checked(content)
-    for event in [name for name, groups in hooks.items() if any(map(_has_ours, groups))]:
-        hooks[event] = _without(hooks[event])
-        if not hooks[event]:
-            del hooks[event]
+    _clear(hooks, list(hooks))
     if hooks or not content.get(HOOKS):
         return {**content, HOOKS: hooks} if HOOKS in content else content
     return {name: value for name, value in content.items() if name != HOOKS}
+
+
+def _clear(hooks: dict[str, list[Any]], events: Iterable[str]) -> None:
+    """Remove our hook from these events, and an event that then has none."""
+    for event in [each for each in events if any(map(_has_ours, hooks[each]))]:
+        hooks[event] = _without(hooks[event])
+        if not hooks[event]:
+            del hooks[event]
 
 
 def _empties_gone(content: Content) -> Content:

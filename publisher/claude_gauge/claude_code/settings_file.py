@@ -2,7 +2,7 @@
 
 An edit is a pure function from content to content; it may change what it is given and return it.
 
-    change = plan(settings_files()[0], lambda content: {**content, "verbose": True})
+    change = change_of(settings_files()[0], lambda content: {**content, "verbose": True})
     print(change.diff())
     write([change], time.time())
 
@@ -128,7 +128,7 @@ def _take_back(change: SettingsChange, backup: Path | None) -> None:
         backup.unlink()  # nothing was changed, so there is nothing to go back from
 
 
-def plan(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> SettingsChange:
+def change_of(path: Path, edit: Edit, written: Mapping[str, str] | None = None) -> SettingsChange:
     """Return the change that `edit` makes to a settings file; raises GaugeError if the file can't be read safely."""
     before = _bytes(path)
     text = _decoded(path, before or b"")
@@ -165,7 +165,7 @@ def given_back(change: SettingsChange, edit: Edit, plain: Edit) -> SettingsChang
         back = {name: value for name, value in content.items() if _unchanged(name, content, wanted, plain)}
         written = {name: text for name, text in values(_text(path)).items() if name in back}
         merged = {**wanted, **back}
-        return plan(
+        return change_of(
             change.path, lambda _: {name: merged[name] for name in (*present, *merged) if name in merged}, written
         )
     return change if wanted else dataclasses.replace(change, after=None)

@@ -20,13 +20,14 @@ SUMMARY = (
     "Each command above runs claude-gauge: as the statusline it stores the plan's figures, as a hook it notes whether "
     "Claude Code waits for you. `claude-gauge setup --undo` removes them."
 )
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")]
 
 
 @with_settings("state_dir")
 def setup(
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Remove the statusline and the hooks again.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    yes: Yes = False,
     statusline: Annotated[bool, typer.Option(help="Add the statusline (plan figures).")] = True,
     hooks: Annotated[bool, typer.Option(help="Add the hooks (Claude waits for you).")] = True,
     config: Config,
@@ -52,12 +53,12 @@ def setup(
             "install claude-gauge, then run `claude-gauge setup`"
         )
     ours = entries.Ours(program, str(state_dir))
-    planned = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
-    if _carry_out(planned, "statusline and hooks are in place already.", yes=yes, summary=SUMMARY):
+    changes = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
+    if _carry_out(changes, "statusline and hooks are in place already.", yes=yes, summary=SUMMARY):
         _forget_hooks(state_dir)
         typer.echo("Claude Code sessions that run now may need a restart to use it.")
         typer.echo("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")
-    for change in planned:
+    for change in changes:
         _warn_of_obstacles(change.path)
 
 
@@ -82,9 +83,6 @@ otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on
 Endpoint = Annotated[
     str, typer.Option("--endpoint", help="OTLP/HTTP address of a collector, or of `--source otlp`.", metavar="URL")
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")]
-
-
 Kind = Annotated[
     Temporality,
     typer.Option(
@@ -156,14 +154,14 @@ def install(
 
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
-    from claude_gauge.claude_code.settings_file import plan, read
+    from claude_gauge.claude_code.settings_file import change_of, read
 
     wanted = _variables(endpoint, temporality)
     record = telemetry.Record(config.settings.state_dir)
-    planned, gone = [], {}
+    changes, gone = [], {}
     for path in settings_files():
         ours, _ = record.of(path)
-        planned.append(plan(path, functools.partial(telemetry.put_in, wanted=wanted, ours=ours)))
+        changes.append(change_of(path, functools.partial(telemetry.put_in, wanted=wanted, ours=ours)))
         content = read(path)
         rivals = telemetry.rivals(telemetry.environment(content), wanted, ours)
         helper = [telemetry.HEADERS_HELPER] if telemetry.HEADERS_HELPER in content and not ours else []
@@ -171,17 +169,16 @@ def install(
             _refuse_to_replace(path, [*rivals, *helper])
         gone[path] = (telemetry.environment(content), rivals)
     _carry_out(
-        planned,
+        changes,
         "the environment is in these settings already.",
         yes=yes,
         first=lambda each: record.keep(each.path, wanted, *gone[each.path]),
     )
-    _warn_of_rivals(wanted, [change.path for change in planned])
+    _warn_of_rivals(wanted, [change.path for change in changes])
     typer.echo("Claude Code sessions that run now do not use it; start them again.")
 
 
 def _refuse_to_replace(path: Path, names: Sequence[str]) -> None:
-
     if names:
         raise GaugeError(
             f"{path} sets {', '.join(names)} otherwise: telemetry may go elsewhere already; "
@@ -212,20 +209,20 @@ def uninstall(*, yes: Yes = False, config: Config) -> None:
 
     from claude_gauge.claude_code import telemetry
     from claude_gauge.claude_code.folders import settings_files
-    from claude_gauge.claude_code.settings_file import given_back, plan
+    from claude_gauge.claude_code.settings_file import change_of, given_back
 
     record = telemetry.Record(config.settings.state_dir)
-    planned = []
+    changes = []
     for path in settings_files():
         ours, before = record.of(path)
         edit = functools.partial(telemetry.take_out, ours=ours, before=before)
-        planned.append(given_back(plan(path, edit), edit, telemetry.without_empty))
-    for change in _carry_out(planned, "these settings hold nothing that `otel install` added.", yes=yes):
+        changes.append(given_back(change_of(path, edit), edit, telemetry.without_empty))
+    for change in _carry_out(changes, "these settings hold nothing that `otel install` added.", yes=yes):
         record.forget(change.path)
 
 
 def _carry_out(
-    planned: Sequence[SettingsChange],
+    changes: Sequence[SettingsChange],
     nothing: str,
     *,
     yes: bool,
@@ -234,15 +231,13 @@ def _carry_out(
 ) -> list[SettingsChange]:
     """Show the changes and their `summary`, ask unless `yes`, write all or none; return those that were needed.
 
-    `first` is called with each change before it is written.
-
-    Ends the command with exit code 1 where the person says no.
+    `first` is called with each change before it is written. A "no" ends the command with exit code 1.
     """
     import time
 
     from claude_gauge.claude_code.settings_file import write
 
-    needed = [change for change in planned if change.needed]
+    needed = [change for change in changes if change.needed]
     for change in needed:
         typer.echo(harmless(change.diff(), keep="\n\t"))
     if not needed:
@@ -262,7 +257,6 @@ def _carry_out(
 
 
 def _agreed(question: str) -> bool:
-
     typer.echo(f"{question} [y/N]: ", nl=False)
     try:
         return input().strip().lower() in {"y", "yes"}

@@ -258,7 +258,6 @@ def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> N
 def list_boards(*, config: Config) -> None:
     """List the boards that the broker knows, with their state."""
     from claude_gauge.apps.device.update import Boards
-    from claude_gauge.errors import GaugeError
     from claude_gauge.mqtt.retained import Retained
 
     with Retained(config.settings) as retained:

@@ -69,7 +69,7 @@ def show(
     Reads the publisher's topic; computes them here when no publisher runs. The first line says which.
     """
     from claude_gauge.apps.terminal.details import rows
-    from claude_gauge.system.plain_text import harmless, harmless_json
+    from claude_gauge.system.plain_text import harmless_json
 
     logs.to_stderr(config.settings.log_format, level="ERROR")
     newest = _newest(config.settings, config.own_node)

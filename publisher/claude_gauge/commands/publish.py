@@ -53,11 +53,11 @@ def install(
     from claude_gauge.apps.service.job import job
     from claude_gauge.apps.service.manager import manager
 
-    services, planned = manager(), job(config)
+    services = manager()
     if only_print:
-        typer.echo(services.definition(planned), nl=False)
+        typer.echo(services.definition(job(config)), nl=False)
         return
-    notes = services.install(planned)
+    notes = services.install(job(config))
     typer.echo(f"installed {services.path}; look at it with `claude-gauge service status`")
     for note in notes:
         typer.echo(note)

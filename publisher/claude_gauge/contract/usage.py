@@ -86,7 +86,7 @@ class Usage(BaseModel):
         title="Stalled", description="No telemetry for the silence window, or its source can't be reached"
     )
     idle: bool = Field(title="Idle", description="The publisher lives, no tokens in the last 60 s")
-    updated_at: Stamp = Field(title="Updated", description="When this payload was computed, ISO 8601, UTC")
+    updated_at: Stamp = Field(title="Updated", description="When this payload was computed")
 
     window_5h_resets_at: Stamp | None = Field(
         default=None, title="5-hour window resets", description="When the 5-hour window resets"

@@ -121,7 +121,7 @@ class _Kept:
         kept = cls(usage.rate_1m, usage.cache_hit_rate, usage.last_model, usage.idle)
         reset = seconds(usage.window_5h_resets_at)
         if reset is not None and not resets(reset, now, FIVE_HOUR_RESET_S):
-            return kept  # what is known of a window ends with it, or is of another clock
+            return kept  # the window is over, or its reset comes from another clock
         return replace(
             kept, tokens=usage.window_5h_tokens, share=usage.window_5h_pct, resets_at=usage.window_5h_resets_at
         )

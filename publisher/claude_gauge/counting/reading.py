@@ -13,7 +13,7 @@ from typing import Literal
 from claude_gauge.contract.plan_window import PlanLimit, PlanWindow
 
 Tach = Literal["all", "fresh", "output"]
-READING = "reading history"  # why a part is not available yet
+READING_HISTORY = "reading history"  # why a part is not available yet
 Thinking = Literal["exact", "estimated", "unknown"]
 
 

@@ -71,7 +71,7 @@ class Assembly:
         server = Server()  # one for all addresses
         self.link = Link(settings, status=status_topic(settings.node), url=url, leaves_nothing=leaves_nothing)
         source = source or choose(settings, clock=clock, server=server)
-        self._numbers = Numbers(self.link, settings, self._hold_against)
+        self._numbers = Numbers(self.link, settings, self._settings_changed)
         self._http = _Http(settings, self, server, source, clock)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
         lifetime = Lifetime(settings.state_dir, settings.node, source)
@@ -121,9 +121,9 @@ class Assembly:
         """End `run` soon; from any thread."""
         self.publisher.stop()
 
-    def _hold_against(self, settings: Settings) -> None:
-        """Take what Home Assistant set: the figures, and the scales of the page."""
-        self.publisher.hold_against(limits_of(settings))
+    def _settings_changed(self, settings: Settings) -> None:
+        """Use what Home Assistant set: for the figures, and for the scales of the page."""
+        self.publisher.set_limits(limits_of(settings))
         self._http.rescale(settings)
 
     def health(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _AT_REST = {
 
 
 class KeptWindow:
-    """One small file per node, which another account ignores; a disk that fails costs a needle at rest for a moment."""
+    """The 5-hour window's last figures, in one small file per node; a start with another account ignores it."""
 
     def __init__(
         self,

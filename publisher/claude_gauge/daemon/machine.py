@@ -1,4 +1,4 @@
-"""The lock that allows one publisher per node on a machine, the messages to systemd, and what free memory becomes."""
+"""The lock that allows one publisher per node on a machine, the messages to systemd, and the return of free memory."""
 
 from __future__ import annotations
 

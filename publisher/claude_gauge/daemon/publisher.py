@@ -55,7 +55,7 @@ class Publisher:
         self._busy = threading.Lock()  # held by whoever makes a payload, and for the loop's own figures
         self._stale = False  # something changed since the last payload was begun
         self._due = -math.inf  # when the next payload is due, if nothing changes; times are the steady clock's
-        self._planned = math.inf  # when the loop looks next by itself; "never" while it is not at rest
+        self._next_look = math.inf  # when the loop looks next by itself; "never" while it is not at rest
         self._fault: Exception | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -70,22 +70,22 @@ class Publisher:
             self._source.start(self._changed)
         try:
             while not self._stopping.is_set():
-                self._wake.wait(self._plan())
+                self._wake.wait(self._look())
                 self._wake.clear()
         finally:
             self._source.stop()
 
-    def _plan(self) -> float:
+    def _look(self) -> float:
         """Make a payload if it is due; return for how many seconds there is nothing to do unless something changes."""
         with self._busy:
-            self._planned = math.inf
+            self._next_look = math.inf
             if self._fault is not None:
                 raise self._fault
             if time.monotonic() >= self._next():
                 self._make_payload()
             now = time.monotonic()
-            self._planned = min(self._next(), now + self._watchdog())
-            return max(0.0, self._planned - now)
+            self._next_look = min(self._next(), now + self._watchdog())
+            return max(0.0, self._next_look - now)
 
     def _changed(self) -> None:
         """Publish a change in the thread that reports it: waking another takes longer than the payload itself.
@@ -102,7 +102,7 @@ class Publisher:
                 self._fault, self._due = error, -math.inf
             finally:
                 self._busy.release()
-        if self._next() < self._planned:
+        if self._next() < self._next_look:
             self._wake.set()
 
     def _next(self) -> float:
@@ -118,8 +118,8 @@ class Publisher:
         self._stopping.set()
         self._wake.set()
 
-    def hold_against(self, limits: Limits) -> None:
-        """Hold the figures against these limits from now on, and send a payload at once; from any thread."""
+    def set_limits(self, limits: Limits) -> None:
+        """Compare the figures with these limits from now on, and send a payload at once; from any thread."""
         self._limits, self._news, self._stale = limits, True, True
         self._wake.set()
 

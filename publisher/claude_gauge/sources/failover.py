@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from claude_gauge.counting.reading import READING, Health, Reading, earliest
+from claude_gauge.counting.reading import READING_HISTORY, Health, Reading, earliest
 from claude_gauge.errors import GaugeError
 from claude_gauge.sources.source import Loads, Remembers, Source
 
@@ -237,7 +237,7 @@ def knows(reading: Reading, part: str) -> bool:
     """Return whether a reading holds anything of this part: a source that never saw use is no better than none."""
     traffic, block = reading.traffic, reading.block
     seen = traffic is not None and traffic.newest_at is not None
-    if part == "tach" or _health(reading, part).why == READING:  # its figure comes in seconds
+    if part == "tach" or _health(reading, part).why == READING_HISTORY:  # its figure comes in seconds
         return seen
     return block is not None and (seen or block.start is not None or bool(reading.week_tokens))
 

@@ -71,7 +71,7 @@ class _Builder:
         return {"tach": names, "fuel": [*names, *self._installed_ccusage(names[0])]}
 
     def _hybrid(self) -> Order:
-        """Tach from what is here, in milliseconds; fuel from Prometheus, ccusage or OTLP, what was named first."""
+        """Take the tach from this machine's files, and fuel from Prometheus, ccusage or OTLP: the named one first."""
         named = self._settings
         fuel = [] if self._settings.prometheus is None else [self._prometheus()]
         local = self._local()

@@ -90,7 +90,7 @@ class TranscriptsOtlp:
         self._listen(changed)
         self._transcripts.start(changed)
         if self._not_listening:
-            self._retry = threading.Thread(target=self._listen_again, args=(changed,), name="joint", daemon=True)
+            self._retry = threading.Thread(target=self._listen_again, args=(changed,), name="otlp-retry", daemon=True)
             self._retry.start()
 
     def load(self) -> None:

@@ -111,8 +111,8 @@ class Companion:
     def __init__(self, command: Sequence[str], environ: Mapping[str, str], log: Path) -> None:
         self._log = log
         guarded = ["/bin/sh", "-c", _GUARDED, "sh", *command]
-        # A session of its own: a closed terminal would end the inner shell, and Ctrl-C the program, which is needed for
-        # our goodbye.
+        # A session of its own: a closed terminal would end the inner shell, and Ctrl-C the program, which is still
+        # needed for our last messages.
         with log.open("wb") as output:
             self._process = spawn(guarded, environ, stdin=subprocess.PIPE, stdout=output, stderr=output)
 

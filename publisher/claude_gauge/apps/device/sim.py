@@ -17,7 +17,7 @@ from pathlib import Path
 from claude_gauge.apps.device.settings import CA_FILE, ca_as_der, device_settings
 from claude_gauge.apps.device.update import forget_virtual
 from claude_gauge.apps.device.virtual_board import VirtualBoard
-from claude_gauge.apps.terminal.app import QUIT, NodeWatch, Screen
+from claude_gauge.apps.terminal.app import NodeWatch, Screen, quits
 from claude_gauge.apps.terminal.picture import Look, draw
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import LAMPS, gauges
@@ -122,7 +122,7 @@ def sim_picture(settings: Settings, command: list[str], trace: Path | None, look
         ):
             watch.changed = screen.ring
             keys = ""
-            while board.running and not (any(key in QUIT for key in keys) and not keys.startswith("\x1b")):
+            while board.running and not quits(keys):
                 columns, rows = screen.size
                 scene = replace(watch.scene(time.time()), needles=board.shares(), footer=_footer(board, said[0]))
                 screen.show(draw(scene, replace(look, columns=columns, rows=rows)))

@@ -23,6 +23,7 @@ from claude_gauge.hooks.spool import FOLDER
 from claude_gauge.sources.ccusage.command import CcusageError, find
 from claude_gauge.sources.ccusage.mcp_wire import connection
 from claude_gauge.sources.ccusage.source import BlockSource, command_line
+from claude_gauge.sources.prometheus.client import DEFAULT_URL
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.system.http.messages import SERVER
@@ -194,7 +195,6 @@ def prometheus(settings: Settings) -> Iterator[Check]:
     yield Check("Prometheus", "warn" if health.degraded else "fail", f"{url}: {why}", advice)
 
 
-DEFAULT_URL = "http://127.0.0.1:9090"
 _TELEMETRY = "`claude-gauge otel install` lets Claude Code send them; then ask it something, and wait a minute"
 _PROMETHEUS = (
     ("refused", "start it, or correct host and port of --prometheus"),

@@ -14,7 +14,6 @@ from claude_gauge.apps.service.job import LABEL, Job, agent, unit
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.atomic_file import replace
 
-# Exit codes of systemd's own: it could not make the user, capability, namespace or device settings of a unit.
 UNCONFINED = (
     "This system forbids user namespaces: the service runs without PrivateUsers, PrivateDevices, "
     "CapabilityBoundingSet, ProtectClock, ProtectKernelLogs and ProtectKernelModules."
@@ -23,6 +22,7 @@ BY_HAND = (
     "run `claude-gauge publish` from what starts your programs instead "
     "(`claude-gauge service install --print` shows the definition)"
 )
+# Exit codes of systemd's own: it could not make the user, capability, namespace or device settings of a unit.
 SET_UP_FAILED = frozenset({"217", "218", "226", "228", "230", "237", "238"})
 
 

@@ -196,7 +196,7 @@ def _show(watch: NodeWatch, screen: Screen, look: Look, footer: Callable[[], str
     drawn = ""
     before = time.monotonic()
     wait = 0.0
-    while not _quits(screen.wait(wait)):
+    while not quits(screen.wait(wait)):
         now = time.monotonic()
         elapsed, before = now - before, now
         columns, rows = screen.size
@@ -209,7 +209,8 @@ def _show(watch: NodeWatch, screen: Screen, look: Look, footer: Callable[[], str
         wait = FRAME_S if moving else REST_S
 
 
-def _quits(keys: str) -> bool:
+def quits(keys: str) -> bool:
+    """Return whether a key that was pressed ends the program."""
     return not keys.startswith("\x1b") and any(key in QUIT for key in keys)
 
 

@@ -106,7 +106,7 @@ def _of_this_window(fired: Fired | None, source: str, reset: float | None, now: 
 
 
 class Memory:
-    """Two small files per node; a disk that fails costs a repeated alert at worst."""
+    """What was sent, in two small files per node; where the disk fails an alert may come twice."""
 
     def __init__(self, state_dir: Path, node: str) -> None:
         lost = "after a restart an alert may come twice"

@@ -78,7 +78,7 @@ def result_of(answer: object) -> Json:
 HTTP_TIMEOUT_S = 30.0
 MAX_BYTES = 8 * 2**20
 SESSION = "Mcp-Session-Id"
-OK, FAILURE = 200, 400
+FAILURE = 400
 
 
 class Http:
@@ -271,8 +271,6 @@ def server_command(environ: Mapping[str, str]) -> Command:
 
 
 T = TypeVar("T")
-
-NAME = "ccusage-mcp"
 
 
 class Transport(Protocol):

@@ -23,6 +23,7 @@ from claude_gauge.system.net import is_loopback, trusting
 if TYPE_CHECKING:
     import httpx
 
+DEFAULT_URL = "http://127.0.0.1:9090"
 TIMEOUT_S = 10.0
 MOST_BYTES = 16 << 20
 MOST_WORDS = 28
@@ -75,7 +76,7 @@ class PrometheusClient:
     def __init__(
         self, settings: Settings, timeout_s: float = TIMEOUT_S, clock: Callable[[], float] = time.time
     ) -> None:
-        base = (settings.prometheus or "http://127.0.0.1:9090").rstrip("/").removesuffix("/query")
+        base = (settings.prometheus or DEFAULT_URL).rstrip("/").removesuffix("/query")
         self._base = base.removesuffix("/api/v1") + "/api/v1"
         self._settings = settings
         self._timeout_s = timeout_s

@@ -16,7 +16,7 @@ from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Block, Health, Reading, Tokens, earliest
 from claude_gauge.counting.sums import FIVE_HOURS_S, FIVE_MINUTES_S, WEEK_S, Blocks, Window
 from claude_gauge.errors import GaugeError
-from claude_gauge.sources.prometheus.client import TIMEOUT_S, PrometheusClient, TroubleError
+from claude_gauge.sources.prometheus.client import DEFAULT_URL, TIMEOUT_S, PrometheusClient, TroubleError
 from claude_gauge.sources.prometheus.increments import CounterReader, Increment
 from claude_gauge.sources.prometheus.names import METRICS, TOKENS, Metric
 from claude_gauge.sources.source import Polled, every
@@ -24,7 +24,7 @@ from claude_gauge.sources.source import Polled, every
 log = logging.getLogger(__name__)
 
 NAME = "prometheus"
-NO_THINKING = "metrics tell no thinking"
+NO_THINKING = "metrics have no thinking"
 AGAIN_S = 3600.0
 NAMES_S = 300.0
 RENAME = (
@@ -262,9 +262,8 @@ def figures(settings: Settings, now: float, clock: Callable[[], float] | None = 
             engine.learn_clock(now)
             return [figure for metric in METRICS for figure in _sums(metric, engine, settings.prometheus_match, now)]
         except TroubleError as trouble:
-            raise GaugeError(
-                f"Prometheus at {settings.prometheus}: {trouble.why}; check --prometheus and what it serves"
-            ) from None
+            where = settings.prometheus or DEFAULT_URL
+            raise GaugeError(f"Prometheus at {where}: {trouble.why}; check --prometheus and what it serves") from None
 
 
 def _sums(metric: Metric, engine: PrometheusClient, match: str, now: float) -> list[MetricFigure]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from claude_gauge.counting.counter import Counter
-from claude_gauge.counting.reading import READING, Health, Reading, Traffic
+from claude_gauge.counting.reading import READING_HISTORY, Health, Reading, Traffic
 from claude_gauge.counting.sums import FIVE_HOURS_S, WEEK_S
 from claude_gauge.counting.turn import Denial, Turn, denial, parse
 from claude_gauge.sources.transcripts.follower import LONGEST
@@ -126,7 +126,7 @@ class Transcripts:
                 week_tokens=self._counter.week(now) if self._whole else None,
                 sources={
                     "tach": health,
-                    "fuel": health if self._chained else Health(NAME, ok=False, why=READING, degraded=True),
+                    "fuel": health if self._chained else Health(NAME, ok=False, why=READING_HISTORY, degraded=True),
                     "thinking": _thinking(health, traffic),
                 },
             )

@@ -45,7 +45,7 @@ class Phase(Enum):
 
 
 class Deadlines(Generic[T]):
-    """In one phase the time is the same for all, so the first that began is the first that is due."""
+    """Reports what is over its time; in one phase that is the same for all, so the first that began is due first."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[T], None]) -> None:
         self._loop = loop
@@ -248,7 +248,7 @@ class HttpConnection(asyncio.Protocol):
             self._route = self._bodyless(request)
 
     def _bodyless(self, request: HttpRequest) -> Route:
-        """Find the route of a request without a body; one that is refused needs not end the connection."""
+        """Find the route of a request without a body; a refusal need not end the connection."""
         try:
             route = self.site.find(request)
         except RefusedError as refused:

@@ -202,7 +202,7 @@ class _Clients:
         return spared
 
     def _make_room(self) -> None:
-        """End the oldest incomplete request, else who is idle the longest, else a stream."""
+        """End the oldest incomplete request, else the connection that is idle the longest, else a stream."""
         spared = self.deadlines.oldest(Phase.HEAD, Phase.BODY) or self.deadlines.oldest(Phase.IDLE)
         if spared is None and self.streams:
             spared = self._spare_stream()
@@ -232,7 +232,7 @@ class _Clients:
 
 
 def bind(address: str, *, name: str, flag: str) -> socket.socket:
-    """Bind a listening socket; raises GaugeError in words."""
+    """Bind a listening socket; raises GaugeError where that fails."""
     host, _, port = address.rpartition(":")
     try:
         if int(port) > MOST_PORT:  # getaddrinfo would take it modulo 65536
