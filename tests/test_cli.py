@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.publisher import as_before, environment, run
+from tests.support.publisher import as_before, call, environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.commands import cli
@@ -37,6 +37,15 @@ def test_full_disk_at_stdout(env: dict[str, str], arguments: tuple[str, ...]) ->
     assert done.stderr.splitlines()[-1] == "error: cannot write: No space left on device"
     assert done.stderr.count("error: ") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_config_names_its_file(env: dict[str, str]) -> None:
+    """`claude-gauge config` lists the settings and, after an empty line, the settings file."""
+    *rows, empty, last = call("config", env=env).stdout.splitlines()
+
+    assert all(len(row.split()) >= 3 for row in rows)
+    assert empty == ""
+    assert last.startswith("settings file: /")
 
 
 def test_closed_pipe(env: dict[str, str]) -> None:

@@ -294,6 +294,15 @@ def test_no_settings_before(person: Home) -> None:
     assert json.loads(person.settings.read_text()) == {"model": "opus"}
 
 
+def test_no_settings_before_whatever_came_earlier(person: Home) -> None:
+    """Backups of an earlier time, as those of `otel`, do not keep an empty file that setup made."""
+    for arguments in (["otel", "install"], ["otel", "uninstall"], ["setup"], ["setup", "--undo"]):
+        assert run([*arguments, "--yes"], b"", person.environ).returncode == 0
+
+    assert list(person.settings.parent.glob("settings.json.before-*"))
+    assert not person.settings.exists()
+
+
 def test_person_edits_between(person: Home) -> None:
     """What the person changed after setup survives undo."""
     person.settings.write_text(json.dumps(FULL))

@@ -149,8 +149,8 @@ def change_of(path: Path, edit: Edit, written: Mapping[str, str] | None = None) 
 def given_back(change: SettingsChange, edit: Edit, plain: Edit) -> SettingsChange:
     """Return the undo as the original bytes from the backup, if nothing else has changed since.
 
-    `edit` takes ours out; `plain` leaves out what putting ours in loses. A file that would be left with nothing,
-    and of which there is no backup, was made by us: it goes.
+    `edit` takes ours out; `plain` leaves out what putting ours in loses. A file that would be left with nothing, and
+    that no backup shows so, was made by us: it goes.
     """
     if not change.needed:
         return change
@@ -164,10 +164,9 @@ def given_back(change: SettingsChange, edit: Edit, plain: Edit) -> SettingsChang
         path, content = clean[0]
         back = {name: value for name, value in content.items() if _unchanged(name, content, wanted, plain)}
         written = {name: text for name, text in values(_text(path)).items() if name in back}
-        merged = {**wanted, **back}
-        return change_of(
-            change.path, lambda _: {name: merged[name] for name in (*present, *merged) if name in merged}, written
-        )
+        if merged := {**wanted, **back}:
+            order = (*present, *merged)
+            return change_of(change.path, lambda _: {name: merged[name] for name in order if name in merged}, written)
     return change if wanted else dataclasses.replace(change, after=None)
 
 

@@ -33,7 +33,8 @@ def config(*, config: Config) -> None:
             value, origin = str(set_elsewhere[name]), f"Home Assistant, in place of {setting} ({whence})"
         typer.echo(harmless(f"{name:22} {value:36} {origin}"))
     if config.path is not None:
-        typer.echo(harmless(f"\nsettings file: {config.path}{'' if config.path.exists() else ' (not there)'}"))
+        typer.echo()
+        typer.echo(harmless(f"settings file: {config.path}{'' if config.path.exists() else ' (not there)'}"))
 
 
 @with_settings("state_dir", "tach")

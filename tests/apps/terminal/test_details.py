@@ -76,7 +76,7 @@ def test_every_field_is_shown() -> None:
     assert full["Fullest limit"] == "seven day opus 100 %"
 
 
-def test_ceiling_is_called_a_guess() -> None:
+def test_share_of_a_ceiling() -> None:
     """Where fuel is a share of the ceiling, that is said, with what makes it right."""
     assert "calibrate" in shown(fuel_source="ceiling")[""]
 
