@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a real broker, and a home folder of the test's own."""
+"""Fixtures that many tests share: a real broker, a folder of Claude Code's, a home folder of the test's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from tests.support import parts  # noqa: F401 - completes PATH
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.publisher import environment
+from tests.support.transcripts import ClaudeHome
 
 # A busy machine is slow without being wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +69,27 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     """A real Mosquitto of this test's own, anonymous, without a store."""
     with Mosquitto(tmp_path / "broker") as running:
         yield running
+
+
+@pytest.fixture
+def listener(broker: Mosquitto) -> Iterator[Listener]:
+    """A client that subscribes to all topics of ours at this test's broker."""
+    with Listener(broker.port, "claude-gauge/#") as running:
+        yield running
+
+
+@pytest.fixture
+def claude(tmp_path: Path) -> ClaudeHome:
+    """A config folder of Claude Code's, of this test's own."""
+    return ClaudeHome(tmp_path / "claude")
+
+
+@pytest.fixture
+def env(claude: ClaudeHome, tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
+    """An environment that leads nowhere but to this test's own folders and broker."""
+    return environment(
+        claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="test", CLAUDE_GAUGE_HTTP="off"
+    )
 
 
 @pytest.fixture(autouse=True)

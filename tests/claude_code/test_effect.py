@@ -1,4 +1,4 @@
-"""What stands in Claude Code's settings and yet has no effect, as setup and doctor tell it."""
+"""What stands in Claude Code's settings and yet has no effect, as setup and doctor report it."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_never_called(claude: Path) -> None:
 
 
 def test_nothing_can_be_handed_over(claude: Path) -> None:
-    """A folder for what Claude Code tells that can't be written to is a warning of its own."""
+    """A folder for Claude Code's reports that can't be written to is a warning of its own."""
     run(["hook", "--state-dir", str(claude.parent / "state")], event("Stop"))
     folder = claude.parent / "state" / "plan"
     for path in folder.iterdir():

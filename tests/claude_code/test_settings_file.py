@@ -141,7 +141,7 @@ def test_no_change_writes_nothing(settings: Path) -> None:
 
 
 def test_one_is_not_true(tmp_path: Path) -> None:
-    """JSON tells 1 from true, so putting one for the other is a change."""
+    """In JSON 1 is not true, so putting one for the other is a change."""
     path = tmp_path / "settings.json"
     path.write_text('{"a": 1}')
 

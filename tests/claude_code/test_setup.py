@@ -563,7 +563,7 @@ def test_other_edits_in_between(tmp_path: Path) -> None:
 
 
 def test_doctor_knows(person: Home, tmp_path: Path) -> None:
-    """The doctor tells what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
+    """The doctor says what is missing between Claude Code and us: nothing in, another state folder, hooks off."""
     environ = {"CLAUDE_CONFIG_DIR": str(person.settings.parent)}
 
     def checked(state_dir: Path = person.state) -> str:

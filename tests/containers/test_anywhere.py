@@ -19,12 +19,6 @@ def _tokens(received: Received) -> int | None:
 
 
 @pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """Give a Claude Code folder of this test's own."""
-    return ClaudeHome(tmp_path / "claude")
-
-
-@pytest.fixture
 def env(claude: ClaudeHome, tmp_path: Path, anywhere: Mosquitto | Contained) -> dict[str, str]:
     """Give an environment that leads to the broker."""
     return environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=anywhere.url, CLAUDE_GAUGE_HTTP="off")

@@ -24,7 +24,7 @@ NOW = 1_763_900_000.0
     + [(bad, False) for bad in (NOW + AHEAD_S + 1, NOW + 86400, 1e300, inf, -inf, nan, 0.0, -5.0)],
 )
 def test_nothing_happens_in_the_future(at: float, right: bool) -> None:  # noqa: FBT001 - a table
-    """What a clock tells may be ahead of ours by two minutes; no garbage is a time."""
+    """A clock's time may be ahead of ours by two minutes; no garbage is a time."""
     assert happened(at, NOW) is right
 
 

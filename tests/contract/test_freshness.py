@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.support.payloads import at_rest
 
 from claude_gauge.contract.freshness import SILENCE_S, Freshness, read, seconds
 from claude_gauge.contract.usage import OFFLINE, ONLINE, stamp
@@ -12,19 +13,7 @@ NOON = 1_790_000_000.0
 
 def payload(made: float, **more: object) -> bytes:
     """Make a payload's bytes as another version of the publisher could have written them."""
-    rest = {
-        "rate_1m": 5,
-        "window_5h_tokens": 0,
-        "window_5h_pct": 0,
-        "thinking_ratio": 0,
-        "cache_hit_rate": 0,
-        "last_model": "",
-        "hot": False,
-        "warn": False,
-        "stall": False,
-        "idle": True,
-        "updated_at": stamp(made),
-    }
+    rest = at_rest(rate_1m=5, updated_at=stamp(made)).model_dump(mode="json", exclude_unset=True)
     return json.dumps({**rest, **more}).encode()
 
 

@@ -266,7 +266,7 @@ def test_largest_payload_fits() -> None:
 
 
 def test_fullest_limit_is_named() -> None:
-    """Of all limits that the plan tells, the fullest one that still runs: it is what stops work first."""
+    """Of all limits that the plan reports, the fullest one that still runs: it is what stops work first."""
     five, seven = PlanWindow(0.2, NOW + 60), PlanWindow(0.6, NOW + 999)
     opus = PlanLimit("seven_day_opus", 1.0, NOW + 500)
     for reading, right in (

@@ -64,7 +64,7 @@ def test_response_belongs_to_the_moment_it_ended() -> None:
 
 
 def test_advisor_counts_with_its_response() -> None:
-    """What other models used for advice is part of the response, the larger of what its lines tell."""
+    """What other models used for advice is part of the response, the larger of what its lines say."""
     advised = TURN._replace(advisor=Tokens(1000, 30))
 
     assert _count(advised, advised, TURN._replace(at=AT + 1)) == Tokens(1005, 130, 1000, 50, 20)
@@ -116,14 +116,14 @@ def test_same_message_of_another_request_is_another_response() -> None:
 
 
 def test_missing_request_id() -> None:
-    """Without a request id the message id tells responses apart, and lines of one belong together."""
+    """Without a request id the message id distinguishes responses, and lines of one belong together."""
     turn = TURN._replace(request_id=None)
 
     assert _count(turn, turn._replace(at=AT + 5), turn._replace(message_id="m2")).output == 200
 
 
 def test_missing_message_id() -> None:
-    """Without a message id the request id tells responses apart."""
+    """Without a message id the request id distinguishes responses."""
     turn = TURN._replace(message_id=None)
 
     assert _count(turn, turn._replace(at=AT + 5), turn._replace(request_id="r2")).output == 200
@@ -139,14 +139,14 @@ def test_no_ids_at_all() -> None:
 
 
 def test_constant_message_id_of_a_gateway() -> None:
-    """A gateway that gives every message one id and no request id: the prompt's figures tell them apart."""
+    """A gateway that gives every message one id and no request id: the prompt's figures distinguish them."""
     turns = [TURN._replace(request_id=None, at=AT + 60 * n, cache_read=1000 + n) for n in range(50)]
 
     assert _count(*turns, *turns).output == 50 * 100
 
 
 def test_constant_message_id_without_prompt_figures() -> None:
-    """Where the gateway tells no prompt figures either, lines further apart than a response are others."""
+    """Where the gateway gives no prompt figures either, lines further apart than a response are others."""
     turns = [TURN._replace(request_id=None, at=AT + 60 * n, input=0, cache_read=0, cache_creation=0) for n in range(50)]
 
     assert _count(*turns, *turns).output == 50 * 100

@@ -27,7 +27,7 @@ def test_constructor_touches_nothing(tmp_path: Path, broker: Mosquitto, claude_f
 
 
 def test_outlet_that_cannot_start_leaves_none_started(tmp_path: Path, broker: Mosquitto, claude_folder: Path) -> None:
-    """A port that can't be had is one error, and nobody hears of this node."""
+    """A port that can't be had is one error, and nobody learns of this node."""
     assert claude_folder.is_dir()
     with socket.create_server(("127.0.0.1", 0)) as taken, Listener(broker.port, "claude-gauge/#") as listener:
         assembly = Assembly(_settings(tmp_path, broker, f"127.0.0.1:{taken.getsockname()[1]}"))

@@ -3,40 +3,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import answers, wait_until
-from tests.support.publisher import Publishing, call, environment, run
+from tests.support.publisher import Publishing, call, run
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 
 from claude_gauge.contract.usage import Usage
 
 TOPIC, STATUS = "claude-gauge/test/usage", "claude-gauge/test/status"
-
-
-@pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """Give a Claude Code folder of this test's own."""
-    return ClaudeHome(tmp_path / "claude")
-
-
-@pytest.fixture
-def env(claude: ClaudeHome, tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
-    """Give an environment that leads nowhere but to the test's own folders and broker."""
-    return environment(
-        claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_NODE="test", CLAUDE_GAUGE_HTTP="off"
-    )
-
-
-@pytest.fixture
-def listener(broker: Mosquitto) -> Iterator[Listener]:
-    """Listen to all topics of ours."""
-    with Listener(broker.port, "claude-gauge/#") as running:
-        yield running
 
 
 def _usage(received: Received) -> dict[str, Any]:
@@ -121,7 +99,7 @@ def test_show_says_where_its_figures_come_from(
 
 
 def test_show_of_another_node(claude: ClaudeHome, env: dict[str, str], listener: Listener, tmp_path: Path) -> None:
-    """`show --node X` tells X's topic or fails: it never prints this machine's figures under another's name."""
+    """`show --node X` shows X's topic or fails: it never prints this machine's figures under another's name."""
     claude.append(assistant(time.time(), 1))
     other = call("show", "--json", "--node", "elsewhere", env=env)
     own = call("show", "--json", "--node", "test", env=env)

@@ -182,7 +182,7 @@ def test_publisher_dies(gauge: VirtualBoard, broker: Mosquitto) -> None:
 
 
 def test_old_retained_payload_is_not_shown(broker: Mosquitto, tmp_path: Path, sender: Sender) -> None:
-    """A board that starts in front of a payload of yesterday rests until it hears a live one."""
+    """A board that starts in front of a payload of yesterday rests until it gets a live one."""
     sender.send(fresh(**CRUISE, updated_at=stamp(time.time() - 86_400)))
     with board(tmp_path / "flash", broker.port) as gauge:
         linked(gauge)

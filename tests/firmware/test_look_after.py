@@ -30,7 +30,7 @@ PASSWORD = "wifi-canary"
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    """The broker that all boards of this file are told of."""
+    """The broker that all boards of this file use."""
     with Mosquitto(tmp_path_factory.mktemp("broker")) as running:
         yield running
 

@@ -115,7 +115,7 @@ def test_second_network(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_own_network_is_closed(tmp_path: Path, ports: dict[str, int]) -> None:
-    """The set-up network asks for the password that the log and the label tell."""
+    """The set-up network asks for the password that the log and the label have."""
     own = {"portal": {**ports, "password": "labelled99"}}
     with VirtualBoard(tmp_path / "flash", own, micropython()) as gauge:
         assert gauge.wait(lambda: any("with the password labelled99" in line for line in gauge.log)), gauge.log

@@ -25,12 +25,6 @@ PROGRAM = [sys.executable, "-m", "claude_gauge", "sim"]
 
 
 @pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """Give a Claude Code folder of this test's own."""
-    return ClaudeHome(tmp_path / "claude")
-
-
-@pytest.fixture
 def env(claude: ClaudeHome, tmp_path: Path, broker: Mosquitto) -> dict[str, str]:
     """Give an environment with this test's broker and the real MicroPython on the PATH."""
     micropython = str(part("micropython"))

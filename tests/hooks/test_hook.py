@@ -145,7 +145,7 @@ def test_record_cut_off_by_a_full_disk(tmp_path: Path) -> None:
     "given", [b"", b"{", b"[]", b"null", b"{}", b'{"session_id": [], "hook_event_name": {}}', b"\xff", b"[" * 100_000]
 )
 def test_garbage(tmp_path: Path, given: bytes) -> None:
-    """Whatever comes in, Claude Code hears nothing and goes on."""
+    """Whatever comes in, Claude Code gets no output and goes on."""
     done = run(["hook", "--state-dir", str(tmp_path)], given)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

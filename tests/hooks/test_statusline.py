@@ -70,7 +70,7 @@ def test_call_without_figures_takes_none_back(tmp_path: Path) -> None:
 
 
 def report(tmp_path: Path, at: float, used: float, resets_at: object = NOON, **changes: object) -> object:
-    """Let a terminal tell its 5-hour figure, and return what is stored of it then."""
+    """Let a terminal report its 5-hour figure, and return what is stored of it then."""
     store({**status(five_hour=(used, resets_at)), **changes}, str(tmp_path / "plan"), at)
     return limits(tmp_path)["five_hour"]
 
@@ -121,7 +121,7 @@ def test_without_api_time(tmp_path: Path, cost: object) -> None:
 
 
 def test_first_figures_of_an_idle_terminal(tmp_path: Path) -> None:
-    """A terminal that was idle for hours when the set-up was made tells figures as old as its transcript."""
+    """A terminal that was idle for hours when the set-up was made reports figures as old as its transcript."""
     transcript = tmp_path / "s.jsonl"
     transcript.write_text("")
     os.utime(transcript, (NOON - 9000, NOON - 9000))
@@ -130,7 +130,7 @@ def test_first_figures_of_an_idle_terminal(tmp_path: Path) -> None:
 
 
 def test_every_limit_is_stored(tmp_path: Path) -> None:
-    """Whatever limits come, by names not known yet, are kept; what tells only amounts becomes a percentage."""
+    """Whatever limits come, by names not known yet, are kept; what has only amounts becomes a percentage."""
     given = status(five_hour=(5, NOON))
     given["rate_limits"] |= {
         "seven_day_opus": {"used_percentage": 100, "resets_at": NOON},

@@ -220,7 +220,7 @@ def test_tls_reader_gets_a_burst(tls: Path, connect: Connect) -> None:
 
 
 def test_tls_many_packets_in_one_record(tls: Path, connect: Connect) -> None:
-    """Packets that came in one TLS record are all read: the kernel tells only of the first."""
+    """Packets that came in one TLS record are all read: the kernel reports only the first."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls / "broker.crt", tls / "broker.key")
     received: list[bytes] = []

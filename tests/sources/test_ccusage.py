@@ -74,7 +74,7 @@ def test_garbage_output(text: bytes) -> None:
 
 @pytest.mark.parametrize("version", ["18", "20"])
 def test_real_ccusage(claude: ClaudeHome, version: str) -> None:
-    """The real ccusage tells the block and the 7 days of transcripts written here."""
+    """The real ccusage gives the block and the 7 days of transcripts written here."""
     now = time.time()
     claude.append(
         assistant(now - 8 * 86400, 1), assistant(now - 3 * 86400, 2), assistant(now - 60, 3), assistant(now - 1, 4)
@@ -90,7 +90,7 @@ def test_real_ccusage(claude: ClaudeHome, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["18", "20"])
 def test_real_ccusage_without_data(claude: ClaudeHome, version: str) -> None:
-    """A real ccusage without transcripts tells an empty block."""
+    """A real ccusage without transcripts gives an empty block."""
     assert claude.folder.exists()
     asked = CommandLine(str(part(REAL[version])))
 

@@ -60,7 +60,7 @@ def _scripted(folder: Path, text: str) -> dict[str, str]:
 
 
 def test_http(claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
-    """The real server over StreamableHTTP tells block and week, again and again; its openness is warned of once."""
+    """The real server over StreamableHTTP gives block and week, again and again; one warning says that it is open."""
     assert claude.folder.exists()
     with _http() as url:
         server = McpServer(Http(url))
@@ -72,7 +72,7 @@ def test_http(claude: ClaudeHome, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_stdio(claude: ClaudeHome) -> None:
-    """The real server as a child tells the same, follows the transcripts, and ends with us."""
+    """The real server as a child answers the same, follows the transcripts, and ends with us."""
     server = McpServer(wire := Stdio(_environ(part(SERVER).parent)))
     first = (server.block().tokens, server.week(time.time()))
     claude.append(assistant(time.time(), 4))

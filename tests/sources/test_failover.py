@@ -16,7 +16,7 @@ NOW = 1_795_430_000.0
 
 
 class Fake:
-    """A source that tells what it is reported to tell; the real ones are tried in test_choose.py."""
+    """A source that answers what the test sets; the real ones are tried in test_select.py."""
 
     def __init__(self, name: str, rate: float | None = None, block: int | None = None) -> None:
         self.name, self.rate, self.block = name, rate, block
@@ -273,7 +273,7 @@ def test_plan_beside() -> None:
 
 
 def test_week_from_another() -> None:
-    """Where the fuel's source does not know the week, one that does tells it."""
+    """Where the fuel's source does not know the week, one that does gives it."""
     one, two, source = _two()
     one.week = 7000
 

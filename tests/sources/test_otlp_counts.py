@@ -305,7 +305,7 @@ def test_half_line_in_the_journal(tmp_path: Path) -> None:
 
 
 def test_state_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the state folder can't be written, counting goes on, exporters hear 503, and one warning says why."""
+    """Where the state folder can't be written, counting goes on, exporters get 503, and one warning says why."""
     (tmp_path / "file").write_text("")
     with receiving(tmp_path / "file" / "folder") as (source, clock):
         for number in range(3):

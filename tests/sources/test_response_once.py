@@ -1,4 +1,4 @@
-"""A response that transcript and telemetry both tell counts once, with or without ids, in any order, over restarts."""
+"""A response that transcript and telemetry report counts once, with or without ids, in any order, over restarts."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_hybrid_with_ccusage(tmp_path: Path, claude: ClaudeHome) -> None:
 
 
 def test_hybrid_with_otlp(tmp_path: Path, claude: ClaudeHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`hybrid` with OTLP counts what either tells, once."""
+    """`hybrid` with OTLP counts what either reports, once."""
     assert claude.project.exists()
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     port = free_port()
@@ -275,7 +275,7 @@ def test_auto_listens_only_where_otlp_is_set(tmp_path: Path, claude: ClaudeHome)
 
 @pytest.mark.parametrize("name", ["auto", "hybrid", "transcripts", "ccusage"])
 def test_once(tmp_path: Path, claude: ClaudeHome, name: str) -> None:
-    """Read once, without threads that stay, every source tells what is there."""
+    """Read once, without threads that stay, every source has what is there."""
     assert claude.project.exists()
     settings = Settings.model_validate({"source": name, "ccusage": str(part(CCUSAGE)), "state_dir": tmp_path / "state"})
     source = choose(settings)

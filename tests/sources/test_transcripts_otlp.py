@@ -24,12 +24,6 @@ HERE = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "22222222-2222-4222-8222-222222222222"
 
 
-@pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """A config folder of Claude Code's."""
-    return ClaudeHome(tmp_path / "claude")
-
-
 @contextmanager
 def _together(
     tmp_path: Path, claude: ClaudeHome, clock: Clock | None = None, port: int = 0
@@ -73,7 +67,7 @@ def test_reported_by_both(tmp_path: Path, claude: ClaudeHome, first: str) -> Non
 
 
 def test_reported_by_one(tmp_path: Path, claude: ClaudeHome) -> None:
-    """What only OTLP tells (compaction, another machine) and what only transcripts tell both count."""
+    """What only OTLP reports (compaction, another machine) and what only transcripts have both count."""
     claude.append(assistant(NOW - 5, 1))
     with _together(tmp_path, claude) as source:
         send(source, "/v1/logs", _event("compaction"))

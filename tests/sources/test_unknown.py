@@ -150,7 +150,7 @@ def test_what_was_known_is_kept(tmp_path: Path, source: str, state: Callable[[Wo
 
 
 def test_what_otlp_alone_tells_has_no_share_in_the_thinking(tmp_path: Path) -> None:
-    """A response of a container, whose thinking nobody tells, does not thin out that of the transcripts."""
+    """A response of a container, whose thinking nobody reports, does not thin out that of the transcripts."""
     alone = World(tmp_path / "alone", "transcripts")
     _works(alone)
     both = World(tmp_path / "both", "hybrid")
@@ -219,7 +219,7 @@ def test_refused_records_are_reported(tmp_path: Path, source: str) -> None:
 
 
 def test_thinking_is_not_known_from_telemetry_alone() -> None:
-    """A reading whose thinking nobody tells leaves the field as it was, whatever the tokens say."""
+    """A reading whose thinking nobody reports leaves the field as it was, whatever the tokens say."""
     traffic = Traffic(five_minutes=Tokens(output=1000), thinking="unknown", newest_at=NOW)
     before = derive(Reading(Traffic(five_minutes=Tokens(output=10, thinking=4), newest_at=NOW)), Limits(), NOW)
 

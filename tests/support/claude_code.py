@@ -136,7 +136,7 @@ def _whole(blocks: list[dict[str, Any]]) -> bytes:
 
 
 def subscriber(used: float, resets_at: float) -> dict[str, str]:
-    """Return the headers by which the API tells a subscriber's client how much of the plan is used (a share)."""
+    """Return the headers by which the API informs a subscriber's client how much of the plan is used (a share)."""
     prefix = "anthropic-ratelimit-unified-"
     five = {f"{prefix}5h-utilization": str(used), f"{prefix}5h-reset": str(int(resets_at))}
     week = {f"{prefix}7d-utilization": "0.3", f"{prefix}7d-reset": str(int(resets_at) + 86400)}

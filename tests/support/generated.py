@@ -37,7 +37,7 @@ class Response:
 
 @dataclass
 class Tree:
-    """The files' bytes by name, and the responses that they tell of."""
+    """The files' bytes by name, and the responses that they record."""
 
     files: dict[str, bytes] = field(default_factory=lambda: defaultdict(bytes))
     responses: list[Response] = field(default_factory=list)

@@ -68,7 +68,7 @@ class Cluster:
         return str(self.page.get_attribute(f".gauge[data-field={field}]", "aria-valuetext"))
 
     def shows(self, field: str, text: str) -> None:
-        """Wait until a gauge tells this text."""
+        """Wait until a gauge shows this text."""
         self.page.wait_for_selector(f'.gauge[data-field={field}][aria-valuetext="{text}"]')
 
     def angle(self, field: str) -> float:

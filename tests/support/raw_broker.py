@@ -1,4 +1,4 @@
-"""A fake broker that says byte for byte what a test tells it to: what no real broker would do, or only once a year."""
+"""A fake broker that says byte for byte what a test wants: what no real broker would do, or only once a year."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Lamp:
 
 
 def reported(line: dict[str, Any]) -> Iterator[tuple[str, ClientEvent]]:
-    """Yield what a line of a time line tells the publisher."""
+    """Yield what a line of a time line gives the publisher."""
     at = EPOCH + line["t"]
     if "statusline" in line:
         yield line["statusline"]["session_id"], ClientEvent(at, STATUSLINE)

@@ -56,7 +56,7 @@ def assistant(  # noqa: PLR0913 - each key of a line, by name
 
 
 def denied(at: float, *, kind: str = "user-rejected", **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
-    """Make the line that tells of a tool call that was not let run."""
+    """Make the line of a tool call that was not let run."""
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True, "content": "a secret"}
     message = {"role": "user", "content": [result]}
     line = {"type": "user", "message": message, "timestamp": stamped(at), "toolDenialKind": kind}

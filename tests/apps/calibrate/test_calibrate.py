@@ -47,7 +47,7 @@ def test_middle_of_several_windows() -> None:
 
 
 def test_coarse_percentages_count_only_alone() -> None:
-    """The plan tells whole percents: 1 % says nothing, and 6 % only where nothing better is known."""
+    """The plan reports whole percents: 1 % says nothing, and 6 % only where nothing better is known."""
     used = past((NOON, 60_000), (NOON + 86400, 500_000))
     tiny, small = WindowUse(NOON + HOUR, 0.01, NOON + 1), WindowUse(NOON + HOUR, 0.06, NOON + 1)
     good = WindowUse(NOON + 86400 + HOUR, 0.5, NOON + 86400 + 1)

@@ -19,12 +19,6 @@ from claude_gauge.apps.doctor.machine import folders, shim, watches
 from claude_gauge.config import Settings
 
 
-@pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """Give a Claude Code folder of this test's own."""
-    return ClaudeHome(tmp_path / "claude")
-
-
 def _examined(env: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
     done = call("doctor", "--json", env=env)
     return done.returncode, {check["link"]: check for check in json.loads(done.stdout)["checks"]}

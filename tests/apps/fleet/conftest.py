@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tests.support.payloads import at_rest
 
 from claude_gauge.apps.fleet.merge import Member, State
 from claude_gauge.contract.usage import Usage, stamp
 
 NOW = 1_795_000_000.0
-REST: dict[str, Any] = {
-    "rate_1m": 0.0,
-    "window_5h_tokens": 0,
-    "window_5h_pct": 0.0,
-    "thinking_ratio": 0.0,
-    "cache_hit_rate": 0.0,
-    "last_model": "",
-    "hot": False,
-    "warn": False,
-    "stall": False,
-    "idle": True,
-    "updated_at": stamp(NOW),
-}
 
 
 def usage(**changes: object) -> Usage:
     """A payload at rest, changed."""
-    return Usage.model_validate({**REST, **changes})
+    return at_rest(**{"updated_at": stamp(NOW), **changes})
 
 
 def member(

@@ -94,7 +94,7 @@ def test_remembers_what_an_absent_machine_used(broker: Mosquitto, tmp_path: Path
 def test_how_a_real_publisher_went(
     broker: Mosquitto, tmp_path: Path, end: signal.Signals, why: str, *, ok: bool
 ) -> None:
-    """The fleet tells a publisher that said goodbye from one that was killed."""
+    """The fleet distinguishes a publisher that said goodbye from one that was killed."""
     home = ClaudeHome(tmp_path / "claude")
     env = environment(home, tmp_path)
     with (

@@ -81,7 +81,7 @@ def test_plan_percentage_is_taken_once() -> None:
 
 
 def test_plan_figure_of_a_window_that_is_over() -> None:
-    """A node that still tells of the window before does not hide the new window, however full the old one was."""
+    """A node that still reports the window before does not hide the new window, however full the old one was."""
     payload = merged(
         member("old", window_5h_pct=0.97, fuel_source="plan", window_5h_resets_at=stamp(NOW + 60)),
         member("new", window_5h_pct=0.02, fuel_source="plan", window_5h_resets_at=stamp(NOW + 5 * 3600)),
@@ -243,7 +243,7 @@ def test_dead_nodes_are_dropped() -> None:
 
 
 def test_unhealthy_sources_are_counted() -> None:
-    """The fleet tells how many nodes have a source that can't be read; it is well when all are."""
+    """The fleet says how many nodes have a source that can't be read; it is well when all are."""
     well, unwell = Part(source="transcripts", ok=True), Part(source="otlp", ok=False, why="port taken")
     sick = merged(member("a", sources={"tach": well}), member("b", sources={"tach": well, "fuel": unwell}))
     healthy = merged(member("a", sources={"tach": well}), member("b"))

@@ -42,7 +42,7 @@ def test_dials_have_their_names_and_units() -> None:
 
 @pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
 def test_a_figure_that_is_not_known(name: str) -> None:
-    """`show` says unknown and the terminal's dial rests with a dash where no source tells a figure, never 0 %."""
+    """`show` says unknown and the terminal's dial rests with a dash where no source reports a figure, never 0 %."""
     payload = PAYLOADS[name]
     said = dict(rows(payload, NOON))
     picture = draw(Scene(payload, "", NOON), Look(columns=120, rows=40, colour=False, ascii_only=True))

@@ -74,7 +74,7 @@ def pasted() -> str:
 
 
 def execute(code: str, names: dict) -> None:
-    """Run what was sent among the names of this session, and tell as the raw REPL does: output, errors, prompt."""
+    """Run what was sent among the names of this session, and answer as the raw REPL does: output, errors, prompt."""
     error = None
     try:
         exec(code.replace("sys.implementation", "implementation"), names)  # noqa: S102 - it is what a REPL is for

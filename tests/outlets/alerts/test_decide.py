@@ -82,7 +82,7 @@ def test_reported_under_a_wrong_clock() -> None:
 
 
 def test_old_figure() -> None:
-    """A figure that outlived its window, or whose source is away, tells nothing."""
+    """A figure that outlived its window, or whose source is away, says nothing."""
     assert reported((NOW, at(0.99, ends=NOW - 1)), (NOW, at(0.99, source=None))) == [0, 0]
 
 
@@ -101,7 +101,7 @@ def test_rolling_window() -> None:
 
 
 def test_reset_in_the_far_future() -> None:
-    """A reset that no 5-hour window has neither silences the gauge for years nor tells a threshold again and again."""
+    """A reset that no 5-hour window has neither silences the gauge for years nor repeats a threshold endlessly."""
     absurd = at(0.9, ends=NOW + 1e8)
 
     assert reported((NOW, absurd), (NOW + 900, absurd), (NOW + FIVE_HOURS_S + 1, absurd)) == [0.8, 0, 0.8]

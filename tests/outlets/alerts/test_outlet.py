@@ -72,7 +72,7 @@ def test_topic_and_command(broker: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_the_real_publisher(broker: Mosquitto, tmp_path: Path) -> None:
-    """`claude-gauge publish` tells an alert when transcripts fill the window, and not again after a restart."""
+    """`claude-gauge publish` sends an alert when transcripts fill the window, and not again after a restart."""
     claude = ClaudeHome(tmp_path / "claude")
     out = tmp_path / "reported"
     more = ["--node", "studio", "--broker", broker.url, "--http", "off", "--ceiling-5h", "1000", "--alerts", "0.5,0.9"]

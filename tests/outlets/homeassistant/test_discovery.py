@@ -78,7 +78,7 @@ def test_units_follow_from_the_types() -> None:
 
 
 def test_diagnostics_apart() -> None:
-    """What tells of the reading itself is diagnostic; nothing that a person looks at is."""
+    """What describes the reading itself is diagnostic; nothing that a person looks at is."""
     components = {name for name, entity in entities("all").items() if entity.get("entity_category") == "diagnostic"}
 
     assert components == {"account", "fuel_source", "sources", "updated_at"}

@@ -172,7 +172,7 @@ def test_order_that_the_broker_kept(tmp_path: Path, caplog: pytest.LogCaptureFix
     """A retained order is not carried out; it is cleared, and its sender's mistake is reported."""
     with numbers(settings_of(tmp_path)) as wire:
         wire.order("redline", b"5000", retain=True)
-        wire.order("redline", b"", retain=False)  # the broker tells that it was cleared
+        wire.order("redline", b"", retain=False)  # the broker reports that it was cleared
 
         assert wire.cleared == ["claude-gauge/desk/set/redline"]
         assert wire.shown["redline"] == 1_000_000

@@ -110,8 +110,8 @@ def test_unknown_is_not_zero(home: RunningHomeAssistant, closed_broker: Mosquitt
 
 
 @pytest.mark.parametrize("name", ["nothing-known", "thinking-unknown", "kept"])
-def test_figures_that_no_source_tells(home: RunningHomeAssistant, closed_broker: Mosquitto, name: str) -> None:
-    """A figure that can't be null, but that no source tells, is unknown, too: by the same rule as in every reader."""
+def test_figures_that_no_source_reports(home: RunningHomeAssistant, closed_broker: Mosquitto, name: str) -> None:
+    """A figure that can't be null, but that no source reports, is unknown, too: by the same rule as in every reader."""
     payload = PAYLOADS[name]
     with node(closed_broker, name) as resting:
         resting.say(BUSY)

@@ -54,7 +54,7 @@ def test_before_the_first_payload(shim: Shim) -> None:
 
 
 def test_beats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream with nothing to tell beats, so that neither end takes it for dead."""
+    """A stream without news beats, so that neither end takes it for dead."""
     monkeypatch.setattr(server, "BEAT_S", 0.05)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()
@@ -79,7 +79,7 @@ def test_slow_reader_gets_the_newest(shim: Shim) -> None:
 
 
 def test_fifty_streams(shim: Shim) -> None:
-    """Fifty readers all hear of a change."""
+    """Fifty readers all get a change."""
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(opened(shim.port)) for _ in range(50)]
         shim.push(usage(rate_1m=7).to_json())
@@ -123,7 +123,7 @@ def test_reader_that_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_head_of_the_stream(shim: Shim) -> None:
-    """`HEAD /events` tells what it is and ends."""
+    """`HEAD /events` says what it is and ends."""
     with Wire(shim.port) as wire:
         assert wire.ask("/events", method="HEAD").headers["content-type"] == "text/event-stream"
         assert wire.ended()

@@ -159,7 +159,7 @@ def test_configured_host() -> None:
 
 
 def test_healthz(shim: Shim) -> None:
-    """`/healthz` tells the publisher's health and the newest payload's age, and 200 only while it is young."""
+    """`/healthz` has the publisher's health and the newest payload's age, and 200 only while it is young."""
     before = get(shim.port, "/healthz")
     shim.push(PAYLOAD)
     shown(shim.port, PAYLOAD)
@@ -215,7 +215,7 @@ def test_history(shim: Shim) -> None:
 
 
 def test_scales(shim: Shim) -> None:
-    """`/scales` tells a page how to draw the gauges."""
+    """`/scales` says how a page draws the gauges."""
     scales = get(shim.port, "/scales").json()
 
     assert [gauge["field"] for gauge in scales["gauges"]] == [
@@ -243,7 +243,7 @@ def test_policy(shim: Shim) -> None:
     ("show", "text"), [("42", ">42<"), ("100", ">100<"), ("stale", ">?<"), ("%3Cb%3E", ">?<"), ("", ">?<")]
 )
 def test_icon(shim: Shim, show: str, text: str) -> None:
-    """The tab's icon shows the share that its address tells, and nothing else that it might hold."""
+    """The tab's icon shows the share that its address names, and nothing else that it might hold."""
     icon = get(shim.port, f"/state.svg?show={show}")
 
     assert icon.headers["content-type"] == "image/svg+xml"

@@ -229,7 +229,7 @@ def test_gzip_bomb(busy: Server) -> None:
 
 
 def test_one_round_per_interval(busy: Server) -> None:
-    """However often it is read, it asks once per interval; and it tells of changes, not of rounds."""
+    """However often it is read, it asks once per interval; and it reports changes, not rounds."""
     news: list[float] = []
 
     with Faulty(busy.url) as between:
@@ -259,7 +259,7 @@ def test_get_where_post_is_forbidden(busy: Server) -> None:
 
 
 def test_clock_ahead(busy: Server) -> None:
-    """A publisher whose clock is wrong still asks for the right minutes, and tells times by its own clock."""
+    """A publisher whose clock is wrong still asks for the right minutes, and reports times by its own clock."""
     wrong = 1234.0
 
     source = Prometheus(Settings(prometheus=busy.url), clock=lambda: time.time() + wrong)

@@ -288,7 +288,7 @@ def test_several_sessions(desk: Desk) -> None:
 
 
 def test_nothing_reported_any_more(desk: Desk) -> None:
-    """A wait that nothing ends is dropped after the set time, and `due` tells when."""
+    """A wait that nothing ends is dropped after the set time, and `due` says when."""
     note(event("PermissionRequest"), desk.folder, NOON)
     source = desk.plan()
 
@@ -299,7 +299,7 @@ def test_nothing_reported_any_more(desk: Desk) -> None:
 
 
 def test_escape(desk: Desk) -> None:
-    """No hook tells of Escape: the transcript's line ends the wait at once, whichever of the two is read first."""
+    """No hook fires at Escape: the transcript's line ends the wait at once, whichever of the two is read first."""
     denied = Denial(NOON + 0.3, event("PermissionRequest")["session_id"], None, "user-rejected")
     source = desk.plan()
     note(event("PermissionRequest"), desk.folder, NOON)

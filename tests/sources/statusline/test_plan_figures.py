@@ -75,7 +75,7 @@ def test_accounts_distinguished_by_one_window() -> None:
 
 
 def test_figures_of_the_other_account_are_not_mixed_in() -> None:
-    """What the account that speaks does not tell is unknown, whatever another account's window says."""
+    """What the newest account does not report is unknown, whatever another account's window says."""
     accounts = enter(
         (), [reported(NOON, (93, NOON + HOUR), (70, NOON + 5 * DAY)), reported(NOON + 1, seven=(2, NOON + 3 * DAY))]
     )
@@ -123,7 +123,7 @@ def test_fullest_limit() -> None:
 
 
 def test_limit_without_a_reset_time() -> None:
-    """A limit that does not tell its reset is believed for a while, and is of the account that reported last."""
+    """A limit without a reset time is believed for a while, and is of the account that reported last."""
     accounts = enter((), [figures({"limits": {"spend_limit": [80, None, NOON]}})])
 
     assert fullest_name(accounts, NOON + UNDATED_S - 1) == "spend_limit"
@@ -146,7 +146,7 @@ def test_history_is_bounded() -> None:
     assert len(enter((), strangers)) == KEPT_ACCOUNTS
 
 
-# What terminals tell, in any order: of two accounts with three 5-hour windows each, with the jitter of reset times.
+# What terminals report, in any order: of two accounts with three 5-hour windows each, with the jitter of reset times.
 ACCOUNTS = [(NOON + 3 * DAY, 0.0), (NOON + 5 * DAY, 2 * HOUR)]
 NEWS = st.lists(
     st.builds(

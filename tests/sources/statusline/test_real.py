@@ -24,7 +24,7 @@ PATIENT_S = 6.5  # so long at least the rule waits for a notification
 
 
 class Desk:
-    """A home with Claude Code set up, and the sources that read what it tells, as a publisher has them."""
+    """A home with Claude Code set up, and the sources that read what it reports, as a publisher has them."""
 
     def __init__(self, home: Path, record: Callable[[str, object], None]) -> None:
         self.home = home
@@ -138,7 +138,7 @@ def test_two_parallel_asks(desk: Desk) -> None:
 
 
 def test_killed(desk: Desk) -> None:
-    """A client that is killed beside its dialog tells nothing: that its process is gone ends the wait."""
+    """A client that is killed beside its dialog reports nothing: that its process is gone ends the wait."""
     with Api("touch never") as api, ClaudeCode(desk.home, api) as claude:
         desk.ask(claude)
         killed = time.time()
@@ -159,7 +159,7 @@ def test_headless_run(desk: Desk) -> None:
 
 
 def test_plan_figures(desk: Desk) -> None:
-    """A subscriber's client tells the plan's figures after each answer: they rise, and fall when the plan says so."""
+    """A subscriber's client reports the plan's figures after each answer: they rise, and fall when the plan says so."""
     used, resets_at = [0.85], time.time() + 3600
 
     def shown() -> float | None:

@@ -121,7 +121,7 @@ def test_waiting(desk: Desk, listener: Listener) -> None:
 
 
 def test_escape(desk: Desk, listener: Listener) -> None:
-    """No hook tells of Escape: the line that the transcript gets then puts the lamp out, in an agent's file, too."""
+    """No hook fires at Escape: the line that the transcript gets then puts the lamp out, in an agent's file, too."""
     with desk.publishing:
         for agent in (None, "a1"):
             seen = len(listener.messages)

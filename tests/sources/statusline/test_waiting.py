@@ -139,7 +139,7 @@ def test_statusline_just_after_the_request() -> None:
 
 
 def test_key_in_the_dialog_puts_the_notification_off() -> None:
-    """An arrow key makes the client tell at 12 s: awaited where no answer can have come before the statusline."""
+    """An arrow key makes the client notify at 12 s: awaited where no answer can have come before the statusline."""
     moved = (ASK, ClientEvent(AT + 0.3, STATUSLINE))
     late = ClientEvent(AT + 12.0, "Notification", kind="permission_prompt")
 
@@ -257,7 +257,7 @@ def test_idle_prompt_beside_background_tasks() -> None:
 
 
 def test_nothing_reported_any_more() -> None:
-    """After a kill -9 nothing ends the wait; it is dropped after the set time, and `due` tells when."""
+    """After a kill -9 nothing ends the wait; it is dropped after the set time, and `due` says when."""
     session = after(ASK, NOTIFIED)
 
     assert waits(session, 6 + PATIENCE.waiting_s - 0.1)

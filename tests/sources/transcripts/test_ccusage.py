@@ -99,7 +99,7 @@ def _without(*names: str) -> Callable[[Json], object]:
 
 
 ADVICE = {"type": "advisor_message", "model": "claude-opus-5-5", "input_tokens": 1500, "output_tokens": 30}
-# By the name under which docs/counting.md tells it: a transcript, the truth, what ccusage 20.0.24 counts.
+# By the name under which docs/counting.md lists it: a transcript, the truth, what ccusage 20.0.24 counts.
 KNOWN = {
     # What is no response, or was made up by Claude Code itself.
     "API errors with figures": (encoded(_line(1), _line(2, isApiErrorMessage=True)), SAMPLE, 2 * SAMPLE),

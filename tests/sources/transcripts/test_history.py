@@ -100,7 +100,7 @@ def test_unbroken_use_has_the_block_of_all_its_history(seed: int, days: float, d
 
 @pytest.mark.parametrize("seed", range(3))
 def test_unbroken_months_are_ccusages(seed: int, tmp_path: Path) -> None:
-    """After 40 days without a pause the active block is the one that ccusage tells."""
+    """After 40 days without a pause the active block is the one that ccusage shows."""
     random, now = Random(seed), time.time()
     shift = now - NOW
     times = [round(at + shift, 3) for at in _unbroken(random, 40)]

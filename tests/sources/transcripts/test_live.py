@@ -51,12 +51,6 @@ class Following:
 
 
 @pytest.fixture
-def claude(tmp_path: Path) -> ClaudeHome:
-    """Give a Claude Code folder of this test's own."""
-    return ClaudeHome(tmp_path / "claude")
-
-
-@pytest.fixture
 def following(claude: ClaudeHome) -> Iterator[Following]:
     """Follow that folder."""
     running = Following(claude.folder / "projects")

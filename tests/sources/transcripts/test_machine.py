@@ -147,7 +147,7 @@ class Files(RuleBasedStateMachine):
 
     @rule(name=_names)
     def hint(self, name: str) -> None:
-        """An event tells of this file, rightly or not, and is followed at once, alone."""
+        """An event names this file, rightly or not, and is followed at once, alone."""
         path = self._path(name)
         self.tail.hint(str(path))
         self._see([path])

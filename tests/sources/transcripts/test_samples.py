@@ -54,7 +54,7 @@ def test_totals_per_model_are_those_counted_by_hand() -> None:
 
 
 def test_reading_of_the_samples() -> None:
-    """The source tells the block, the week, and the newest message's model from the same files."""
+    """The source has the block, the week, and the newest message's model from the same files."""
     source = Transcripts([SAMPLES], clock=lambda: AFTER)
     source.load()
     reading = source.read(AFTER)

@@ -72,7 +72,7 @@ def test_hint_reads_at_once_and_clears_the_suspicion(root: Path) -> None:
 
 
 def test_other_times_alone_are_no_missed_event(root: Path) -> None:
-    """Changed modes and times, of which no event tells us, do not look like a write that went missing."""
+    """Changed modes and times, of which there is no event, do not look like a write that went missing."""
     path = _write(root / "s.jsonl", b"1\n")
     tail = Tail([root])
     _lines(tail)

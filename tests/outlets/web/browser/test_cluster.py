@@ -222,7 +222,7 @@ def test_old_payload_is_not_made_young_by_opening_the_page(
 
 
 def test_title_of_a_tab_in_the_background(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tab that nobody looks at still tells by its title that it is stale."""
+    """A tab that nobody looks at still shows by its title that it is stale."""
     monkeypatch.setattr(site, "SILENCE_S", 2)
     shim = Shim("127.0.0.1:0", dict)
     shim.start()

@@ -103,7 +103,7 @@ def test_strip_knows_what_was_before(tmp_path: Path, context: BrowserContext) ->
 
 @contextmanager
 def _displayed(broker: Mosquitto) -> Iterator[int]:
-    """Serve what a broker tells, as `claude-gauge web` does; yields the port."""
+    """Serve what a broker has, as `claude-gauge web` does; yields the port."""
     port = free_port()
     display = Display(Settings(broker=broker.url, http=f"127.0.0.1:{port}"))
     running = threading.Thread(target=display.run)
