@@ -136,8 +136,8 @@ READ = ("GET", "HEAD")
 class Route:
     """One path. `body_limit` is in bytes, 0 takes none.
 
-    `apart`: answered on a worker thread, one by one; those that are `long` on another one, so that nobody waits for
-    them but each other.
+    `apart`: answered on a worker thread, one by one; those that are `long` on two others, so that a single one keeps
+    nobody waiting.
     """
 
     answer: Callable[[HttpRequest], Answer]

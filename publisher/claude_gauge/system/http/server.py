@@ -113,7 +113,7 @@ class _Clients:
         self.deadlines: Deadlines[HttpConnection] = Deadlines(loop, HttpConnection.abort)
         self._bodies: dict[HttpConnection, int] = {}
         self._held = 0
-        self._worker, self._long_worker = ThreadPoolExecutor(1, "http-work"), ThreadPoolExecutor(1, "http-long")
+        self._worker, self._long_worker = ThreadPoolExecutor(1, "http-work"), ThreadPoolExecutor(2, "http-long")
         self._beat: asyncio.TimerHandle | None = None
         self._date = (0, "")
         self._most = _raise_limit()
@@ -168,7 +168,7 @@ class _Clients:
             oldest.abort()
 
     def work(self, connection: HttpConnection, route: Route, request: HttpRequest) -> None:
-        """Have a request answered on a worker thread, one after the other."""
+        """Have a request answered on a worker thread."""
         self.deadlines.end(connection)
         worker = self._long_worker if route.long(request) else self._worker
         task = worker.submit(connection.site.respond, route, request)
