@@ -63,10 +63,6 @@ def every(interval_s: float) -> Rest:
     return rest
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 class Polled:
     """Calls `ask`, then `rest`, until it is stopped; `ask` must not raise.
 
@@ -79,8 +75,8 @@ class Polled:
         ask: Callable[[], None],
         rest: Rest,
         *,
-        interrupt: Callable[[], None] = _nothing,
-        ended: Callable[[], None] = _nothing,
+        interrupt: Callable[[], None] = lambda: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self._name, self._ask, self._rest = name, ask, rest
         self._interrupt, self._ended = interrupt, ended
