@@ -32,6 +32,7 @@ WEEK_S = 7 * 86400.0
 WEEKS = ((0, 1), (200_000, 2_000), (200_000, 200_000), (490_000, 490_000))  # events, sessions
 _NUMBERS = itertools.count(0, 1000)
 LARGEST, MOST = 4 * 2**20, 100_000  # bytes and elements of a body that is taken
+BATCH, SAYS = 512, 24  # events that Claude Code sends at once at most, and what each says
 
 
 def main() -> None:
@@ -144,16 +145,19 @@ def _varint(number: int) -> bytes:
     return out + bytes([number])
 
 
-def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float, float]:
+def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float, float, float]:
     """Return the processor time that a body takes, and the longest that others waited for it, seconds.
 
-    These are a reader of the figures (time) and a small export (processor time of the process, its own included).
+    These are a reader of the figures (time), a small export and a full batch (processor time of the process, their own
+    included).
     """
     from claude_gauge.config import Settings  # noqa: PLC0415 - as above
+    from claude_gauge.daemon.machine import take_short_turns  # noqa: PLC0415
     from claude_gauge.sources.otlp import export  # noqa: PLC0415
     from claude_gauge.sources.otlp.feed import Otlp  # noqa: PLC0415
     from claude_gauge.system.http.messages import RefusedError  # noqa: PLC0415
 
+    take_short_turns()  # as the publisher does
     settings = [Settings(otlp="127.0.0.1:0", state_dir=state, node=node) for node in ("one", "two")]
     source, other = (Otlp(each, lambda: NOW) for each in settings)  # nothing counts twice
     source.start(lambda: None)
@@ -172,10 +176,13 @@ def stall(state: Path, path: str, kind: str, body: bytes) -> tuple[float, float,
 
     post = functools.partial(_post, other.port)
     reader = _worst(take, read, time.perf_counter)
-    exporter = _worst(lambda: post(path, kind, body), lambda: post("/v1/logs", *_small()), time.process_time)
+    small, full = (
+        _worst(lambda: post(path, kind, body), functools.partial(post, "/v1/logs", *each), time.process_time)
+        for each in (_events_of(1, 1), _events_of(BATCH, SAYS))
+    )
     source.stop()
     other.stop()
-    return took[0], reader, exporter
+    return took[0], reader, small, full
 
 
 def _worst(work: Callable[[], None], do: Callable[[], None], clock: Callable[[], float]) -> float:
@@ -189,10 +196,13 @@ def _worst(work: Callable[[], None], do: Callable[[], None], clock: Callable[[],
     return worst
 
 
-def _small() -> tuple[str, bytes]:
-    named = [{"key": "event.name", "value": {"stringValue": "api_request"}}]
-    record = {"timeUnixNano": str(round((NOW - 9) * 1e9) + next(_NUMBERS)), "attributes": named}
-    return "application/json", json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+def _events_of(count: int, says: int) -> tuple[str, bytes]:
+    """Write an export of events with so many attributes each."""
+    names = ("event.name", *(f"attribute.{number}" for number in range(1, says)))
+    named = [{"key": name, "value": {"stringValue": "api_request"}} for name in names]
+    first = round((NOW - 9) * 1e9)
+    records = [{"timeUnixNano": str(first + next(_NUMBERS)), "attributes": named} for _ in range(count)]
+    return "application/json", json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).encode()
 
 
 def _post(port: int, path: str, kind: str, body: bytes) -> None:

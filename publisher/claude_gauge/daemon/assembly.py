@@ -14,7 +14,7 @@ from claude_gauge.counting.derive import Limits, derive
 from claude_gauge.counting.sums import FIVE_HOURS_S
 from claude_gauge.daemon.broker.embedded import resolve
 from claude_gauge.daemon.lifetime import KeptWindow, Lifetime
-from claude_gauge.daemon.machine import NodeLock, Watchdog, give_back_memory, notify
+from claude_gauge.daemon.machine import NodeLock, Watchdog, give_back_memory, notify, take_short_turns
 from claude_gauge.daemon.publisher import Publisher
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
@@ -192,6 +192,7 @@ def run_until_signal(settings: Settings, lock: NodeLock) -> None:
     url, embedded, which = resolve(settings)
     log.info("%s", which)
     give_back_memory()
+    take_short_turns()
     try:
         until_signal(Assembly(settings, url=url, lock=lock))
     finally:
