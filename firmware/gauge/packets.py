@@ -4,9 +4,8 @@ The peer is not trusted: what breaks the protocol raises ValueError (the link th
 the heap is counted out and thrown away while it streams in.
 """
 
-CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP = 2, 3, 4, 9, 13
+CONNACK, PUBLISH, SUBACK = 2, 3, 9
 PING = b"\xc0\x00"
-DISCONNECT = b"\xe0\x00"
 LIMIT = 2048 + 256  # twice the contract's largest payload, and its topic; a packet over it is dropped
 _HEAD = 256  # of a dropped packet so much is kept: topic and packet id, to acknowledge it
 

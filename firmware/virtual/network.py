@@ -3,7 +3,7 @@
 import hardware
 
 STA_IF, AP_IF = 0, 1
-IDLE, CONNECTING, GOT_IP, WRONG_PASSWORD = 1000, 1001, 1010, 202
+IDLE, GOT_IP, WRONG_PASSWORD = 1000, 1010, 202
 
 
 def hostname(_name: str) -> None:

@@ -19,7 +19,6 @@ from claude_gauge.sources.prometheus.names import TOKENS
 from claude_gauge.sources.prometheus.source import Poll
 
 WINDOWS = {"minute": 60.0, "five": 300.0, "block": 5 * HOUR, "day": 20 * HOUR}
-TIMES = (NOON, NOON - 1800, NOON - 3 * HOUR)
 CASES = [f"case{number}" for number in range(25)]
 KINDS = (OLD, NEW, VICTORIA)
 

@@ -12,7 +12,6 @@ from claude_gauge.sources.prometheus.client import Sample
 from claude_gauge.sources.prometheus.increments import Counters, Increment
 from claude_gauge.sources.prometheus.source import Count
 
-WEEK = 7 * 24 * HOUR
 # Scrapes of one series: how long after the one before, and what it shows.
 SCRAPES = st.lists(st.tuples(st.sampled_from([130.0, 400.0, 7 * HOUR]), st.integers(0, 10**6)), max_size=40)
 

@@ -1,9 +1,7 @@
 """One HTTP connection: requests and answers in order; of a feed a slow client gets only the newest value.
 
-h11 reads requests and bodies and frames the answers. A connection is always in one phase, and each has a deadline:
-
-    HEAD  a request has begun, its head is not whole       BODY     the head is, the body is not
-    IDLE  between two requests                             WORKING  the worker thread answers, or a feed is sent
+h11 reads requests and bodies and frames the answers. While the client is to send something, a connection is in a phase
+with a deadline; while the worker thread answers, or a feed is sent, it is in none.
 """
 
 from __future__ import annotations
@@ -36,12 +34,11 @@ LOOK_S = 0.25
 
 
 class Phase(Enum):
-    """What a connection does, and how many seconds it has for it, however many bytes come meanwhile."""
+    """What a client is to send, and how many seconds it has for it, however many bytes come meanwhile."""
 
-    HEAD = 5.0
-    BODY = 30.0
-    IDLE = 150.0  # exporters keep a connection between exports, by default a minute apart
-    WORKING = None
+    HEAD = 5.0  # a request has begun, its head is not whole
+    BODY = 30.0  # the head is, the body is not
+    IDLE = 150.0  # between two requests: exporters keep a connection, by default for a minute
 
 
 class Deadlines(Generic[T]):
@@ -50,16 +47,15 @@ class Deadlines(Generic[T]):
     def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[T], None]) -> None:
         self._loop = loop
         self._expired = expired
-        self._due: dict[Phase, dict[T, float]] = {phase: {} for phase in Phase if phase.value is not None}
+        self._due: dict[Phase, dict[T, float]] = {phase: {} for phase in Phase}
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, one: T, phase: Phase) -> None:
         """Give it the phase's full time from now on."""
         self.end(one)
-        if phase.value is not None:
-            self._due[phase][one] = self._loop.time() + phase.value
-            if self._timer is None:
-                self._timer = self._loop.call_later(LOOK_S, self._look)
+        self._due[phase][one] = self._loop.time() + phase.value
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK_S, self._look)
 
     def end(self, one: T) -> None:
         """Forget one that did what it had to, or is gone."""
@@ -68,9 +64,7 @@ class Deadlines(Generic[T]):
 
     def oldest(self, *phases: Phase) -> T | None:
         """Return the one that has been in these phases the longest."""
-        firsts = [
-            (due - (phase.value or 0), one) for phase in phases for one, due in islice(self._due[phase].items(), 1)
-        ]
+        firsts = [(due - phase.value, one) for phase in phases for one, due in islice(self._due[phase].items(), 1)]
         return min(firsts, key=itemgetter(0), default=(0.0, None))[1]
 
     def __len__(self) -> int:
