@@ -25,7 +25,7 @@ STEPS = 945  # of the movement over its sweep, a third of a degree each
 RAMP = ((0, 3000), (20, 3000), (50, 1500))
 TOP_SPEED = RAMP[-1][0]
 
-FULL = 1.25  # the tachometer goes this far beyond its redline
+FULL = 1.25  # TOKENS/MIN (tach) goes this far beyond its redline
 FUEL_WARN = 0.8
 
 

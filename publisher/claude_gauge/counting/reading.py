@@ -38,7 +38,7 @@ class Tokens:
         return self.input + self.output + self.cache_read + self.cache_creation
 
     def counted(self, tach: Tach) -> float:
-        """Tokens of the kinds that the tachometer is set to count."""
+        """Tokens of the kinds that `tach` is set to count."""
         if tach == "output":
             return self.output
         return self.total if tach == "all" else self.total - self.cache_read
@@ -64,7 +64,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """The fast part: what the tachometer, the temperature and the boost gauge show.
+    """The fast part: what TOKENS/MIN (tach), THINKING/OUTPUT (temperature) and CACHE HIT (boost) show.
 
     `unmeasured` is how much of the five minutes' output has no known thinking.
     """

@@ -52,7 +52,7 @@ class Member:
 
     @property
     def pace(self) -> float:
-        """Tokens a minute that count against the window, whatever kinds the node's tachometer is set to."""
+        """Tokens a minute that count against the window, whatever kinds the node's `tach` is set to."""
         left = tokens_left(self.usage.window_5h_tokens, self.usage.window_5h_pct)
         minutes = self.usage.minutes_to_limit
         return left / minutes if left and minutes else self.usage.rate_1m
