@@ -83,7 +83,7 @@ def rows(usage: Usage, now: float) -> Iterator[tuple[str, str]]:
     dials = gauges(1.0)
     yield dials[0].label, _window(usage.figure("window_5h_pct"), usage.window_5h_resets_at, now)
     if usage.fuel_source == "ceiling":
-        yield "", "of a ceiling; `claude-gauge setup` has the plan's own share shown, `calibrate` proposes a ceiling"
+        yield "", "of a ceiling; `claude-gauge setup` brings the plan's own share, `calibrate` proposes a ceiling"
     for gauge in dials[1:]:
         yield gauge.label, _text(gauge.field, gauge.value(usage), now)
     yield "7-day plan", _window(usage.window_7d_pct, usage.window_7d_resets_at, now)
