@@ -21,7 +21,7 @@ from claude_gauge.sources.ccusage.source import Ccusage, CommandLine
 from claude_gauge.sources.select import choose
 
 AT = 1_763_856_000.0
-SAMPLES = Path(__file__).parent / "samples" / "ccusage"
+SAMPLES = Path(__file__).parent / "samples"
 VERSIONS = ["17.2.1", "18.0.11", "19.0.3", "20.0.24"]
 REAL = {"18": "ccusage-mcp-18.0.11/node_modules/.bin/ccusage", "20": "ccusage-20.0.24/node_modules/.bin/ccusage"}
 
