@@ -8,8 +8,9 @@ import pytest
 from tests.support import ROOT
 
 from claude_gauge.commands.flags import EVERY
-from claude_gauge.config import SECRET, Settings, is_secret, load, read_secret
+from claude_gauge.config import Settings, is_secret, load, read_secret
 from claude_gauge.errors import GaugeError, SettingError
+from claude_gauge.system.urls import SECRET
 
 
 def _file(tmp_path: Path, text: str) -> dict[str, str]:
@@ -206,6 +207,9 @@ CANARY = "canary-hunter2"
         f"http://u:{CANARY}@[::1",
         f"http://a:{CANARY}@[::1]:99999/?token={CANARY}",
         f"tcp://host?password={CANARY}",
+        f"http://host/?token={CANARY}",
+        f"mqtt://host#{CANARY}",
+        f"mqtt://user%3A{CANARY}@host",
         [f"u:{CANARY}@h"],
         {"Authorization": CANARY},
     ],
@@ -213,6 +217,49 @@ CANARY = "canary-hunter2"
 def test_wrong_value_is_never_repeated_where_it_may_be_a_secret(name: str, value: object) -> None:
     """Whatever setting a URL with a password, a list or a table is given to by mistake: the complaint hides it."""
     assert CANARY not in _complaint({name: value})
+
+
+@pytest.mark.parametrize("name", ["broker", "prometheus", "ccusage_mcp"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"mqtt://host -P {CANARY}",
+        f"-h host -P {CANARY}",
+        f"host user=me password={CANARY}",
+        f"host;password={CANARY}",
+        f"mqtt://user/{CANARY}@host",
+        f"mqtt://host/{CANARY}",
+        f"http:// {CANARY}",
+    ],
+)
+def test_password_beside_a_url(name: str, value: str) -> None:
+    """What stands where a URL should is repeated up to where its host ends."""
+    said = _complaint({name: value})
+
+    assert said
+    assert CANARY not in said
+
+
+@pytest.mark.parametrize("url", [f"wss://me@h/mqtt?token={CANARY}", f"ws://h/mqtt?{CANARY}"])
+def test_token_in_a_url(url: str, tmp_path: Path) -> None:
+    """A token in a URL's query is used, and shown nowhere; a file with it is for its owner alone."""
+    path = tmp_path / "config.toml"
+    path.write_text(f'broker = "{url}"\nccusage_mcp = "https://{CANARY}@h/mcp?key={CANARY}"\n')
+    path.chmod(0o644)
+    config = load({"config": path}, {})
+
+    assert str(config.settings.broker) == url
+    assert CANARY not in str(config.rows())
+    assert "h/mqtt?********" in str(config.rows())
+    assert "chmod 600" in str(config.notes)
+
+
+def test_password_in_place_of_its_file() -> None:
+    """A password that was given as its file's name is not repeated."""
+    with pytest.raises(GaugeError, match="broker_password_file: No such file") as caught:
+        _ = load({"broker_password_file": CANARY}, {}).settings.password
+
+    assert CANARY not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit
 
 from platformdirs import user_config_path, user_state_path
 from pydantic import (
@@ -37,10 +36,10 @@ from pydantic_core import ErrorDetails
 from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.field_words import holds, takes, words
+from claude_gauge.system.urls import SECRET, can_be_a_host, has_password, shown, split, web_url
 
 PREFIX = "CLAUDE_GAUGE_"
 BROKER_SCHEMES = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-SECRET = "********"  # noqa: S105 - what is shown in place of a secret
 OTLP_ADDRESS = "127.0.0.1:4318"
 # What else has our prefix in an environment: other parts of the project read it, or give it to an alert's command.
 _OTHERS = re.compile(
@@ -63,7 +62,7 @@ def _can_be_listened_on(address: str) -> str:
         raise ValueError("should be HOST:PORT or off, not a URL")
     if ":" in host and not re.fullmatch(r"\[[^][]+\]", host):
         raise ValueError("should be HOST:PORT or off; an IPv6 address stands in [ ]")
-    if not (_can_be_a_host(host.strip("[]")) and int(port) < 2**16):
+    if not (can_be_a_host(host.strip("[]")) and int(port) < 2**16):
         raise ValueError("should be HOST:PORT or off; a port is a number up to 65535")
     return address
 
@@ -74,6 +73,7 @@ Address = Annotated[
     AfterValidator(_can_be_listened_on),
 ]
 URL = "a URL"
+URLS = frozenset({"broker", "prometheus", "ccusage_mcp"})
 SHOWS_ALL = "shows all"  # in a validation's context: the node is only read, so it may be that of all nodes merged
 
 
@@ -183,18 +183,28 @@ class Settings(BaseModel):
     def _broker_url(cls, url: str | None) -> str | None:
         if url is None or url == "embedded":
             return url
-        parts = _split(url)
+        parts = split(url)
         if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
             raise ValueError("should be mqtt://, mqtts://, ws:// or wss:// with a host, or `embedded`")
-        if parts.password is not None:
+        if has_password(parts):
             raise ValueError("holds a password: give it by CLAUDE_GAUGE_BROKER_PASSWORD or --broker-password-file")
+        beyond = parts.fragment or (not parts.scheme.startswith("ws") and (parts.path.strip("/") or parts.query))
+        if beyond:  # it would be passed over in silence, and may be a password with a / or # in it
+            raise ValueError("should end after host and port; ws:// and wss:// alone have a path and a query")
         return url
 
     @field_validator("prometheus", "ccusage_mcp")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
-        if url is not None and web_url(url).password is not None:
+        if url is not None and has_password(web_url(url)):
             raise ValueError("holds a password: give Prometheus's by CLAUDE_GAUGE_PROMETHEUS_PASSWORD")
+        return url
+
+    @field_validator("prometheus")
+    @classmethod
+    def _base_url(cls, url: str | None) -> str | None:
+        if url is not None and (web_url(url).query or web_url(url).fragment):
+            raise ValueError("should be a base URL, without ? and #; give a token by --prometheus-token-file")
         return url
 
     @field_validator("prometheus_headers", mode="before")
@@ -275,32 +285,14 @@ def read_secret(path: Path, setting: str, *, may_be_empty: bool = False) -> str:
         secret = path.expanduser().read_text("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        if isinstance(error, FileNotFoundError) and not path.is_absolute() and len(path.parts) == 1:
+            raise GaugeError(f"{setting}: {why}; it names a file, not what is in it: write the whole path") from None
         raise GaugeError(f"{setting}: cannot read {path}: {why}; check the path and who may read it") from None
     if len(secret.splitlines()) > 1:
         raise GaugeError(f"{setting}: {path} has more than one line; leave only the secret in it")
     if not (secret or may_be_empty):  # an empty one would let everybody in
         raise GaugeError(f"{setting}: {path} is empty; write the secret into it")
     return secret
-
-
-def web_url(url: str) -> SplitResult:
-    """Take an http(s) URL apart; raises ValueError, whose text holds nothing of it, for any other."""
-    parts = _split(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("should be an http:// or https:// URL")
-    return parts
-
-
-def _split(url: str) -> SplitResult:
-    """Take a URL apart; raises ValueError whose text holds nothing of it, since a part may be a password."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise ValueError("should be a URL; its port is a number up to 65535, an IPv6 address stands in [ ]") from None
-    if not _can_be_a_host(parts.hostname or ""):
-        raise ValueError("should be a URL; its host is a name or an address, without blanks")
-    return parts
 
 
 def _has_a_home(path: str) -> bool:
@@ -312,18 +304,14 @@ def _has_a_home(path: str) -> bool:
     return True
 
 
-def _can_be_a_host(host: str) -> bool:
-    """Return whether a host can be looked up at all: printable, no blank, no label that is empty or too long."""
-    try:
-        host.encode("idna")
-    except UnicodeError:
-        return False
-    return all(each.isprintable() and not each.isspace() for each in host)
-
-
 def is_secret(name: str) -> bool:
     """Return whether a setting's value must never be shown: by its type."""
     return holds(Settings.model_fields[name], SecretStr)
+
+
+def holds_secret(name: str, value: object) -> bool:
+    """Return whether others must not read a setting's value: it is a secret, or a URL with what may be a token."""
+    return is_secret(name) or (name in URLS and isinstance(value, str) and shown(value) != value)
 
 
 @dataclass(frozen=True)
@@ -351,7 +339,9 @@ def _value(name: str, value: object) -> str:
         return ",".join(f"{header}={SECRET}" for header in value) or "-"
     if isinstance(value, list):
         return ",".join(map(str, value)) or "-"
-    return "-" if value in (None, "") else str(value)
+    if value in (None, ""):
+        return "-"
+    return shown(str(value)) if name in URLS else str(value)
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str] = os.environ, *, shows_all: bool = False) -> Config:
@@ -392,7 +382,7 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
 
 def _readable_by_others(path: Path, content: Mapping[str, object]) -> Iterator[str]:
     """Say that others can read a settings file with a secret in it."""
-    if any(name in Settings.model_fields and is_secret(name) for name in content):
+    if any(name in Settings.model_fields and holds_secret(name, value) for name, value in content.items()):
         mode = path.expanduser().stat().st_mode
         if mode & (stat.S_IRGRP | stat.S_IROTH):
             yield f"{path} holds a password and can be read by others: chmod 600 {path}"
@@ -480,6 +470,8 @@ def _given(name: str, value: object) -> str:
     if "@" in text:
         text = f"{SECRET}@{text.rpartition('@')[2]}"
     secrets = r"(?<=[^:/]):(?!//|[0-9]{1,5}(?:/|$)).*|[?].*" + ("|#.*" if "//" in text else "")  # a URL's query, too
+    if name in URLS:  # a path with a password in it, `host -P password`, `host;password=…`
+        secrets += r"|\s.*|(?<=[^:/])[/;=].*|^-.*"
     return f"={_cut(re.sub(secrets, f':{SECRET}', text))!r}"
 
 

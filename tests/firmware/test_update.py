@@ -220,6 +220,8 @@ def test_all_boards_and_those_that_are_gone(broker: Mosquitto, tmp_path: Path) -
         ]
         assert "shelf: fetching" in done.stdout
         assert " 50 %" in done.stdout or " 48 %" in done.stdout
+        with Listener(broker.port) as listener:  # no board's topic
+            listener.client.publish("claude-gauge/device/status", b"online", qos=1, retain=True).wait_for_publish(5)
         listed = call("firmware", "list", env=env).stdout.splitlines()
         assert [line.split(",")[:2] for line in listed] == [["desk", " online"], ["shelf", " online"]]
         assert f"version {version()}, ESP32" in listed[0]

@@ -107,8 +107,8 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT, temporality: Kind = Temporalit
 def _variables(endpoint: str, temporality: Temporality) -> dict[str, str]:
     """Return the environment for this endpoint; raises SettingError for one that no exporter can send to."""
     from claude_gauge.claude_code.telemetry import variables
-    from claude_gauge.config import web_url
     from claude_gauge.errors import SettingError
+    from claude_gauge.system.urls import web_url
 
     try:
         web_url(endpoint)

@@ -75,7 +75,7 @@ class Assembly:
         self._http = _Http(settings, self, server, source, clock)
         self._window = KeptWindow(settings.state_dir, settings.node, settings.account, clock=clock)
         lifetime = Lifetime(settings.state_dir, settings.node, source)
-        broker = _Broker(self.link, settings)
+        broker = _Broker(self.link, settings, made_up=leaves_nothing)  # a demo's alone
         self._outlets: list[Outlet] = [
             self._http,  # first: a port that can't be had ends the start
             self._numbers,
@@ -138,9 +138,9 @@ class Assembly:
 class _Broker:
     """The node's topics: its payloads, its status, its discovery."""
 
-    def __init__(self, link: Link, settings: Settings) -> None:
+    def __init__(self, link: Link, settings: Settings, *, made_up: bool) -> None:
         self._link, self._topic = link, usage_topic(settings.node)
-        self._home_assistant = HomeAssistant(link, settings)
+        self._home_assistant = HomeAssistant(link, settings, made_up=made_up)
 
     def start(self) -> None:
         self._home_assistant.start()

@@ -14,6 +14,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from claude_gauge.config import BROKER_SCHEMES, Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.net import trusting
+from claude_gauge.system.urls import shown
 
 LOCAL_URL = "mqtt://localhost:1883"
 EMBEDDED = "embedded"
@@ -40,7 +41,7 @@ def url_of(settings: Settings) -> str:
     if settings.broker is None or settings.broker == EMBEDDED:
         return LOCAL_URL
     if settings.password is not None and parse(settings.broker).user is None:
-        raise GaugeError(f"broker {settings.broker}: a password but no user; write it as mqtt://USER@host")
+        raise GaugeError(f"broker {shown(settings.broker)}: a password but no user; write it as mqtt://USER@host")
     return settings.broker
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +11,15 @@ from pathlib import Path
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto, find_mosquitto
 from tests.support.net import PATIENCE_S, free_port
-from tests.support.publisher import environment, run
+from tests.support.payloads import usage
+from tests.support.publisher import call, environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.demo.app import earlier, live
-from claude_gauge.contract.usage import Usage
+from claude_gauge.apps.demo.app import admitted, earlier, live
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import Part, Usage, node_fault
+from claude_gauge.mqtt.retained import Retained
+from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 
 
 @pytest.fixture
@@ -142,8 +147,58 @@ def test_signals_leave_nothing_behind(env: dict[str, str], broker: Mosquitto, nu
 
 
 def test_broker_that_is_not_there(env: dict[str, str]) -> None:
-    """A broker that was asked for and is not there leaves no payload, and the log says why."""
-    done = run("demo", "--lines", "--seconds", "2", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
+    """A broker that was asked for and is not there ends the demo with the reason: nobody knows which names are free."""
+    done = call("demo", "--lines", "--seconds", "2", "--broker", f"mqtt://127.0.0.1:{free_port()}", env=env)
 
-    assert not done.stdout
+    assert (done.returncode, done.stdout) == (1, "")
     assert "refuses the connection" in done.stderr
+
+
+def _kept(broker: Mosquitto, topics: dict[str, bytes]) -> None:
+    with Retained(Settings(broker=broker.url), *topics) as retained:
+        retained.connect()
+        retained.write(topics)
+
+
+def _is_kept(broker: Mosquitto, topic: str) -> bool:
+    with Retained(Settings(broker=broker.url), topic) as retained:
+        retained.connect()
+        retained.look(topics=1)
+        return topic in retained.held
+
+
+REAL = usage(node="demo").to_json()
+MADE_UP = usage(node="demo-x", sources={"tach": Part(source="demo", ok=True)}).to_json()
+
+
+@pytest.mark.parametrize("kept", [{"status": b"online"}, {"status": b"offline"}, {"usage": REAL}])
+def test_node_that_is_really_called_demo(env: dict[str, str], broker: Mosquitto, kept: dict[str, bytes]) -> None:
+    """A demo takes no name that a machine or another demo has: it finds another, or refuses the one that was given."""
+    _kept(broker, {f"claude-gauge/demo/{leaf}": payload for leaf, payload in kept.items()})
+    settings = Settings(broker=broker.url, node="demo", discovery="off")
+    node = admitted(settings, named=False).node
+
+    assert re.fullmatch("demo-[0-9a-f]{4}", node)
+    assert node_fault(node) == ""
+    done = call("demo", "--lines", "--seconds", "1", "--broker", broker.url, "--node", "demo", env=env)
+    assert done.returncode == 1
+    assert "name another with --node" in done.stderr
+
+
+def test_killed_demos_are_cleared_by_the_next(broker: Mosquitto) -> None:
+    """Device and payload of a killed demo go with the next one's start; those of machines and running demos stay."""
+    prefix = broker.url.rpartition(":")[2]  # a discovery prefix of this test's own
+    devices = {name: discovery_topic(prefix, name) for name in ("demo-x", "demo-runs", "demo-real")}
+    topics = {devices[name]: discovery(name, made_up=name != "demo-real") for name in devices}
+    old = {"claude-gauge/demo-x/usage": MADE_UP}
+    _kept(
+        broker, {**topics, **old, "claude-gauge/demo-runs/status": b"online", "claude-gauge/demo-runs/usage": MADE_UP}
+    )
+    _kept(broker, {"claude-gauge/demo-real/usage": REAL})
+    node = admitted(Settings(broker=broker.url, node="demo-x", discovery=prefix), named=True).node
+
+    assert node == "demo-x"
+    assert [name for name, topic in devices.items() if _is_kept(broker, topic)] == ["demo-runs", "demo-real"]
+    assert not _is_kept(broker, "claude-gauge/demo-x/usage")
+    assert _is_kept(broker, "claude-gauge/demo-runs/usage")
+    assert _is_kept(broker, "claude-gauge/demo-real/usage")

@@ -165,11 +165,15 @@ def test_watchdog(tmp_path: Path) -> None:
     assert Watchdog({})() == math.inf
 
 
-def test_secret_never_gets_into_a_definition() -> None:
-    """A password in the environment is refused: other people could read the service's definition."""
-    config = load({}, {"CLAUDE_GAUGE_BROKER_PASSWORD": "canary-hunter2"})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CLAUDE_GAUGE_BROKER_PASSWORD", "canary"), ("CLAUDE_GAUGE_BROKER", "wss://h/mqtt?token=canary")],
+)
+def test_secret_never_gets_into_a_definition(name: str, value: str) -> None:
+    """A password or token in the environment is refused: other people could read the service's definition."""
+    config = load({}, {name: value})
 
-    with pytest.raises(GaugeError, match="CLAUDE_GAUGE_BROKER_PASSWORD is a secret") as caught:
+    with pytest.raises(GaugeError, match=f"{name} is or holds a secret") as caught:
         job(config, {})
     assert "canary" not in str(caught.value)
 

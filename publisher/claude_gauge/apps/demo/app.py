@@ -5,13 +5,15 @@ The script says what happens when; the writer turns it into transcript lines; th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import random
+import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -20,10 +22,14 @@ from pathlib import Path
 from claude_gauge.apps.terminal.app import NodeWatch, watch_live
 from claude_gauge.apps.terminal.picture import Look
 from claude_gauge.config import Config, Settings
-from claude_gauge.contract.usage import DEMO_SOURCE, stamp
+from claude_gauge.contract.freshness import read
+from claude_gauge.contract.usage import DEMO_SOURCE, ONLINE, node_of, stamp, status_topic, usage_topic
 from claude_gauge.counting.reading import Reading
 from claude_gauge.daemon.assembly import Assembly
 from claude_gauge.daemon.broker import embedded
+from claude_gauge.errors import GaugeError
+from claude_gauge.mqtt.retained import Retained
+from claude_gauge.outlets.homeassistant.discovery import is_of_demo
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.signals import ended_in_order
 
@@ -175,6 +181,7 @@ SIGN_IN = ("broker_password", "broker_password_file", "broker_ca", "broker_cert"
 # Scales on which the scripted day is worth looking at.
 CEILING, REDLINE = 25_000_000, 4_000_000
 LINE_S = 1.0
+MOST_TOPICS = 10_000  # more than there are: look as long as a broker needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,8 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
             kind = broker.kind
             stack.callback(broker.stop)
             settings = settings.model_copy(update={"broker": broker.url})
+        else:
+            settings = admitted(settings, named=config.origins.get("node") == "flag")
         writer = TranscriptWriter(folder / "claude", seed=seed, speed=speed)
         writer.start()
         stack.callback(writer.stop)
@@ -212,7 +221,7 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
         assembly.start()
         thread = threading.Thread(target=assembly.run, name="publisher", daemon=True)
         thread.start()
-        stack.callback(_check_left, assembly, settings.node)
+        stack.callback(_check_left, assembly, settings)
         stack.callback(thread.join, 5)
         stack.callback(assembly.stop)
         yield Stage(settings, writer, assembly, kind or assembly.link.endpoint.place)
@@ -247,12 +256,56 @@ class MadeUp(Transcripts):
         return replace(reading, sources=sources)
 
 
-def _check_left(assembly: Assembly, node: str) -> None:
+def admitted(settings: Settings, *, named: bool) -> Settings:
+    """Return settings with a node that nobody publishes at this broker; clear what demos left there that were killed.
+
+    A machine may really be called `demo`, and two demos may run at once: a node that is taken gets another name or,
+    where a person `named` it, is refused. Raises GaugeError for that, and where the broker does not let us in.
+    """
+    node = settings.node
+    devices = [] if settings.discovery == "off" else [f"{settings.discovery}/device/+/config"]
+    # The node's own topics by name: some brokers send nothing retained to a filter with wildcards.
+    filters = [status_topic(node), usage_topic(node), status_topic("+"), usage_topic("+"), *devices]
+    with Retained(settings, *filters) as retained:
+        retained.connect()
+        retained.look(topics=MOST_TOPICS)
+        held = {topic: payload for topic, payload in retained.held.items() if payload}
+        for left in _left_by_killed(held).values():
+            with contextlib.suppress(GaugeError):  # this user may not write it: whoever made it may
+                retained.write(dict.fromkeys(left, b""))
+        place = retained.link.endpoint.place
+    if not _is_taken(held, node):
+        return settings
+    if named:
+        raise GaugeError(f"node {node} is published at broker {place} already: name another with --node")
+    return settings.model_copy(update={"node": f"{node}-{secrets.token_hex(2)}"})
+
+
+def _is_taken(held: Mapping[str, bytes], node: str) -> bool:
+    """Return whether somebody publishes a node: a demo keeps its status on the broker only while it runs."""
+    usage = read(held.get(usage_topic(node), b""))
+    return status_topic(node) in held or (usage is not None and not usage.made_up)
+
+
+def _left_by_killed(held: Mapping[str, bytes]) -> dict[str, list[str]]:
+    """Return the topics that killed demos left, by node: marked as made up, without the status of a running one."""
+    left: dict[str, list[str]] = {}
+    for topic, payload in held.items():
+        node = is_of_demo(topic, payload)
+        if not node and topic == usage_topic(name := node_of(topic)) and (usage := read(payload)) and usage.made_up:
+            node = name
+        if node and held.get(status_topic(node)) != ONLINE.encode():
+            left.setdefault(node, []).append(topic)
+    return left
+
+
+def _check_left(assembly: Assembly, settings: Settings) -> None:
     if assembly.link.left:
+        prefix = "" if settings.discovery in {"off", "homeassistant"} else f" --discovery {settings.discovery}"
         log.warning(
-            "the demo could not be cleared from broker %s: `claude-gauge discovery remove --node %s` does it",
+            "the demo could not be cleared from broker %s: `claude-gauge discovery remove%s` does it",
             assembly.link.endpoint.place,
-            node,
+            f" --node {settings.node} --broker {settings.broker}{prefix}",
         )
 
 

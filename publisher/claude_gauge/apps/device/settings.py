@@ -23,7 +23,7 @@ def device_settings(settings: Settings, *, host: str | None = None, node: str | 
     """Return what the board must know of broker, node and scale; `host` is where it reaches the broker."""
     endpoint = parse(url_of(settings))
     if endpoint.websocket_path is not None:
-        raise GaugeError(f"broker {settings.broker}: the board speaks plain MQTT or MQTT over TLS, not websockets")
+        raise GaugeError(f"broker {endpoint.place}: the board speaks plain MQTT or MQTT over TLS, not websockets")
     if endpoint.tls and settings.broker_ca is None:
         raise GaugeError("broker with TLS: the board needs the CA certificate that signed it; give --broker-ca")
     if settings.broker_cert is not None:

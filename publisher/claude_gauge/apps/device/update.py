@@ -156,6 +156,8 @@ class Boards:
 
     def _on_message(self, message: Message) -> None:
         name, _, leaf = message.topic.removeprefix(ROOT + "/").partition("/")
+        if not name or not leaf:  # `+/#` matches claude-gauge/device/status, too, which is no board's
+            return
         with self._news:
             board = self.by_name.setdefault(name, Board(name))
             if leaf == "status":

@@ -27,6 +27,7 @@ from claude_gauge.sources.prometheus.client import DEFAULT_URL
 from claude_gauge.sources.prometheus.source import RENAME, Prometheus
 from claude_gauge.sources.statusline.source import Plan
 from claude_gauge.system.http.messages import SERVER
+from claude_gauge.system.urls import shown
 
 LINK = "Claude Code"
 AGAIN = "`claude-gauge setup` puts it right"
@@ -183,7 +184,7 @@ def prometheus(settings: Settings) -> Iterator[Check]:
     """Ask Prometheus one round of questions."""
     if settings.prometheus is None and settings.source != "prometheus":
         return
-    url = settings.prometheus or f"{DEFAULT_URL} (none is named)"
+    url = shown(settings.prometheus) if settings.prometheus else f"{DEFAULT_URL} (none is named)"
     source = Prometheus(settings)
     source.load()
     health = source.read(time.time()).sources["tach"]

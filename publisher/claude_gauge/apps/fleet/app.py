@@ -10,6 +10,7 @@ from collections.abc import Callable
 from claude_gauge.apps.fleet.merge import merge
 from claude_gauge.apps.fleet.nodes import Nodes, names
 from claude_gauge.config import Settings
+from claude_gauge.contract.freshness import read
 from claude_gauge.contract.needle import Pace
 from claude_gauge.contract.usage import EXPIRY_S, FLEET_NODE, HEARTBEAT_S, ONLINE, node_of, status_topic, usage_topic
 from claude_gauge.errors import AlreadyPublishingError
@@ -112,7 +113,7 @@ def refuse_second(settings: Settings, stopping: threading.Event) -> None:
             online.set()
 
     def usage(message: Message) -> None:
-        if not message.retain:
+        if not message.retain and read(message.payload) is not None:  # anybody may write something there
             alive.set()
 
     link = Link(settings, status=None)

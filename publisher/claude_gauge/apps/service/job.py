@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_gauge.config import PREFIX, Config, Settings, is_secret
+from claude_gauge.config import PREFIX, Config, Settings, holds_secret
 from claude_gauge.errors import GaugeError
 
 LABEL = "claude-gauge"
@@ -50,10 +50,10 @@ def job(config: Config, environ: Mapping[str, str] = os.environ, python: str = s
 
 
 def _carried(settings: Settings, name: str) -> str:
-    if is_secret(name):
+    if holds_secret(name, getattr(settings, name)):
         raise GaugeError(
-            f"{PREFIX}{name.upper()} is a secret: a service's definition can be read by others; put it into a file "
-            "(--broker-password-file) or into the settings file, mode 600"
+            f"{PREFIX}{name.upper()} is or holds a secret: a service's definition can be read by others; put it into "
+            "a file (--broker-password-file) or into the settings file, mode 600"
         )
     value = getattr(settings, name)
     if isinstance(value, tuple):

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class HomeAssistant:
     """Keeps one node's device discovery on the broker; `discovery = off` makes it silent."""
 
-    def __init__(self, link: Link, settings: Settings, node: str | None = None) -> None:
-        self._link = link
+    def __init__(self, link: Link, settings: Settings, node: str | None = None, *, made_up: bool = False) -> None:
+        self._link, self._made_up = link, made_up
         self._prefix = settings.discovery
         self._node = node or settings.node
         own = self._node != FLEET_NODE
@@ -62,7 +62,9 @@ class HomeAssistant:
             self._announce()
 
     def _announce(self) -> None:
-        payload = discovery(self._node, fleet=self._fleet, page=self._page, numbers=self._numbers)
+        payload = discovery(
+            self._node, fleet=self._fleet, page=self._page, numbers=self._numbers, made_up=self._made_up
+        )
         self._link.announce(discovery_topic(self._prefix, self._node), payload)
 
 

@@ -65,6 +65,7 @@ ICONS = {
 }
 PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1, "limit_pct": 1}
 
+DEMO = "Demo, made up"
 HOLD_S = 30
 JUMP = 0.25  # a figure that moved by more than this part of itself is taken over at once
 JUMP_POINTS = {
@@ -100,8 +101,21 @@ def discovery_topic(prefix: str, node: str) -> str:
     return f"{prefix}/device/{_device_id(node)}/config"
 
 
-def discovery(node: str, *, fleet: bool = False, page: str | None = None, numbers: Offer = "none") -> bytes:
-    """Return a node's discovery payload.
+def is_of_demo(topic: str, payload: bytes) -> str:
+    """Return the node of a discovery payload that a demo made, "" for any other."""
+    try:
+        device = json.loads(payload)["device"]
+        node = str(device["identifiers"][0]).removeprefix(_device_id(""))
+        made_up = device["model"] == DEMO
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return node if made_up and topic.endswith(f"/device/{_device_id(node)}/config") else ""
+
+
+def discovery(
+    node: str, *, fleet: bool = False, page: str | None = None, numbers: Offer = "none", made_up: bool = False
+) -> bytes:
+    """Return a node's discovery payload; the device's model says where a demo made its figures up.
 
     With `fleet`, its device hangs below that of all nodes merged. `page` is the URL of the node's own web page, where
     others can reach it. `numbers` that Home Assistant may set are offered, or taken away where they were offered once.
@@ -116,7 +130,7 @@ def discovery(node: str, *, fleet: bool = False, page: str | None = None, number
         "identifiers": [_device_id(node)],
         "name": "Claude Code fleet" if merged else f"Claude Code {node}",
         "manufacturer": "claude-gauge",
-        "model": "Fleet" if merged else "Node",
+        "model": DEMO if made_up else "Fleet" if merged else "Node",
         "sw_version": __version__,
     }
     if page:

@@ -33,6 +33,7 @@ from claude_gauge.sources.ccusage.command import (
 )
 from claude_gauge.system.child import kill_group, spawn
 from claude_gauge.system.net import is_loopback
+from claude_gauge.system.urls import shown
 
 log = logging.getLogger(__name__)
 PACKAGE = "@ccusage/mcp@18.0.11"
@@ -85,7 +86,7 @@ class Http:
     """A server at a URL."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self._url, self._shown = url, shown(url)
         self._client = httpx.Client(timeout=HTTP_TIMEOUT_S, trust_env=False, follow_redirects=False)
         self._greeted = False
         self._number = 0
@@ -113,7 +114,7 @@ class Http:
             port = urlsplit(self._url).port or 80
             log.warning("ccusage MCP: this server listens on all interfaces without a password; close port %d", port)
         if self._url.startswith("http:") and not is_loopback(urlsplit(self._url).hostname or ""):
-            log.warning("ccusage MCP: %s is not encrypted", self._url)
+            log.warning("ccusage MCP: %s is not encrypted", self._shown)
 
     def _ask(self, method: str, params: Json) -> Json:
         self._number += 1
@@ -129,11 +130,11 @@ class Http:
                     data += piece
                     if len(data) > MAX_BYTES:
                         raise CcusageError(
-                            "answer too long", f"ccusage MCP: {self._url}: answer beyond {MAX_BYTES} bytes"
+                            "answer too long", f"ccusage MCP: {self._shown}: answer beyond {MAX_BYTES} bytes"
                         )
         except httpx.HTTPError as error:
             why = "took too long" if isinstance(error, httpx.TimeoutException) else "cannot be reached"
-            raise CcusageError(why, f"ccusage MCP: {self._url}: {error or why}; is the server running?") from None
+            raise CcusageError(why, f"ccusage MCP: {self._shown}: {error or why}; is the server running?") from None
         except RuntimeError:  # httpx: closed by `stop`
             raise CcusageError("stopped", "ccusage MCP: stopped") from None
         if answer.status_code >= FAILURE:
@@ -147,7 +148,7 @@ class Http:
             404: "; check the path of the URL",
             500: "; a fresh install fails so: pin @modelcontextprotocol/sdk to 1.25.3 with npm's overrides",
         }
-        return f"ccusage MCP: {self._url} answers {status}{hints.get(status, '')}"
+        return f"ccusage MCP: {self._shown} answers {status}{hints.get(status, '')}"
 
 
 def _event(text: str, number: int) -> object:

@@ -20,6 +20,7 @@ from claude_gauge.sources.prometheus.client import DEFAULT_URL, TIMEOUT_S, Prome
 from claude_gauge.sources.prometheus.increments import CounterReader, Increment
 from claude_gauge.sources.prometheus.names import METRICS, TOKENS, Metric
 from claude_gauge.sources.source import Polled, every
+from claude_gauge.system.urls import shown
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +263,7 @@ def figures(settings: Settings, now: float, clock: Callable[[], float] | None = 
             engine.learn_clock(now)
             return [figure for metric in METRICS for figure in _sums(metric, engine, settings.prometheus_match, now)]
         except TroubleError as trouble:
-            where = settings.prometheus or DEFAULT_URL
+            where = shown(settings.prometheus or DEFAULT_URL)
             raise GaugeError(f"Prometheus at {where}: {trouble.why}; check --prometheus and what it serves") from None
 
 
