@@ -63,17 +63,12 @@ ICONS = {
     "ceiling": "mdi:arrow-collapse-up",
     "redline": "mdi:car-speed-limiter",
 }
-PRECISION = {"window_5h_pct": 1, "window_7d_pct": 1, "limit_pct": 1}
+LIMITS = frozenset({"window_5h_pct", "window_7d_pct", "limit_pct"})  # shown to a decimal: they move slowly
 
 DEMO = "Demo, made up"
 HOLD_S = 30
 JUMP = 0.25  # a figure that moved by more than this part of itself is taken over at once
-JUMP_POINTS = {
-    "window_5h_pct": 1,
-    "window_7d_pct": 1,
-    "limit_pct": 1,
-}  # percentage points
-OTHER_POINTS = 5
+LIMIT_POINTS, OTHER_POINTS = 1, 5  # of a percentage: that many points
 
 # Rounded as `value` -> `new`.
 THREE_DIGITS = (
@@ -245,7 +240,7 @@ def _measure(name: str, field: Schema) -> Entity:
     grows = name == "tokens_total"
     measure = {
         "state_class": "total_increasing" if grows else "measurement",
-        "suggested_display_precision": PRECISION.get(name, 0),
+        "suggested_display_precision": int(name in LIMITS),
     }
     if shown := _unit(field):
         measure["unit_of_measurement"] = shown
@@ -301,7 +296,7 @@ def _held(name: str, field: Mapping[str, Any]) -> str:
 
     The state is in the unit that the person chose: where that is not ours, it is no figure to give back.
     """
-    points = JUMP_POINTS.get(name, OTHER_POINTS)
+    points = LIMIT_POINTS if name in LIMITS else OTHER_POINTS
     far = f"{points}" if _unit(field) == "%" else f"old * {JUMP}"
     return (
         "{% set old = this.state | float(0) %}"
