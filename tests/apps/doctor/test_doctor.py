@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from tests.support.parts import part
 from tests.support.publisher import Publishing, call, environment, run
 from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.web import answering
 
 from claude_gauge.apps.doctor.machine import folders, shim, watches
 from claude_gauge.config import Settings
@@ -213,26 +212,10 @@ def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> No
     assert "--node" in checks["topic"]["advice"]
 
 
-class Stale(BaseHTTPRequestHandler):
-    """A publisher's page whose newest payload is old."""
-
-    def do_GET(self) -> None:
-        """Answer as `/healthz` does then."""
-        self.send_response(503)
-        self.end_headers()
-        self.wfile.write(b'{"ok":false,"broker":"connected"}')
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 def test_page_with_an_old_payload() -> None:
     """A publisher that answers but no longer computes is a warning, with what to do."""
-    with HTTPServer(("127.0.0.1", 0), Stale) as server:
-        answering = threading.Thread(target=server.handle_request)
-        answering.start()
-        (check,) = shim(Settings(http=f"127.0.0.1:{server.server_port}"))
-        answering.join()
+    with answering(503, "application/json", b'{"ok":false,"broker":"connected"}') as address:
+        (check,) = shim(Settings(http=address))
 
     assert (check.state, "503" in check.found, "log" in check.advice) == ("warn", True, True)
 

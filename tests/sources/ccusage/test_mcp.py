@@ -3,17 +3,16 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from tests.support.net import answers, free_port, wait_until
 from tests.support.parts import part
 from tests.support.transcripts import ClaudeHome, assistant
+from tests.support.web import answering
 
 from claude_gauge.counting.reading import Block
 from claude_gauge.sources.ccusage import mcp_wire
@@ -124,25 +123,6 @@ def test_source(claude: ClaudeHome) -> None:
     assert reading.sources["fuel"].source == "ccusage-mcp"
 
 
-class _Answering(BaseHTTPRequestHandler):
-    """Answers every POST as `answer` says; a stand-in for servers that misbehave as no real one can be made to."""
-
-    answer: tuple[int, str, bytes] = (200, "application/json", b"{}")
-
-    def do_POST(self) -> None:
-        """Answer."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, kind, body = self.answer
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
@@ -159,14 +139,11 @@ class _Answering(BaseHTTPRequestHandler):
 )
 def test_http_trouble(answer: tuple[int, str, bytes], why: str) -> None:
     """Whatever a server at that URL answers, it is reported in a few words that fit the payload."""
-    handler = type("Handler", (_Answering,), {"answer": answer})
-    with HTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, args=(0.05,), daemon=True).start()
-        server = McpServer(Http(f"http://127.0.0.1:{httpd.server_port}/"))
+    with answering(*answer) as address:
+        server = McpServer(Http(f"http://{address}/"))
         with pytest.raises(CcusageError) as error:
             server.block()
         server.stop()
-        httpd.shutdown()
 
     assert error.value.why == why
     assert len(why) <= 28

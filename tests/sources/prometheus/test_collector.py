@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from tests.sources.otlp import metrics, point, samples
 from tests.support.collector import Collector
 from tests.support.net import wait_until
 from tests.support.prometheus import Server
+from tests.support.web import answering
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.prometheus.source import Prometheus
@@ -174,32 +173,15 @@ def test_the_collector_is_started_again(tmp_path: Path) -> None:
             wait_for(source, 705)
 
 
-class Exporter(BaseHTTPRequestHandler):
-    """Claude Code's own exporter, as captured."""
-
-    def do_GET(self) -> None:
-        """Show the page."""
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.end_headers()
-        self.wfile.write(OWN.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Be quiet."""
-
-
 def test_claude_codes_own_exporter(tmp_path: Path) -> None:
     """Claude Code scraped directly: other names, same figures."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Exporter) as exporter:
-        thread = threading.Thread(target=exporter.serve_forever, args=(0.05,))
-        thread.start()
-        with Server(tmp_path, targets=[f"127.0.0.1:{exporter.server_address[1]}"]) as server, asking(server) as source:
-            wait_for(source, 9 + 220 + 12_000 + 350)
-            figures = {
-                figure.metric.name: figure for figure in all_figures(Settings(prometheus=server.url), time.time())
-            }
-        exporter.shutdown()
-        thread.join()
+    with (
+        answering(200, "text/plain; version=0.0.4; charset=utf-8", OWN.encode()) as exporter,
+        Server(tmp_path, targets=[exporter]) as server,
+        asking(server) as source,
+    ):
+        wait_for(source, 9 + 220 + 12_000 + 350)
+        figures = {figure.metric.name: figure for figure in all_figures(Settings(prometheus=server.url), time.time())}
 
     assert figures["cost"].five_hours == pytest.approx(0.008736)
     assert figures["sessions"].week == 1
