@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.publisher import as_before, call, environment, run
+from tests.support.mosquitto import Listener, Mosquitto
+from tests.support.publisher import Publishing, as_before, call, environment, run
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.commands import cli
@@ -46,6 +47,32 @@ def test_config_names_its_file(env: dict[str, str]) -> None:
     assert all(len(row.split()) >= 3 for row in rows)
     assert empty == ""
     assert last.startswith("settings file: /")
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", "2>/dev/full", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize(("arguments", "code"), [(("schema",), 0), (("watch",), 1)])
+def test_streams_that_are_closed_or_full(env: dict[str, str], closed: str, arguments: tuple[str], code: int) -> None:
+    """Output that has nowhere to go is one line and exit 1; what is lost on stderr changes nothing."""
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, *arguments]
+    done = subprocess.run(shell, env=env, capture_output=True, text=True, check=False)
+    if " >" in f" {closed}":
+        code = 1
+
+    assert (done.returncode, bool(done.stdout)) == (code, code == 0)
+    assert len(done.stderr.splitlines()) == (code == 1 and "2>" not in closed)
+
+
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "2>/dev/full"])
+def test_publisher_without_streams(env: dict[str, str], tmp_path: Path, closed: str, broker: Mosquitto) -> None:
+    """It publishes and ends in order, and none of its files takes the place of a stream that was closed."""
+    env["CLAUDE_GAUGE_BROKER"] = broker.url
+    silent = Publishing(tmp_path / "run", env=env, within=["sh", "-c", f'exec "$@" {closed}', "sh"])
+    with Listener(broker.port, "claude-gauge/#") as listener, silent as publishing:
+        listener.wait(lambda received: received.payload == b"online")
+        streams = [str(Path(f"/proc/{publishing.pid}/fd/{number}").readlink()) for number in range(3)]
+
+        assert publishing.end() == 0
+    assert {"/dev/null", "/dev/full", str(tmp_path / "run" / "publisher.log")} >= {*streams[1:]}
 
 
 def test_closed_pipe(env: dict[str, str]) -> None:

@@ -459,3 +459,19 @@ def test_unreadable_password_file(tmp_path: Path, content: bytes | str | None, w
         path.mkdir()
     with pytest.raises(GaugeError, match=why):
         _ = load({"broker_password_file": path}, {}).settings.password
+
+
+def test_pipe_in_the_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe where the settings file usually is would never answer; one that was named is read: `--config <(…)`."""
+    (tmp_path / "claude-gauge").mkdir()
+    os.mkfifo(tmp_path / "claude-gauge" / "config.toml")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with pytest.raises(SettingError, match=r"config\.toml: it is a pipe"):
+        load({}, {})
+    reader, writer = os.pipe()
+    os.write(writer, b'node = "desk"\n')
+    os.close(writer)
+    named = load({"config": Path(f"/dev/fd/{reader}")}, {})
+    os.close(reader)
+
+    assert named.settings.node == "desk"

@@ -35,6 +35,7 @@ from pydantic_core import ErrorDetails
 
 from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, NODE_PATTERN, node_fault
 from claude_gauge.errors import GaugeError, SettingError
+from claude_gauge.system.atomic_file import read
 from claude_gauge.system.field_words import holds, takes, words
 from claude_gauge.system.urls import SECRET, can_be_a_host, has_password, shown, split, web_url
 
@@ -282,7 +283,7 @@ class Settings(BaseModel):
 def read_secret(path: Path, setting: str, *, may_be_empty: bool = False) -> str:
     """Read a secret from its file: one line, without its end and a byte order mark; raises GaugeError otherwise."""
     try:
-        secret = path.expanduser().read_text("utf-8-sig").rstrip("\r\n")
+        secret = read(path.expanduser(), pipes=True).decode("utf-8-sig").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         if isinstance(error, FileNotFoundError) and not path.is_absolute() and len(path.parts) == 1:
@@ -417,7 +418,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, object]:
 
 def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.expanduser().read_text("utf-8-sig"))
+        return tomllib.loads(_text(path, pipes=named_by is not None))
     except FileNotFoundError:
         if named_by is None:
             return {}
@@ -428,6 +429,11 @@ def _from_file(path: Path, named_by: str | None) -> dict[str, Any]:
         raise SettingError(f"config file {path}: {_where(error)}; correct it or name another with --config") from None
     except OSError as error:
         raise SettingError(f"config file {path}: {error.strerror}; correct it or name another with --config") from None
+
+
+def _text(path: Path, *, pipes: bool) -> str:
+    """Read a settings file; one that was named may be a pipe: `--config <(…)`."""
+    return read(path.expanduser(), pipes=pipes).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 _TOML_MISTAKES = (  # a part of the parser's words -> what a person should look for

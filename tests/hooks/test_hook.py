@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -206,3 +207,12 @@ def test_append_makes_the_folder(tmp_path: Path) -> None:
     spool.append(str(tmp_path / "a" / "b"), "c", {"x": 1})
 
     assert json.loads((tmp_path / "a" / "b" / "c").read_text()) == {"x": 1}
+
+
+def test_pipe_in_the_place_of_the_events(tmp_path: Path) -> None:
+    """A pipe that nobody reads does not hold Claude Code up."""
+    os.mkfifo(tmp_path / "s.events")
+    with pytest.raises(OSError, match=r"s\.events"):
+        spool.append(str(tmp_path), "s.events", {})
+
+    assert spool.load(str(tmp_path / "s.events")) == {}

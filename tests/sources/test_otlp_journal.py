@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.sources.otlp import event, metrics, point
 from tests.sources.receiving import NOW, Clock
+from tests.support.places import IN_PLACE
 
 from claude_gauge.config import Settings
 from claude_gauge.counting.reading import Tokens
@@ -215,3 +216,16 @@ def test_a_past_of_many_sessions(tmp_path: Path, sessions: int, least: int, most
     assert least <= len(fills) <= most
     assert world.week() == sessions * 5000
     assert World(tmp_path, world.clock).week() == world.week()
+
+
+@pytest.mark.parametrize("place", ["a pipe", "a device without an end", "a folder", "a link to itself"])
+def test_no_file_in_its_place(place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is no journal is neither waited for nor read to its end; counting goes on from now."""
+    IN_PLACE[place](tmp_path / "otlp-test.jsonl")
+    world = World(tmp_path)
+    world.feed._journal.open(NOW)
+    world.event(1)
+    world.feed._journal.close()
+
+    assert world.week() == 4321
+    assert "cannot read" in caplog.text

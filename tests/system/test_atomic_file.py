@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.places import IN_PLACE
 
-from claude_gauge.system.atomic_file import StateFile
+from claude_gauge.system.atomic_file import StateFile, replace
 
 DAMAGED = [b"", b"[]", b"{}", b"7", b"null", b'"x"', b'{"at": "x"}', b'{"at": null}', b"\xff", b"[" * 100_000]
 DAMAGED.append(b'{"at": 1' + b"0" * 400 + b"}")  # no float is that large
@@ -63,3 +65,26 @@ def test_first_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file that was never written is nothing, and no warning."""
     assert StateFile(tmp_path / "x.json", "x is lost").read(parse) is None
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("place", IN_PLACE)
+def test_no_file_in_its_place(place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A pipe, a device, a folder, a link that leads nowhere and a file without measure are each a warning."""
+    IN_PLACE[place](tmp_path / "x.json")
+
+    assert StateFile(tmp_path / "x.json", "x is lost").read(parse) is None
+    assert caplog.text.count("x is lost") == 1
+
+
+@pytest.mark.parametrize("place", ["a pipe", "a link to a pipe", "a folder"])
+def test_only_a_file_is_replaced(place: str, tmp_path: Path) -> None:
+    """What is no file stays, as root too, and the error names the path, not what was written aside."""
+    path = tmp_path / "x.json"
+    IN_PLACE[place](path)
+    before = path.stat()
+    with pytest.raises(OSError, match=r"pipe or a device|Is a directory") as caught:
+        replace(path, b"{}")
+
+    assert os.path.samestat(before, path.stat())
+    assert caught.value.filename == os.path.realpath(path)
+    assert not list(tmp_path.glob(".*"))

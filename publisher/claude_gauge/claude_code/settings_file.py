@@ -202,7 +202,7 @@ def backups(path: Path) -> list[Path]:
 
 def _bytes(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return atomic_file.read(path)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -137,11 +137,12 @@ class Record:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self._path.read_text("utf-8"))
+            content = json.loads(atomic_file.read(self._path))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise GaugeError(f"cannot read {self._path}: {error}; correct it, or move it away") from None
+        except (OSError, ValueError, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise GaugeError(f"cannot read {self._path}: {why}; correct it, or move it away") from None
         return content if isinstance(content, dict) else {}
 
     def _write(self, content: Mapping[str, Any]) -> None:

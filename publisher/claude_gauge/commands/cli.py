@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
     from typer._click import Context
     from typer._click.formatting import HelpFormatter
 
@@ -122,8 +124,35 @@ def root(
     """Claude Code's usage on dials that move the moment it happens."""
 
 
+class _Dropping(io.FileIO):
+    """A file that drops what it can't take, as a full disk can't: no command ends for its notes and log lines."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write, or drop it; always all of it."""
+        with contextlib.suppress(OSError):
+            if written := super().write(data):
+                return written
+        return memoryview(data).nbytes
+
+
+def _prepare_streams() -> None:
+    """Open the standard streams that were closed, as by `>&-`, or a file of ours would take their place.
+
+    What is written to a stdout that was closed fails as on a full disk; stderr drops what it can't take.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It gets the lowest number that is free: its own.
+            file = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            setattr(sys, name, open(file, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+    if sys.__stderr__ in {sys.stderr, None}:  # not a test's
+        dropping = io.BufferedWriter(_Dropping(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(dropping, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+
+
 def run() -> int:
     """Run the command line and return the exit code; an expected error is one line on stderr."""
+    _prepare_streams()
     logging.getLogger("claude_gauge").addHandler(logging.NullHandler())  # a command without a log says errors only
     try:
         build(*sys.argv[1:2])()
@@ -162,6 +191,8 @@ def _where(error: OSError) -> str:
     what = error.strerror or str(error)
     if error.filename is not None:
         return f"{error.filename}: {what}; check the path and who may write there"
+    if error.errno == errno.EBADF:
+        return "cannot write: standard output is closed"
     return f"cannot write: {what}" if error.errno in FULL else what
 
 

@@ -19,6 +19,7 @@ STATUS = ".status"
 EVENTS_FILE = ".events"
 HOOKS = "hooks"
 _LONGEST_NAME = 64
+_MOST_BYTES = 1 << 24
 _START = 19  # of the fields behind the name in /proc/<pid>/stat
 _ENDED = (b"Z", b"X")
 
@@ -68,18 +69,24 @@ def append(folder: str, name: str, content: object) -> None:
 
 
 def _open(folder: str, path: str, how: int) -> int:
+    how |= os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK  # a pipe in its place must not hold Claude Code up
     try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+        return os.open(path, how, 0o600)
     except FileNotFoundError:
         os.makedirs(folder, 0o700, exist_ok=True)  # noqa: PTH103 - as above
-        return os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+        return os.open(path, how, 0o600)
+
+
+def at_once(path: str, how: int) -> int:
+    """Open a file as `open` is to do it: it never waits for a pipe's other end."""
+    return os.open(path, how | os.O_NONBLOCK)
 
 
 def load(path: str) -> dict[str, object]:
     """Read what `store` wrote; {} for a file that is gone or garbage."""
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
-            content = quick_json.loads(file.read())
+        with open(path, "rb", opener=at_once) as file:
+            content = quick_json.loads(file.read(_MOST_BYTES) or b"")
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

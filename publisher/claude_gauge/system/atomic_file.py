@@ -1,26 +1,68 @@
-"""Replaces a file atomically: a reader sees the old or the new content, also after a power cut.
+"""Reads files within bounds; replaces them atomically: a reader sees the old or the new content, whatever ends us.
 
-`StateFile` is such a file for what a running program keeps for its next start.
+`StateFile` is such a file for what a running program keeps for its next start. Something else may stand in a file's
+place: a pipe would never answer, a device never end, and a link leads anywhere; nothing of it is read or replaced.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 log = logging.getLogger(__name__)
 Kept = TypeVar("Kept")
+MOST_BYTES = 1 << 24  # of state and settings: thousands of times what they have
+
+
+def opened(path: Path, *, pipes: bool = False) -> BinaryIO:
+    """Open a file for reading; raises OSError, also for a folder, a pipe or a device; `pipes`: for a folder alone."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if pipes else os.O_NONBLOCK))
+    try:
+        _check_kind(path, os.fstat(descriptor), pipes=pipes)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read(path: Path, *, most: int = MOST_BYTES, pipes: bool = False) -> bytes:
+    """Return a file's content; raises OSError as `opened` does, and for more than `most` bytes."""
+    with opened(path, pipes=pipes) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, "it is too large", str(path))
+    return content
+
+
+def _check_kind(path: Path, status: os.stat_result, *, pipes: bool = False) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not (pipes or stat.S_ISREG(status.st_mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
 
 
 def replace(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write `content` to where `path` leads, keeping the mode and owner of a file that is there; raises OSError."""
+    """Write `content` to where `path` leads, keeping the mode and owner of a file that is there.
+
+    Raises OSError that names this path or a folder above it.
+    """
     real = Path(os.path.realpath(path))
     real.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        _replace(real, content, mode)
+    except OSError as error:  # it may name what was written aside, or nothing at all
+        raise OSError(error.errno, error.strerror, str(real)) from error
+
+
+def _replace(real: Path, content: bytes, mode: int) -> None:
     old = real.stat() if real.exists() else None
+    if old:
+        _check_kind(real, old)
     fresh = real.with_name(f".{real.name}.{os.getpid()}.tmp")
     try:
         create(fresh, content, stat.S_IMODE(old.st_mode) if old else mode)
@@ -52,10 +94,18 @@ class StateFile:
         self._lost = lost
         self._trouble = ""  # of the last write
 
+    def exists(self) -> bool:
+        """Return whether something is there that can be seen."""
+        try:
+            self.path.stat()
+        except OSError:
+            return False
+        return True
+
     def read(self, parse: Callable[[bytes], Kept]) -> Kept | None:
         """Return what `parse` makes of the content; None where there is no file, or none that can be understood."""
         try:
-            return parse(self.path.read_bytes())
+            return parse(read(self.path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError) as error:

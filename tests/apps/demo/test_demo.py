@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto, find_mosquitto
-from tests.support.net import PATIENCE_S, free_port
+from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.payloads import usage
 from tests.support.publisher import call, environment, run
 from tests.support.transcripts import ClaudeHome
 
-from claude_gauge.apps.demo.app import admitted, earlier, live
+from claude_gauge.apps.demo.app import TranscriptWriter, admitted, earlier, live
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import Part, Usage, node_fault
 from claude_gauge.mqtt.retained import Retained
@@ -202,3 +202,18 @@ def test_killed_demos_are_cleared_by_the_next(broker: Mosquitto) -> None:
     assert not _is_kept(broker, "claude-gauge/demo-x/usage")
     assert _is_kept(broker, "claude-gauge/demo-runs/usage")
     assert _is_kept(broker, "claude-gauge/demo-real/usage")
+
+
+def test_writer_outlives_a_disk_that_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While the made-up transcripts can't be written the log says so once; the day goes on when they can be again."""
+    writer = TranscriptWriter(tmp_path, speed=1000)
+    writer.start()
+    file = next(tmp_path.rglob("*.jsonl"))
+    file.rename(tmp_path / "away")
+    file.mkdir()
+    wait_until(lambda: "cannot write" in caplog.text, "the warning")
+    file.rmdir()
+    wait_until(lambda: file.is_file() and file.stat().st_size > 0, "the next line")
+    writer.stop()
+
+    assert caplog.text.count("cannot write") == 1

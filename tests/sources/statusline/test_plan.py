@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.claude_events import event, run, status
 from tests.support.net import PATIENCE_S, wait_until
+from tests.support.places import IN_PLACE
 from tests.support.rights import no_override
 
 from claude_gauge.config import Settings
@@ -454,3 +455,19 @@ def test_session_name_in_file_is_the_safe_one(desk: Desk) -> None:
 
     assert (Path(desk.folder) / (spool.safe("odd/../name") + ".status")).exists()
     assert desk.read().waiting is False
+
+
+@pytest.mark.parametrize("place", IN_PLACE)
+def test_no_file_in_the_place_of_one_session(desk: Desk, place: str) -> None:
+    """What stands in the place of one session's files, or of the stored figures, hides nothing of another session."""
+    store(status(five_hour=(50, NOON + HOUR)), desk.folder, NOON)
+    note(event("PermissionRequest", "a"), desk.folder, NOON)
+    for name in ("x.status", "y.events"):
+        IN_PLACE[place](Path(desk.folder) / name)
+        (Path(desk.folder) / "pipe").unlink(missing_ok=True)
+    IN_PLACE[place](desk.state_dir / "plan-figures.json")
+    reading = desk.read()
+
+    assert reading.plan_5h == PlanWindow(0.5, NOON + HOUR)
+    assert reading.waiting is True
+    assert reading.sources["plan"].ok

@@ -126,6 +126,7 @@ class TranscriptWriter:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._live, name="script", daemon=True)
         self.scene = ""
+        self._trouble = ""  # of the last write
 
     def start(self) -> None:
         """Write the earlier responses, then start the thread that writes the day."""
@@ -148,7 +149,13 @@ class TranscriptWriter:
             if self._stopping.wait(wait):
                 return
             self.scene = response.scene
-            self._append(self._line(response, time.time()))
+            try:
+                self._append(self._line(response, time.time()))
+                self._trouble = ""
+            except OSError as error:  # a full disk: the day goes on, and is seen again once there is room
+                if error.strerror != self._trouble:
+                    log.warning("cannot write %s: %s", self._path, error.strerror)
+                self._trouble = error.strerror or ""
             wait = response.after_s / self._speed
 
     def _append(self, *lines: bytes) -> None:

@@ -41,7 +41,7 @@ def offer(settings: Settings) -> Offer:
     password = settings.broker_password or settings.broker_password_file
     if settings.discovery != OFF and user is not None and password is not None:
         return "offered"
-    return "withdrawn" if _file(settings).path.exists() else "none"
+    return "withdrawn" if _file(settings).exists() else "none"
 
 
 def checked(setting: str, value: str | Value) -> Value:

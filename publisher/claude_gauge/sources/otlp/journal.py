@@ -34,12 +34,14 @@ from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import Kind, Request, event_key
 from claude_gauge.sources.otlp.reconcile import RETURN_S, Ended, Fill
 from claude_gauge.sources.otlp.series import RECENT, Series
+from claude_gauge.system.atomic_file import opened
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 GROWTH = 4 * 2**20  # bytes that a file may always grow by before it is rewritten
 MOST_WAITING = 4 * 2**20  # bytes that wait for a disk that can't be written
+LONGEST_LINE = 2**20  # bytes; ours are a thousandth of it
 _LONGEST_TEXT = 300
 _EVENT = b'["r",'
 Record = Request | Series | Fill | Ended
@@ -280,7 +282,7 @@ class Journal:
                 fresh.write(line)
             fresh.flush()
             os.fsync(fresh.fileno())  # before the swap: nobody waits for the disk
-            with self._swap, self._path.open("rb") as old:
+            with self._swap, opened(self._path) as old:
                 self._worth = fresh.tell()
                 old.seek(end)
                 fresh.write(old.read())
@@ -289,11 +291,11 @@ class Journal:
                 beside.replace(self._path)
 
     def _lines(self, end: int | None = None) -> Iterator[bytes]:
-        """Yield the file's lines up to `end`; a half line is one that says nothing."""
+        """Yield the file's lines up to `end`; a half line says nothing, nor do the parts of one too long."""
         try:
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 read = 0
-                for line in file:
+                for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                     read += len(line)
                     if end is not None and read > end:
                         return
@@ -305,13 +307,13 @@ class Journal:
 
     def _mend(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
                 file.write(b"\n")
 
     def _write(self) -> None:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
         try:
             wrote = os.write(descriptor, self._waiting)
         finally:

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import stat
 import threading
 import time
 from collections import deque
@@ -71,7 +72,7 @@ class SessionLog:
 
     def read(self, path: str) -> tuple[list[ClientEvent], bool]:
         """Return the events that are new, and whether it was another file before. Raises OSError."""
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a string all along
+        with open(path, "rb", buffering=0, opener=spool.at_once) as file:
             status, beginning = os.fstat(file.fileno()), file.read(BEGINNING_BYTES) or b""
             size, self.stamp, ours = status.st_size, _stamp(status), os.geteuid() in {0, status.st_uid}
             again = size < self._offset or not self._beginning or not beginning.startswith(self._beginning)
@@ -155,7 +156,7 @@ class Plan:
     def load(self) -> None:
         """Look once, without following."""
         self._accounts = self._saved = plan_figures.from_json(spool.load(str(self._state_dir / FILE)))
-        self._kept = bool(self._accounts) and (self._state_dir / FILE).exists()
+        self._kept = bool(self._accounts) and self._file.exists()
         self._look()
         self._save()
         self._last = self.read(self._clock())
@@ -240,9 +241,9 @@ class Plan:
 
     def _read_folder(self) -> None:
         """Read what has changed; the lock is held only while it is taken in, for a disk may take its time."""
-        now, forgotten = self._clock(), self._kept and not (self._state_dir / FILE).exists()  # `calibrate --forget`
+        now, forgotten = self._clock(), self._kept and not self._file.exists()  # `calibrate --forget`
         with os.scandir(self._folder) as entries:
-            stamps = {entry.name: _stamp(stat) for entry in entries if (stat := _kept(entry, now)) is not None}
+            stamps = {entry.name: _stamp(status) for entry in entries if (status := _kept(entry, now)) is not None}
         statuses = {name: stamp for name, stamp in stamps.items() if name.endswith(STATUS)}
         fresh = {
             name: spool.load(f"{self._folder}/{name}")
@@ -274,7 +275,7 @@ class Plan:
     def _events(self, session: str, held: SessionLog) -> tuple[list[ClientEvent], bool]:
         try:
             return held.read(f"{self._folder}/{session}{EVENTS_FILE}")
-        except FileNotFoundError:
+        except OSError:  # gone, or not to be read: the other sessions' are
             return [], False
 
     def _take(self, session: str, events: list[ClientEvent], *, again: bool) -> None:
@@ -313,7 +314,8 @@ def _kept(entry: os.DirEntry[str], now: float) -> os.stat_result | None:
         with contextlib.suppress(OSError):  # a folder that can only be read is read all the same
             spool.remove(entry.path)
         return None
-    return status if entry.name == HOOKS or entry.name.endswith((STATUS, EVENTS_FILE)) else None
+    ours = stat.S_ISREG(status.st_mode) and entry.name.endswith((STATUS, EVENTS_FILE))
+    return status if ours or entry.name == HOOKS else None
 
 
 def _hindrance(folder: Path) -> str:

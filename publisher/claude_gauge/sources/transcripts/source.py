@@ -170,7 +170,7 @@ class Transcripts:
         return self._watch.tend(self._roots)
 
     def _run(self) -> None:
-        begun = False
+        begun, trouble = False, ""
         while not self._stopping.is_set():
             try:
                 self._tend()
@@ -178,8 +178,16 @@ class Transcripts:
                     self._begin()
                     begun = True
                 self._follow()
-            except Exception:  # nothing may end the watch: logged in full, then it goes on with a scan
-                log.exception("following the transcripts failed; going on in a second")
+            except Exception as error:  # nothing may end the watch: it goes on with a scan
+                if isinstance(error, OSError):  # such as too many open files: it may last
+                    log.log(
+                        logging.DEBUG if str(error) == trouble else logging.WARNING,
+                        "following the transcripts failed (%s); trying again each second",
+                        error,
+                    )
+                else:
+                    log.exception("following the transcripts failed; going on in a second")
+                trouble = str(error)
                 self._hints.put(None)
                 self._stopping.wait(POLL_S)
         self._watch.renew()
