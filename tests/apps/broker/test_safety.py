@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.broker.certificates import ascii_host
 from claude_gauge.apps.broker.check import may
+from claude_gauge.apps.broker.collisions import collisions
 from claude_gauge.apps.broker.files import Directory, ids_of, refuse_foreign
 from claude_gauge.apps.broker.folder import BrokerFolder, Register, today
-from claude_gauge.apps.broker.instructions import client_setup, collisions
+from claude_gauge.apps.broker.instructions import client_setup, next_steps
 from claude_gauge.apps.broker.roles import Role, User, rules
 from claude_gauge.config import Settings, default_node
 from claude_gauge.errors import GaugeError
@@ -323,16 +325,47 @@ def mosquitto(tmp_path: Path) -> Iterator[Path]:
     ("allow_anonymous true # for the lamp", True), ("allow_anonymous 1", True), ("port 1883 # as ever", True),
     ("allow_anonymous false # not true", False), ("allow_anonymous", False),
     ("listener 1884", False), ("# listener 1883", False), ("allow_anonymous false", False),
-    ("max_queued_messages 5", False), ("", False),
+    ("max_queued_messages 5", False), ("", False), ("listener 1883 192.0.2.1", False), ("listener 8883 ::1", True),
+    ("user root", True), ("user mosquitto", False), ("plugin /x.so", True), ("auth_plugin /x.so", True),
+    ("mount_point x/", True), ("require_certificate true", True), ("listener 1884\nmount_point x/", False),
+    ("clientid_prefixes x", True), ("retain_available false", True), ("retain_available true", False),
+    ("max_packet_size 1000", True), ("max_packet_size 100000", False), ("message_size_limit 0", False),
+    ("use_username_as_clientid true", True), ("# f\xfcr alle\nallow_anonymous true", True), ("include_dir /x", False),
 ])  # fmt: skip
 def test_collisions(broker_folder: BrokerFolder, mosquitto: Path, line: str, collides: bool) -> None:  # noqa: FBT001
     """Whatever of Mosquitto's other files keeps it down, or opens it, beside ours is named before ours is linked."""
-    (mosquitto / "conf.d" / "local.conf").write_text(f"{line}\n")
+    (mosquitto / "conf.d" / "local.conf").write_text(f"{line}\n", "latin-1")
     (mosquitto / "conf.d" / "claude-gauge.conf").symlink_to(broker_folder.broker / "mosquitto.conf")
-    found = collisions(mosquitto, broker_folder.broker / "mosquitto.conf")
+    found = collisions(mosquitto, broker_folder.broker / "mosquitto.conf", "mosquitto")
 
     assert bool(found) == collides
-    assert all("local.conf" in each and line in each for each in found)
+    assert all("local.conf" in each and line.splitlines()[-1] in each for each in found)
+
+
+def test_files_in_the_order_in_which_they_are_read(broker_folder: BrokerFolder, mosquitto: Path) -> None:
+    """Folders that Mosquitto's file includes are read, too; a listener's directive counts where it is behind ours."""
+    ours, more = broker_folder.broker / "mosquitto.conf", mosquitto / "more files"
+    more.mkdir()
+    (more / "Z.conf").write_text("allow_anonymous true\n")
+    (mosquitto / "conf.d" / "before.conf").write_text("mount_point before/\n")
+    (mosquitto / "conf.d" / "D.conf").write_text("mount_point behind/\n")
+    (mosquitto / "mosquitto.conf").write_text(f"include_dir {mosquitto}/conf.d\nprotocol mqtt\ninclude_dir {more}\n")
+    linked, copied = collisions(mosquitto, ours), mosquitto / "conf.d" / "gauge.conf"
+    named = [line.split(" (")[0].partition(": ")[2] for line in linked]
+
+    assert named == ["mount_point behind/", "protocol mqtt", "allow_anonymous true"]
+    copied.write_bytes(ours.read_bytes())  # an earlier copy of ours
+    assert any("gauge.conf: password_file" in line for line in collisions(mosquitto, ours))
+
+
+def test_file_that_may_not_be_read(broker_folder: BrokerFolder, mosquitto: Path) -> None:
+    """A file of Mosquitto's that can't be read is named: what it says is not known."""
+    (mosquitto / "conf.d" / "loop.conf").symlink_to("loop.conf")
+
+    assert any(
+        "loop.conf" in line and "yourself" in line
+        for line in collisions(mosquitto, broker_folder.broker / "mosquitto.conf")
+    )
 
 
 @pytest.mark.parametrize("name", ["all", "device", "device_x", "Device_X"])
@@ -398,3 +431,34 @@ def test_instructions_name_no_password(broker_folder: BrokerFolder) -> None:
 
     assert str(broker_folder.password_file("desk")) in lines
     assert broker_folder.password_file("desk").read_text().strip() not in lines
+
+
+def test_path_with_a_blank(tmp_path: Path) -> None:
+    """What a person is to paste into a shell is quoted for it."""
+    made = BrokerFolder(tmp_path / "my broker's $HOME")
+    made.make(register(None), today(), [User(name="desk", role=Role.PUBLISHER)])
+    lines = [*client_setup(made, made.register(), made.register().users["desk"]), *next_steps(made)]
+    said = [word for line in lines if line.startswith(("  ", "Then")) for word in shlex.split(line)]
+
+    assert f"CLAUDE_GAUGE_BROKER_CA={made.ca}" in said
+    assert str(made.folder) in said
+    assert str(made.broker / "mosquitto.conf") in said
+
+
+class Taken(type(Path())):  # type: ignore[misc] # the platform's own Path
+    """A path whose missing folders somebody else makes in the moment before us."""
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Make the folder as the other user would."""
+        super().mkdir(mode, parents=parents, exist_ok=exist_ok)
+        os.chown(self, SOMEBODY, SOMEBODY)
+
+
+@as_root
+def test_parent_that_another_made_in_between(tmp_path: Path) -> None:
+    """As root no file is written into a parent that was free when it was looked at, and then another user's."""
+    parent = Taken(tmp_path) / "taken"
+    with pytest.raises(GaugeError, match="not to root"):
+        BrokerFolder(parent / "own").make(register("root"), today())
+
+    assert list(parent.iterdir()) == []

@@ -92,6 +92,7 @@ class BrokerFolder:
         refuse_foreign(self.folder)
         with _explained(self.folder):
             self.folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            refuse_foreign(self.folder)  # again: below /tmp another user may have made the parent just before us
             draft = self.folder.with_name(draft_name(self.folder.name))
             try:
                 BrokerFolder(draft).fill(register, now, users, self.broker)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shlex
 import socket
 import stat
 from pathlib import Path
 
+from claude_gauge.apps.broker.collisions import collisions
 from claude_gauge.apps.broker.folder import DATA, REGISTER, BrokerFolder, Register
 from claude_gauge.apps.broker.roles import MEANING, Role, User
 from claude_gauge.config import Settings
@@ -81,8 +83,6 @@ def hosts() -> list[str]:
 
 ETC_MOSQUITTO = Path("/etc/mosquitto")
 ANNOUNCES = ", announces its own device in Home Assistant"
-YES = frozenset({"true", "1"})
-ONCE = frozenset({"password_file", "acl_file", "psk_file"})
 RELOAD = (
     "Reload the broker so that it takes effect: `sudo systemctl reload mosquitto`, "
     "or for the container `docker compose kill --signal HUP broker`."
@@ -108,8 +108,8 @@ def client_setup(broker_folder: BrokerFolder, register: Register, user: User) ->
     return [
         head,
         f"  CLAUDE_GAUGE_BROKER=mqtts://{user.name}@{host}:{port}",
-        f"  CLAUDE_GAUGE_BROKER_PASSWORD_FILE={secret}",
-        f"  CLAUDE_GAUGE_BROKER_CA={broker_folder.ca}",
+        f"  CLAUDE_GAUGE_BROKER_PASSWORD_FILE={_quoted(secret)}",
+        f"  CLAUDE_GAUGE_BROKER_CA={_quoted(broker_folder.ca)}",
         *([f"  CLAUDE_GAUGE_NODE={user.node}"] if user.node and user.role is Role.PUBLISHER else []),
     ]
 
@@ -123,12 +123,17 @@ def next_steps(broker_folder: BrokerFolder) -> list[str]:
         + (f"; but an installed Mosquitto may not enter {shut}: for it name a --folder elsewhere." if shut else "."),
         *_collisions(broker_folder),
         "Installed Mosquitto:",
-        f"  sudo ln -s {broker_folder.broker / 'mosquitto.conf'} /etc/mosquitto/conf.d/claude-gauge.conf",
+        f"  sudo ln -s {_quoted(broker_folder.broker / 'mosquitto.conf')} /etc/mosquitto/conf.d/claude-gauge.conf",
         "  sudo systemctl restart mosquitto",
         "Container:",
         f"  CLAUDE_GAUGE_BROKER_USER={info.st_uid}:{info.st_gid} docker compose up -d broker",
-        f"Then: claude-gauge broker check --folder {broker_folder.folder}",
+        f"Then: claude-gauge broker check --folder {_quoted(broker_folder.folder)}",
     ]
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def closed_to(user: int, group: int, folder: Path) -> Path | None:
@@ -148,44 +153,10 @@ def closed_to(user: int, group: int, folder: Path) -> Path | None:
 
 def _collisions(broker_folder: BrokerFolder) -> list[str]:
     """Name the lines of Mosquitto's own files that would keep it from starting, or open it, beside ours."""
-    lines = collisions(ETC_MOSQUITTO, broker_folder.broker / "mosquitto.conf")
+    owner = None
+    with contextlib.suppress(KeyError):  # a number without a name, as of a container's user
+        owner = (broker_folder.folder / DATA).owner()
+    lines = collisions(ETC_MOSQUITTO, broker_folder.broker / "mosquitto.conf", owner)
     if not lines:
         return []
     return ["Mosquitto reads all of its files as one. Remove these lines before you link ours:", *lines]
-
-
-def collisions(folder: Path, ours: Path) -> list[str]:
-    """List the lines of Mosquitto's other files that can't stand beside ours: `  FILE: LINE (why)`."""
-    own = {_key(line) for line in ours.read_text("utf-8").splitlines()} - {None}
-    lines = []
-    for path in [folder / "mosquitto.conf", *sorted((folder / "conf.d").glob("*.conf"))]:
-        if path.resolve() == ours.resolve():
-            continue
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            for line in path.read_text("utf-8").splitlines():
-                why = _collides(line, own)
-                if why:
-                    lines.append(f"  {path}: {line.strip()} ({why})")
-    return lines
-
-
-def _collides(line: str, own: set[str | None]) -> str:
-    words = line.split()
-    if not words or words[0].startswith("#"):
-        return ""
-    value = words[1].lower() if words[1:] else ""  # Mosquitto reads no further, whatever stands behind it
-    if words[0] == "allow_anonymous":
-        return "lets everybody in" if value in YES else ""
-    if words[0] == "per_listener_settings":
-        return "then our passwords hold for one listener alone" if value in YES else ""
-    if words[0] == "port":
-        return "the same as `listener`" if f"listener {value}" in own else ""
-    return "ours has it, too: the broker would not start" if _key(line) in own else ""
-
-
-def _key(line: str) -> str | None:
-    """Return the key of a line that may stand in the configuration only once; None for other lines."""
-    words = line.split()
-    if words[:1] == ["listener"]:
-        return " ".join(words[:2])
-    return words[0] if words and words[0] in ONCE else None
