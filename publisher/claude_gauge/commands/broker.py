@@ -154,11 +154,13 @@ def check(
     import json
 
     from claude_gauge.apps.broker import instructions
+    from claude_gauge.apps.broker.certificates import ascii_host
     from claude_gauge.apps.broker.check import Inspection
     from claude_gauge.apps.broker.folder import today
 
     findings = []
-    for finding in Inspection(instructions.present(folder, config.settings), host).run(today()):
+    place = host if "%" in host else ascii_host(host)  # fe80::1%eth0 can be reached, but stands in no certificate
+    for finding in Inspection(instructions.present(folder, config.settings), place).run(today()):
         findings.append(finding)
         if not as_json:
             typer.echo(harmless(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}"))

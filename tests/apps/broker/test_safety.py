@@ -462,3 +462,14 @@ def test_parent_that_another_made_in_between(tmp_path: Path) -> None:
         BrokerFolder(parent / "own").make(register("root"), today())
 
     assert list(parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("host", ["", "a b", "mqtts://pi:8883", "\u202epi"])
+def test_place_that_can_be_none(env: dict[str, str], tmp_path: Path, host: str) -> None:
+    """A place that is neither a name nor an address is refused before anything is tried there."""
+    folder = str(tmp_path / "own")
+    call("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    done = call("broker", "check", "--folder", folder, "--host", host, env=env)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "neither a host's name nor an address" in done.stderr

@@ -40,7 +40,7 @@ DISTURBS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Directive:
     path: Path
     text: str
     unread: bool = False  # stands for a whole file, and the text says why
@@ -57,7 +57,7 @@ def collisions(folder: Path, ours: Path, owner: str | None = None) -> list[str]:
     `owner` is the user that the broker must run as, where it is known.
     """
     listener, found = False, []  # whether the listener above is ours
-    own = [_Line(ours, text) for text in ours.read_text("utf-8").splitlines()]
+    own = [_Directive(ours, text) for text in ours.read_text("utf-8").splitlines()]
     for line in _read_as_one(folder, ours):
         if line.path == ours:
             listener = True
@@ -69,7 +69,7 @@ def collisions(folder: Path, ours: Path, owner: str | None = None) -> list[str]:
     return found
 
 
-def _read_as_one(folder: Path, ours: Path) -> Iterator[_Line]:
+def _read_as_one(folder: Path, ours: Path) -> Iterator[_Directive]:
     """Yield the lines in the order in which Mosquitto reads them; of ours the path alone."""
     last = _included(folder / "conf.d", ours)
     for line in _lines(folder / "mosquitto.conf", ours):
@@ -89,26 +89,26 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)  # Path.resolve raises where links lead in a circle
 
 
-def _included(folder: Path, ours: Path | None) -> Iterator[_Line]:
+def _included(folder: Path, ours: Path | None) -> Iterator[_Directive]:
     paths = [path for path in folder.glob("*.conf") if ours is None or not _same(path, ours)]
     if ours is not None:
         paths.append(folder / LINKED)
     for path in sorted(paths, key=lambda path: (path.name.upper(), path.name)):
-        yield from [_Line(ours, "")] if ours and path == folder / LINKED else _lines(path, ours)
+        yield from [_Directive(ours, "")] if ours and path == folder / LINKED else _lines(path, ours)
 
 
-def _lines(path: Path, ours: Path | None) -> Iterable[_Line]:
+def _lines(path: Path, ours: Path | None) -> Iterable[_Directive]:
     if ours is not None and _same(path, ours):
-        return [_Line(ours, "")]
+        return [_Directive(ours, "")]
     try:
-        return [_Line(path, text) for text in path.read_text("utf-8", "replace").splitlines()]
+        return [_Directive(path, text) for text in path.read_text("utf-8", "replace").splitlines()]
     except FileNotFoundError:
         return []
     except OSError as error:
-        return [_Line(path, f"{error.strerror}", unread=True)]
+        return [_Directive(path, f"{error.strerror}", unread=True)]
 
 
-def _why(words: list[str], own: Iterable[_Line], owner: str | None, *, below_ours: bool) -> str:
+def _why(words: list[str], own: Iterable[_Directive], owner: str | None, *, below_ours: bool) -> str:
     """Return why a line can't stand beside ours, "" where it can."""
     name, value, place = [*words, "", "", ""][:3]
     if name in {"listener", "port"}:
