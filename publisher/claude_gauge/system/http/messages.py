@@ -13,6 +13,8 @@ from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
+log = logging.getLogger(__name__)
+
 SERVER = "claude-gauge"  # the Server header, by which doctor knows its own
 JSON, EVENT_STREAM = "application/json", "text/event-stream"
 SAFE = (
@@ -22,6 +24,7 @@ SAFE = (
 )
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:\d*)?")
 _MOST_QUERY_FIELDS = 8
+READ = ("GET", "HEAD")
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -126,10 +129,6 @@ def host_name(host: str) -> str | None:
     """Take the port off a Host header; what is malformed stays as it is, and so is foreign."""
     match = _HOST.fullmatch(host)
     return (match[1].strip("[]").rstrip(".").lower() if match else host) or None
-
-
-log = logging.getLogger(__name__)
-READ = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
