@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.publisher import Publishing, as_before, call, environment, run
-from tests.support.transcripts import ClaudeHome
+from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.commands import cli
 
@@ -104,6 +105,30 @@ def test_folder_that_is_a_file(env: dict[str, str], tmp_path: Path, arguments: t
     assert done.stderr.startswith("error: ")
     assert any(sign in done.stderr for sign in ("; ", "make one with"))  # what to do
     assert len(done.stderr.splitlines()) == 1
+
+
+HOSTILE = "\u202e\u200b\x1b]0;x\x07\x85"
+
+
+@pytest.mark.parametrize("arguments", [
+    ("setup", "--yes"), ("setup", "--undo", "--yes"), ("otel", "install", "--yes"), ("otel", "install"), ("config",),
+    ("calibrate",), ("calibrate", "--write"), ("calibrate", "--forget"),
+    ("publish", "--once", "--account", "me\u202e\u200b"), ("show",), ("show", "--json", "--account", "me\u202e\u200b"),
+    ("service", "uninstall"),
+])  # fmt: skip
+def test_hostile_names(env: dict[str, str], tmp_path: Path, broker: Mosquitto, arguments: tuple[str, ...]) -> None:
+    """Folders and labels whose names would move the cursor or turn the line around reach no terminal as they are."""
+    own = tmp_path / f"own{HOSTILE}"
+    home = ClaudeHome(own / "claude")
+    home.append(*(assistant(time.time() - number, number) for number in range(300)))
+    names = {"HOME": str(own), "CLAUDE_CONFIG_DIR": str(home.folder), "CLAUDE_GAUGE_BROKER": broker.url}
+    env = {**env, **names, "XDG_STATE_HOME": str(own / "state")}
+    del env["CLAUDE_GAUGE_STATE_DIR"]
+    done = call(*(each.format(own=own) for each in arguments), env=env)
+
+    said = done.stdout + done.stderr
+    assert said
+    assert all(line.isprintable() for line in said.replace("\t", " ").split("\n")), said
 
 
 @pytest.mark.parametrize("folder", ["a\nb", "\x1b[31m", os.fsdecode(b"\xff")])

@@ -20,6 +20,14 @@ def test_each_hostile_character_is_replaced() -> None:
     assert harmless("Zürich ▰ 42 %") == "Zürich ▰ 42 %"
 
 
+def test_marks_heaped_on_a_letter() -> None:
+    """Marks that would cover the lines around go; those that languages write stay."""
+    written = "\u0e19\u0e49\u0e33 e\u0302\u0301 \u05d1\u05bc\u05b0"
+
+    assert harmless("a" + "\u0301" * 9) == "a" + "\u0301" * 3 + "?" * 6
+    assert harmless(written) == written
+
+
 @given(st.text())
 def test_what_is_left_prints(text: str) -> None:
     """Whatever comes in, only characters that print come out, as many as came in."""

@@ -58,7 +58,7 @@ def init(
     typer.echo(f"Made {broker_folder.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
     for user in register.users.values():
         typer.echo("\n".join(client_setup(broker_folder, register, user)))
-    typer.echo("\n" + "\n".join(next_steps(broker_folder)))
+    typer.echo(harmless("\n" + "\n".join(next_steps(broker_folder)), keep="\n"))
 
 
 @broker.command()

@@ -76,7 +76,7 @@ def _warn_of_obstacles(path: Path) -> None:
     from claude_gauge.claude_code.folders import obstacles, project_obstacles
 
     for obstacle in (*obstacles(path), *project_obstacles([Path.cwd()], path)):
-        typer.echo(f"Note: {obstacle.problem}; {obstacle.advice}.", err=True)
+        typer.echo(harmless(f"Note: {obstacle.problem}; {obstacle.advice}."), err=True)
 
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")
@@ -196,7 +196,9 @@ def _warn_of_rivals(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
     for path, content in managed(files):
         env = content.get("env")
         if names := telemetry.rivals(env if isinstance(env, dict) else {}, wanted, {}):
-            typer.echo(f"Note: managed settings in {path} set {', '.join(names)}: they override yours.", err=True)
+            typer.echo(
+                harmless(f"Note: managed settings in {path} set {', '.join(names)}: they override yours."), err=True
+            )
     if names := [name for name in telemetry.rivals(os.environ, wanted, {}) if name not in wanted]:
         typer.echo(f"Note: this shell exports {', '.join(names)}; Claude Code uses them as well.", err=True)
 
@@ -243,7 +245,7 @@ def _carry_out(
     if not needed:
         typer.echo(f"Nothing to do: {nothing}")
     elif summary:
-        typer.echo(summary)
+        typer.echo(harmless(summary, keep="\n"))
     question = "Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"
     if needed and not yes and not _agreed(question):
         typer.echo("Nothing written.")
@@ -251,8 +253,8 @@ def _carry_out(
     for change in needed:
         first(change)
     for change, backup in zip(needed, write(needed, time.time()), strict=True):
-        typer.echo(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}")
-        typer.echo(f"  backup: {backup}" if backup else "  there was no such file before")
+        typer.echo(harmless(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}"))
+        typer.echo(harmless(f"  backup: {backup}") if backup else "  there was no such file before")
     return needed
 
 

@@ -162,7 +162,7 @@ def install(  # noqa: PLR0913 - each is a flag
     own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
-        typer.echo(f"label for the case: {label}")
+        typer.echo(harmless(f"label for the case: {label}"))
     typer.echo(f"where the board finds no network it opens its own: {own.name}, password {own.password}")
 
 

@@ -8,6 +8,7 @@ import typer
 
 from claude_gauge.commands.flags import BROKER, EVERY, Config, Verbose, with_settings
 from claude_gauge.contract.usage import FLEET_NODE
+from claude_gauge.system.plain_text import harmless, harmless_json
 from claude_gauge.system.signals import until_signal
 
 
@@ -27,7 +28,7 @@ def publish(
     logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
     with NodeLock(settings.state_dir, settings.node) as lock:
         if once:
-            typer.echo(publish_once(settings))
+            typer.echo(harmless_json(publish_once(settings).encode()))
         else:
             run_until_signal(settings, lock)
 
@@ -58,9 +59,9 @@ def install(
         typer.echo(services.definition(job(config)), nl=False)
         return
     notes = services.install(job(config))
-    typer.echo(f"installed {services.path}; look at it with `claude-gauge service status`")
+    typer.echo(harmless(f"installed {services.path}; look at it with `claude-gauge service status`"))
     for note in notes:
-        typer.echo(note)
+        typer.echo(harmless(note))
 
 
 @service.command()
@@ -70,7 +71,7 @@ def uninstall() -> None:
 
     services = manager()
     services.uninstall()
-    typer.echo(f"removed {services.path}")
+    typer.echo(harmless(f"removed {services.path}"))
 
 
 @service.command()

@@ -56,7 +56,7 @@ def calibrate(
     if config.path is None or not values:
         typer.echo("Nothing to write.")
     elif not write:
-        typer.echo(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}")
+        typer.echo(harmless(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}"))
     else:
         _write(config.path, values)
         _note_what_overrides(config, values)
@@ -86,7 +86,7 @@ def _proposed(config: Config, days: int) -> list[Proposal]:
         present = f"now {set_elsewhere.get(name, getattr(config.settings, name)):,.0f}, {origin}"
         typer.echo(f"{name} = {'?' if proposal.value is None else proposal.value}   ({present})")
         for reason in proposal.reasons:
-            typer.echo(f"    {reason}")
+            typer.echo(harmless(f"    {reason}"))
         typer.echo()
     return proposals
 
@@ -115,7 +115,7 @@ def _forget(state_dir: Path) -> None:
     except OSError as error:
         raise GaugeError(f"cannot remove {error.filename}: {error.strerror}; remove it by hand") from None
     files = counted(len(removed), "file")
-    typer.echo(f"Forgot what {files} in {state_dir} said; the next statusline reports the plan's figures again.")
+    typer.echo(harmless(f"Forgot what {files} in {state_dir} said; the next statusline reports the figures again."))
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
@@ -129,4 +129,4 @@ def _write(path: Path, values: dict[str, int]) -> None:
     except (OSError, ValueError) as error:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None
-    typer.echo(f"Written to {path}. Restart the publisher: it reads its settings at its start.")
+    typer.echo(harmless(f"Written to {path}. Restart the publisher: it reads its settings at its start."))

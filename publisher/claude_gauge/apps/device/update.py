@@ -25,6 +25,7 @@ LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0  # without a word from the board
 ROOT = "claude-gauge/device"
 UNSIGNED = "refused: not signed"
+LONGEST_PART = 64  # of what a board says of itself: anybody may write to its topics
 MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
 _VIRTUAL = re.compile(r"sim[0-9a-f]{8}")
 
@@ -72,7 +73,7 @@ class Board:
         parts += [str(figures[key]) for key in ("chip", "address") if figures.get(key)]
         parts += [f"shows {figures['node']}"] if figures.get("node") else []
         parts += [f"signal {figures['rssi']} dBm"] if figures.get("rssi") is not None else []
-        return ", ".join(parts)
+        return ", ".join(part[:LONGEST_PART] for part in parts)
 
 
 class Boards:
