@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.sources.otlp import event, metrics, point
-from tests.sources.receiving import send
+from tests.sources.otlp.exports import event, metrics, point
+from tests.sources.otlp.receiving import send
 from tests.support.net import wait_until
 from tests.support.parts import part
 from tests.support.prometheus import TOKENS, Series, Server

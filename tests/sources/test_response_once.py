@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.sources.receiving import NOW
+from tests.sources.otlp.receiving import NOW
 
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn

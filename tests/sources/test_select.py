@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.sources.otlp import event
+from tests.sources.otlp.exports import event
 from tests.support.net import free_port, wait_until
 from tests.support.parts import part
 from tests.support.prometheus import TOKENS, Series, Server

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sources.otlp import event, metrics, point
-from tests.sources.receiving import NOW, Clock, send
+from tests.sources.otlp.exports import event, metrics, point
+from tests.sources.otlp.receiving import NOW, Clock, send
 from tests.support.net import free_port, wait_until
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sources.receiving import NOW
+from tests.sources.otlp.receiving import NOW
 
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.counting.turn import Turn

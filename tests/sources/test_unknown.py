@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sources.otlp import event
-from tests.sources.receiving import NOW, Clock, send
+from tests.sources.otlp.exports import event
+from tests.sources.otlp.receiving import NOW, Clock, send
 from tests.support.net import free_port
 from tests.support.transcripts import SAMPLE, ClaudeHome, assistant
 

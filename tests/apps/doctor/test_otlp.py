@@ -3,7 +3,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from tests.sources.receiving import receiving
+from tests.sources.otlp.receiving import receiving
 from tests.support.net import free_port
 
 from claude_gauge.apps.doctor.machine import Check

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.sources.otlp import metrics, point
+from tests.sources.otlp.exports import metrics, point
 from tests.sources.prometheus.past import KINDS, counted, labels
 from tests.support.collector import Collector
 from tests.support.net import wait_until

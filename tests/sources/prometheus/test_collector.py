@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.sources.otlp import metrics, point, samples
+from tests.sources.otlp.exports import metrics, point, samples
 from tests.support.collector import Collector
 from tests.support.net import wait_until
 from tests.support.prometheus import Server

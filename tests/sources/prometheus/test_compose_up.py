@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.containers.engine import docker, engine, has_image
-from tests.sources.otlp import samples
+from tests.sources.otlp.exports import samples
 from tests.support import ROOT
 from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.parts import part

@@ -11,8 +11,8 @@ from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
-from tests.sources.claude_code import claude_code, go_on, wait_said
-from tests.sources.otlp import SESSION
+from tests.sources.otlp.exporter import claude_code, go_on, wait_said
+from tests.sources.otlp.exports import SESSION
 from tests.support.net import PATIENCE_S, free_port, wait_until
 
 from claude_gauge.config import Settings

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sources.otlp import event, metrics, point, samples
-from tests.sources.receiving import NOW, Clock, receiving, send
+from tests.sources.otlp.exports import event, metrics, point, samples
+from tests.sources.otlp.receiving import NOW, Clock, receiving, send
 from tests.support.net import wait_until
 
 from claude_gauge.counting.reading import Tokens

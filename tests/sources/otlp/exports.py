@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-SAMPLES = Path(__file__).parent / "samples" / "otlp"
+SAMPLES = Path(__file__).parent / "samples"
 SESSION = "aaaaaaaa-0000-4000-8000-000000000042"
 
 

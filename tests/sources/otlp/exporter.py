@@ -1,4 +1,4 @@
-"""Runs claude_code.mjs: what Claude Code sends, by the SDK that Claude Code uses."""
+"""Runs exporter.mjs: what Claude Code sends, by the SDK that Claude Code uses."""
 
 from __future__ import annotations
 

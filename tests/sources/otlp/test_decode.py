@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from tests.sources.otlp import SESSION, event, metrics, point, samples
+from tests.sources.otlp.exports import SESSION, event, metrics, point, samples
 
 from claude_gauge.counting.reading import Tokens
 from claude_gauge.sources.otlp.decode import decode_logs, decode_metrics, event_key

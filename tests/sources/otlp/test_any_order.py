@@ -10,8 +10,8 @@ from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.sources.otlp import event, metrics, point
-from tests.sources.receiving import Clock
+from tests.sources.otlp.exports import event, metrics, point
+from tests.sources.otlp.receiving import Clock
 
 from claude_gauge.config import Settings
 from claude_gauge.sources.otlp.counter import OtlpCounter

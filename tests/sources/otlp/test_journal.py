@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.sources.otlp import event, metrics, point
-from tests.sources.receiving import NOW, Clock
+from tests.sources.otlp.exports import event, metrics, point
+from tests.sources.otlp.receiving import NOW, Clock
 from tests.support.places import IN_PLACE
 
 from claude_gauge.config import Settings

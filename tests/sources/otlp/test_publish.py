@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.sources.claude_code import claude_code, go_on, wait_said
-from tests.sources.otlp import SESSION
+from tests.sources.otlp.exporter import claude_code, go_on, wait_said
+from tests.sources.otlp.exports import SESSION
 from tests.support.mosquitto import Listener, Mosquitto, Received
 from tests.support.net import PATIENCE_S, answers, free_port, wait_until
 from tests.support.publisher import Publishing, call, environment

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.sources.otlp import event, metrics, point
+from tests.sources.otlp.exports import event, metrics, point
 from tests.support.net import PATIENCE_S, answers, wait_until
 
 from claude_gauge.config import Settings
