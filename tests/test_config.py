@@ -372,7 +372,18 @@ def test_discovery_prefix(written: str, meant: str) -> None:
     assert Settings(discovery=False).discovery == "off"
 
 
-@pytest.mark.parametrize("prefix", ["homeassistant/#", "+", "a/+/b", " ", "/", "a b", "a//b", "$SYS", "a\tb", "#"])
+def test_account_in_either_encoding() -> None:
+    """A label's letters with marks are the same account however they are encoded."""
+    composed, apart = (load({"account": f"Jos{end}"}, {}).settings.account for end in ("\u00e9", "e\u0301"))
+
+    assert composed == apart == "Jos\u00e9"
+    assert load({}, {}).settings.account is None
+
+
+@pytest.mark.parametrize("prefix", [
+    "homeassistant/#", "+", "a/+/b", " ", "/", "a b", "a//b", "$SYS", "a\tb", "#", "homeassistant\u200b",
+    "\u202eha", "claude-gauge", "claude-gauge/", "/claude-gauge/ha",
+])  # fmt: skip
 def test_impossible_discovery_prefix(prefix: str) -> None:
     """What can't be a topic's prefix stops the start and is named."""
     with pytest.raises(SettingError, match="CLAUDE_GAUGE_DISCOVERY"):

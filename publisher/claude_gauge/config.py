@@ -33,7 +33,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, NODE_PATTERN, node_fault
+from claude_gauge.contract.usage import FLEET_NODE, MAX_COUNT, NODE_PATTERN, ROOT, node_fault
 from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.atomic_file import read
 from claude_gauge.system.field_words import holds, takes, words
@@ -175,9 +175,19 @@ class Settings(BaseModel):
         prefix = value.strip().strip("/")
         if not prefix:
             raise ValueError("is empty: write `homeassistant`, or `off`")
-        if re.search(r"[+#\s\x00-\x1f\x7f-\x9f]|//|^\$", prefix):
-            raise ValueError("a topic's prefix holds no +, # or blank, no empty level, and no $ at its start")
+        if re.search(r"[+#\s]|//|^\$", prefix) or not prefix.isprintable():
+            raise ValueError(
+                "a topic's prefix holds no +, #, blank or invisible character, no empty level, no $ before it"
+            )
+        if prefix.partition("/")[0] == ROOT:
+            raise ValueError(f"{ROOT} is the branch of the figures; Home Assistant's own is usually `homeassistant`")
         return prefix
+
+    @field_validator("account")
+    @classmethod
+    def _one_spelling(cls, account: str | None) -> str | None:
+        """Letters with marks have several encodings; the same label on two machines is one account."""
+        return account and unicodedata.normalize("NFC", account)
 
     @field_validator("broker")
     @classmethod

@@ -105,6 +105,11 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
 
     user = instructions.present(folder, config.settings).revoke(name)
     typer.echo(f"{user.name} ({user.role}) is revoked. {RELOAD}")
+    if user.own:
+        kept = "firmware forget" if user.role is Role.DEVICE else "discovery remove"
+        typer.echo(
+            f"What it left below {user.own} stays: to remove that, add it again and run `{kept}` as this user first."
+        )
 
 
 @broker.command()

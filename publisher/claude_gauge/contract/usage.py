@@ -19,6 +19,7 @@ HEARTBEAT_S = 15.0
 MISSED_HEARTBEATS = 3
 EXPIRY_S = int(4 * HEARTBEAT_S)
 ONLINE, OFFLINE = "online", "offline"
+ROOT = "claude-gauge"  # the first level of all our topics
 FLEET_NODE = "all"
 BOARDS = "device"  # claude-gauge/device/<board>/…; in Home Assistant claude_gauge_device_<board>
 ALERT_EVENT = "threshold"

@@ -473,3 +473,17 @@ def test_place_that_can_be_none(env: dict[str, str], tmp_path: Path, host: str) 
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "neither a host's name nor an address" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [("desk", "discovery remove"), ("gauge", "firmware forget"), ("viewer", None), ("homeassistant", None)],
+)
+def test_what_a_revoked_user_leaves(env: dict[str, str], tmp_path: Path, name: str, way: str | None) -> None:
+    """Nobody else may clear the topics that a revoked user wrote, so it is said how it would have."""
+    folder = str(tmp_path / "own")
+    call("broker", "init", "--folder", folder, "--host", "h", "--node", "desk", env=env)
+    said = call("broker", "revoke", name, "--folder", folder, env=env).stdout
+
+    assert ("stays" in said) == (way is not None)
+    assert way is None or way in said

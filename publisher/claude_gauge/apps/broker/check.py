@@ -14,7 +14,8 @@ from datetime import datetime
 
 from claude_gauge.apps.broker.certificates import expires
 from claude_gauge.apps.broker.folder import BrokerFolder, Register
-from claude_gauge.apps.broker.roles import ROOT, Role, User
+from claude_gauge.apps.broker.roles import Role, User
+from claude_gauge.contract.usage import ROOT
 from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Message

@@ -8,10 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, ORDERS, node_fault, order_topic
+from claude_gauge.contract.usage import FLEET_NODE, NODE_PATTERN, ORDERS, ROOT, node_fault, order_topic
 from claude_gauge.errors import GaugeError
-
-ROOT = "claude-gauge"
 
 
 class Role(StrEnum):
