@@ -24,10 +24,12 @@ from tests.support.raw_broker import (
     publish,
 )
 
+from claude_gauge.config import Settings
 from claude_gauge.mqtt import link as links
 from claude_gauge.mqtt import sender
 from claude_gauge.mqtt.connection import LARGEST_PACKET
 from claude_gauge.mqtt.endpoint import FIVE, THREE
+from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 
 VERSIONS = pytest.mark.parametrize("version", [FIVE, THREE], ids=["mqtt5", "mqtt311"])
@@ -342,3 +344,67 @@ def test_stop_at_any_moment(moment: str, connect: Connect) -> None:
         assert gone.wait(PATIENCE_S)
 
     assert not farewell or said[-1].endswith(b"offline")
+
+
+def test_no_wildcards(connect: Connect) -> None:
+    """A broker that takes no wildcards in subscriptions is asked for none, and a foreign `offline` is put right."""
+    wires: list[Wire] = []
+    asked: list[str] = []
+    said: list[str] = []
+
+    def script(_number: int, wire: Wire) -> None:
+        wires.append(wire)
+        for each in wire.packets():
+            if each.kind == CONNECT:
+                wire.send(packet(2, b"\0\0\2\x28\0"))
+            else:
+                wire.answer(each)
+                asked.extend([each.filter] if each.kind == SUBSCRIBE else [])
+                said.extend([each.topic] if each.kind == PUBLISH else [])
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        link.listen("claude-gauge/+/usage", lambda _message: None)
+        link.announce(USAGE, b"{}")
+        assert link.wait_settled(PATIENCE_S)
+        assert sorted(said) == [STATUS, USAGE]
+        wires[0].send(publish(STATUS, b"offline"))
+        wait_until(lambda: said.count(STATUS) == 2, "`online` again")
+
+        assert "takes no + and #" in link.unreadable("claude-gauge/+/usage").what
+    assert sorted(asked) == [STATUS, USAGE]
+
+
+def test_will_that_clears() -> None:
+    """A broker that takes a will without a payload for an error is given another one at once."""
+
+    def script(number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == CONNECT and number == 0:
+                wire.send(bytes([0x20, 3, 0, 0x82, 0]))
+                return
+            wire.answer(each)
+
+    with RawBroker(script) as broker:
+        link = Link(Settings(broker=broker.url), status=STATUS, leaves_nothing=True)
+        link.start()
+
+        assert link.wait_connected(PATIENCE_S)
+        link.stop()
+
+
+def test_moved(connect: Connect) -> None:
+    """A broker that sends us to another server names it in our words, without what could move a cursor."""
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            place = b"b.example:8883\x1b[2J"
+            properties = b"\x1c" + struct.pack("!H", len(place)) + place
+            wire.send(packet(2, bytes([0, 0x9D, len(properties)]) + properties) if each.kind == CONNECT else b"")
+            return
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        wait_until(lambda: link.trouble, "the trouble")
+
+        assert "has moved, b.example:8883?[2J: if you trust it name that one (--broker)" in link.trouble

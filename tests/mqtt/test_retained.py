@@ -12,7 +12,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
 from tests.support.publisher import call, environment
-from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, packet
+from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, forgetful, packet
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.update import forget, forget_virtual
@@ -148,6 +148,11 @@ def refusing(_number: int, wire: Wire) -> None:
             wire.answer(each)
 
 
+def keeping_nothing(number: int, wire: Wire) -> None:
+    """Say at CONNACK that no retained messages are kept."""
+    forgetful(number, wire, connack=packet(2, b"\0\0\2\x25\0"))
+
+
 def ending(_number: int, wire: Wire) -> None:
     """End the connection at a subscription, as RabbitMQ and AWS IoT do."""
     for each in wire.packets():
@@ -159,7 +164,10 @@ def ending(_number: int, wire: Wire) -> None:
 @pytest.mark.parametrize(("script", "command", "code", "words"), [
     (refusing, "list", 1, "does not let us read claude-gauge/device/"),
     (refusing, "update --device shelf --sources", 0, "does not let us read claude-gauge/device/"),
+    (refusing, "forget shelf", 1, "does not let us read claude-gauge/device/shelf/#"),
     (ending, "list", 1, "closes the connection where we ask for claude-gauge/device/"),
+    (keeping_nothing, "list", 1, "keeps no retained messages"),
+    (keeping_nothing, "update --device shelf --sources", 1, "keeps no retained messages"),
 ])  # fmt: skip
 def test_boards_that_may_not_be_seen(tmp_path: Path, script: Script, command: str, code: int, words: str) -> None:
     """A user that may not read the boards' topics is told so, not that there is no board or that it is off."""
@@ -169,6 +177,61 @@ def test_boards_that_may_not_be_seen(tmp_path: Path, script: Script, command: st
 
     assert (done.returncode, words in done.stdout + done.stderr) == (code, True), done
     assert "is away" not in done.stdout
+
+
+@pytest.mark.parametrize(("command", "words"), [
+    ("discovery remove --node old", "so nothing of old was removed"),
+    ("discovery remove --fleet", "so nothing of all was removed"),
+    ("show --node old", "is its publisher running?"),
+    ("watch --once --node old", "check its ACL"),
+])  # fmt: skip
+def test_refusal_is_not_emptiness(tmp_path: Path, command: str, words: str) -> None:
+    """A command that sees nothing because the broker refuses to show it says so and exits 1."""
+    with RawBroker(refusing) as broker:
+        env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+        done = call(*command.split(), env=env)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"error: broker {broker.place} does not let us read claude-gauge/" in done.stderr
+    assert "not authorized: check its ACL" in done.stderr
+    assert words in done.stderr
+
+
+def hiding_discovery(_number: int, wire: Wire) -> None:
+    """Take every message, and refuse to show what is not below claude-gauge/."""
+    for each in wire.packets():
+        if each.kind == SUBSCRIBE and not each.filter.startswith("claude-gauge/"):
+            wire.send(packet(9, each.mid.to_bytes(2, "big") + b"\0\x87"))
+        else:
+            wire.answer(each)
+
+
+def test_hidden_discovery_is_cleared(tmp_path: Path) -> None:
+    """A device that may be written and not be seen is removed all the same, and said to be what it may have been."""
+    with RawBroker(hiding_discovery) as broker:
+        env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+        done = call("discovery", "remove", "--node", "old", env=env)
+
+    assert (done.returncode, done.stdout) == (0, "cleared what the broker may have had of old\n")
+    assert "does not let us read homeassistant/device/claude_gauge_old/config" in done.stderr
+
+
+@pytest.mark.parametrize("script", [forgetful, keeping_nothing])
+def test_broker_that_keeps_nothing(tmp_path: Path, script: Script) -> None:
+    """`publish --once` says once that nobody who comes later will see it, whether the broker tells us or not."""
+    with RawBroker(script) as broker:
+        env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+        done = call("publish", "--once", env=env)
+
+    assert done.returncode == 0
+    assert done.stderr.count(f"broker {broker.place} keeps no retained messages: who subscribes later sees") == 1
+
+
+def test_broker_that_keeps_it(tmp_path: Path, broker: Mosquitto) -> None:
+    """Where the broker keeps the payload there is nothing to say."""
+    env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, CLAUDE_GAUGE_BROKER=broker.url)
+
+    assert "WARNING" not in call("publish", "--once", "--node", "kept", env=env).stderr
 
 
 @pytest.mark.parametrize("device", ["+", "#", "a/b", "", "a/#", "x\n"])

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
-from claude_gauge.mqtt.sender import CERTAIN, HELD_BACK_S, QUICK_S, UNACKED_LIMIT, Outbox, Pending, Quarantine, Sender
+from claude_gauge.mqtt.sender import (
+    CERTAIN,
+    HELD_BACK_S,
+    MOST_ASKED_AGAIN,
+    QUICK_S,
+    UNACKED_LIMIT,
+    Outbox,
+    Pending,
+    Quarantine,
+    Sender,
+)
 from claude_gauge.mqtt.trouble import Report
 
 LARGE, SMALL = Pending(subscribes=False, size=500, name="large"), Pending(subscribes=False, size=5, name="small")
@@ -26,6 +36,7 @@ class Broker:
     clogged: bool = False
     unacked_limit: int = UNACKED_LIMIT
     largest_packet: int | None = None
+    wildcards: bool = True
     _unanswered: list[tuple[int, str]] = field(default_factory=list)
     _last: int = 0
 
@@ -56,13 +67,13 @@ class Broker:
         return bool(asked)
 
 
-def live(sender: Sender, broker: Broker, now: float) -> list[str]:
+def live(sender: Sender, broker: Broker, now: float, *, forbidden: bool = False) -> list[str]:
     """Live one connection until nothing more is sent, or the broker ends it; return what it took."""
     sender.connected(broker)
     sender.send(broker, now)
     while broker.answer(sender):
         sender.send(broker, now)
-    sender.ended(by_broker=not broker.alive, now=now)
+    sender.ended(by_broker=not broker.alive, now=now, forbidden=forbidden)
     return broker.taken
 
 
@@ -96,6 +107,47 @@ def test_whatever_ends_the_connection_is_found(forbidden: frozenset[str], order:
     reported = {topic for topic in TOPICS if report.refusal((False, topic)).what}
     reported |= {f"read {each} 1 False" for each in FILTERS if report.refusal((True, each)).what}
     assert reported == forbidden
+
+
+@pytest.mark.parametrize("says_so", [False, True])
+def test_broker_that_says_what_is_forbidden(says_so: bool) -> None:  # noqa: FBT001
+    """Where a broker says that it ends the connection at something forbidden, one more connection shows what it is."""
+    sender, report = sender_of(["usage"], FILTERS)
+    forbidden = frozenset({"read born 1 False"})
+    live(sender, Broker(forbidden, says_so), 0, forbidden=not says_so)
+    if not says_so:
+        live(sender, Broker(forbidden), 1, forbidden=True)
+    after = Broker(forbidden, says_so)
+
+    assert sorted(live(sender, after, 2)) == ["read all 1 False", "read fleet 1 False", "usage"]
+    assert after.alive
+    assert report.refusal((True, "born")).what
+
+
+def test_no_wildcards() -> None:
+    """A broker that takes no wildcards is not asked for a filter that has some, and the log says so."""
+    sender, report = sender_of(["usage"], ["a/+", "b/#", "c"])
+    taken = live(sender, Broker(frozenset(), wildcards=False), 0)
+
+    assert taken == ["usage", "read c 1 False"]
+    assert "takes no + and #" in report.refusal((True, "a/+")).what
+    assert "takes no + and #" in report.refusal((True, "b/#")).what
+    assert sender.settled
+
+
+def test_id_in_use() -> None:
+    """A subscription that is refused since its packet id is in use is asked for again, but not for ever."""
+    sender, report = sender_of([], ["born"])
+    broker, asked = Broker(frozenset()), 0
+    sender.connected(broker)
+    sender.send(broker, 0)
+    while not sender.settled:
+        asked += 1
+        sender.answered(asked, "Packet identifier in use")
+        sender.send(broker, 0)
+
+    assert asked == MOST_ASKED_AGAIN + 1
+    assert report.refusal((True, "born")).what
 
 
 def test_status_and_usage_go_on_while_it_is_found() -> None:

@@ -35,6 +35,17 @@ class Packet:
         return int(struct.unpack_from("!H", self.body, at)[0])
 
     @property
+    def filter(self) -> str:
+        """The filter of a SUBSCRIBE of MQTT 5 with no properties."""
+        return self.body[5 : 5 + struct.unpack_from("!H", self.body, 3)[0]].decode()
+
+    @property
+    def payload(self) -> bytes:
+        """The payload of a PUBLISH of MQTT 5 and QoS 1, its properties shorter than 128 bytes."""
+        start = 4 + len(self.topic.encode())
+        return self.body[start + 1 + self.body[start] :]
+
+    @property
     def five(self) -> bool:
         """Whether a CONNECT is of MQTT 5."""
         return self.body[6] == 5
@@ -162,3 +173,17 @@ def good(_number: int, wire: Wire) -> None:
     """Be a good broker of QoS 1 that keeps nothing."""
     for each in wire.packets():
         wire.answer(each)
+
+
+def forgetful(_number: int, wire: Wire, connack: bytes = CONNACK) -> None:
+    """Be a broker of MQTT 5 that sends a client what it writes, by the topic's full name, and keeps nothing."""
+    filters = set()
+    for each in wire.packets():
+        if each.kind == CONNECT:
+            wire.send(connack)
+            continue
+        wire.answer(each)
+        if each.kind == SUBSCRIBE:
+            filters.add(each.filter)
+        elif each.kind == PUBLISH and each.topic in filters:
+            wire.send(publish(each.topic, each.payload))

@@ -138,13 +138,12 @@ def _from_topic(settings: Settings) -> tuple[_Newest | None, str]:
     try:
         if not link.wait_connected(CONNECT_S):
             return None, link.trouble or f"broker {link.endpoint.place} does not answer"
-        node.arrived.wait(RETAINED_S)
+        node.look(RETAINED_S)
     finally:
         link.stop()
-    unreadable = link.unreadable(usage_topic(settings.node))
-    if unreadable.what:
-        return None, str(unreadable)
     usage, stale = node.newest(time.time())
+    if node.unseen.what:
+        return None, stale
     if usage is None or stale:
         return None, f"{usage_topic(settings.node)} at {link.endpoint.place}: {stale}"
     age = time.time() - (seconds(usage.updated_at) or 0)

@@ -11,6 +11,7 @@ from claude_gauge.commands.flags import READER, Config, with_settings
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.plain_text import harmless
 
 
 def schema() -> None:
@@ -54,7 +55,10 @@ def remove(*, fleet: Fleet = False, config: Config) -> None:
     logs.to_stderr(config.settings.log_format, level="CRITICAL")
     node = _node(config.settings, fleet=fleet)
     removal = take_away(config.settings, node)
-    if not removal.seen:
+    if removal.unreadable.what and not (removal.seen or removal.online):
+        typer.echo(f"cleared what the broker may have had of {node}")
+        typer.echo(harmless(f"{removal.unreadable}"), err=True)
+    elif not removal.seen:
         typer.echo(f"nothing to remove: the broker shows this user nothing of {node}")
     elif removal.online:
         typer.echo(f"removed {node} from Home Assistant")

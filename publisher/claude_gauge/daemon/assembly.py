@@ -223,4 +223,8 @@ def publish_once(settings: Settings) -> str:
             log.warning("%s; printed only", error)
         else:
             retained.write({topic: payload}, expiry_s=EXPIRY_S)
+            if (
+                retained.link.keeps_retained and (lost := retained.not_kept(topic, payload)).what
+            ):  # else the link says it
+                log.warning("%s", lost)
     return payload.decode()

@@ -14,7 +14,7 @@ import ssl
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -60,16 +60,30 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a broker takes: some keep no retained messages or know no QoS 1, and refuse a will that asks for it."""
+    """What a broker takes: some keep no retained messages or know no QoS 1, and refuse a will that asks for it.
+
+    Some (mochi) take a will without a payload, which clears a topic, for a protocol error.
+    """
 
     qos: int = 1
     retain: bool = True
+    empty_will: bool = True
 
     def without(self, reason: str) -> Abilities:
         """Return what is left after the broker refused the connection for this reason."""
         if reason == "QoS not supported":
-            return Abilities(0, self.retain)
-        return Abilities(self.qos, retain=False) if reason == "Retain not supported" else self
+            return replace(self, qos=0)
+        if reason == "Retain not supported":
+            return replace(self, retain=False)
+        return replace(self, empty_will=False) if reason == "Protocol error" else self
+
+    def announced(self, properties: Properties | None) -> Abilities:
+        """Return what is left by what the broker says as it accepts the connection."""
+        return replace(
+            self,
+            qos=min(self.qos, getattr(properties, "MaximumQoS", 1)),
+            retain=self.retain and bool(getattr(properties, "RetainAvailable", 1)),
+        )
 
 
 class _Complaints(logging.Handler):
@@ -161,9 +175,11 @@ class Connection:
         self.refused: ReasonCode | None = None
         self.mute = False  # never said anything
         self.ended_by_broker = False  # at something that we asked for, as far as it said
+        self.forbidden = False  # it said that this was something that is not allowed
         self.why = trouble.FINE
         self.largest_packet: int | None = None
         self.unacked_limit = UNACKED_LIMIT
+        self.wildcards = True  # in subscriptions
         self.passed: list[Large] = []  # messages over our limit that were read past; whoever reports them clears it
         self._endpoint = endpoint
         self._received, self._answered = received, answered
@@ -193,7 +209,7 @@ class Connection:
             if self.version == FIVE:
                 reason = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
                 reason.UserProperty = LOST
-            will = b"" if identity.leaves_nothing else OFFLINE.encode()
+            will = b"" if identity.leaves_nothing and self.abilities.empty_will else OFFLINE.encode()
             client.will_set(identity.status, will, self.abilities.qos, self.abilities.retain, reason)
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_message = self._on_message
@@ -320,22 +336,28 @@ class Connection:
     ) -> None:
         if reason.value >= FAILED:
             self.refused = reason
-            self._ended(trouble.refusal(str(reason), self._endpoint.user, with_password=self._password))
+            other = getattr(properties, "ServerReference", "")
+            user = self._endpoint.user
+            self._ended(trouble.refusal(str(reason), user, with_password=self._password, other=other))
             return
         self.accepted = True
         self.largest_packet = getattr(properties, "MaximumPacketSize", None)
         self.unacked_limit = min(UNACKED_LIMIT, getattr(properties, "ReceiveMaximum", UNACKED_LIMIT))
-        self.abilities = Abilities(
-            min(self.abilities.qos, getattr(properties, "MaximumQoS", 1)),
-            retain=self.abilities.retain and bool(getattr(properties, "RetainAvailable", 1)),
-        )
+        self.wildcards = bool(getattr(properties, "WildcardSubscriptionAvailable", 1))
+        self.abilities = self.abilities.announced(properties)
 
     def _on_disconnect(
-        self, _client: mqtt.Client, _user: object, flags: DisconnectFlags, reason: ReasonCode, _properties: object
+        self,
+        _client: mqtt.Client,
+        _user: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
     ) -> None:
         if flags.is_disconnect_packet_from_server:
             self.ended_by_broker = str(reason) not in trouble.NOT_AT_A_REQUEST
-            self._ended(trouble.farewell(str(reason)))
+            self.forbidden = str(reason) == trouble.NOT_ALLOWED
+            self._ended(trouble.farewell(str(reason), getattr(properties, "ServerReference", "")))
         elif "ssl" in self._complaints.last.lower():
             self._ended(trouble.handshake(self._complaints.last, over=True))
         elif str(reason) == "Keep alive timeout":

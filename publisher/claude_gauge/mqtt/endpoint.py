@@ -199,6 +199,10 @@ class Backoff:
         self._step = min(self._step + 1, 16)
         return longest * self._random.uniform(0.5, 1)
 
+    def soon_s(self) -> float:
+        """Return how long to wait where the broker is there, and the next attempt shows at what it ends them."""
+        return self.first_s * self._random.uniform(0.5, 1)
+
     def reset(self) -> None:
         """Start with short pauses again, after a connection that held."""
         self._step = 0

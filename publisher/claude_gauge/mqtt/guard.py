@@ -64,9 +64,13 @@ class Guard:
         self._rival_at: float | None = None
         self.repairs = Repairs()
 
+    def covers(self, topic: str) -> bool:
+        """Return whether this is one of our own topics."""
+        return topic.startswith(self._prefix) and "/" not in topic.removeprefix(self._prefix)
+
     def said(self, topic: str, payload: bytes) -> None:
         """Remember what we publish, so that its echo is recognised."""
-        if topic.startswith(self._prefix):
+        if self.covers(topic):
             self._said.setdefault(topic, deque(maxlen=REMEMBERED)).append(_digest(payload))
 
     def judge(self, topic: str, payload: bytes, now: float) -> Verdict:

@@ -11,7 +11,7 @@ The thread goes round these states; any of them may end at any moment by `stop` 
   The broker may have lost everything, and a reader that connects when we do must not see an old value.
 * MQTT 5 is tried first. A broker that refuses it, or closes or is silent before CONNACK, is asked with 3.1.1 at once:
   for this connection, and for all later ones once it refused, or did so twice (`versions`). One that
-  takes no QoS 1 or keeps no retained messages is sent what it takes.
+  takes no QoS 1, keeps no retained messages or takes no wildcards in subscriptions is sent what it takes.
 * A connection ends: by the broker at something that we asked for (`sender` finds out what), by the broker for its own
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
 * A message over our limit (3.1.1 brokers do not know it) is read past, unless that takes LARGE_S: then the connection
@@ -53,12 +53,18 @@ class Link:
     """Keeps announced values on the broker and hands messages to listeners, through every outage.
 
     `status` is the topic that says `online` while this link lives and `offline` after (None for a mere
-    reader). With `leaves_nothing` all that it announced is cleared at the end. Every method may be called from any
-    thread; handlers run on the link's own thread.
+    reader). With `leaves_nothing` all that it announced is cleared at the end; `quiet`: its log is for debugging. Every
+    method may be called from any thread; handlers run on the link's own thread.
     """
 
     def __init__(
-        self, settings: Settings, *, status: str | None, url: str | None = None, leaves_nothing: bool = False
+        self,
+        settings: Settings,
+        *,
+        status: str | None,
+        url: str | None = None,
+        leaves_nothing: bool = False,
+        quiet: bool = False,
     ) -> None:
         self.endpoint = endpoints.parse(url or endpoints.url_of(settings))
         self._settings = settings
@@ -70,7 +76,8 @@ class Link:
         self._identity = Identity(client_id, status, leaves_nothing)
         self._outbox = Outbox()
         self._guard = Guard(status) if status else None
-        self._report, self._listeners = Report(self.endpoint.place), Listeners()
+        self._guarded: set[str] = set()
+        self._report, self._listeners = Report(self.endpoint.place, quiet=quiet), Listeners()
         self._sender = Sender(self._outbox, self._listeners, self._report, self._guard)
         self._versions, self._backoff, self._abilities = Versions(), Backoff(), Abilities()
         self._news = threading.Condition()
@@ -79,11 +86,12 @@ class Link:
         self._connection: Connection | None = None
         self._fault: Exception | None = None  # of another thread that sent
         self._stopping = self._was_connected = False
+        self._finds_out = False  # at which request the broker ends connections
         self._wake = Wake()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
-        if self._guard and status:
+        if status:
+            self._watch_over(status)
             self._outbox.put(Message(status, ONLINE.encode()))
-            self._listeners.add(Subscription(self._guard.filter, self._foreign, foreign=True))
 
     def start(self) -> None:
         """Begin to connect; returns at once, whether the broker is there or not."""
@@ -105,8 +113,15 @@ class Link:
 
     def announce(self, topic: str, payload: bytes, *, expiry_s: int | None = None) -> None:
         """Make this the retained value of a topic: now, and again after each reconnect until a newer one comes."""
+        self._watch_over(topic)
         self._outbox.put(Message(topic, payload, expiry_s=expiry_s))
         self._send_now()
+
+    def _watch_over(self, topic: str) -> None:
+        """Subscribe to what others say on one of our own topics; each by its name, for not every broker takes a +."""
+        if self._guard and topic not in self._guarded and self._guard.covers(topic):
+            self._guarded.add(topic)
+            self._listeners.add(Subscription(topic, self._foreign, foreign=True))
 
     def send(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> bool:
         """Send a message once; False, and nothing sent, while there is no connection."""
@@ -167,6 +182,17 @@ class Link:
         connection = self._connection
         return connection is not None and connection.version == FIVE and connection.abilities.qos > 0
 
+    @property
+    def keeps_retained(self) -> bool:
+        """Whether the broker keeps retained messages, as far as it said; some do not say."""
+        return self._abilities.retain
+
+    @property
+    def largest_packet(self) -> int | None:
+        """What the present connection's broker takes at most, in bytes; None where it did not say."""
+        connection = self._connection
+        return connection.largest_packet if connection else None
+
     def wait_connected(self, seconds: float) -> bool:
         """Wait until connected; False when that took too long."""
         with self._news:
@@ -225,7 +251,9 @@ class Link:
             if (plainly or connection.mute) and self._versions.refused(connection.version, plainly=plainly):
                 continue
             self._report.away(self._looked_into(connection))
-            self._wake.rest(self._backoff.wait_s(refused=connection.refused is not None), lambda: self._stopping)
+            backoff = self._backoff
+            wait_s = backoff.soon_s() if self._finds_out else backoff.wait_s(refused=connection.refused is not None)
+            self._wake.rest(wait_s, lambda: self._stopping)
         self._wake.close()
 
     def _looked_into(self, connection: Connection) -> Reason:
@@ -264,8 +292,9 @@ class Link:
             self._set(None)  # from here on no other thread sends on it
             connection.close() if self._stopping else connection.drop()
         now = time.monotonic()
-        if connection.accepted:
-            self._sender.ended(by_broker=connection.ended_by_broker, now=now)
+        self._finds_out = connection.accepted and self._sender.ended(
+            by_broker=connection.ended_by_broker, now=now, forbidden=connection.forbidden
+        )
         if connection.accepted and now - began > HELD_S:
             self._backoff.reset()
             self._report.held()
@@ -288,6 +317,7 @@ class Link:
         self._abilities = connection.abilities
         self._sender.connected(connection)
         self._report.connected(NAMES[connection.version])
+        self._report.keeps(retained=connection.abilities.retain)
         self._set(connection)
 
     def _send_now(self) -> None:

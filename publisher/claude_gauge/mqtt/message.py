@@ -39,9 +39,14 @@ Handler = Callable[[Message], None]
 
 def topic_fault(topic: str) -> str:
     """Return why nothing can be published to this topic; an empty string where it can."""
-    if set(topic) & {"+", "#"}:
+    if has_wildcards(topic):
         return "a topic that is written to holds no + or #"
     return _text_fault(topic)
+
+
+def has_wildcards(topic_filter: str) -> bool:
+    """Return whether a filter stands for more than one topic."""
+    return bool(set(topic_filter) & {"+", "#"})
 
 
 def filter_fault(topic_filter: str) -> str:
@@ -102,6 +107,10 @@ class Listeners:
         """Note that this connection was asked for it."""
         if subscription in self._due:
             self._due.remove(subscription)
+
+    def again(self, topic_filter: str) -> None:
+        """Ask this connection for a filter once more."""
+        self._due += [each for each in self._all if each.topic_filter == topic_filter and each not in self._due][:1]
 
     def of(self, topic: str) -> list[Subscription]:
         """Return those whose filter matches a topic."""

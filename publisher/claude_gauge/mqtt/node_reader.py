@@ -11,8 +11,10 @@ from claude_gauge.contract.freshness import Freshness
 from claude_gauge.contract.usage import Usage, status_topic, usage_topic
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
+from claude_gauge.mqtt.trouble import FINE, NOT_KEPT, Reason
 
 Changed = Callable[[], None]
+SETTLED_S = 10.0  # a broker that ends the connection at a forbidden subscription is asked three times
 
 
 class NodeReader:
@@ -29,12 +31,30 @@ class NodeReader:
         self._lock = threading.Lock()
         self._changed = changed
         self.link.listen(status_topic(settings.node), self._take_status)
-        self.link.listen(usage_topic(settings.node), self._take_payload)
+        self._topic = usage_topic(settings.node)
+        self.link.listen(self._topic, self._take_payload)
+
+    def look(self, seconds: float) -> bool:
+        """Wait for a payload for so long, and until it is known whether we may read it; return whether one came."""
+        return self.arrived.wait(seconds) or (self.link.wait_settled(SETTLED_S) and self.arrived.is_set())
 
     def newest(self, now: float) -> tuple[Usage | None, str]:
-        """Return the newest payload, and why it can't be believed at `now` (epoch seconds), "" where it can."""
+        """Return the newest payload, and why it can't be believed at `now` (epoch seconds), "" where it can.
+
+        What the broker does not let us read, or does not keep, is not taken for nothing.
+        """
         with self._lock:
-            return self._freshness.usage, self._freshness.stale(now)
+            usage, stale = self._freshness.usage, self._freshness.stale(now)
+        if usage is None and self.unseen.what:
+            return None, str(self.unseen)
+        return usage, stale
+
+    @property
+    def unseen(self) -> Reason:
+        """Why no payload came although one may be there: it is refused or not kept; `FINE` where one came."""
+        if self.arrived.is_set():
+            return FINE
+        return self.link.unreadable(self._topic) if self.link.keeps_retained else NOT_KEPT.by(self.link.endpoint.place)
 
     @property
     def status(self) -> str:

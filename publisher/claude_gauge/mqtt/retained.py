@@ -10,8 +10,8 @@ from typing import Self
 from claude_gauge.config import Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
-from claude_gauge.mqtt.message import Message
-from claude_gauge.mqtt.trouble import Reason
+from claude_gauge.mqtt.message import Handler, Message
+from claude_gauge.mqtt.trouble import FINE, NOT_KEPT, Reason
 
 CONNECT_S = 5.0
 RETAINED_S = 1.0  # a broker sends what it keeps at once
@@ -30,7 +30,8 @@ class Retained:
     def __init__(self, settings: Settings, *filters: str, url: str | None = None) -> None:
         self.link = Link(settings, status=None, url=url)
         self.held: dict[str, bytes] = {}
-        self._filters = filters
+        self._filters = list(filters)
+        self._settled = False
         self._echoed: dict[str, bytes] = {}
         self._news = threading.Condition()
 
@@ -43,9 +44,15 @@ class Retained:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.link.stop()
 
-    def also(self, topic_filter: str) -> None:
-        """Look at these topics, too."""
-        self.link.listen(topic_filter, self._on_message)
+    def also(self, topic_filter: str, handler: Handler = lambda _message: None) -> None:
+        """Look at these topics, too; `handler` gets every message."""
+
+        def take(message: Message) -> None:
+            self._on_message(message)
+            handler(message)
+
+        self._filters.append(topic_filter)
+        self.link.listen(topic_filter, take)
 
     def connect(self) -> None:
         """Wait for the broker, and until it has taken or refused what we ask for.
@@ -57,7 +64,22 @@ class Retained:
             raise GaugeError(
                 str(reason if reason.what else Reason(f"broker {self.link.endpoint.place} does not answer"))
             )
-        self.link.wait_settled(SETTLED_S)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the broker has taken or refused what we asked for last."""
+        self._settled = self.link.wait_settled(SETTLED_S)
+
+    def unreadable(self, *filters: str) -> Reason:
+        """Return why what these filters match, or any that we look at, can't be seen; `FINE` where all can be.
+
+        Where it can't, nothing seen does not mean that nothing is there.
+        """
+        reasons = (self.link.unreadable(each) for each in filters or self._filters)
+        reason = next((each for each in reasons if each.what), FINE)
+        if reason.what or self._settled:
+            return reason
+        return Reason(f"broker {self.link.endpoint.place} does not say whether this user may read it", "try again")
 
     def look(self, topics: int) -> None:
         """Wait until so many topics were seen, or for as long as a broker needs to send what it keeps."""
@@ -76,16 +98,41 @@ class Retained:
             raise GaugeError(
                 self.link.trouble or f"broker {self.link.endpoint.place} did not take it in time; try again"
             )
-        if self.link.acknowledges:
-            return
+        if not self.link.acknowledges:
+            self._prove(values)
+
+    def _prove(self, values: Mapping[str, bytes]) -> None:
+        """Wait until all of this has come back; raises GaugeError."""
         with self._news:
             came = self._news.wait_for(lambda: all(self._echoed.get(t) == p for t, p in values.items()), ECHO_S)
         if not came:
             lost = next(topic for topic, payload in values.items() if self._echoed.get(topic) != payload)
-            raise GaugeError(
-                f"broker {self.link.endpoint.place} does not deliver what was written to {lost}: "
-                "this user may not write it, or may not read it; check its ACL"
+            unreadable = self.unreadable()
+            why = (
+                str(unreadable) if unreadable.what else "this user may not write it, or may not read it; check its ACL"
             )
+            raise GaugeError(
+                f"broker {self.link.endpoint.place} does not deliver what was written to {lost}, "
+                f"so that nothing shows that it took it: {why}"
+            )
+
+    def not_kept(self, topic: str, payload: bytes) -> Reason:
+        """Return why who subscribes to this topic later does not get what was just written to it.
+
+        `FINE` if they do, and where this user may not read the topic: then it is not known. A broker that keeps no
+        retained messages need not say so: we subscribe once more to see.
+        """
+        not_kept = NOT_KEPT.by(self.link.endpoint.place)
+        if not self.link.keeps_retained:
+            return not_kept
+        with self._news:
+            if not self._news.wait_for(lambda: self._echoed.get(topic) == payload, RETAINED_S):
+                return FINE
+            self.held.pop(topic, None)
+        self.link.listen(topic, self._on_message)
+        with self._news:
+            kept = self._news.wait_for(lambda: self.held.get(topic) == payload, RETAINED_S)
+        return FINE if kept or self.link.unreadable(topic).what else not_kept
 
     def _on_message(self, message: Message) -> None:
         with self._news:

@@ -4,9 +4,10 @@ A broker refuses a message or a subscription in one of three ways: with a code (
 or by ending the connection. In the last case it does not say at what. So requests that were unanswered when a
 broker ended the connection are suspects, or the one that it had just refused. On the next connection they come
 last and one at a time, the smallest message first, subscriptions after all messages. One at which the connection
-ends three times, alone, is left out, and the log says so once; all others go on. A network that fails, or a broker that
-restarts, three times in a row looks the same: so a message is tried again after a minute, each time after twice as
-long, up to an hour. A subscription waits for a new connection, too, since readers can do without it.
+ends three times, alone, is left out, and the log says so once; all others go on. Once is enough where the broker
+says that something is not allowed: by a code before the end, or in its DISCONNECT. A network that fails, or a broker
+that restarts, three times in a row looks the same: so a message is tried again after a minute, each time after twice
+as long, up to an hour. A subscription waits for a new connection, too, since readers can do without it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from claude_gauge.mqtt.guard import Guard
-from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
+from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, has_wildcards, topic_fault
 from claude_gauge.mqtt.trouble import Reason, Report, not_taken
 
 UNACKED_LIMIT = 16  # a slow broker gets the newest value later, not every value between
@@ -111,6 +112,8 @@ class Outbox:
 QUICK_S = 3.0  # a broker that ends the connection at a request does it at once
 CERTAIN = 3
 HELD_BACK_S, LONGEST_HELD_S = 60.0, 3600.0
+ID_IN_USE = "Packet identifier in use"
+MOST_ASKED_AGAIN = 16  # on one connection
 WITHOUT = "we go on without"
 
 
@@ -119,6 +122,7 @@ class Wire(Protocol):
 
     largest_packet: int | None
     unacked_limit: int
+    wildcards: bool
 
     @property
     def alive(self) -> bool:
@@ -166,17 +170,23 @@ class Quarantine:
         self._times: dict[tuple[bool, str], int] = {}
         self._held: dict[tuple[bool, str], Held] = {}
 
-    def ended(self, unanswered: list[tuple[Pending, float]], now: float) -> None:
-        """Take the requests, and when they were sent, that a broker left unanswered as it ended the connection."""
+    def ended(self, unanswered: list[tuple[Pending, float]], now: float, *, certain: bool = False) -> bool:
+        """Take the requests, and when they were sent, that a broker left unanswered as it ended the connection.
+
+        `certain`: it said that it did so at something that is not allowed, and not for a reason of its own. Return
+        whether we know more than before: that can happen a limited number of times.
+        """
         if not unanswered or now - max(at for _, at in unanswered) > QUICK_S:
-            return
+            return False
+        before = len(self._suspects)
         self._suspects |= {request.key for request, _ in unanswered}
         if len(unanswered) > 1:
-            return
+            return len(self._suspects) > before
         alone = unanswered[0][0]
         self._times[alone.key] = self._times.get(alone.key, 0) + 1
-        if alone.key in self._held or self._times[alone.key] >= CERTAIN:
+        if certain or alone.key in self._held or self._times[alone.key] >= CERTAIN:
             self.hold(alone, now)
+        return True
 
     def hold(self, request: Pending, now: float, why: str = "") -> None:
         """Leave a request out from now on, twice as long as the last time."""
@@ -226,6 +236,7 @@ class Sender:
         self._quarantine = Quarantine()
         self._unanswered: dict[int, tuple[Pending, float]] = {}
         self._refused: list[tuple[Pending, float]] = []  # on this connection
+        self._asked_again = 0
 
     @property
     def settled(self) -> bool:
@@ -236,6 +247,7 @@ class Sender:
         """Begin a new connection: everything is due again, for the broker may have lost it all."""
         self._unanswered.clear()
         self._refused.clear()
+        self._asked_again = 0
         self._listeners.connected()
         self._outbox.connected(connection.unacked_limit)
 
@@ -296,7 +308,8 @@ class Sender:
         if fault := topic_fault(topic):
             return Reason(f"was not given {topic!r}: {fault}", "correct the name")
         if connection.largest_packet is not None and message.size > connection.largest_packet:
-            return Reason(f"does not take {topic}: it takes {connection.largest_packet} bytes at most")
+            what = f"does not take {topic}: it takes {connection.largest_packet} bytes at most"
+            return Reason(what, "raise its limit of a packet's size")
         if self._quarantine.holds(_publishes(message), now):
             what = f"does not take {topic}: it closes the connection at {message.size} bytes there"
             return Reason(what, "check its ACL and its limit of a message's size")
@@ -306,6 +319,9 @@ class Sender:
         self._listeners.asked(each)
         if fault := filter_fault(each.topic_filter):
             self._report.refused(_subscribes(each).key, Reason(f"was not asked for {each.topic_filter!r}: {fault}"))
+        elif not connection.wildcards and has_wildcards(each.topic_filter):
+            what = f"does not let us read {each.topic_filter}: it takes no + and # in subscriptions"
+            self._report.refused(_subscribes(each).key, Reason(what, f"{WITHOUT} it; take another broker"))
         elif self._quarantine.holds(_subscribes(each), now):
             reason = Reason(
                 f"closes the connection where we ask for {each.topic_filter}", f"{WITHOUT} it; check its ACL"
@@ -324,7 +340,10 @@ class Sender:
         self._outbox.acked(mid)
         if request is None:
             return
-        if refused is None:
+        if refused == ID_IN_USE and request.subscribes and self._asked_again < MOST_ASKED_AGAIN:
+            self._asked_again += 1
+            self._listeners.again(request.name)  # mochi: by a message that is on its way to us
+        elif refused is None:
             self._quarantine.answered(request)
             self._report.taken(request.key)
         else:
@@ -337,12 +356,17 @@ class Sender:
         for each in self._listeners.of(topic):
             self._quarantine.hold(_subscribes(each), now, why)
 
-    def ended(self, *, by_broker: bool, now: float) -> None:
-        """Note that the connection is over, and whether the broker ended it at something."""
-        if by_broker:
-            refused = [(request, at) for request, at in self._refused if now - at <= QUICK_S]
-            self._quarantine.ended(refused[-1:] or list(self._unanswered.values()), now)
+    def ended(self, *, by_broker: bool, now: float, forbidden: bool = False) -> bool:
+        """Note that the connection is over, and whether the broker ended it at something that is `forbidden`.
+
+        Return whether the next connection is for finding out at what.
+        """
+        unanswered = list(self._unanswered.values())
         self._unanswered.clear()
+        if not by_broker:
+            return False
+        refused = [(request, at) for request, at in self._refused if now - at <= QUICK_S]
+        return self._quarantine.ended(refused[-1:] or unanswered, now, certain=bool(refused) or forbidden)
 
 
 def _publishes(message: Message) -> Pending:

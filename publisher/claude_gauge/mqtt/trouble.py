@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from paho.mqtt.client import WebsocketConnectionError
 
 from claude_gauge.mqtt.endpoint import Endpoint
+from claude_gauge.system.plain_text import harmless
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,10 @@ class Reason:
 
     def __str__(self) -> str:
         return f"{self.what}: {self.advice}" if self.advice else self.what
+
+    def by(self, place: str) -> Reason:
+        """Put the broker's name before it."""
+        return Reason(f"broker {place} {self.what}", self.advice)
 
 
 FINE = Reason("")
@@ -47,6 +52,11 @@ MUTE = Reason("does not answer", "is it a broker, or does a firewall stand betwe
 NO_ACKS = Reason("acknowledges nothing")
 PLAIN_AT_TLS = Reason("speaks TLS there", "write mqtts:// or wss://")
 NO_TLS = Reason("does not speak TLS there", "write mqtt:// or ws://, or name its TLS port")
+NOT_KEPT = Reason(
+    "keeps no retained messages",
+    "who subscribes later sees nothing before the next payload comes; take one that does",
+)
+NOT_ALLOWED = "Not authorized"
 _PASSWORD = "CLAUDE_GAUGE_BROKER_PASSWORD or --broker-password-file"  # noqa: S105 - where a password is written
 _REFUSALS = {
     "Banned": Reason("has banned this client", "ask who runs it"),
@@ -55,17 +65,16 @@ _REFUSALS = {
     ),
     "Bad authentication method": Reason("wants another way to sign in than user and password", "ask who runs it"),
     "Quota exceeded": Reason("says that its quota is exceeded", "ask who runs it how much it takes"),
-    "Use another server": Reason("sends us to another server", "ask who runs it for its address (--broker)"),
-    "Server moved": Reason("has moved", "ask who runs it for its new address (--broker)"),
     "Server busy": Reason("is busy"),
     "Server unavailable": Reason("says that it is unavailable"),
     "Server shutting down": Reason("is shutting down"),
     "Session taken over": Reason("let another client with our client id take over"),
     "Keep alive timeout": Reason("received nothing from us for too long"),
-    "Retain not supported": Reason("keeps no retained messages", "take another broker"),
+    "Retain not supported": NOT_KEPT,
     "QoS not supported": Reason("does not take QoS 1", "take another broker"),
     "Packet too large": Reason("refuses a message of this size", "raise its limit"),
 }
+_MOVES = {"Use another server": "sends us to another server", "Server moved": "has moved"}
 # With these a broker ends a connection for reasons of its own; with any other, at something that we asked for.
 NOT_AT_A_REQUEST = frozenset({
     "Normal disconnection", "Server busy", "Server shutting down", "Keep alive timeout", "Session taken over",
@@ -73,29 +82,43 @@ NOT_AT_A_REQUEST = frozenset({
     "Connection rate exceeded", "Maximum connect time",
 })  # fmt: skip
 
+LONGEST_PLACE = 100  # of what a broker says, in letters
 MOST_LARGE = 64  # topics that the log names for their size
 Asked = tuple[bool, str]  # whether it is a subscription, and the topic or the filter
 
 
-def refusal(reason: str, user: str | None = None, *, with_password: bool = False) -> Reason:
-    """Return the sentence for a broker's reason code; `user` and whether a password was given decide the advice."""
-    if reason in {"Bad user name or password", "Not authorized"}:
+def refusal(reason: str, user: str | None = None, *, with_password: bool = False, other: str = "") -> Reason:
+    """Return the sentence for a broker's reason code; `user` and whether a password was given decide the advice.
+
+    `other` is the server that it named in its own place.
+    """
+    if reason in {"Bad user name or password", NOT_ALLOWED}:
         if user is None:
             return Reason("lets nobody in without a user", f"write mqtt://USER@host, its password in {_PASSWORD}")
         if not with_password:
             return Reason(f"refuses user {user} without a password", f"give it in {_PASSWORD}")
-        if reason == "Not authorized":
+        if reason == NOT_ALLOWED:
             advice = f"check both (password: {_PASSWORD}), and that this user may connect"
             return Reason(f"does not let user {user} in with this password", advice)
         return Reason(f"refuses user {user} or this password", f"check both (password: {_PASSWORD})")
-    return _REFUSALS.get(reason, Reason(f"refuses: {reason.lower()}"))
+    return _moved(reason, other) or _REFUSALS.get(reason, Reason(f"refuses: {reason.lower()}"))
 
 
-def farewell(reason: str) -> Reason:
-    """Return the sentence for the reason with which a broker ended a connection."""
-    if reason == "Not authorized":
+def farewell(reason: str, other: str = "") -> Reason:
+    """Return the sentence for the reason with which a broker ended a connection; `other` as above."""
+    if reason == NOT_ALLOWED:
         return Reason("ended the connection at something that is not allowed", "check its ACL")
-    return _REFUSALS.get(reason, Reason(f"ended the connection: {reason.lower()}"))
+    return _moved(reason, other) or _REFUSALS.get(reason, Reason(f"ended the connection: {reason.lower()}"))
+
+
+def _moved(reason: str, other: str) -> Reason | None:
+    """Return the sentence of a broker that names another one, or says that there is one."""
+    if reason not in _MOVES:
+        return None
+    if not other:
+        return Reason(_MOVES[reason], "ask who runs it for its new address (--broker)")
+    place = harmless(other)[:LONGEST_PLACE]
+    return Reason(f"{_MOVES[reason]}, {place}", "if you trust it name that one (--broker)")
 
 
 def failure(error: BaseException, endpoint: Endpoint) -> Reason:  # noqa: PLR0911 - one line per trouble reads best
@@ -157,7 +180,8 @@ def handshake(text: str, *, over: bool = False) -> Reason:
 
 def not_taken(what: str, refused: str) -> Reason:
     """Return the sentence for a refused topic or filter, with the broker's own reason."""
-    advice = "check its ACL" if refused == "Not authorized" else ""
+    # MQTT 3.1.1 has one code for all refusals of a subscription.
+    advice = "check its ACL" if refused in {NOT_ALLOWED, "Unspecified error"} else ""
     return Reason(f"{what}: {_lower(refused)}", advice)
 
 
@@ -166,12 +190,13 @@ def _lower(text: str) -> str:
 
 
 class Report:
-    """Logs the broker's state: each message once until it changes."""
+    """Logs the broker's state: each message once until it changes; `quiet`: another link says it all."""
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, place: str, *, quiet: bool = False) -> None:
+        self._place, self._quiet = place, quiet
         self._away = self._logged = FINE
         self._connection_logged = False
+        self._keeps = True
         self._refused: dict[Asked, Reason] = {}
         self._large: set[str] = set()  # topics
         self._rival = FINE
@@ -185,7 +210,7 @@ class Report:
     def connected(self, version: str) -> None:
         """Log that the broker let us in; once, where connections come and go."""
         self._away = FINE
-        log.log(
+        self._log(
             logging.DEBUG if self._connection_logged else logging.INFO,
             "connected to broker %s (%s)",
             self._place,
@@ -193,12 +218,18 @@ class Report:
         )
         self._connection_logged = True
 
+    def keeps(self, *, retained: bool) -> None:
+        """Log that the broker keeps no retained messages; once."""
+        if not retained and self._keeps:
+            self._log(logging.WARNING, "%s", NOT_KEPT.by(self._place))
+        self._keeps = retained
+
     def away(self, why: Reason) -> None:
         """Log why the broker can't be used at present."""
-        reason = Reason(f"broker {self._place} {why.what}", why.advice)
+        reason = why.by(self._place)
         if reason != self._away:
             self._away = reason
-            log.log(logging.DEBUG if reason == self._logged else logging.WARNING, "%s; trying again", reason)
+            self._log(logging.DEBUG if reason == self._logged else logging.WARNING, "%s; trying again", reason)
             self._connection_logged = self._connection_logged and reason == self._logged
             self._logged = reason
 
@@ -209,9 +240,9 @@ class Report:
     def refused(self, asked: Asked, why: Reason) -> None:
         """Log that the broker refuses this topic or filter, but not all."""
         if asked not in self._refused:
-            reason = Reason(f"broker {self._place} {why.what}", why.advice)
+            reason = why.by(self._place)
             self._refused[asked] = reason
-            log.warning("%s", reason)
+            self._log(logging.WARNING, "%s", reason)
 
     def taken(self, asked: Asked) -> None:
         """Note that the broker took the message, or granted the subscription."""
@@ -225,7 +256,9 @@ class Report:
         """Log that a message was too large to be read, once for a topic."""
         if topic not in self._large and len(self._large) < MOST_LARGE:
             self._large.add(topic)
-            log.warning("broker %s sends %s bytes on %r: too much to be read", self._place, f"{size:,}", topic)
+            self._log(
+                logging.WARNING, "broker %s sends %s bytes on %r: too much to be read", self._place, f"{size:,}", topic
+            )
 
     def rival(self, topic: str, *, there: bool) -> None:
         """Log that another publisher writes to our topics, or no longer does."""
@@ -233,7 +266,10 @@ class Report:
             self._rival = Reason(
                 f"another publisher writes to our topics {topic}", "give one of the two another --node"
             )
-            log.warning("%s", self._rival)
+            self._log(logging.WARNING, "%s", self._rival)
         elif self._rival.what and not there:
             self._rival = FINE
-            log.info("the other publisher on %s is gone", topic)
+            self._log(logging.INFO, "the other publisher on %s is gone", topic)
+
+    def _log(self, level: int, message: str, *values: object) -> None:
+        log.log(logging.DEBUG if self._quiet else level, message, *values)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +16,14 @@ from pathlib import Path
 import pytest
 from tests.apps.fleet.conftest import usage
 from tests.support.mosquitto import Listener, Mosquitto, Received
-from tests.support.net import PATIENCE_S
+from tests.support.net import PATIENCE_S, wait_until
 from tests.support.publisher import Publishing, environment, run
+from tests.support.raw_broker import PUBLISH, SUBSCRIBE, RawBroker, Wire, packet
 from tests.support.swarm import Swarm
 from tests.support.transcripts import ClaudeHome
 
+from claude_gauge.apps.fleet.app import NONE_ON, NOT_READABLE, Fleet
+from claude_gauge.config import Settings
 from claude_gauge.contract.usage import Usage, stamp
 
 TOPIC = "claude-gauge/all/usage"
@@ -154,6 +158,34 @@ def test_second_fleet(broker: Mosquitto, tmp_path: Path) -> None:
 
             assert second.wait(PATIENCE_S) == 75
             assert "another fleet" in (second.stderr.read() if second.stderr else "")
+
+
+def test_nodes_that_may_not_be_read(tmp_path: Path) -> None:
+    """A fleet whose broker shows it no node says that in its payload, and not that no node is on."""
+    said: list[bytes] = []
+
+    def refusing(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == SUBSCRIBE:
+                wire.send(packet(9, each.mid.to_bytes(2, "big") + b"\0\x87"))
+                continue
+            wire.answer(each)
+            said.extend([each.payload] if each.kind == PUBLISH and each.topic == TOPIC else [])
+
+    def why() -> list[str]:
+        return [json.loads(each)["sources"]["nodes"]["why"] for each in said]
+
+    with RawBroker(refusing) as at:
+        running = Fleet(Settings(broker=at.url, state_dir=tmp_path, discovery="off"))
+        thread = threading.Thread(target=running.run)
+        thread.start()
+        try:
+            wait_until(lambda: NOT_READABLE in why(), "a payload that says so")
+        finally:
+            running.stop()
+            thread.join(PATIENCE_S)
+
+    assert NONE_ON not in why()[why().index(NOT_READABLE) :]
 
 
 def test_broker_crashes(broker: Mosquitto, tmp_path: Path) -> None:

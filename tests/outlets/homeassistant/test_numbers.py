@@ -63,7 +63,7 @@ class Wire:
 
     def listen(self, topic_filter: str, handler: Handler) -> None:
         """Keep who is reported orders."""
-        assert topic_filter == "claude-gauge/desk/set/+"
+        assert topic_filter in TOPICS.values()
         self._handler = handler
 
     def order(self, setting: str, payload: bytes, *, retain: bool = False) -> None:

@@ -48,6 +48,19 @@ def test_before_the_first_payload(shim: Shim) -> None:
     assert reply.headers["retry-after"] == "1"
 
 
+def test_why_nothing_came() -> None:
+    """A node that the broker does not let us read is not just one from which nothing came."""
+    why = "broker b does not let us read claude-gauge/+/usage: not authorized: check its ACL"
+    running = Shim("127.0.0.1:0", lambda: {"broker": {"why": why}}, own=None)
+    running.start()
+    try:
+        reply = get(running.port, "/usage?node=desk")
+    finally:
+        running.stop()
+
+    assert (reply.status, reply.json()["error"]) == (503, f"nothing received from node desk yet: {why}")
+
+
 def test_head(shim: Shim) -> None:
     """`HEAD` has the same head as `GET` and no body."""
     shim.push(PAYLOAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -19,13 +20,15 @@ from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
-from claude_gauge.mqtt.trouble import Reason
+from claude_gauge.mqtt.trouble import NOT_KEPT, Reason
 
 LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0  # without a word from the board
 ROOT = "claude-gauge/device"
 UNSIGNED = "refused: not signed"
 LONGEST_PART = 64  # of what a board says of itself: anybody may write to its topics
+LEAVES = ("status", "diagnostics", "settings", "firmware", "update", "update/state")  # what is retained of a board
+FOLLOWED = ("status", "diagnostics", "update/state")
 MOST_TOPICS = 1000  # more than a board has: look as long as a broker needs
 _VIRTUAL = re.compile(r"sim[0-9a-f]{8}")
 
@@ -62,6 +65,7 @@ class Board:
     name: str
     online: bool = False
     figures: dict[str, Any] = field(default_factory=dict)
+    said: str = ""  # of the update, the last
     ended: str = ""
     seen_at: float = 0.0
 
@@ -91,20 +95,24 @@ class Boards:
     def look(self, device: str | None = None) -> None:
         """Wait for the broker and for what it keeps of the boards, or of `device`; raises GaugeError."""
         retained = self._retained
-        self._filter = f"{ROOT}/{_level(device) if device else '+'}/#"
-        # The named board's own topics: some brokers send nothing retained to a filter with wildcards.
+        filters = [self._filter]
         if device:
-            retained.link.listen(f"{ROOT}/{device}/status", self._on_message)
-        retained.link.listen(self._filter, self._on_message)
-        retained.also(self._filter)  # the same filter: overlapping ones would bring each message twice
+            own = f"{ROOT}/{_level(device)}"
+            retained.also(f"{own}/#")  # what is written comes back by it
+            # Some brokers send nothing retained to a filter with wildcards, or take none.
+            filters = [f"{own}/{leaf}" for leaf in FOLLOWED]
+        self._filter = filters[0]
+        for each in filters:
+            retained.also(each, self._on_message)
         retained.connect()
         with self._news:
             self._news.wait_for(lambda: bool(device) and device in self.by_name and self.by_name[device].online, LOOK_S)
 
     @property
     def unreadable(self) -> Reason:
-        """Why the broker does not let this user see boards, as far as it says."""
-        return self._retained.link.unreadable(self._filter)
+        """Why boards that are there may not be seen, as far as the broker says: it refuses them or keeps nothing."""
+        link = self._retained.link
+        return self._retained.unreadable(self._filter) if link.keeps_retained else NOT_KEPT.by(link.endpoint.place)
 
     def choose(self, device: str | None) -> Board:
         """Return the board of that name, or the only one that is online."""
@@ -124,8 +132,13 @@ class Boards:
         files = firmware(bytecode)
         for key in (board_key(master, board.name), master):
             update = messages(board.name, key, files, version=version(), serial=int(time.time()), offer=offer)
-            board.ended = ""
-            self._retained.write(update)
+            board.said = board.ended = ""
+            self._send(update)
+            manifest = topic_of(board.name)
+            if (lost := self._retained.not_kept(manifest, update[manifest])).what:
+                raise GaugeError(
+                    f"{lost.what}, so that no board can be updated over it: use the cable (`firmware install`)"
+                )
             if offer:
                 self._say(f"{board.name}: version {version()} waits; Home Assistant's update button installs it")
                 return
@@ -142,6 +155,16 @@ class Boards:
                 break  # else: it was installed when all boards had one key; it gets its own with the next installation
         if not board.ended.startswith("running"):
             raise GaugeError(f"device {board.name}: {board.ended}")
+
+    def _send(self, update: Mapping[str, bytes]) -> None:
+        """Write an update, or none of it; raises GaugeError."""
+        try:
+            self._retained.write(update)
+        except GaugeError:
+            taken = [topic for topic in update if not self._retained.link.refusal(topic).what]
+            with contextlib.suppress(GaugeError):  # the first one says more
+                self._retained.write(dict.fromkeys(taken, b""))
+            raise
 
     def _wait(self, board: Board) -> None:
         with self._news:
@@ -171,6 +194,9 @@ class Boards:
 
     def _state(self, board: Board, text: str) -> None:
         board.seen_at = time.monotonic()
+        if text == board.said:
+            return  # two of our filters match it, and some brokers send it for each
+        board.said = text
         if text.startswith(("running ", "failed: ", "refused: ")):
             board.ended = text
         if not text.startswith(UNSIGNED):
@@ -201,8 +227,15 @@ def forget(settings: Settings, device: str) -> bool:
     with Retained(settings, f"{ROOT}/{device}/#", config) as retained:
         retained.connect()
         retained.look(topics=MOST_TOPICS)
+        if not retained.held:  # some brokers send nothing retained to a filter with wildcards
+            for leaf in LEAVES:
+                retained.also(f"{ROOT}/{device}/{leaf}")
+            retained.settle()
+            retained.look(topics=MOST_TOPICS)
         held = [topic for topic, payload in retained.held.items() if payload]
         if not held:
+            if (hidden := retained.unreadable(f"{ROOT}/{device}/#")).what:
+                raise GaugeError(str(hidden))
             raise GaugeError(
                 f"the broker shows nothing of a board {device}; check its id, or ask as a user that may see it"
             )
@@ -216,10 +249,13 @@ def forget_virtual(settings: Settings, own: str) -> None:
 
     `sim` gives each one a new id, so that what a killed one leaves would never be replaced.
     """
-    with Retained(settings, f"{ROOT}/+/#") as retained:
+    own_topics = [f"{ROOT}/{own}/{leaf}" for leaf in LEAVES]  # not every broker shows them by a filter with wildcards
+    with Retained(settings, f"{ROOT}/+/#", *own_topics) as retained:
         retained.connect()
         retained.look(topics=MOST_TOPICS)
         held = {topic: topic.split("/")[2] for topic, payload in retained.held.items() if payload}
+        if retained.unreadable().what:
+            held.update(dict.fromkeys(own_topics, own))
         gone = {name for name in held.values() if _VIRTUAL.fullmatch(name) and _is_off(retained, name)} | {own}
         retained.write({topic: b"" for topic, name in held.items() if name in gone})
 

@@ -10,12 +10,24 @@ from collections.abc import Iterator
 from claude_gauge.apps.doctor.machine import Check, age
 from claude_gauge.config import Settings
 from claude_gauge.contract.freshness import seconds
-from claude_gauge.contract.usage import FLEET_NODE, ONLINE, node_of, order_topic, status_topic, usage_topic
+from claude_gauge.contract.usage import (
+    FLEET_NODE,
+    HEARTBEAT_S,
+    MAX_BYTES,
+    ONLINE,
+    ORDERS,
+    node_of,
+    order_topic,
+    status_topic,
+    usage_topic,
+)
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.node_reader import NodeReader
-from claude_gauge.outlets.homeassistant.discovery import discovery_topic
+from claude_gauge.mqtt.trouble import NOT_KEPT
+from claude_gauge.outlets.homeassistant.announcer import page_url
+from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 from claude_gauge.outlets.homeassistant.numbers import offer
 
 CONNECT_S = 4.0
@@ -32,27 +44,26 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     except GaugeError as error:
         yield Check("broker", "fail", str(error), "correct the setting")
         return
-    link, echo = node.link, threading.Event()
-    word = secrets.token_hex(8).encode()
-    probe = f"claude-gauge/{settings.node}/doctor"
-
-    def take(message: Message) -> None:
-        if message.payload == word:
-            echo.set()
-
+    link = node.link
+    probe = _Probe(link, f"claude-gauge/{settings.node}/doctor")
     others: set[str] = set()
-    link.listen(probe, take)
     link.start()
     try:
         if not link.wait_connected(CONNECT_S):
             yield _away(settings, link)
             return
         yield Check("broker", "ok", f"connected to {link.endpoint.place} ({link.version})")
-        if not node.arrived.wait(DELIVERY_S / 3):  # what is retained comes before the echo of what is sent afterwards
+        if not node.look(DELIVERY_S / 3):  # what is retained comes before the echo of what is sent afterwards
             link.listen(usage_topic("+"), lambda message: others.add(node_of(message.topic)))
-        yield _echoed(link, echo, probe, word, only_shows=only_shows)
+        yield from probe.checks(only_shows=only_shows)
         publish = "start the publisher where Claude Code runs" if only_shows else "start `claude-gauge publish`"
-        yield from _topic(settings, node, sorted(others - {settings.node, ""}), time.time(), publish)
+        if probe.lost and not node.arrived.is_set():
+            found = f"nothing came on {usage_topic(settings.node)} yet, and this broker keeps nothing for us"
+            yield Check("topic", "warn", found, f"{publish}; it says something every {HEARTBEAT_S:.0f} s")
+        elif node.unseen.what:
+            yield Check("topic", "fail" if only_shows else "warn", node.unseen.what, node.unseen.advice)
+        else:
+            yield from _topic(settings, node, sorted(others - {settings.node, ""}), time.time(), publish)
         if settings.discovery != "off" and not only_shows:
             yield from _home_assistant(settings, link, runs=node.status == ONLINE)
     finally:
@@ -73,6 +84,12 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
     A broker may end the connection at what it does not allow; the link finds out at what.
     """
     topic, name = discovery_topic(settings.discovery, settings.node), "Home Assistant"
+    numbers, most = offer(settings), link.largest_packet
+    size = Message(topic, discovery(settings.node, page=page_url(settings.http), numbers=numbers)).size
+    if most is not None and size > most:
+        found = f"broker {link.endpoint.place} takes {most:,} bytes at most, and {topic} has {size:,}"
+        yield Check(name, "warn", found, 'raise its limit of a packet\'s size, or set discovery = "off"')
+        return
     held: list[Message] = []
     came = threading.Condition()
 
@@ -83,8 +100,8 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
 
     link.listen(topic, take)
     filters = [f"{settings.discovery}/status", status_topic(FLEET_NODE)]
-    if offer(settings) == "offered":
-        filters.append(order_topic(settings.node, "+"))
+    if numbers == "offered":
+        filters += [order_topic(settings.node, each) for each in ORDERS]
     for each in filters:
         link.listen(each, lambda _message: None)
     link.wait_settled(SETTLED_S)
@@ -106,17 +123,52 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
         yield Check(name, "warn", f"what is written to {topic} does not come back", "let this user write it (ACL)")
 
 
-def _echoed(link: Link, echo: threading.Event, probe: str, word: bytes, *, only_shows: bool) -> Check:
-    """Mosquitto answers a forbidden subscription with success: only what is delivered proves a permission."""
-    link.send(probe, word, qos=1)
-    if echo.wait(DELIVERY_S):
-        return Check("permission", "ok", f"what is written to {probe} arrives")
-    if only_shows:
-        return Check("permission", "off", f"this user may not write to {probe}: not needed to show")
-    return Check(
-        "permission", "fail", f"what is written to {probe} does not arrive",
-        "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user",
-    )  # fmt: skip
+class _Probe:
+    """Writes a retained message to a topic of its own and reads it, as a publisher and its readers do; clears it then.
+
+    Mosquitto answers a forbidden subscription with success, and some brokers keep nothing and do not say so: only what
+    is delivered proves a permission.
+    """
+
+    def __init__(self, link: Link, topic: str) -> None:
+        self.lost = False  # the broker keeps no retained messages
+        self._link, self._topic = link, topic
+        self._word = secrets.token_hex(MAX_BYTES // 2).encode()  # as long as a payload may be
+        self._echo, self._kept = threading.Event(), threading.Event()
+        link.listen(topic, self._take)
+
+    def checks(self, *, only_shows: bool) -> Iterator[Check]:
+        """Yield what this user may do there, and whether the broker keeps it."""
+        self._link.send(self._topic, self._word, qos=1, retain=True)
+        refused = self._link.wait_settled(DELIVERY_S) and self._link.unreadable(self._topic).what
+        arrived = not refused and self._echo.wait(DELIVERY_S)
+        yield self._permission(arrived=arrived, only_shows=only_shows)
+        if arrived:
+            self._link.listen(self._topic, self._take)  # once more: this brings what is kept
+            self.lost = not self._kept.wait(RETAINED_S)
+        self._link.send(self._topic, b"", qos=1, retain=True)
+        self._link.wait_settled(RETAINED_S)
+        self.lost = self.lost or not self._link.keeps_retained
+        if self.lost:
+            yield Check("retained messages", "warn", NOT_KEPT.by(self._link.endpoint.place).what, NOT_KEPT.advice)
+
+    def _permission(self, *, arrived: bool, only_shows: bool) -> Check:
+        if arrived:
+            return Check("permission", "ok", f"what is written to {self._topic} arrives")
+        if only_shows:
+            return Check("permission", "off", f"this user may not write to {self._topic}: not needed to show")
+        refusal, unreadable = self._link.refusal(self._topic), self._link.unreadable(self._topic)
+        if unreadable.what and self._link.acknowledges and not refusal.what:
+            advice = "let it read claude-gauge/<node>/# (broker's ACL): without that a second publisher is not noticed"
+            return Check("permission", "warn", f"this user may write to {self._topic}, but not read it", advice)
+        return Check(
+            "permission", "fail", refusal.what or f"what is written to {self._topic} does not arrive",
+            "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user",
+        )  # fmt: skip
+
+    def _take(self, message: Message) -> None:
+        if message.payload == self._word:
+            (self._kept if message.retain else self._echo).set()
 
 
 def _topic(settings: Settings, node: NodeReader, others: list[str], now: float, publish: str) -> Iterator[Check]:

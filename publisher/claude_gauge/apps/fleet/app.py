@@ -25,6 +25,7 @@ LOOK_S = 1.0  # silence is noticed by looking
 RETAINED_S = 1.0
 STORE_S = 60.0
 STORE = "fleet.json"
+NONE_ON, NOT_READABLE = "no node is on", "nodes may not be read"
 
 
 class Fleet:
@@ -71,7 +72,8 @@ class Fleet:
         """Merge and send, when there is something to see."""
         now, steady = self._clock(), time.monotonic()
         members = [each for each in self._nodes.members(now) if self._with_demos or not each.usage.made_up]
-        usage = merge(members, now, self._settings.redline)
+        hidden = self.link.unreadable(usage_topic("+")).what
+        usage = merge(members, now, self._settings.redline, NOT_READABLE if hidden else NONE_ON)
         if not self._pace.wants(usage, steady):
             return
         live = names(members)
@@ -116,7 +118,7 @@ def refuse_second(settings: Settings, stopping: threading.Event) -> None:
         if not message.retain and read(message.payload) is not None:  # anybody may write something there
             alive.set()
 
-    link = Link(settings, status=None)
+    link = Link(settings, status=None, quiet=True)
     if not answers(link.endpoint.host, link.endpoint.port):
         link.stop()
         return

@@ -99,8 +99,8 @@ class AccountFigures:
     limit_share: float | None
 
 
-def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
-    """Merge the nodes' newest figures at `now` (epoch seconds)."""
+def merge(members: Sequence[Member], now: float, redline: float, none: str = "no node is on") -> Usage:
+    """Merge the nodes' newest figures at `now` (epoch seconds); `none` says why there is none, in 28 letters."""
     live = [member for member in members if member.live]
     in_window = [member for member in members if member.live or member.window_runs(now)]
     rate = min(MAX_COUNT, sum(member.usage.rate_1m for member in live))
@@ -132,7 +132,7 @@ def merge(members: Sequence[Member], now: float, redline: float) -> Usage:
         fuel_source=fuel.fuel_source if fuel else None,
         limit_name=fuel.limit_name if fuel else None,
         limit_pct=fuel.limit_share if fuel else None,
-        sources={"nodes": _part(members), **_unknown({"tach": live, "fuel": in_window, "thinking": live})},
+        sources={"nodes": _part(members, none), **_unknown({"tach": live, "fuel": in_window, "thinking": live})},
         account=fuel.label if fuel else None,
         node=FLEET_NODE,
         hot_node=_hottest(live) if hot else None,
@@ -236,7 +236,7 @@ def _hottest(live: Sequence[Member]) -> str:
     return max(live, key=lambda member: (member.usage.hot, member.usage.rate_1m)).node
 
 
-def _part(members: Sequence[Member]) -> Part:
+def _part(members: Sequence[Member], none: str) -> Part:
     """Report how many nodes are on, how the others went, and how many of those that are on have an unhealthy source.
 
     A node that ended in order is no fault; one that is lost or silent is.
@@ -245,6 +245,6 @@ def _part(members: Sequence[Member]) -> Part:
     live = states.pop(State.LIVE, 0)
     unwell = sum(m.live and any(not part.ok for part in m.usage.sources.values()) for m in members)
     words = [f"{states[state]} {state.value}" for state in (State.LOST, State.SILENT, State.OFF) if states[state]]
-    words = [f"{unwell} unwell"] * (unwell > 0) + words if live else ["no node is on"]
+    words = [f"{unwell} unwell"] * (unwell > 0) + words if live else [none]
     well = live > 0 and not (unwell or states[State.LOST] or states[State.SILENT])
     return Part(source="1 node" if live == 1 else f"{live} nodes", ok=well, why=", ".join(words)[:28] or None)

@@ -170,7 +170,9 @@ def watch_once(settings: Settings, look: Look) -> str:
             trouble = watch.link.trouble or f"broker {watch.link.endpoint.place} does not answer"
             hint = "" if settings.broker else "; `claude-gauge publish` starts a broker on this machine"
             raise GaugeError(trouble + hint)
-        if not watch.node.arrived.wait(RETAINED_S):
+        if not watch.node.look(RETAINED_S):
+            if watch.node.unseen.what:
+                raise GaugeError(str(watch.node.unseen))
             where = f"{usage_topic(settings.node)} on {watch.link.endpoint.place}"
             begin = "fleet" if settings.node == FLEET_NODE else "publish"
             raise GaugeError(f"nothing at {where}; start `claude-gauge {begin}`, or name another --node")

@@ -17,9 +17,11 @@ from claude_gauge.contract.usage import (
     status_topic,
     usage_topic,
 )
+from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.link import Link
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.retained import Retained
+from claude_gauge.mqtt.trouble import FINE, Reason
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 from claude_gauge.outlets.homeassistant.numbers import OFF, Offer, offer
 from claude_gauge.system.net import WILDCARDS, host_of, is_loopback
@@ -80,10 +82,11 @@ def page_url(address: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What was there before: the number of topics seen, and whether the node's publisher runs."""
+    """What was there before: the number of topics seen, whether the node's publisher runs, and what can't be seen."""
 
     seen: int
     online: bool
+    unreadable: Reason = FINE  # the discovery topic, which was cleared all the same
 
 
 def remove(settings: Settings, node: str) -> Removal:
@@ -91,17 +94,21 @@ def remove(settings: Settings, node: str) -> Removal:
 
     That is its discovery, usage and status; its settings, and orders that somebody had it keep, where they are seen.
     Of a node whose publisher runs the discovery alone goes: it would say the others again. Where something of it is
-    seen, topics that are not are cleared, too: a user may be allowed to write what it may not read. Where nothing is
-    seen, discovery is left alone: Home Assistant warns of a device that it does not know.
+    seen, or the broker does not let us see, topics that are not seen are cleared, too: a user may be allowed to write
+    what it may not read. Where nothing is there, discovery is left alone: Home Assistant warns of a device that it does
+    not know. Whether the publisher runs has to be seen.
     """
     discovery, status, usage = discovery_topic(settings.discovery, node), status_topic(node), usage_topic(node)
     others = [settings_topic(node), *(order_topic(node, name) for name in ORDERS)]
     with Retained(settings, discovery, status, usage, *others) as retained:
         retained.connect()
+        if (hidden := retained.unreadable(status)).what:
+            raise GaugeError(f"{hidden}; so nothing of {node} was removed")
         retained.look(topics=3 + len(others))
+        hidden = retained.unreadable(discovery)
         online = retained.held.get(status) == ONLINE.encode()
         seen = sum(bool(payload) for payload in retained.held.values())
-        topics = [discovery] if online else [discovery, status, usage] if seen else [status, usage]
+        topics = [discovery] if online else [status, usage] if not (seen or hidden.what) else [discovery, status, usage]
         topics += [topic for topic in others if retained.held.get(topic) and not online]
         retained.write(dict.fromkeys(topics, b""))
-    return Removal(seen, online)
+    return Removal(seen, online, hidden)

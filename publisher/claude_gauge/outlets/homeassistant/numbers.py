@@ -115,7 +115,8 @@ class Numbers:
         if self.settings != self._given:
             self._changed(self.settings)
         self._show()
-        self._link.listen(order_topic(self._given.node, "+"), self._on_order)
+        for name in ORDERS:  # each by its name: not every broker takes a +
+            self._link.listen(order_topic(self._given.node, name), self._on_order)
 
     def __call__(self, _usage: Usage, _payload: bytes) -> None:
         """Store what is not stored yet."""

@@ -18,7 +18,9 @@ NO_PAYLOAD = "no payload yet: the sources are still read"
 class Channel:
     """One node's state; used on the server's thread only. `clock` returns epoch seconds."""
 
-    def __init__(self, clock: Callable[[], float], name: str = "", empty: str = NO_PAYLOAD) -> None:
+    def __init__(
+        self, clock: Callable[[], float], name: str = "", empty: Callable[[], str] = lambda: NO_PAYLOAD
+    ) -> None:
         self.name = name
         self.payload: bytes | None = None
         self.status = ""
@@ -26,7 +28,7 @@ class Channel:
         self.streams: dict[Stream, None] = {}
         self._clock = clock
         self._made_at = 0.0  # when the payload was computed, by this machine's clock
-        self._empty = RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, empty, ("Retry-After", "1"))
+        self._empty = empty  # why there is no payload
         self._usage: Answer | None = None
 
     def push(self, payload: bytes, *, retained: bool = False) -> None:
@@ -71,7 +73,7 @@ class Channel:
     def usage(self) -> Answer:
         """Answer with the newest payload's very bytes; raises RefusedError before the first."""
         if self._usage is None:
-            raise self._empty
+            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, self._empty(), ("Retry-After", "1"))
         return self._usage
 
     def strip(self) -> Answer:

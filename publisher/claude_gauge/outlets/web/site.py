@@ -164,8 +164,14 @@ class WebSite:
         if channel is None:
             if len(self._others) >= MOST_NODES and not self._forget_one():
                 return None
-            channel = self._others[node] = Channel(self.clock, node, f"nothing received from node {node} yet")
+            channel = self._others[node] = Channel(self.clock, node, lambda: self._nothing_from(node))
         return channel
+
+    def _nothing_from(self, node: str) -> str:
+        """Say why there is no payload: the broker may be away, or refuse to show it."""
+        broker = self._state().get("broker")
+        why = broker.get("why") if isinstance(broker, Mapping) else ""
+        return f"nothing received from node {node} yet" + (f": {why}" if why else "")
 
     def _forget_one(self) -> bool:
         spare = next((name for name, each in self._others.items() if each.stale and not each.streams), None)
@@ -201,12 +207,15 @@ class WebSite:
         self._ask()
         return events(self._wall)
 
-    def _healthz(self) -> Answer:
+    def _state(self) -> dict[str, Any]:
         try:
-            health = dict(self._health())
+            return dict(self._health())
         except Exception:
             log.exception("the publisher's health could not be read")
-            health = {"health": "unknown"}
+            return {"health": "unknown"}
+
+    def _healthz(self) -> Answer:
+        health = self._state()
         if self._own_name is None:
             connected = bool(health.get("broker", {}).get("connected"))
             state = HTTPStatus.OK if connected else HTTPStatus.SERVICE_UNAVAILABLE
