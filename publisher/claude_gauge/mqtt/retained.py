@@ -125,6 +125,8 @@ class Retained:
         not_kept = NOT_KEPT.by(self.link.endpoint.place)
         if not self.link.keeps_retained:
             return not_kept
+        if self.link.unreadable(topic).what:
+            return FINE
         with self._news:
             if not self._news.wait_for(lambda: self._echoed.get(topic) == payload, RETAINED_S):
                 return FINE

@@ -252,6 +252,15 @@ def test_page_with_an_old_payload() -> None:
     assert (check.state, "503" in check.found, "log" in check.advice) == ("warn", True, True)
 
 
+def test_publisher_whose_broker_refuses() -> None:
+    """What the broker refuses a running publisher is read from its own health, where nobody else could see it."""
+    why = "broker b does not take homeassistant/device/x/config: not authorized"
+    with answering(200, "application/json", b'{"broker":{"connected":true,"why":"%s"}}' % why.encode()) as address:
+        refused, page = shim(Settings(http=address))
+
+    assert (refused.state, refused.found, page.state) == ("warn", why, "ok")
+
+
 def test_project_folder_that_is_shut(claude: ClaudeHome) -> None:
     """A project's folder that can't be read is a fault, and is named; the others still count."""
     claude.append(assistant(time.time(), 1))

@@ -172,6 +172,9 @@ def shim(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
     if not is_ours:
         yield Check("HTTP", "warn", f"{url} is not ours", "another program has this port: choose one with --http")
         return
+    broker = answer.json()["broker"]
+    if isinstance(broker, dict) and (why := broker.get("why")) and not only_shows:
+        yield Check("publisher's broker", "warn", str(why), "this is what the running publisher meets; see its log")
     if answer.is_error:
         found = f"{url} answers {answer.status_code}: its newest payload is old"
         yield Check("HTTP", "warn", found, "the publisher's log says more; start it again if it says nothing")
