@@ -318,6 +318,29 @@ def test_check_finds_what_is_open(broker_folder: BrokerFolder, file: str, old: s
     assert any(reported in text for text in failures), failures
 
 
+def test_check_finds_narrow_gaps(broker_folder: BrokerFolder) -> None:
+    """Also a line that opens one kind of topic alone is found: another platform's discovery, alerts, boards' words."""
+    wrong = {
+        "desk": ["topic write homeassistant/sensor/#"],
+        "viewer": ["topic write homeassistant/status", "topic write claude-gauge/+/alert"],
+        "gauge": ["topic write claude-gauge/device/+/diagnostics", "pattern write claude-gauge/%u/#"],
+    }
+    path = broker_folder.broker / "acl"
+    text = path.read_text()
+    for user, lines in wrong.items():
+        text = text.replace(f"user {user}\n", "\n".join([f"user {user}", *lines, ""]))
+    path.write_text(text)
+    with Closed(broker_folder.folder.parent / "running", broker_folder):
+        failures = [text for ok, text in findings(broker_folder) if not ok]
+    written = {text.partition(" ")[0]: text for text in failures if "could write" in text}
+
+    assert "homeassistant/sensor/" in written["desk"]
+    assert "homeassistant/status" in written["viewer"]
+    assert "/alert" in written["viewer"]
+    assert "claude-gauge/viewer/" in written["viewer"]
+    assert "/diagnostics" in written["gauge"]
+
+
 def test_check_without_a_broker(broker_folder: BrokerFolder) -> None:
     """Of a broker that does not run each port is named, with what to do, and not its users' passwords."""
     failures = [text for ok, text in findings(broker_folder) if not ok]

@@ -403,6 +403,7 @@ TOPICS = [
     "claude-gauge/desk/usage", "claude-gauge/desk/status", "claude-gauge/desk/alert", "claude-gauge/lap/usage",
     "claude-gauge/all/usage", "claude-gauge/device/desk/status", "claude-gauge/device/desk/update",
     "claude-gauge/device/desk/update/x", "claude-gauge/device/lap/status", "homeassistant/x", "other/x",
+    "homeassistant/status",
     "claude-gauge/desk/usage/deeper", "claude-gauge/desk/settings", "claude-gauge/lap/settings",
     "claude-gauge/desk/set/ceiling", "claude-gauge/lap/set/ceiling", "claude-gauge/lap/set/redline",
     "claude-gauge/lap/set/usage", "claude-gauge/lap/set/ceiling/deeper", "claude-gauge/lap/x/set/ceiling",

@@ -174,19 +174,20 @@ class Inspection:
             yield Finding(refused, f"{endpoint.place} ({kind}): {what} {how}")
 
     def _samples(self) -> list[str]:
-        """Return one made-up topic of each kind; no real client uses them."""
-        own = [f"{user.own}/{self._mark}" for user in self._with_password() if user.own]
+        """Return one made-up topic of each kind, and Home Assistant's status, where no client minds what we write."""
+        users = self._with_password()
+        own = [f"{user.own}/{self._mark}" for user in users if user.own]
+        named = [f"{ROOT}/{place}{user.name}/{self._mark}" for user in users for place in ("", "device/")]
         discovery = self._register.discovery
-        leaves = ["usage", "status", "settings", "set/ceiling", "set/redline", f"set/{self._mark}"]
+        leaves = ["usage", "status", "alert", "settings", "set/ceiling", "set/redline", f"set/{self._mark}"]
         foreign = [f"{ROOT}/{self._mark}/{leaf}" for leaf in leaves]
-        foreign += [f"{ROOT}/device/{self._mark}/{leaf}" for leaf in ("update", "set/identify")]
-        return [
-            *own,
-            *foreign,
-            f"{discovery}/device/{self._mark}/config",
-            f"{discovery}/{self._mark}",
-            f"{self._mark}/x",
+        foreign += [
+            f"{ROOT}/device/{self._mark}/{leaf}" for leaf in ("status", "diagnostics", "update", "set/identify")
         ]
+        homes = ["status", self._mark, f"device/{self._mark}/config", f"sensor/{self._mark}/config"]
+        return list(
+            dict.fromkeys([*own, *named, *foreign, *(f"{discovery}/{each}" for each in homes), f"{self._mark}/x"])
+        )
 
     def _deliveries(self, probes: dict[User, Probe]) -> Iterator[Finding]:
         """Let every user write each topic and subscribe to everything; compare what arrives with `may`."""
@@ -201,10 +202,11 @@ class Inspection:
                     for reader in probes:
                         if may(reader, "read", topic, discovery):
                             expected[reader].add((topic, writer.name.encode()))
-        received = {user: probe.received for user, probe in probes.items()}
+        received, names = {user: probe.received for user, probe in probes.items()}, {user.name for user in probes}
         until(probes.values(), lambda: all(expected[user] <= set(received[user]) for user in probes))
         for reader, messages in received.items():
-            yield self._compared(reader, {each for each in messages if self._mark in each[0]}, expected[reader])
+            tried = {each for each in messages if each[0] in samples and each[1].decode(errors="replace") in names}
+            yield self._compared(reader, tried, expected[reader])
         for writer in probes:
             yield self._written(writer, received, samples)
         yield from self._unproven(probes)
@@ -266,5 +268,7 @@ def may(user: User, access: str, topic: str, discovery: str) -> bool:
         others = {Role.UPDATER: board and levels[3:4] == ["update"], Role.HOMEASSISTANT: home or order}
         return others.get(user.role, in_own)
     shown = ours and len(levels) == 3 and levels[2] in {"usage", "status"}  # noqa: PLR2004 - claude-gauge/NODE/LEAF
+    born = topic == f"{discovery}/status"  # Home Assistant's word that it has started
+    node = ours or (born and user.role in {Role.PUBLISHER, Role.FLEET})
     seen = {Role.DEVICE: in_own or shown, Role.UPDATER: board, Role.HOMEASSISTANT: ours or home}
-    return seen.get(user.role, ours)
+    return seen.get(user.role, node)
