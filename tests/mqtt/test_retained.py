@@ -12,7 +12,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
 from tests.support.publisher import call, environment
-from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, forgetful, packet
+from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, forgetful, packet, refusing
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.update import forget, forget_virtual
@@ -137,15 +137,6 @@ def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:
         late.client.publish("end", b"", qos=1)
         late.wait(lambda received: received.topic == "end")
         assert [received.topic for received in late.messages] == ["end"]
-
-
-def refusing(_number: int, wire: Wire) -> None:
-    """Take every message and refuse every subscription (HiveMQ, EMQX by default)."""
-    for each in wire.packets():
-        if each.kind == SUBSCRIBE:
-            wire.send(packet(9, each.mid.to_bytes(2, "big") + (b"\0" if wire.five else b"") + b"\x87"))
-        else:
-            wire.answer(each)
 
 
 def keeping_nothing(number: int, wire: Wire) -> None:

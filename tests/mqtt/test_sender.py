@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_gauge.mqtt.guard import ECHO_S, Guard
 from claude_gauge.mqtt.message import Listeners, Message, Subscription, filter_fault, topic_fault
 from claude_gauge.mqtt.sender import (
     CERTAIN,
@@ -37,6 +38,7 @@ class Broker:
     unacked_limit: int = UNACKED_LIMIT
     largest_packet: int | None = None
     wildcards: bool = True
+    acknowledges: bool = True
     _unanswered: list[tuple[int, str]] = field(default_factory=list)
     _last: int = 0
 
@@ -133,6 +135,31 @@ def test_no_wildcards() -> None:
     assert "takes no + and #" in report.refusal((True, "a/+")).what
     assert "takes no + and #" in report.refusal((True, "b/#")).what
     assert sender.settled
+
+
+def test_broker_that_drops_in_silence() -> None:
+    """On MQTT 3.1.1 an own topic whose values do not come back is reported once, until one does."""
+    outbox, listeners, report = Outbox(), Listeners(), Report("host")
+    guard = Guard("claude-gauge/n/status")
+    sender, broker, topic = Sender(outbox, listeners, report, guard), Broker(frozenset()), "claude-gauge/n/usage"
+    broker.acknowledges = False
+    listeners.add(Subscription(topic, lambda _message: None, foreign=True))
+    sender.connected(broker)
+
+    def say(now: float) -> str:
+        outbox.put(Message(topic, b"%d" % now))
+        sender.send(broker, now)
+        broker.answer(sender)
+        sender.send(broker, now)
+        return report.refusal((True, topic)).what
+
+    assert say(0) == ""  # before the subscription is granted
+    assert (say(1), say(1 + ECHO_S)) == ("", "")
+    assert say(2 + ECHO_S) == f"broker host does not deliver what we write to {topic}"
+    sender.connected(broker)
+    assert say(3 + ECHO_S) != ""  # another connection alone proves nothing
+    sender.heard(topic)
+    assert say(4 + ECHO_S) == ""
 
 
 def test_id_in_use() -> None:

@@ -175,6 +175,15 @@ def good(_number: int, wire: Wire) -> None:
         wire.answer(each)
 
 
+def refusing(_number: int, wire: Wire) -> None:
+    """Take every message and refuse every subscription (HiveMQ, EMQX by default)."""
+    for each in wire.packets():
+        if each.kind == SUBSCRIBE:
+            wire.send(packet(9, each.mid.to_bytes(2, "big") + (b"\0" if wire.five else b"") + b"\x87"))
+        else:
+            wire.answer(each)
+
+
 def forgetful(_number: int, wire: Wire, connack: bytes = CONNACK) -> None:
     """Be a broker of MQTT 5 that sends a client what it writes, by the topic's full name, and keeps nothing."""
     filters = set()

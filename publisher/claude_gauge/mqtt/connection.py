@@ -222,6 +222,11 @@ class Connection:
         return self._selector is not None and self._client.socket() is not None
 
     @property
+    def acknowledges(self) -> bool:
+        """Whether the broker says so when it refuses a message: MQTT 5, QoS 1."""
+        return self.version == FIVE and self.abilities.qos > 0
+
+    @property
     def large(self) -> Large | None:
         """The message over our limit that is being received, if one is."""
         return self._client.large if self._client.reads else None

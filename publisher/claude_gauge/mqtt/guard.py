@@ -15,6 +15,7 @@ from claude_gauge.contract.usage import ONLINE
 
 EPISODE_S = 60.0  # four heartbeats without a message from the other publisher: it is gone
 REMEMBERED = 64
+ECHO_S = 10.0  # far longer than any broker needs
 REPAIR_S = 1.0  # two clients that both replace a value never do it faster than this
 
 
@@ -50,6 +51,39 @@ class Repairs:
         return min(self._due.values(), default=otherwise)
 
 
+class Echoes:
+    """Whether what we say on our own topics comes back, where the broker has no word for a refused message.
+
+    Counted from the moment at which it granted the subscription; on MQTT 5 noLocal keeps it from coming back.
+    """
+
+    def __init__(self) -> None:
+        self._granted: set[str] = set()
+        self._since: dict[str, float] = {}
+
+    def connected(self) -> None:
+        """Begin a new connection, which has granted nothing."""
+        self._granted.clear()
+        self._since.clear()
+
+    def granted(self, topic: str) -> None:
+        """Note that the broker will send us what is said on this topic, as far as it says."""
+        self._granted.add(topic)
+
+    def said(self, topic: str, now: float) -> None:
+        """Note that we have said something."""
+        if topic in self._granted:
+            self._since.setdefault(topic, now)
+
+    def heard(self, topic: str) -> None:
+        """Note that something came on this topic."""
+        self._since.pop(topic, None)
+
+    def missing(self, now: float) -> list[str]:
+        """Return the topics on which what we said did not come back for too long; each again and again."""
+        return [topic for topic, at in self._since.items() if now - at > ECHO_S]
+
+
 class Guard:
     """Remembers what we published on our own topics, and so recognises what others did.
 
@@ -62,7 +96,7 @@ class Guard:
         self._prefix = self.filter[:-1]
         self._said: dict[str, deque[bytes]] = {}
         self._rival_at: float | None = None
-        self.repairs = Repairs()
+        self.repairs, self.echoes = Repairs(), Echoes()
 
     def covers(self, topic: str) -> bool:
         """Return whether this is one of our own topics."""

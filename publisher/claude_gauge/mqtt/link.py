@@ -16,6 +16,7 @@ The thread goes round these states; any of them may end at any moment by `stop` 
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
 * A message over our limit (3.1.1 brokers do not know it) is read past, unless that takes LARGE_S: then the connection
   ends, and the next one goes without the subscriptions that bring it.
+* A message that 3.1.1 refuses is dropped in silence. There our own messages come back: what does not is told (`guard`).
 * The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before
   its SUBACK; our own messages come back to us on 3.1.1, which has no noLocal (`guard` knows them).
 """
@@ -34,7 +35,7 @@ from claude_gauge.contract.usage import OFFLINE, ONLINE
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt import endpoint as endpoints
 from claude_gauge.mqtt.connection import LOOK_S, Abilities, Connection, Identity, close_sockets
-from claude_gauge.mqtt.endpoint import FIVE, NAMES, Backoff, Trust, Versions, names_of, speaks_tls
+from claude_gauge.mqtt.endpoint import NAMES, Backoff, Trust, Versions, names_of, speaks_tls
 from claude_gauge.mqtt.guard import Guard
 from claude_gauge.mqtt.message import Handler, Listeners, Message, Subscription
 from claude_gauge.mqtt.sender import Outbox, Sender
@@ -180,7 +181,7 @@ class Link:
     def acknowledges(self) -> bool:
         """Whether the present connection's broker says so when it refuses a message: MQTT 5, QoS 1."""
         connection = self._connection
-        return connection is not None and connection.version == FIVE and connection.abilities.qos > 0
+        return connection is not None and connection.acknowledges
 
     @property
     def keeps_retained(self) -> bool:
@@ -383,7 +384,10 @@ class Link:
 
     def _foreign(self, message: Message) -> None:
         """Take what somebody else says on our own topics."""
-        if self._guard and not message.retain and not self._stopping:
+        if message.retain:
+            return
+        self._sender.heard(message.topic)
+        if self._guard and not self._stopping:
             self._guard.take(message.topic, message.payload, time.monotonic())
 
     def _set(self, connection: Connection | None) -> None:

@@ -23,8 +23,8 @@ class NodeReader:
     `changed` is called after each payload and each status, on the link's thread; the rest may be asked from any.
     """
 
-    def __init__(self, settings: Settings, changed: Changed = lambda: None) -> None:
-        self.link = Link(settings, status=None)
+    def __init__(self, settings: Settings, changed: Changed = lambda: None, *, quiet: bool = False) -> None:
+        self.link = Link(settings, status=None, quiet=quiet)
         self.arrived = threading.Event()  # a payload did
         self.payload = b""  # the newest, as it came
         self._freshness = Freshness()

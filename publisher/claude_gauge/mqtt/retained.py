@@ -27,8 +27,8 @@ class Retained:
     the message comes back to us, so the filters have to cover the topics that are written.
     """
 
-    def __init__(self, settings: Settings, *filters: str, url: str | None = None) -> None:
-        self.link = Link(settings, status=None, url=url)
+    def __init__(self, settings: Settings, *filters: str, url: str | None = None, quiet: bool = False) -> None:
+        self.link = Link(settings, status=None, url=url, quiet=quiet)
         self.held: dict[str, bytes] = {}
         self._filters = list(filters)
         self._settled = False
@@ -107,14 +107,12 @@ class Retained:
             came = self._news.wait_for(lambda: all(self._echoed.get(t) == p for t, p in values.items()), ECHO_S)
         if not came:
             lost = next(topic for topic, payload in values.items() if self._echoed.get(topic) != payload)
-            unreadable = self.unreadable()
-            why = (
-                str(unreadable) if unreadable.what else "this user may not write it, or may not read it; check its ACL"
-            )
-            raise GaugeError(
-                f"broker {self.link.endpoint.place} does not deliver what was written to {lost}, "
-                f"so that nothing shows that it took it: {why}"
-            )
+            place, unreadable = self.link.endpoint.place, self.unreadable()
+            why = "this user may not write it, or may not read it; check its ACL"
+            if unreadable.what:
+                why = "it " + str(unreadable).removeprefix(f"broker {place} ")
+            what = f"broker {place} does not deliver what was written to {lost}"
+            raise GaugeError(f"{what}, so that nothing shows that it took it: {why}")
 
     def not_kept(self, topic: str, payload: bytes) -> Reason:
         """Return why who subscribes to this topic later does not get what was just written to it.

@@ -125,6 +125,10 @@ class Wire(Protocol):
     wildcards: bool
 
     @property
+    def acknowledges(self) -> bool:
+        """Whether the broker says so when it refuses a message: MQTT 5, QoS 1."""
+
+    @property
     def alive(self) -> bool:
         """Whether the socket is open."""
 
@@ -248,6 +252,8 @@ class Sender:
         self._unanswered.clear()
         self._refused.clear()
         self._asked_again = 0
+        if self._guard:
+            self._guard.echoes.connected()
         self._listeners.connected()
         self._outbox.connected(connection.unacked_limit)
 
@@ -257,6 +263,8 @@ class Sender:
             for topic in self._guard.repairs.take(now):
                 self._outbox.again(topic)
             self._report.rival(self._guard.filter, there=self._guard.rival(now))
+            for topic in self._guard.echoes.missing(now):
+                self._report.refused((True, topic), _undelivered(topic))
         suspects = self._send_values(connection, now)
         for each in self._listeners.due:
             if connection.alive and not self._quarantine.suspects(_subscribes(each), now):
@@ -296,6 +304,8 @@ class Sender:
             return
         if self._guard:
             self._guard.said(message.topic, message.payload)
+            if not connection.acknowledges:
+                self._guard.echoes.said(message.topic, now)
         mid = connection.publish(message)
         if mid is None:
             self._report.taken(_publishes(message).key)
@@ -345,11 +355,24 @@ class Sender:
             self._listeners.again(request.name)  # mochi: by a message that is on its way to us
         elif refused is None:
             self._quarantine.answered(request)
-            self._report.taken(request.key)
+            if self._guard and request.subscribes:
+                self._guard.echoes.granted(request.name)
+            if not (request.subscribes and self._is_undelivered(request.name)):
+                self._report.taken(request.key)
         else:
             self._refused = [*(each for each in self._refused if each[0].key != request.key), (request, at)]
             verb = "does not let us read" if request.subscribes else "does not take"
             self._report.refused(request.key, not_taken(f"{verb} {request.name}", refused))
+
+    def heard(self, topic: str) -> None:
+        """Note that something came on one of our own topics."""
+        if self._guard:
+            self._guard.echoes.heard(topic)
+            if self._is_undelivered(topic):
+                self._report.taken((True, topic))
+
+    def _is_undelivered(self, topic: str) -> bool:
+        return self._report.refusal((True, topic)) == _undelivered(topic).by(self._report.place)
 
     def flooded(self, topic: str, why: str, now: float) -> None:
         """Leave out what subscribes to a topic, on the next connection."""
@@ -367,6 +390,12 @@ class Sender:
             return False
         refused = [(request, at) for request, at in self._refused if now - at <= QUICK_S]
         return self._quarantine.ended(refused[-1:] or unanswered, now, certain=bool(refused) or forbidden)
+
+
+def _undelivered(topic: str) -> Reason:
+    return Reason(
+        f"does not deliver what we write to {topic}", "this user may not write it, or may not read it: check its ACL"
+    )
 
 
 def _publishes(message: Message) -> Pending:

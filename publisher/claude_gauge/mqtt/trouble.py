@@ -180,9 +180,9 @@ def handshake(text: str, *, over: bool = False) -> Reason:
 
 def not_taken(what: str, refused: str) -> Reason:
     """Return the sentence for a refused topic or filter, with the broker's own reason."""
-    # MQTT 3.1.1 has one code for all refusals of a subscription.
-    advice = "check its ACL" if refused in {NOT_ALLOWED, "Unspecified error"} else ""
-    return Reason(f"{what}: {_lower(refused)}", advice)
+    if refused == "Unspecified error":  # MQTT 3.1.1 has one code for all refusals of a subscription
+        return Reason(what, "check its ACL")
+    return Reason(f"{what}: {_lower(refused)}", "check its ACL" if refused == NOT_ALLOWED else "")
 
 
 def _lower(text: str) -> str:
@@ -193,7 +193,7 @@ class Report:
     """Logs the broker's state: each message once until it changes; `quiet`: another link says it all."""
 
     def __init__(self, place: str, *, quiet: bool = False) -> None:
-        self._place, self._quiet = place, quiet
+        self.place, self._quiet = place, quiet
         self._away = self._logged = FINE
         self._connection_logged = False
         self._keeps = True
@@ -213,7 +213,7 @@ class Report:
         self._log(
             logging.DEBUG if self._connection_logged else logging.INFO,
             "connected to broker %s (%s)",
-            self._place,
+            self.place,
             version,
         )
         self._connection_logged = True
@@ -221,12 +221,12 @@ class Report:
     def keeps(self, *, retained: bool) -> None:
         """Log that the broker keeps no retained messages; once."""
         if not retained and self._keeps:
-            self._log(logging.WARNING, "%s", NOT_KEPT.by(self._place))
+            self._log(logging.WARNING, "%s", NOT_KEPT.by(self.place))
         self._keeps = retained
 
     def away(self, why: Reason) -> None:
         """Log why the broker can't be used at present."""
-        reason = why.by(self._place)
+        reason = why.by(self.place)
         if reason != self._away:
             self._away = reason
             self._log(logging.DEBUG if reason == self._logged else logging.WARNING, "%s; trying again", reason)
@@ -240,7 +240,7 @@ class Report:
     def refused(self, asked: Asked, why: Reason) -> None:
         """Log that the broker refuses this topic or filter, but not all."""
         if asked not in self._refused:
-            reason = why.by(self._place)
+            reason = why.by(self.place)
             self._refused[asked] = reason
             self._log(logging.WARNING, "%s", reason)
 
@@ -257,7 +257,7 @@ class Report:
         if topic not in self._large and len(self._large) < MOST_LARGE:
             self._large.add(topic)
             self._log(
-                logging.WARNING, "broker %s sends %s bytes on %r: too much to be read", self._place, f"{size:,}", topic
+                logging.WARNING, "broker %s sends %s bytes on %r: too much to be read", self.place, f"{size:,}", topic
             )
 
     def rival(self, topic: str, *, there: bool) -> None:

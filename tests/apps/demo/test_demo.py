@@ -13,6 +13,7 @@ from tests.support.mosquitto import Listener, Mosquitto, find_mosquitto
 from tests.support.net import PATIENCE_S, free_port, wait_until
 from tests.support.payloads import usage
 from tests.support.publisher import call, environment, run
+from tests.support.raw_broker import RawBroker, refusing
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.demo.app import TranscriptWriter, admitted, earlier, live
@@ -183,6 +184,17 @@ def test_node_that_is_really_called_demo(env: dict[str, str], broker: Mosquitto,
     done = call("demo", "--lines", "--seconds", "1", "--broker", broker.url, "--node", "demo", env=env)
     assert done.returncode == 1
     assert "name another with --node" in done.stderr
+
+
+def test_demo_that_may_not_see_who_is_there(env: dict[str, str]) -> None:
+    """Where the broker does not show who has a name, a demo takes one that nobody has, or refuses a given one."""
+    with RawBroker(refusing) as hidden:
+        node = admitted(Settings(broker=hidden.url, node="demo", discovery="off"), named=False).node
+        done = call("demo", "--lines", "--seconds", "1", "--broker", hidden.url, "--node", "demo-x", env=env)
+
+    assert re.fullmatch("demo-[0-9a-f]{4}", node)
+    assert done.returncode == 1
+    assert "does not let us read claude-gauge/demo-x/status" in done.stderr
 
 
 def test_killed_demos_are_cleared_by_the_next(broker: Mosquitto) -> None:

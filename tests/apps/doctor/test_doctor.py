@@ -10,7 +10,7 @@ from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import free_port
 from tests.support.parts import part
 from tests.support.publisher import Publishing, call, environment, run
-from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, forgetful, packet
+from tests.support.raw_broker import RawBroker, Script, Wire, forgetful, packet, refusing
 from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
 from tests.support.web import answering
@@ -90,20 +90,12 @@ def test_forbidden_topic_is_proved_by_delivery(claude: ClaudeHome, tmp_path: Pat
     assert "ACL" in checks["permission"]["advice"]
 
 
-def _refusing(_number: int, wire: Wire) -> None:
-    for each in wire.packets():
-        if each.kind == SUBSCRIBE:
-            wire.send(packet(9, each.mid.to_bytes(2, "big") + b"\0\x87"))
-        else:
-            wire.answer(each)
-
-
 def _small(number: int, wire: Wire) -> None:
     forgetful(number, wire, connack=packet(2, b"\0\0\5\x27\0\0\1\xf4"))  # 500 bytes at most
 
 
 @pytest.mark.parametrize(("script", "code", "expected"), [
-    (_refusing, 0, {"permission": "not read it", "topic": "does not let us read claude-gauge/"}),
+    (refusing, 0, {"permission": "not read it", "topic": "does not let us read claude-gauge/"}),
     (forgetful, 0, {"retained messages": "keeps no retained messages", "topic": "keeps nothing for us"}),
     (_small, 1, {"permission": "it takes 500 bytes at most", "Home Assistant": "takes 500 bytes at most"}),
 ])  # fmt: skip

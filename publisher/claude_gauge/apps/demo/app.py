@@ -273,16 +273,18 @@ def admitted(settings: Settings, *, named: bool) -> Settings:
     devices = [] if settings.discovery == "off" else [f"{settings.discovery}/device/+/config"]
     # The node's own topics by name: some brokers send nothing retained to a filter with wildcards.
     filters = [status_topic(node), usage_topic(node), status_topic("+"), usage_topic("+"), *devices]
-    with Retained(settings, *filters) as retained:
+    with Retained(settings, *filters, quiet=True) as retained:  # the demo's own link says the same
         retained.connect()
         retained.look(topics=MOST_TOPICS)
         held = {topic: payload for topic, payload in retained.held.items() if payload}
         for left in _left_by_killed(held).values():
             with contextlib.suppress(GaugeError):  # this user may not write it: whoever made it may
                 retained.write(dict.fromkeys(left, b""))
-        place = retained.link.endpoint.place
-    if not _is_taken(held, node):
+        place, hidden = retained.link.endpoint.place, retained.unreadable(status_topic(node), usage_topic(node))
+    if not (_is_taken(held, node) or hidden.what):
         return settings
+    if named and hidden.what:
+        raise GaugeError(f"{hidden}; whether somebody publishes node {node} there can't be seen")
     if named:
         raise GaugeError(f"node {node} is published at broker {place} already: name another with --node")
     return settings.model_copy(update={"node": f"{node}-{secrets.token_hex(2)}"})
@@ -323,7 +325,7 @@ def in_terminal(stage: Stage, look: Look) -> None:
 
 def as_lines(stage: Stage, say: Callable[[str], None], seconds: float | None) -> None:
     """Print the payload as a subscriber gets it, once a second: for pipes, which can't show a picture."""
-    watch = NodeWatch(stage.settings)
+    watch = NodeWatch(stage.settings, quiet=True)
     watch.link.start()
     end = None if seconds is None else time.monotonic() + seconds
     try:

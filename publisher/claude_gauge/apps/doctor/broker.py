@@ -108,8 +108,10 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
     with came:
         came.wait_for(lambda: held, RETAINED_S)
     if not held and runs:
-        seen = f"{topic} is not there, or not ours to see: whether the publisher may write it its log says"
-        yield Check(name, "ok", f"the publisher runs; {seen}")
+        seen = "is not ours to see" if link.unreadable(topic).what else "is not there, or not ours to see"
+        yield Check(
+            name, "ok", f"the publisher runs; {topic} {seen}: whether it may be written the publisher's log says"
+        )
         return
     link.announce(topic, held[0].payload if held else b"")
     settled = link.wait_settled(SETTLED_S)
@@ -163,7 +165,8 @@ class _Probe:
             advice = "let it read claude-gauge/<node>/# (broker's ACL): without that a second publisher is not noticed"
             return Check("permission", "warn", f"this user may write to {self._topic}, but not read it", advice)
         return Check(
-            "permission", "fail", refusal.what or f"what is written to {self._topic} does not arrive",
+            "permission", "fail",
+            refusal.what or unreadable.what or f"what is written to {self._topic} does not arrive",
             "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user",
         )  # fmt: skip
 

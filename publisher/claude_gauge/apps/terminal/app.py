@@ -118,12 +118,12 @@ QUIT = "qQ\x03\x04"  # Ctrl-C and Ctrl-D too
 class NodeWatch:
     """One node's payloads of the last minutes; filled on the link's thread, read on the main one."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, quiet: bool = False) -> None:
         self.changed: Callable[[], None] = lambda: None
         self._strip = History(slices=120, slice_s=5)
         self._lock = threading.Lock()
         self._name = settings.node
-        self.node = NodeReader(settings, self._news)
+        self.node = NodeReader(settings, self._news, quiet=quiet)
         self.link = self.node.link
 
     def scene(self, now: float) -> Scene:
