@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, family, schema, stamp
+from claude_gauge.contract.usage import MAX_BYTES, MAX_COUNT, Part, Usage, family, node_of, schema, stamp
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,12 @@ def test_schema_is_open_and_the_constructor_strict() -> None:
     assert '"additionalProperties": false' not in json.dumps(schema())
     with pytest.raises(ValidationError):
         Usage.model_validate(payload)
+
+
+@pytest.mark.parametrize(("level", "node"), [
+    ("desk", "desk"), ("all", "all"), ("All", ""), ("device", ""), ("Device_x", ""), ("", ""), ("a b", ""),
+    ("n" * 41, ""), ("\u202edesk", ""), ("$x", ""), ("device-x", "device-x"),
+])  # fmt: skip
+def test_node_of_a_topic(level: str, node: str) -> None:
+    """Anybody may write below our topics: what can be no node's name, boards' branch among it, is none."""
+    assert node_of(f"claude-gauge/{level}/usage") == node

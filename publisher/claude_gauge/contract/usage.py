@@ -205,9 +205,9 @@ def node_fault(name: str) -> str:
 
 
 def node_of(topic: str) -> str:
-    """Return the node that a topic below ours is of, "" where its level can be no node's name."""
+    """Return the node that a topic below ours is of, `all` among them; "" where its level can be no node's name."""
     level = topic.split("/")[1]
-    return level if re.fullmatch(NODE_PATTERN, level) else ""
+    return level if level == FLEET_NODE or not node_fault(level) else ""
 
 
 def usage_topic(node: str) -> str:
