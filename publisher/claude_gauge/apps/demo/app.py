@@ -10,7 +10,6 @@ import json
 import logging
 import random
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +31,7 @@ from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.homeassistant.discovery import is_of_demo
 from claude_gauge.sources.transcripts.source import Transcripts
 from claude_gauge.system.signals import ended_in_order
+from claude_gauge.system.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ def staged(config: Config, *, seed: int, speed: float) -> Iterator[Stage]:
     """Start writer, broker and publisher on a temporary folder; end them in reverse order."""
     with ExitStack() as stack:
         stack.enter_context(ended_in_order())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-gauge-demo-")))
+        folder = stack.enter_context(temporary_folder("demo"))
         settings = demo_settings(config, folder / "state")
         kind = ""
         if settings.broker in {None, "embedded"}:

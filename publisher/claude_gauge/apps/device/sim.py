@@ -7,7 +7,6 @@ import importlib.util
 import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from claude_gauge.apps.terminal.picture import Look, draw
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import LAMPS, gauges
 from claude_gauge.errors import GaugeError
+from claude_gauge.system.temporary import temporary_folder
 
 FRAME_S = 0.05
 SETTLED_S = 0.25  # needles that stood still for so long are printed
@@ -55,8 +55,7 @@ def virtual_board(
         file = trace.open("w", encoding="utf-8", buffering=1) if trace else None
     except OSError as error:
         raise GaugeError(f"--trace {trace}: {error.strerror}; name a file that can be written") from None
-    with tempfile.TemporaryDirectory(prefix="claude-gauge-sim-") as folder:
-        flash = Path(folder)
+    with temporary_folder("sim") as flash:
         if settings.broker_ca:
             (flash / CA_FILE).write_bytes(ca_as_der(settings.broker_ca))
         board = VirtualBoard(flash, {**device_settings(settings), **own}, command, trace=file, on_log=on_log)
