@@ -35,3 +35,25 @@ def test_signal_while_a_lock_is_held(number: int, code: int) -> None:
     done = subprocess.run([sys.executable, "-c", JOB, str(int(number))], timeout=PATIENCE_S, check=False)
 
     assert done.returncode == code
+
+
+LOADING = """
+import os, signal
+from claude_gauge.system.signals import interrupt_exits
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started this test may have it ignored
+with interrupt_exits():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+    except KeyboardInterrupt:
+        pass
+print("went on")
+"""
+
+
+def test_interrupt_that_a_library_would_drop() -> None:
+    """Ctrl-C ends a program that is still loading its modules, also where one of them would drop the interrupt."""
+    done = subprocess.run([sys.executable, "-c", LOADING], capture_output=True, timeout=PATIENCE_S, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

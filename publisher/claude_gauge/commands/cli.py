@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from claude_gauge import __version__
 from claude_gauge.errors import GaugeError, SettingError
 from claude_gauge.system.plain_text import harmless
+from claude_gauge.system.signals import interrupt_exits
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -155,7 +156,9 @@ def run() -> int:
     _prepare_streams()
     logging.getLogger("claude_gauge").addHandler(logging.NullHandler())  # a command without a log says errors only
     try:
-        build(*sys.argv[1:2])()
+        with interrupt_exits():
+            app = build(*sys.argv[1:2])
+        app()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except GaugeError as error:

@@ -63,6 +63,21 @@ def ended_in_order() -> Iterator[None]:
     yield
 
 
+@contextmanager
+def interrupt_exits() -> Iterator[None]:
+    """Have Ctrl-C end the program at once, with 130: while modules are loaded there is nothing to clear up.
+
+    A KeyboardInterrupt there may be lost: pydantic's core drops the one that comes while it builds a schema.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else it is ignored, as in a shell's background
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _handle(numbers: tuple[int, ...], handler: Callable[[int, object], None]) -> None:
     for number in numbers:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it outlives its terminal
