@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.publisher import Publishing, as_before, call, environment, run
+from tests.support.rights import no_override
 from tests.support.transcripts import ClaudeHome, assistant
 
 from claude_gauge.commands import cli
@@ -129,6 +130,38 @@ def test_hostile_names(env: dict[str, str], tmp_path: Path, broker: Mosquitto, a
     said = done.stdout + done.stderr
     assert said
     assert all(line.isprintable() for line in said.replace("\t", " ").split("\n")), said
+
+
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("show", "--json"), 0),
+        (("config",), 0),
+        (("setup", "--yes"), 0),
+        (("publish", "--once"), 1),
+        (("otel", "install", "--yes"), 1),
+    ],
+)
+def test_state_folder_of_somebody_else(
+    env: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], *, code: int, flag: bool
+) -> None:
+    """A state folder that one may not open ends only what has to write there, in one line that names it."""
+    state = tmp_path / "theirs"
+    state.mkdir(mode=0)
+    env["CLAUDE_GAUGE_SOURCE"] = "transcripts"
+    if flag:
+        arguments = (*arguments, "--state-dir", str(state))
+    else:
+        env["CLAUDE_GAUGE_STATE_DIR"] = str(state)
+    with no_override():
+        done = call(*arguments, env=env)
+
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("error", "Error", "Usage"))]
+    assert len(errors) == code
+    assert all(str(state) in error for error in errors)
 
 
 @pytest.mark.parametrize("folder", ["a\nb", "\x1b[31m", os.fsdecode(b"\xff")])

@@ -192,7 +192,8 @@ def configure(
 
 @firmware.command()
 def flash(
-    image: Annotated[Path, typer.Argument(help="MicroPython's image for the chip, a .bin file.")], port: Port = None
+    image: Annotated[Path, typer.Argument(help="MicroPython's image for the chip, a .bin file.", readable=False)],
+    port: Port = None,
 ) -> None:
     """Put MicroPython onto a board; `install` comes after."""
     from claude_gauge.apps.device.serial_board import flash as flash_board

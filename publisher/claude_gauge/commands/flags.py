@@ -73,6 +73,7 @@ def _parameter(name: str, kind: Any, text: str, metavar: str, words: tuple[str, 
         show_default=False,
         metavar=metavar,
         path_type=str if kind is Path else None,  # a shell completes files for it; we get what was typed, also nothing
+        readable=False,  # typer looks only at paths that are there, and in words of its own
         autocompletion=(lambda incomplete: [word for word in words if word.startswith(incomplete)]) if words else None,
     )
     annotation = Annotated[kind | None, option]
