@@ -36,12 +36,14 @@ def needed(name: str, known: frozenset[str] = frozenset()) -> frozenset[str]:
 
 
 def test_constraints_name_all_that_runs() -> None:
-    """Each package that claude-gauge needs has a tested version, within the bounds that the package declares."""
+    """Each package that claude-gauge or its firmware extra needs has a tested version, within the declared bounds."""
     tested = constraints()
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    firmware = project["optional-dependencies"]["firmware"]
+    all_needed = needed("claude-gauge").union(*(needed(Requirement(text).name) for text in firmware))
 
-    assert needed("claude-gauge") - {"claude-gauge"} <= set(tested)
-    for text in declared:
+    assert all_needed - {"claude-gauge"} <= set(tested)
+    for text in (*project["dependencies"], *firmware):
         requirement = Requirement(text)
         assert "<" in str(requirement.specifier), text
         assert tested[requirement.name] in requirement.specifier, text

@@ -249,6 +249,22 @@ def gone(pid: int) -> bool:
         return True
 
 
+def test_crashed_broker_comes_back_after_its_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A broker that crashes while its files can't be written is started once they can be."""
+    caplog.set_level("DEBUG")
+    broker = embedded.start(Settings(state_dir=tmp_path))
+    log = tmp_path / "broker" / f"broker-{broker.port}.log"
+    try:
+        log.rename(tmp_path / "away")
+        log.mkdir()
+        os.kill(broker.pid, signal.SIGKILL)
+        wait_until(lambda: str(log) in caplog.text, "an attempt that fails")
+        log.rmdir()
+        wait_until(lambda: answers(broker.port), "the broker to listen again")
+    finally:
+        broker.stop()
+
+
 def test_does_not_outlive_its_owner(tmp_path: Path, kind: str) -> None:
     """When the process that started it is killed, the broker ends."""
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), kind], stdout=subprocess.PIPE, text=True)

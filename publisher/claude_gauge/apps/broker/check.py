@@ -20,7 +20,7 @@ from claude_gauge.mqtt.connection import Connection, Identity, close_sockets
 from claude_gauge.mqtt.endpoint import FIVE, Endpoint
 from claude_gauge.mqtt.message import Message
 from claude_gauge.mqtt.trouble import FINE, MUTE, Reason, failure
-from claude_gauge.system.net import Wake, answers
+from claude_gauge.system.net import Wake, answers, trusting
 
 STEP_S = 5.0
 
@@ -111,7 +111,7 @@ class Inspection:
         self._register: Register = broker_folder.register()
         self._host = host
         self._mark = f"check-{secrets.token_hex(4)}"
-        self._context = ssl.create_default_context(cafile=broker_folder.ca)
+        self._context = trusting(broker_folder.ca)
 
     def run(self, now: datetime) -> Iterator[Finding]:
         """Yield the result of each attempt."""

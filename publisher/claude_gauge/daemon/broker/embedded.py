@@ -100,7 +100,7 @@ class Embedded:
             while not self._stopping.wait(AGAIN_S):
                 try:
                     self._child = self._begin()
-                except GaugeError as error:
+                except (GaugeError, OSError) as error:  # as on a full disk
                     log.debug("%s", error)
                 else:
                     break

@@ -223,7 +223,11 @@ class Plan:
                 log.exception("following %s failed; going on", self._folder)
             # Hooks may come by the dozen a second.
             self._stopped.wait(min(LONGEST_REST_S, REST * (time.monotonic() - began)))
-            self._hints.take(self._look_every_s)
+            try:
+                self._hints.take(self._look_every_s)
+            except OSError as error:  # as of too many open files: without hints it looks now and then
+                log.debug("cannot wait for file events: %s", error)
+                self._stopped.wait(self._look_every_s)
         self._watch.renew()
         self._hints.close()
 
