@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_gauge.commands import logs
+from claude_gauge.commands.output import log_to_stderr
 from claude_gauge.system.plain_text import harmless, harmless_json
 
 HOSTILE = "\x1b]0;title\x07 \x9b31m \u202eevil\u2066 \x7f \u2028 \ud800 \r\n"
@@ -60,7 +60,7 @@ def test_logs(form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     monkeypatch.setattr(root, "handlers", list(root.handlers))
     levels = root.level, ours.level
     try:
-        logs.to_stderr("json" if form == "json" else "text")
+        log_to_stderr("json" if form == "json" else "text")
         logging.getLogger("claude_gauge.test").warning("topic %s", HOSTILE)
         try:
             int(HOSTILE)

@@ -9,8 +9,8 @@ import typer
 
 from claude_gauge.apps.broker.roles import Role
 from claude_gauge.commands.flags import Config, path, with_settings
+from claude_gauge.commands.output import say
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.plain_text import harmless
 
 broker = typer.Typer(no_args_is_help=True, help="Make a broker with a user for each client, and check it.")
 
@@ -55,10 +55,14 @@ def init(
     register = Register(hosts=hosts, discovery=prefix, owner=owner or instructions.owner())
     broker_folder.make(register, today(), first_users(settings.node))
     register = broker_folder.register()
-    typer.echo(f"Made {broker_folder.folder}; the broker's certificate is for {', '.join(hosts)}.\n")
+    say(f"Made {broker_folder.folder}; the broker's certificate is for {', '.join(hosts)}.")
+    say()
     for user in register.users.values():
-        typer.echo("\n".join(client_setup(broker_folder, register, user)))
-    typer.echo(harmless("\n" + "\n".join(next_steps(broker_folder)), keep="\n"))
+        for line in client_setup(broker_folder, register, user):
+            say(line)
+    say()
+    for line in next_steps(broker_folder):
+        say(line)
 
 
 @broker.command()
@@ -90,7 +94,8 @@ def add(  # noqa: PLR0913 - a command's options
         ]
         raise GaugeError("".join(reasons[:1]) or "a name has letters, digits, _ and - only, 40 at most") from None
     broker_folder.add(user)
-    typer.echo("\n".join([*client_setup(broker_folder, broker_folder.register(), user), RELOAD]))
+    for line in [*client_setup(broker_folder, broker_folder.register(), user), RELOAD]:
+        say(line)
 
 
 @broker.command()
@@ -104,12 +109,10 @@ def revoke(name: Name, *, folder: Folder = None, config: Config) -> None:
     from claude_gauge.apps.broker.instructions import RELOAD
 
     user = instructions.present(folder, config.settings).revoke(name)
-    typer.echo(f"{user.name} ({user.role}) is revoked. {RELOAD}")
+    say(f"{user.name} ({user.role}) is revoked. {RELOAD}")
     if user.own:
         kept = "firmware forget" if user.role is Role.DEVICE else "discovery remove"
-        typer.echo(
-            f"What it left below {user.own} stays: to remove that, add it again and run `{kept}` as this user first."
-        )
+        say(f"What it left below {user.own} stays: to remove that, add it again and run `{kept}` as this user first.")
 
 
 @broker.command()
@@ -123,7 +126,7 @@ def users(*, folder: Folder = None, config: Config) -> None:
     for user in instructions.present(folder, config.settings).register().users.values():
         own = f" ({user.own})" if user.own else ""
         announces = ANNOUNCES if user.announces else ""
-        typer.echo(f"{user.name:20} {user.role:14} {MEANING[user.role]}{announces}{own}")
+        say(f"{user.name:20} {user.role:14} {MEANING[user.role]}{announces}{own}")
 
 
 @broker.command()
@@ -140,7 +143,7 @@ def certificate(*, folder: Folder = None, host: Hosts = None, config: Config) ->
     broker_folder = instructions.present(folder, config.settings)
     hosts = [ascii_host(each) for each in host or broker_folder.register().hosts]
     broker_folder.certify(hosts, today())
-    typer.echo(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
+    say(f"New certificate for {', '.join(hosts)}. Restart the broker: it reads certificates at its start.")
 
 
 @broker.command()
@@ -168,8 +171,8 @@ def check(
     for finding in Inspection(instructions.present(folder, config.settings), place).run(today()):
         findings.append(finding)
         if not as_json:
-            typer.echo(harmless(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}"))
+            say(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.text}")
     if as_json:
-        typer.echo(json.dumps([{"ok": finding.ok, "text": finding.text} for finding in findings], indent=2))
+        say(json.dumps([{"ok": finding.ok, "text": finding.text} for finding in findings], indent=2), keep="\n")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

@@ -10,8 +10,8 @@ import typer
 
 from claude_gauge.claude_code.telemetry import DEFAULT_ENDPOINT, Temporality
 from claude_gauge.commands.flags import Config, with_settings
+from claude_gauge.commands.output import say
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
     from claude_gauge.claude_code.settings_file import SettingsChange
@@ -56,8 +56,8 @@ def setup(
     changes = entries.put_in(files, ours, with_statusline=statusline, with_hooks=hooks)
     if _carry_out(changes, "statusline and hooks are in place already.", yes=yes, summary=SUMMARY):
         _forget_hooks(state_dir)
-        typer.echo("Claude Code sessions that run now may need a restart to use it.")
-        typer.echo("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")
+        say("Claude Code sessions that run now may need a restart to use it.")
+        say("Now ask Claude Code something: its plan figures come with the answer, for Pro and Max.")
     for change in changes:
         _warn_of_obstacles(change.path)
 
@@ -76,7 +76,7 @@ def _warn_of_obstacles(path: Path) -> None:
     from claude_gauge.claude_code.folders import obstacles, project_obstacles
 
     for obstacle in (*obstacles(path), *project_obstacles([Path.cwd()], path)):
-        typer.echo(harmless(f"Note: {obstacle.problem}; {obstacle.advice}."), err=True)
+        say(f"Note: {obstacle.problem}; {obstacle.advice}.", err=True)
 
 
 otel = typer.Typer(no_args_is_help=True, help="Switch Claude Code's telemetry on so that it counts right.")
@@ -101,7 +101,7 @@ def env(*, endpoint: Endpoint = DEFAULT_ENDPOINT, temporality: Kind = Temporalit
     """
     from claude_gauge.claude_code.telemetry import exports
 
-    typer.echo(exports(_variables(endpoint, temporality)), nl=False)
+    say(exports(_variables(endpoint, temporality)), keep="\n", nl=False)
 
 
 def _variables(endpoint: str, temporality: Temporality) -> dict[str, str]:
@@ -122,7 +122,7 @@ def rules() -> None:
     """Print recording rules for a Prometheus of your own."""
     from claude_gauge.sources.prometheus.rules import text
 
-    typer.echo(text(), nl=False)
+    say(text(), keep="\n", nl=False)
 
 
 @otel.command()
@@ -133,7 +133,7 @@ def dashboard() -> None:
     """
     from claude_gauge.sources.prometheus.dashboard import text
 
-    typer.echo(text(), nl=False)
+    say(text(), keep="\n", nl=False)
 
 
 @otel.command()
@@ -175,7 +175,7 @@ def install(
         first=lambda each: record.keep(each.path, wanted, *gone[each.path]),
     )
     _warn_of_rivals(wanted, [change.path for change in changes])
-    typer.echo("Claude Code sessions that run now do not use it; start them again.")
+    say("Claude Code sessions that run now do not use it; start them again.")
 
 
 def _refuse_to_replace(path: Path, names: Sequence[str]) -> None:
@@ -196,11 +196,9 @@ def _warn_of_rivals(wanted: Mapping[str, str], files: Iterable[Path]) -> None:
     for path, content in managed(files):
         env = content.get("env")
         if names := telemetry.rivals(env if isinstance(env, dict) else {}, wanted, {}):
-            typer.echo(
-                harmless(f"Note: managed settings in {path} set {', '.join(names)}: they override yours."), err=True
-            )
+            say(f"Note: managed settings in {path} set {', '.join(names)}: they override yours.", err=True)
     if names := [name for name in telemetry.rivals(os.environ, wanted, {}) if name not in wanted]:
-        typer.echo(f"Note: this shell exports {', '.join(names)}; Claude Code uses them as well.", err=True)
+        say(f"Note: this shell exports {', '.join(names)}; Claude Code uses them as well.", err=True)
 
 
 @otel.command()
@@ -241,29 +239,29 @@ def _carry_out(
 
     needed = [change for change in changes if change.needed]
     for change in needed:
-        typer.echo(harmless(change.diff(), keep="\n\t"))
+        say(change.diff(), keep="\n\t")
     if not needed:
-        typer.echo(f"Nothing to do: {nothing}")
+        say(f"Nothing to do: {nothing}")
     elif summary:
-        typer.echo(harmless(summary, keep="\n"))
+        say(summary, keep="\n")
     question = "Write this?" if len(needed) == 1 else f"Write these {len(needed)} files?"
     if needed and not yes and not _agreed(question):
-        typer.echo("Nothing written.")
+        say("Nothing written.")
         raise typer.Exit(1)
     for change in needed:
         first(change)
     for change, backup in zip(needed, write(needed, time.time()), strict=True):
-        typer.echo(harmless(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}"))
-        typer.echo(harmless(f"  backup: {backup}") if backup else "  there was no such file before")
+        say(f"{'Wrote' if change.after is not None else 'Removed'} {change.path}")
+        say(f"  backup: {backup}" if backup else "  there was no such file before")
     return needed
 
 
 def _agreed(question: str) -> bool:
-    typer.echo(f"{question} [y/N]: ", nl=False)
+    say(f"{question} [y/N]: ", nl=False)
     try:
         return input().strip().lower() in {"y", "yes"}
     except EOFError:
-        typer.echo()
+        say()
         raise GaugeError("nothing written, since nobody answered; `--yes` writes without asking") from None
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from claude_gauge.commands.flags import READER, Config, path, with_settings
+from claude_gauge.commands.output import log_to_stderr, say
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.plain_text import harmless
 
 if TYPE_CHECKING:
     from claude_gauge.apps.device.update import Boards
@@ -34,14 +34,13 @@ def sim(
     """Run the device's firmware on virtual hardware; `q` quits."""
     from claude_gauge.apps.device.sim import interpreter, sim_lines, sim_picture
     from claude_gauge.apps.terminal.app import can_draw, look_of
-    from claude_gauge.commands import logs
     from claude_gauge.system.signals import ended_in_order
 
-    logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
+    log_to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     command = interpreter(micropython=micropython)
     with ended_in_order():
         if lines or not can_draw():
-            sim_lines(config.settings, command, trace, lambda line: typer.echo(harmless(line)))
+            sim_lines(config.settings, command, trace, say)
         else:
             sim_picture(config.settings, command, trace, look_of(config.settings, ascii_only=ascii_only))
 
@@ -128,11 +127,6 @@ def _with_board_flags(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _say(text: str, *, err: bool = False) -> None:
-    """Print a board's text, without control characters that could move the cursor."""
-    typer.echo(harmless(text), err=err)
-
-
 @firmware.command()
 @with_settings(*SETTINGS)
 @_with_board_flags
@@ -159,11 +153,11 @@ def install(  # noqa: PLR0913 - each is a flag
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     wanted = wanted_settings(config.settings, **flags)
-    own = install_firmware(SerialBoard(port), config.settings, wanted, _say, sources=sources, fresh=fresh)
+    own = install_firmware(SerialBoard(port), config.settings, wanted, say, sources=sources, fresh=fresh)
     if label:
         write_label(label, own.name, own.password)
-        typer.echo(harmless(f"label for the case: {label}"))
-    typer.echo(f"where the board finds no network it opens its own: {own.name}, password {own.password}")
+        say(f"label for the case: {label}")
+    say(f"where the board finds no network it opens its own: {own.name}, password {own.password}")
 
 
 @firmware.command("config")
@@ -184,10 +178,10 @@ def configure(
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     if edit:
-        edit_config(SerialBoard(port), config.settings, in_editor, _say)
+        edit_config(SerialBoard(port), config.settings, in_editor, say)
         return
     wanted = wanted_settings(config.settings, **flags)
-    write_config(SerialBoard(port), config.settings, wanted, _say, add_wifi=add_wifi)
+    write_config(SerialBoard(port), config.settings, wanted, say, add_wifi=add_wifi)
 
 
 @firmware.command()
@@ -199,7 +193,7 @@ def flash(
     from claude_gauge.apps.device.serial_board import flash as flash_board
     from claude_gauge.apps.device.serial_board import only_port
 
-    flash_board(port or only_port(), image, _say)
+    flash_board(port or only_port(), image, say)
 
 
 @firmware.command()
@@ -229,7 +223,7 @@ def update(
 
     master = master_key(config.settings.state_dir)
     with Retained(config.settings) as retained:
-        boards = Boards(retained, _say, names=every)
+        boards = Boards(retained, say, names=every)
         boards.look(device)
         if every:
             _update_all(boards, master, sources=sources, offer=offer)
@@ -249,7 +243,7 @@ def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> N
             boards.update(board, master, sources=sources, offer=offer)
         except GaugeError as error:
             failed += 1
-            _say(str(error), err=True)
+            say(str(error), err=True)
     if failed:
         raise GaugeError(f"{failed} of {len(chosen)} boards were not updated; the reasons stand above")
 
@@ -262,14 +256,14 @@ def list_boards(*, config: Config) -> None:
     from claude_gauge.mqtt.retained import Retained
 
     with Retained(config.settings) as retained:
-        boards = Boards(retained, _say)
+        boards = Boards(retained, say)
         boards.look()
         for _, board in sorted(boards.by_name.items()):
-            _say(board.line())
+            say(board.line())
         if boards.unreadable.what:
             raise GaugeError(str(boards.unreadable))
         if not boards.by_name:
-            typer.echo("the broker has no board; is one installed, and connected to this broker?", err=True)
+            say("the broker has no board; is one installed, and connected to this broker?", err=True)
 
 
 @firmware.command()
@@ -279,9 +273,9 @@ def forget(device: Annotated[str, typer.Argument(help="The board's id.")], *, co
     from claude_gauge.apps.device.update import forget as take_away
 
     online = take_away(config.settings, device)
-    _say(f"forgot {device}")
+    say(f"forgot {device}")
     if online:
-        typer.echo("the board is on and announces itself again: switch it off, then run this again", err=True)
+        say("the board is on and announces itself again: switch it off, then run this again", err=True)
 
 
 @firmware.command()
@@ -299,7 +293,7 @@ def calibrate(
     from claude_gauge.apps.device.install import calibrate as calibrate_needle
     from claude_gauge.apps.device.serial_board import SerialBoard
 
-    calibrate_needle(SerialBoard(port), config.settings, needle, lambda question: str(typer.prompt(question)), _say)
+    calibrate_needle(SerialBoard(port), config.settings, needle, lambda question: str(typer.prompt(question)), say)
 
 
 @firmware.command()
@@ -311,7 +305,7 @@ def faces(*, config: Config) -> None:
     """
     from claude_gauge.apps.device.faces import sheet
 
-    typer.echo(sheet(config.settings.redline, config.settings.cache_floor), nl=False)
+    say(sheet(config.settings.redline, config.settings.cache_floor), keep="\n", nl=False)
 
 
 @firmware.command()
@@ -320,9 +314,9 @@ def logs(*, port: Port = None) -> None:
     from claude_gauge.apps.device.serial_board import SerialBoard
 
     board = SerialBoard(port)
-    typer.echo(f"listening at {board.port}, until Ctrl-C; a board that has nothing to say says nothing", err=True)
+    say(f"listening at {board.port}, until Ctrl-C; a board that has nothing to say says nothing", err=True)
     for line in board.listen():
-        _say(line)
+        say(line)
 
 
 @firmware.command()
@@ -335,5 +329,5 @@ def selftest(*, port: Port = None) -> None:
 
     cable = SerialBoard(port)
     for line in cable.follow("from gauge import selftest; selftest.run()"):
-        _say(line)
+        say(line)
     cable.reset()

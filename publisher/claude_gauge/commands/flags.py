@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from claude_gauge.commands.output import say
 from claude_gauge.config import URL, Config, Settings, is_secret, load
 from claude_gauge.system.field_words import choices, default_shown, takes
-from claude_gauge.system.plain_text import harmless
 
 BROKER = ("broker", "broker_password_file", "broker_ca", "broker_cert", "broker_key")
 READER = (*BROKER, "node")
@@ -41,7 +41,7 @@ def with_settings(*names: str, shows_all: bool = False) -> Callable[[Callable[..
             flags = {name: given.pop(name) for name in (*names, "config")}
             config = load(flags, shows_all=shows_all)
             for note in config.notes:
-                typer.echo(harmless(f"warning: {note}"), err=True)
+                say(f"warning: {note}", err=True)
             command(config=config, **given)
 
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "config"]

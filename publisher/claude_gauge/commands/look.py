@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands import logs
 from claude_gauge.commands.flags import BROKER, EVERY, READER, Config, Verbose, with_settings
+from claude_gauge.commands.output import log_to_stderr, say
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE, Usage
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.plain_text import harmless
 from claude_gauge.system.signals import until_signal
 
 CONNECT_S = 2.0
@@ -46,13 +45,13 @@ def demo(
     from claude_gauge.apps.terminal.app import can_draw, look_of
 
     tty = can_draw() and not lines and seconds is None
-    logs.to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")
+    log_to_stderr(config.settings.log_format, level="CRITICAL" if tty else "WARNING")
     with staged(config, seed=seed, speed=speed) as stage:
-        typer.echo(stage.footer().removesuffix("  q quits"), err=True)
+        say(stage.footer().removesuffix("  q quits"), err=True)
         if tty:
             in_terminal(stage, look_of(stage.settings))
         else:
-            as_lines(stage, typer.echo, seconds)
+            as_lines(stage, say, seconds)
 
 
 @with_settings(*EVERY, shows_all=True)
@@ -71,14 +70,14 @@ def show(
     from claude_gauge.apps.terminal.details import rows
     from claude_gauge.system.plain_text import harmless_json
 
-    logs.to_stderr(config.settings.log_format, level="ERROR")
+    log_to_stderr(config.settings.log_format, level="ERROR")
     newest = _newest(config.settings, config.own_node)
-    typer.echo(harmless(newest.origin), err=True)
+    say(newest.origin, err=True)
     if json:
-        typer.echo(harmless_json(newest.payload))
+        say(harmless_json(newest.payload))
     else:
         for name, text in rows(newest.usage, time.time()):
-            typer.echo(harmless(f"{name:22} {text}"))
+            say(f"{name:22} {text}")
     if everything:
         _print_more(config, as_json=json)
 
@@ -94,11 +93,11 @@ def _print_more(config: Config, *, as_json: bool) -> None:
         raise GaugeError("--all needs Prometheus, which alone has these figures; name it with --prometheus URL")
     more = figures(settings, time.time())
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(figure) for figure in more]))
+        say(json.dumps([dataclasses.asdict(figure) for figure in more]))
         return
-    typer.echo()
+    say()
     for line in lines(more):
-        typer.echo(harmless(line))
+        say(line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +166,11 @@ def watch(
 
     from claude_gauge.apps.terminal.app import can_draw, look_of, watch_live, watch_once
 
-    logs.to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
+    log_to_stderr(config.settings.log_format, level="CRITICAL")  # a log line would tear the picture
     look = look_of(config.settings, ascii_only=ascii_only)
     if once:
         columns, rows = shutil.get_terminal_size()
-        typer.echo(watch_once(config.settings, replace(look, columns=columns, rows=rows - 1)))
+        say(watch_once(config.settings, replace(look, columns=columns, rows=rows - 1)), keep="\n\x1b")  # its colours
     elif not can_draw():
         raise GaugeError(
             "watch needs a terminal to draw in, not a pipe or TERM=dumb; `claude-gauge watch --once` prints one picture"
@@ -189,7 +188,7 @@ def web(
     """Serve the page alone, with all nodes of a broker."""
     from claude_gauge.outlets.web.shim import Display
 
-    logs.to_stderr(config.settings.log_format, level="DEBUG" if verbose else "INFO")
+    log_to_stderr(config.settings.log_format, level="DEBUG" if verbose else "INFO")
     until_signal(Display(config.settings))
 
 
@@ -206,17 +205,17 @@ def doctor(
 
     from claude_gauge.apps.doctor.examine import examine
 
-    logs.to_stderr(config.settings.log_format, level="CRITICAL")
+    log_to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False
     checks = []
     for check in examine(config):
         failed = failed or check.state == "fail"
         checks.append(asdict(check))
         if not json:
-            typer.echo(harmless(f"{MARKS[check.state]}  {check.link:22} {check.found}"))
+            say(f"{MARKS[check.state]}  {check.link:22} {check.found}")
             if check.advice:
-                typer.echo(harmless(f"{'':6}{'':22} -> {check.advice}"))
+                say(f"{'':6}{'':22} -> {check.advice}")
     if json:
-        typer.echo(encoder.dumps({"ok": not failed, "checks": checks}, indent=2))
+        say(encoder.dumps({"ok": not failed, "checks": checks}, indent=2), keep="\n")
     if failed:
         raise typer.Exit(1)

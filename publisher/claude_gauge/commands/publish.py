@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from claude_gauge.commands.flags import BROKER, EVERY, Config, Verbose, with_settings
+from claude_gauge.commands.output import log_to_stderr, say
 from claude_gauge.contract.usage import FLEET_NODE
-from claude_gauge.system.plain_text import harmless, harmless_json
+from claude_gauge.system.plain_text import harmless_json
 from claude_gauge.system.signals import until_signal
 
 
@@ -20,15 +21,14 @@ def publish(
     verbose: Verbose = False,
 ) -> None:
     """Follow Claude Code's usage; publish it by MQTT and HTTP."""
-    from claude_gauge.commands import logs
     from claude_gauge.daemon.assembly import publish_once, run_until_signal
     from claude_gauge.daemon.machine import NodeLock
 
     settings = config.settings
-    logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
+    log_to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
     with NodeLock(settings.state_dir, settings.node) as lock:
         if once:
-            typer.echo(harmless_json(publish_once(settings).encode()))
+            say(harmless_json(publish_once(settings).encode()))
         else:
             run_until_signal(settings, lock)
 
@@ -56,12 +56,12 @@ def install(
 
     services = manager()
     if only_print:
-        typer.echo(services.definition(job(config)), nl=False)
+        say(services.definition(job(config)), keep="\n\t", nl=False)
         return
     notes = services.install(job(config))
-    typer.echo(harmless(f"installed {services.path}; look at it with `claude-gauge service status`"))
+    say(f"installed {services.path}; look at it with `claude-gauge service status`")
     for note in notes:
-        typer.echo(harmless(note))
+        say(note)
 
 
 @service.command()
@@ -71,7 +71,7 @@ def uninstall() -> None:
 
     services = manager()
     services.uninstall()
-    typer.echo(harmless(f"removed {services.path}"))
+    say(f"removed {services.path}")
 
 
 @service.command()
@@ -99,10 +99,9 @@ def fleet(
 ) -> None:
     """Merge all nodes into claude-gauge/all/usage."""
     from claude_gauge.apps.fleet.app import Fleet
-    from claude_gauge.commands import logs
     from claude_gauge.daemon.machine import NodeLock
 
     settings = config.settings
-    logs.to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
+    log_to_stderr(settings.log_format, level="DEBUG" if verbose else "INFO")
     with NodeLock(settings.state_dir, FLEET_NODE):
         until_signal(Fleet(settings, with_demos=demos))

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from claude_gauge.commands import logs
 from claude_gauge.commands.flags import READER, Config, with_settings
+from claude_gauge.commands.output import log_to_stderr, say
 from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.plain_text import harmless
 
 
 def schema() -> None:
@@ -20,7 +19,7 @@ def schema() -> None:
 
     from claude_gauge.contract import usage
 
-    typer.echo(json.dumps(usage.schema(), indent=2))
+    say(json.dumps(usage.schema(), indent=2), keep="\n")
 
 
 discovery = typer.Typer(no_args_is_help=True, help="Show or remove a node's device in Home Assistant.")
@@ -41,9 +40,9 @@ def show(*, fleet: Fleet = False, config: Config) -> None:
     from claude_gauge.outlets.homeassistant.numbers import offer
 
     settings, node = config.settings, _node(config.settings, fleet=fleet)
-    typer.echo(discovery_topic(settings.discovery, node), err=True)
+    say(discovery_topic(settings.discovery, node), err=True)
     shown = payload(node) if fleet else payload(node, page=page_url(settings.http), numbers=offer(settings))
-    typer.echo(json.dumps(json.loads(shown), indent=2))
+    say(json.dumps(json.loads(shown), indent=2), keep="\n")
 
 
 @discovery.command()
@@ -52,19 +51,19 @@ def remove(*, fleet: Fleet = False, config: Config) -> None:
     """Remove a node's device and its retained topics."""
     from claude_gauge.outlets.homeassistant.announcer import remove as take_away
 
-    logs.to_stderr(config.settings.log_format, level="CRITICAL")
+    log_to_stderr(config.settings.log_format, level="CRITICAL")
     node = _node(config.settings, fleet=fleet)
     removal = take_away(config.settings, node)
     if removal.unreadable.what and not (removal.seen or removal.online):
-        typer.echo(f"cleared what the broker may have had of {node}")
-        typer.echo(harmless(f"{removal.unreadable}"), err=True)
+        say(f"cleared what the broker may have had of {node}")
+        say(str(removal.unreadable), err=True)
     elif not removal.seen:
-        typer.echo(f"nothing to remove: the broker shows this user nothing of {node}")
+        say(f"nothing to remove: the broker shows this user nothing of {node}")
     elif removal.online:
-        typer.echo(f"removed {node} from Home Assistant")
-        typer.echo('its publisher runs and announces it again; set discovery = "off" there', err=True)
+        say(f"removed {node} from Home Assistant")
+        say('its publisher runs and announces it again; set discovery = "off" there', err=True)
     else:
-        typer.echo(f"removed {node} from Home Assistant and from the broker")
+        say(f"removed {node} from Home Assistant and from the broker")
 
 
 def _node(settings: Settings, *, fleet: bool) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from claude_gauge.commands.flags import EVERY, Config, with_settings
+from claude_gauge.commands.output import say
 from claude_gauge.contract.usage import ORDERS
 from claude_gauge.errors import GaugeError
 from claude_gauge.system import atomic_file
-from claude_gauge.system.plain_text import counted, harmless
+from claude_gauge.system.plain_text import counted
 
 if TYPE_CHECKING:
     from claude_gauge.apps.calibrate.propose import Proposal
@@ -31,10 +32,10 @@ def config(*, config: Config) -> None:
         value, origin = setting, whence
         if name in set_elsewhere:
             value, origin = str(set_elsewhere[name]), f"Home Assistant, in place of {setting} ({whence})"
-        typer.echo(harmless(f"{name:22} {value:36} {origin}"))
+        say(f"{name:22} {value:36} {origin}")
     if config.path is not None:
-        typer.echo()
-        typer.echo(harmless(f"settings file: {config.path}{'' if config.path.exists() else ' (not there)'}"))
+        say()
+        say(f"settings file: {config.path}{'' if config.path.exists() else ' (not there)'}")
 
 
 @with_settings("state_dir", "tach")
@@ -54,9 +55,9 @@ def calibrate(
         return
     values = {each.setting: each.value for each in _proposed(config, days) if each.value is not None}
     if config.path is None or not values:
-        typer.echo("Nothing to write.")
+        say("Nothing to write.")
     elif not write:
-        typer.echo(harmless(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}"))
+        say(f"Nothing written. `claude-gauge calibrate --write` writes this to {config.path}")
     else:
         _write(config.path, values)
         _note_what_overrides(config, values)
@@ -78,16 +79,17 @@ def _proposed(config: Config, days: int) -> list[Proposal]:
     plan.load()  # figures that the statusline reported while no publisher ran count, too
     windows = [each for each in plan.windows() if each.resets_at - FIVE_HOURS_S >= since]
     responses = counted(len(used.responses), "response")
-    typer.echo(f"5-hour blocks in the last {days} days: {len(blocks)}, with {responses}.\n")
+    say(f"5-hour blocks in the last {days} days: {len(blocks)}, with {responses}.")
+    say()
     proposals = [propose.ceiling(used, blocks, windows, now), propose.redline(used, config.settings.tach)]
     for proposal in proposals:
         name = proposal.setting
         origin = "set in Home Assistant" if name in set_elsewhere else config.origins.get(name, "default")
         present = f"now {set_elsewhere.get(name, getattr(config.settings, name)):,.0f}, {origin}"
-        typer.echo(f"{name} = {'?' if proposal.value is None else proposal.value}   ({present})")
+        say(f"{name} = {'?' if proposal.value is None else proposal.value}   ({present})")
         for reason in proposal.reasons:
-            typer.echo(harmless(f"    {reason}"))
-        typer.echo()
+            say(f"    {reason}")
+        say()
     return proposals
 
 
@@ -102,9 +104,9 @@ def _set_in_home_assistant(config: Config) -> dict[str, float]:
 def _note_what_overrides(config: Config, values: Mapping[str, int]) -> None:
     """Print which of the values that were written do not hold, or not by themselves."""
     for name in [name for name in values if config.origins.get(name) == "environment"]:
-        typer.echo(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
+        say(f"Note: CLAUDE_GAUGE_{name.upper()} in the environment still overrides the file.", err=True)
     for name in [name for name in _set_in_home_assistant(config) if getattr(config.settings, name) == values.get(name)]:
-        typer.echo(f"Note: {name} was {values[name]} already, so what Home Assistant set still holds.", err=True)
+        say(f"Note: {name} was {values[name]} already, so what Home Assistant set still holds.", err=True)
 
 
 def _forget(state_dir: Path) -> None:
@@ -115,7 +117,7 @@ def _forget(state_dir: Path) -> None:
     except OSError as error:
         raise GaugeError(f"cannot remove {error.filename}: {error.strerror}; remove it by hand") from None
     files = counted(len(removed), "file")
-    typer.echo(harmless(f"Forgot what {files} in {state_dir} said; the next statusline reports the figures again."))
+    say(f"Forgot what {files} in {state_dir} said; the next statusline reports the figures again.")
 
 
 def _write(path: Path, values: dict[str, int]) -> None:
@@ -129,4 +131,4 @@ def _write(path: Path, values: dict[str, int]) -> None:
     except (OSError, ValueError) as error:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None
-    typer.echo(harmless(f"Written to {path}. Restart the publisher: it reads its settings at its start."))
+    say(f"Written to {path}. Restart the publisher: it reads its settings at its start.")

@@ -1,4 +1,4 @@
-"""Log lines on stderr: state changes as text or as JSON, one per line; stdout is for data."""
+"""What commands write: answers on stdout, notes and log lines (text or JSON) on stderr, all harmless to a terminal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ import logging
 import sys
 from typing import Any, Literal
 
+import typer
+
 from claude_gauge.contract.usage import stamp
 from claude_gauge.system.plain_text import harmless
+
+
+def say(text: str = "", *, keep: str = "", err: bool = False, nl: bool = True) -> None:
+    """Print text, whatever it quotes: `keep` names characters that do not print but may stay, such as newlines."""
+    typer.echo(harmless(text, keep=keep), err=err, nl=nl)  # noqa: TID251 - the one place
 
 
 class _Text(logging.Formatter):
@@ -36,7 +43,7 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
-def to_stderr(log_format: Literal["text", "json"], *, level: str = "INFO") -> None:
+def log_to_stderr(log_format: Literal["text", "json"], *, level: str = "INFO") -> None:
     """Send the package's log lines to stderr, from `level` up (DEBUG shows each value)."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text("%(levelname)s %(name)s: %(message)s"))
