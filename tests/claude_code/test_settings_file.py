@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.rights import no_override
 
-from claude_gauge.claude_code.settings_file import Edit, backups, change_of, read, write
+from claude_gauge.claude_code.settings_file import Edit, SettingsChange, backups, change_of, read, write
 from claude_gauge.errors import GaugeError
 
 HAND_MADE = """{
@@ -240,6 +240,16 @@ def test_diff_masks_secrets(settings: Path) -> None:
     assert '+    "umlaut": "ö"' in text
     assert "very-secret" not in text
     assert '"LANG": "de_DE"' in text
+
+
+def test_diff_shows_a_long_value_once(settings: Path) -> None:
+    """A long command that comes twelve times is shown once."""
+    command = "if [ -x /opt/claude-gauge/bin/python ]; then exec /opt/claude-gauge/bin/python -IS main.py hook; fi" * 2
+    after = json.dumps({"hooks": [{"command": command} for _ in range(12)]}, indent=1)
+    text = SettingsChange(settings, None, after.encode()).diff()
+
+    assert text.count(command) == 1
+    assert text.count('"command": "…  (as above)\n') == 11
 
 
 def test_key_given_twice(tmp_path: Path) -> None:

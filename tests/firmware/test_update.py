@@ -256,6 +256,8 @@ def test_the_command(broker: Mosquitto, tmp_path: Path) -> None:
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path, **own)
     done = call("firmware", "update", env=env)
     assert (done.returncode, "online: none" in done.stderr) == (1, True)
+    done = call("firmware", "update", "--device", "sim0123abcd", env=env)
+    assert (done.returncode, "sim0123abcd is a `claude-gauge sim`" in done.stderr) == (1, True)
 
     key = (Path(env["CLAUDE_GAUGE_STATE_DIR"])) / "device-key"
     key.parent.mkdir(exist_ok=True)

@@ -37,6 +37,7 @@ _SECRET = re.compile(
 )
 _IN_URL = re.compile(r"://[^/@\s\"]*:[^@\s\"]*@")
 _BOM = "\ufeff"
+_LONG = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,7 @@ class SettingsChange:
         """Show the change as a unified diff, with values that look like secrets masked; empty for none."""
         old, new = ((text or b"").decode().splitlines(keepends=True) for text in (self.before, self.after))
         source, target = ("/dev/null" if text is None else str(self.path) for text in (self.before, self.after))
-        lines = [
-            line if line.endswith("\n") else line + "\n" for line in difflib.unified_diff(old, new, source, target)
-        ]
+        lines = _shortened(difflib.unified_diff(old, new, source, target))
         return _IN_URL.sub("://********@", _SECRET.sub(r'\1"********"', "".join(lines)))
 
     def check(self) -> None:
@@ -198,6 +197,18 @@ def read(path: Path) -> dict[str, Any]:
 def backups(path: Path) -> list[Path]:
     """List the backups that were made of a settings file, newest first."""
     return sorted(path.parent.glob(f"{path.name}.before-claude-gauge-*"), reverse=True)
+
+
+def _shortened(diff: Iterable[str]) -> Iterator[str]:
+    """End each line, and leave out a long value that is added several times: one of our commands has twelve hooks."""
+    shown: set[str] = set()
+    for line in diff:
+        name, colon, value = line.rstrip("\n").partition('": "')
+        if len(value) > _LONG and line in shown:
+            yield f"{name}{colon}…  (as above)\n"
+        else:
+            yield line.rstrip("\n") + "\n"
+        shown.add(line)
 
 
 def _bytes(path: Path) -> bytes | None:

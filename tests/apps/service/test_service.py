@@ -230,20 +230,39 @@ def test_program_that_the_person_cannot_run(tmp_path: Path, platform: str) -> No
     assert not (tmp_path / "person").exists()
 
 
-def test_start_that_fails(tmp_path: Path) -> None:
-    """A service that does not come up is reported with systemd's reason and where to look."""
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (2, "the service did not start (exit-code 2): `claude-gauge service logs`"),
+        (75, "another publisher has this node already: stop it"),
+    ],
+)
+def test_start_that_fails(tmp_path: Path, status: int, said: str) -> None:
+    """A service that does not come up is reported with systemd's reason and where to look, or with what is wrong."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "systemctl").write_text(
         '#!/bin/sh\ncase "$*" in *restart*) echo "Job failed" >&2; exit 1;; *Result*) echo exit-code;; '
-        "*ExecMainStatus*) echo 2;; esac\n"
+        f"*ExecMainStatus*) echo {status};; esac\n"
     )
     (tools / "systemctl").chmod(0o755)
     env = environment(ClaudeHome(tmp_path / "claude"), tmp_path)
     done = call("service", "install", env={**env, "PATH": f"{tools}:{env['PATH']}"})
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the service did not start (exit-code 2): `claude-gauge service logs`")
+    assert done.stderr.startswith(f"error: {said}")
+
+
+def test_masked_unit(tmp_path: Path) -> None:
+    """A unit that the person masked, a link to /dev/null, is left as it is, and the way back is named."""
+    unit = tmp_path / ".config" / "systemd" / "user" / "claude-gauge.service"
+    unit.parent.mkdir(parents=True)
+    unit.symlink_to(os.devnull)
+    done = call("service", "install", env=environment(ClaudeHome(tmp_path / "claude"), tmp_path))
+
+    assert (done.returncode, "systemctl --user unmask claude-gauge" in done.stderr) == (1, True)
+    assert unit.is_symlink()
+    assert Path(os.devnull).is_char_device()
 
 
 def test_missing_systemctl_says_what_to_do(tmp_path: Path) -> None:

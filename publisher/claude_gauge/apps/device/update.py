@@ -24,6 +24,7 @@ from claude_gauge.mqtt.trouble import NOT_KEPT, Reason
 
 LOOK_S = 1.5  # a broker sends what is retained at once
 PATIENCE_S = 240.0  # without a word from the board
+SIMULATED = re.compile(r"sim[0-9a-f]{8}")  # the id of `claude-gauge sim`
 ROOT = "claude-gauge/device"
 UNSIGNED = "refused: not signed"
 LONGEST_PART = 64  # of what a board says of itself: anybody may write to its topics
@@ -128,6 +129,10 @@ class Boards:
 
     def update(self, board: Board, master: str, *, sources: bool, offer: bool = False) -> None:
         """Send a board its firmware, and watch it start; raises GaugeError with the reason where it does not."""
+        if SIMULATED.fullmatch(board.name):
+            raise GaugeError(
+                f"device {board.name} is a `claude-gauge sim`: it takes no updates, start it again instead"
+            )
         bytecode = None if sources else int(board.figures.get("mpy") or BYTECODE)
         files = firmware(bytecode)
         for key in (board_key(master, board.name), master):
@@ -173,8 +178,7 @@ class Boards:
                 left = board.seen_at + PATIENCE_S - time.monotonic()
                 if left < 0:
                     raise GaugeError(
-                        f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs` "
-                        "(`claude-gauge sim` takes no updates)"
+                        f"device {board.name} said nothing for {PATIENCE_S:.0f} s; look at `firmware logs`"
                     )
                 self._news.wait(left)
 

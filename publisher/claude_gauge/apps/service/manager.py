@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from claude_gauge.apps.service.job import LABEL, Job, agent, unit
-from claude_gauge.errors import GaugeError
+from claude_gauge.errors import AlreadyPublishingError, GaugeError
 from claude_gauge.system.atomic_file import replace
 
 UNCONFINED = (
@@ -40,6 +40,8 @@ class Systemd:
     def install(self, job: Job) -> list[str]:
         """Write the unit, start it now and at every login; return what a person should know."""
         _require_runnable(Path(job.command[0]))
+        if self.path.is_symlink() and os.path.realpath(self.path) == os.devnull:
+            raise GaugeError(f"the service is masked; `systemctl --user unmask {LABEL}` takes that back")
         job.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         notes = [] if self._starts(job, confined=True) else self._install_unconfined(job)
         return notes + _linger()
@@ -50,7 +52,10 @@ class Systemd:
         return [UNCONFINED]
 
     def _did_not_start(self) -> GaugeError:
-        what = f"{self._property('Result')} {self._property('ExecMainStatus')}"
+        status = self._property("ExecMainStatus")
+        if status == str(AlreadyPublishingError.exit_code):
+            return GaugeError("another publisher has this node already: stop it, or give the service another --node")
+        what = f"{self._property('Result')} {status}"
         advice = "`claude-gauge service logs` says why; `claude-gauge service uninstall` removes it"
         return GaugeError(f"the service did not start ({what}): {advice}")
 
