@@ -93,10 +93,12 @@ def test_plan_figures(desk: Desk, listener: Listener) -> None:
 def test_after_the_reset(desk: Desk, listener: Listener) -> None:
     """When the window resets the plan's share is dropped at once and the ceiling stands in, until newer news."""
     desk.claude.append(assistant(time.time(), 1))
-    desk.statusline(five_hour=(97, time.time() + 4))
     with desk.publishing:
+        listener.wait(lambda received: usage(received).get("fuel_source") == "ceiling")
+        desk.statusline(five_hour=(97, time.time() + 8))  # has to be seen before that, on a busy machine, too
         assert usage(listener.wait(lambda received: bool(usage(received).get("warn"))))["window_5h_pct"] == 0.97
-        fallen = usage(listener.wait(lambda received: usage(received).get("fuel_source") == "ceiling"))
+        seen = len(listener.messages)
+        fallen = usage(listener.wait(lambda received: usage(received).get("fuel_source") == "ceiling", after=seen))
         desk.statusline(five_hour=(1, time.time() + 5 * 3600))
         again = usage(listener.wait(lambda received: usage(received).get("window_5h_pct") == 0.01))
 
