@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from claude_gauge.system.temporary import NEW_S, temporary_folder
+from claude_gauge.system.signals import NEW_S, temporary_folder
 
 LONG_AGO = time.time() - 2 * NEW_S
 HOLD = (
-    "import sys; from claude_gauge.system.temporary import temporary_folder\n"
+    "import sys; from claude_gauge.system.signals import temporary_folder\n"
     "with temporary_folder('test') as folder: print(folder, flush=True); sys.stdin.read()"
 )
 

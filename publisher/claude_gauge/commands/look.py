@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +16,9 @@ from claude_gauge.config import Settings
 from claude_gauge.contract.usage import FLEET_NODE, Usage
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.signals import until_signal
+
+if TYPE_CHECKING:
+    from claude_gauge.apps.doctor.machine import Check
 
 CONNECT_S = 2.0
 RETAINED_S = 0.5  # a broker sends what is retained at once
@@ -203,12 +208,10 @@ def doctor(
     import json as encoder
     from dataclasses import asdict
 
-    from claude_gauge.apps.doctor.examine import examine
-
     log_to_stderr(config.settings.log_format, level="CRITICAL")
     failed = False
     checks = []
-    for check in examine(config):
+    for check in _examine(config):
         failed = failed or check.state == "fail"
         checks.append(asdict(check))
         if not json:
@@ -219,3 +222,27 @@ def doctor(
         say(encoder.dumps({"ok": not failed, "checks": checks}, indent=2), keep="\n")
     if failed:
         raise typer.Exit(1)
+
+
+def _examine(config: Config) -> Iterator[Check]:
+    """Yield the result of each check as soon as it is known, in the order in which a value travels."""
+    from claude_gauge.apps.doctor import broker, machine, sources
+    from claude_gauge.claude_code.folders import transcript_roots
+
+    settings = config.settings
+    changed = [f"{name} ({origin})" for name, origin in config.origins.items()]
+    yield machine.Check("settings", "ok", f"changed: {', '.join(changed)}" if changed else "all defaults")
+    for note in config.notes:
+        yield machine.Check("settings", "warn", *note.partition(": ")[::2])
+    roots, named = transcript_roots(), bool(os.environ.get("CLAUDE_CONFIG_DIR"))
+    only_shows = machine.only_shows(settings, roots, named=named)
+    yield from machine.folders(settings, roots, time.time(), named=named)
+    yield from machine.watches(roots)
+    yield from machine.disk(settings)
+    yield from sources.claude_code(settings)
+    yield from sources.plan(settings)
+    yield from sources.prometheus(settings)
+    yield from sources.ccusage(settings)
+    yield from sources.otlp(settings)
+    yield from broker.broker(settings, only_shows=only_shows)
+    yield from machine.shim(settings, only_shows=only_shows)

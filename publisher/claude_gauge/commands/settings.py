@@ -1,4 +1,8 @@
-"""The commands of the gauge's own settings: `config` shows them, `calibrate` proposes a ceiling and a redline."""
+"""The commands of the gauge's own settings and of what others read of it.
+
+`config` shows the settings, `calibrate` proposes a ceiling and a redline; `schema` prints the payload's form,
+`discovery` shows and removes Home Assistant's device.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from claude_gauge.commands.flags import EVERY, Config, with_settings
-from claude_gauge.commands.output import say
-from claude_gauge.contract.usage import ORDERS
+from claude_gauge.commands.flags import EVERY, READER, Config, with_settings
+from claude_gauge.commands.output import log_to_stderr, say
+from claude_gauge.config import Settings
+from claude_gauge.contract.usage import FLEET_NODE, ORDERS
 from claude_gauge.errors import GaugeError
 from claude_gauge.system import atomic_file
 from claude_gauge.system.plain_text import counted
@@ -132,3 +137,62 @@ def _write(path: Path, values: dict[str, int]) -> None:
         lines = "; ".join(f"{name} = {value}" for name, value in values.items())
         raise GaugeError(f"cannot write {path}: {error}; put in by hand: {lines}") from None
     say(f"Written to {path}. Restart the publisher: it reads its settings at its start.")
+
+
+def schema() -> None:
+    """Print the JSON schema of the payload."""
+    import json
+
+    from claude_gauge.contract import usage
+
+    say(json.dumps(usage.schema(), indent=2), keep="\n")
+
+
+discovery = typer.Typer(no_args_is_help=True, help="Show or remove a node's device in Home Assistant.")
+Fleet = Annotated[
+    bool, typer.Option("--fleet", help="The device of the fleet (all nodes merged) instead of one node's.")
+]
+
+
+@discovery.command()
+@with_settings("node", "discovery")
+def show(*, fleet: Fleet = False, config: Config) -> None:
+    """Print the discovery topic (stderr) and payload (stdout)."""
+    import json
+
+    from claude_gauge.outlets.homeassistant.announcer import page_url
+    from claude_gauge.outlets.homeassistant.discovery import discovery as payload
+    from claude_gauge.outlets.homeassistant.discovery import discovery_topic
+    from claude_gauge.outlets.homeassistant.numbers import offer
+
+    settings, node = config.settings, _node(config.settings, fleet=fleet)
+    say(discovery_topic(settings.discovery, node), err=True)
+    shown = payload(node) if fleet else payload(node, page=page_url(settings.http), numbers=offer(settings))
+    say(json.dumps(json.loads(shown), indent=2), keep="\n")
+
+
+@discovery.command()
+@with_settings(*READER, "discovery")
+def remove(*, fleet: Fleet = False, config: Config) -> None:
+    """Remove a node's device and its retained topics."""
+    from claude_gauge.outlets.homeassistant.announcer import remove as take_away
+
+    log_to_stderr(config.settings.log_format, level="CRITICAL")
+    node = _node(config.settings, fleet=fleet)
+    removal = take_away(config.settings, node)
+    if removal.unreadable.what and not (removal.seen or removal.online):
+        say(f"cleared what the broker may have had of {node}")
+        say(str(removal.unreadable), err=True)
+    elif not removal.seen:
+        say(f"nothing to remove: the broker shows this user nothing of {node}")
+    elif removal.online:
+        say(f"removed {node} from Home Assistant")
+        say('its publisher runs and announces it again; set discovery = "off" there', err=True)
+    else:
+        say(f"removed {node} from Home Assistant and from the broker")
+
+
+def _node(settings: Settings, *, fleet: bool) -> str:
+    if settings.discovery == "off":
+        raise GaugeError('discovery is "off"; name its prefix with --discovery homeassistant')
+    return FLEET_NODE if fleet else settings.node

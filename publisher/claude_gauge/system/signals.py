@@ -1,17 +1,25 @@
-"""Ends a running job in order on SIGTERM, SIGHUP or Ctrl-C."""
+"""Ends a running job in order on SIGTERM, SIGHUP or Ctrl-C; removes the temporary folders of jobs that were killed."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
 import signal
+import stat
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+NEW_S = 60.0  # a folder so young may be one that its process has not locked yet
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Runnable(Protocol):
@@ -82,3 +90,35 @@ def _handle(numbers: tuple[int, ...], handler: Callable[[int, object], None]) ->
     for number in numbers:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: it outlives its terminal
             signal.signal(number, handler)
+
+
+@contextmanager
+def temporary_folder(kind: str) -> Iterator[Path]:
+    """Make a folder that this user alone may enter, and remove it at the end.
+
+    Its lock, which ends with the process, tells it from those of the same kind whose processes were killed.
+    """
+    prefix = f"claude-gauge-{kind}-"
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        lock = os.open(folder, _FOLDER)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            for path in Path(folder).parent.glob(f"{prefix}*"):
+                with contextlib.suppress(OSError):  # another user's, or gone meanwhile
+                    _remove_if_left(path)
+            yield Path(folder)
+        finally:
+            os.close(lock)
+
+
+def _remove_if_left(path: Path) -> None:
+    """Remove a folder of this user that no process holds; raises OSError."""
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or time.time() - info.st_mtime < NEW_S:
+        return
+    held = os.open(path, _FOLDER)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path)
+    finally:
+        os.close(held)

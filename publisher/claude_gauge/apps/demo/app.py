@@ -30,8 +30,7 @@ from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.homeassistant.discovery import is_of_demo
 from claude_gauge.sources.transcripts.source import Transcripts
-from claude_gauge.system.signals import ended_in_order
-from claude_gauge.system.temporary import temporary_folder
+from claude_gauge.system.signals import ended_in_order, temporary_folder
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from claude_gauge.apps.terminal.picture import Look, draw
 from claude_gauge.config import Settings
 from claude_gauge.contract.scales import LAMPS, gauges
 from claude_gauge.errors import GaugeError
-from claude_gauge.system.temporary import temporary_folder
+from claude_gauge.system.signals import temporary_folder
 
 FRAME_S = 0.05
 SETTLED_S = 0.25  # needles that stood still for so long are printed
