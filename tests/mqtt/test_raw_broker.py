@@ -408,3 +408,25 @@ def test_moved(connect: Connect) -> None:
         wait_until(lambda: link.trouble, "the trouble")
 
         assert "has moved, b.example:8883?[2J: if you trust it name that one (--broker)" in link.trouble
+
+
+@pytest.mark.parametrize(("connack", "comes_back"), [(CONNACK, False), (packet(2, b"\0\0\2\x24\0"), True)])
+def test_own_messages_come_back(connect: Connect, connack: bytes, *, comes_back: bool) -> None:
+    """Where the broker acknowledges nothing (QoS 0) our own messages come back: nothing else shows what it takes."""
+    options: list[int] = []
+
+    def script(_number: int, wire: Wire) -> None:
+        for each in wire.packets():
+            if each.kind == CONNECT:
+                wire.send(connack)
+                continue
+            wire.answer(each)
+            options.extend([each.body[-1]] if each.kind == SUBSCRIBE else [])
+
+    with RawBroker(script) as broker:
+        link = connect(broker.url)
+        assert link.wait_settled(PATIENCE_S)
+
+    no_local = 4
+    assert options
+    assert all(bool(each & no_local) is not comes_back for each in options)

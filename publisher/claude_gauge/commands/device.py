@@ -237,7 +237,7 @@ def _update_all(boards: Boards, master: str, *, sources: bool, offer: bool) -> N
     if not chosen:
         if boards.unreadable.what:
             raise GaugeError(str(boards.unreadable))
-        raise GaugeError("the broker knows no board; is one installed, and connected to this broker?")
+        raise GaugeError("the broker shows this user no board; is one installed, and connected to this broker?")
     for board in chosen:
         try:
             boards.update(board, master, sources=sources, offer=offer)
@@ -263,7 +263,7 @@ def list_boards(*, config: Config) -> None:
         if boards.unreadable.what:
             raise GaugeError(str(boards.unreadable))
         if not boards.by_name:
-            say("the broker has no board; is one installed, and connected to this broker?", err=True)
+            say("the broker shows this user no board; is one installed, and connected to this broker?", err=True)
 
 
 @firmware.command()

@@ -305,7 +305,8 @@ class Connection:
     def subscribe(self, topic_filter: str, qos: int, *, foreign: bool = False) -> int | None:
         """Subscribe; `foreign`: only to what others say from now on, as far as the version allows."""
         if self.version == FIVE:
-            options = SubscribeOptions(qos=qos, noLocal=foreign, retainHandling=NO_RETAINED if foreign else 0)
+            no_local = foreign and self.acknowledges  # else what comes back shows that our messages are taken
+            options = SubscribeOptions(qos=qos, noLocal=no_local, retainHandling=NO_RETAINED if foreign else 0)
             return self._client.subscribe(topic_filter, options=options)[1]
         return self._client.subscribe(topic_filter, qos)[1]
 

@@ -54,7 +54,7 @@ class Repairs:
 class Echoes:
     """Whether what we say on our own topics comes back, where the broker has no word for a refused message.
 
-    Counted from the moment at which it granted the subscription; on MQTT 5 noLocal keeps it from coming back.
+    Counted from the moment at which it granted the subscription.
     """
 
     def __init__(self) -> None:

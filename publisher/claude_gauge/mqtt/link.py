@@ -16,9 +16,9 @@ The thread goes round these states; any of them may end at any moment by `stop` 
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
 * A message over our limit (3.1.1 brokers do not know it) is read past, unless that takes LARGE_S: then the connection
   ends, and the next one goes without the subscriptions that bring it.
-* A message that 3.1.1 refuses is dropped in silence. There our own messages come back: what does not is told (`guard`).
+* A message that 3.1.1 or QoS 0 refuses is dropped in silence. There ours come back: what does not is told (`guard`).
 * The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before
-  its SUBACK; our own messages come back to us on 3.1.1, which has no noLocal (`guard` knows them).
+  its SUBACK; our own messages come back to us where noLocal is not there or not asked for (`guard` knows them).
 """
 
 from __future__ import annotations

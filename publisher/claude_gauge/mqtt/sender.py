@@ -5,9 +5,9 @@ or by ending the connection. In the last case it does not say at what. So reques
 broker ended the connection are suspects, or the one that it had just refused. On the next connection they come
 last and one at a time, the smallest message first, subscriptions after all messages. One at which the connection
 ends three times, alone, is left out, and the log says so once; all others go on. Once is enough where the broker
-says that something is not allowed: by a code before the end, or in its DISCONNECT. A network that fails, or a broker
-that restarts, three times in a row looks the same: so a message is tried again after a minute, each time after twice
-as long, up to an hour. A subscription waits for a new connection, too, since readers can do without it.
+says that something is not allowed: by a code before the end or, for a subscription, in its DISCONNECT. A network that
+fails, or a broker that restarts, three times in a row looks the same: so a message is tried again after a minute, each
+time after twice as long, up to an hour. A subscription waits for a new connection, too, since readers can do without.
 """
 
 from __future__ import annotations
@@ -389,7 +389,9 @@ class Sender:
         if not by_broker:
             return False
         refused = [(request, at) for request, at in self._refused if now - at <= QUICK_S]
-        return self._quarantine.ended(refused[-1:] or unanswered, now, certain=bool(refused) or forbidden)
+        # Of messages it could be another one, of QoS 0, which nobody answers: those are not held back so soon.
+        certain = bool(refused) or (forbidden and all(request.subscribes for request, _ in unanswered))
+        return self._quarantine.ended(refused[-1:] or unanswered, now, certain=certain)
 
 
 def _undelivered(topic: str) -> Reason:
