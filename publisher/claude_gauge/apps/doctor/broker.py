@@ -35,6 +35,7 @@ DELIVERY_S = 3.0
 RETAINED_S = 1.0
 SETTLED_S = 15.0  # a broker that ends connections is asked again and again until it is known at what
 _SKEW_S = 30.0
+ASSISTANT = "Home Assistant"
 
 
 def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
@@ -83,12 +84,12 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
 
     A broker may end the connection at what it does not allow; the link finds out at what.
     """
-    topic, name = discovery_topic(settings.discovery, settings.node), "Home Assistant"
+    topic = discovery_topic(settings.discovery, settings.node)
     numbers, most = offer(settings), link.largest_packet
     size = Message(topic, discovery(settings.node, page=page_url(settings.http), numbers=numbers)).size
     if most is not None and size > most:
         found = f"broker {link.endpoint.place} takes {most:,} bytes at most, and {topic} has {size:,}"
-        yield Check(name, "warn", found, 'raise its limit of a packet\'s size, or set discovery = "off"')
+        yield Check(ASSISTANT, "warn", found, 'raise its limit of a packet\'s size, or set discovery = "off"')
         return
     held: list[Message] = []
     came = threading.Condition()
@@ -109,21 +110,25 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
         came.wait_for(lambda: held, RETAINED_S)
     if not held and runs:
         seen = "is not ours to see" if link.unreadable(topic).what else "is not there, or not ours to see"
-        yield Check(
-            name, "ok", f"the publisher runs; {topic} {seen}: whether it may be written the publisher's log says"
-        )
+        found = f"the publisher runs; {topic} {seen}: whether it may be written the publisher's log says"
+        yield Check(ASSISTANT, "ok", found)
         return
     link.announce(topic, held[0].payload if held else b"")
     settled = link.wait_settled(SETTLED_S)
     with came:
         proved = link.acknowledges or came.wait_for(lambda: any(not each.retain for each in held), RETAINED_S)
+    yield from _may_announce(link, topic, filters, arrived=settled and proved)
+
+
+def _may_announce(link: Link, topic: str, filters: list[str], *, arrived: bool) -> Iterator[Check]:
+    """Yield what the broker refused of announcing a device: writing its topic, reading what Home Assistant says."""
     refusals = [reason for reason in (link.refusal(topic), *map(link.unreadable, filters)) if reason.what]
     for reason in refusals:
-        yield Check(name, "warn", reason.what, f'{reason.advice or "see its log"}; or set discovery = "off"')
-    if not refusals and settled and proved:
-        yield Check(name, "ok", f"{topic} may be written, {filters[0]} be read")
+        yield Check(ASSISTANT, "warn", reason.what, f'{reason.advice or "see its log"}; or set discovery = "off"')
+    if arrived and not refusals:
+        yield Check(ASSISTANT, "ok", f"{topic} may be written, {filters[0]} be read")
     elif not refusals:
-        yield Check(name, "warn", f"what is written to {topic} does not come back", "let this user write it (ACL)")
+        yield Check(ASSISTANT, "warn", f"what is written to {topic} does not come back", "let this user write it (ACL)")
 
 
 class _Probe:
