@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.support.mosquitto import Listener, Mosquitto
-from tests.support.net import free_port
+from tests.support.net import PATIENCE_S, free_port
 from tests.support.parts import part
 from tests.support.publisher import Publishing, call, environment, run
 from tests.support.raw_broker import RawBroker, Script, Wire, forgetful, packet, refusing
@@ -111,6 +111,8 @@ def test_what_the_broker_does_not_do(
     for name, words in expected.items():
         assert words in checks[name]["found"], checks[name]
         assert checks[name]["advice"]
+    if script is _small:
+        assert "limit of a packet's size" in checks["permission"]["advice"]
 
 
 def test_clock_behind_the_transcripts(claude: ClaudeHome) -> None:
@@ -234,6 +236,18 @@ def test_wrong_node(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> No
 
     assert "laptop, work" in checks["topic"]["found"]
     assert "--node" in checks["topic"]["advice"]
+
+
+def test_publisher_that_gets_no_payload_through(claude: ClaudeHome, broker: Mosquitto, tmp_path: Path) -> None:
+    """A node that is online and has no payload is not told to start its publisher, but to look at its log."""
+    claude.append(assistant(time.time(), 1))
+    env = environment(claude, tmp_path, CLAUDE_GAUGE_BROKER=broker.url, CLAUDE_GAUGE_HTTP="off")
+    with Listener(broker.port, "none") as other:
+        other.client.publish("claude-gauge/mute/status", b"online", qos=1, retain=True).wait_for_publish(PATIENCE_S)
+    _, checks = _examined({**env, "CLAUDE_GAUGE_NODE": "mute"})
+
+    assert checks["topic"]["found"].endswith("though its publisher is online")
+    assert "log" in checks["topic"]["advice"]
 
 
 def test_page_with_an_old_payload() -> None:

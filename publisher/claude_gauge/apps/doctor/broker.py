@@ -169,11 +169,10 @@ class _Probe:
         if unreadable.what and self._link.acknowledges and not refusal.what:
             advice = "let it read claude-gauge/<node>/# (broker's ACL): without that a second publisher is not noticed"
             return Check("permission", "warn", f"this user may write to {self._topic}, but not read it", advice)
-        return Check(
-            "permission", "fail",
-            refusal.what or unreadable.what or f"what is written to {self._topic} does not arrive",
-            "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user",
-        )  # fmt: skip
+        found = refusal.what or unreadable.what or f"what is written to {self._topic} does not arrive"
+        advice = "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user"
+        too_large = refusal.advice and "ACL" not in refusal.advice
+        return Check("permission", "fail", found, refusal.advice if too_large else advice)
 
     def _take(self, message: Message) -> None:
         if message.payload == self._word:
@@ -185,7 +184,9 @@ def _topic(settings: Settings, node: NodeReader, others: list[str], now: float, 
     usage, stale = node.newest(now)
     if usage is None:
         state, advice = f"nothing retained on {topic}", publish
-        if others:
+        if node.status == ONLINE:
+            state, advice = f"{state}, though its publisher is online", "its log says why (`claude-gauge service logs`)"
+        elif others:
             state += f"; this broker has the nodes {', '.join(others)}"
             advice += ", or name one of these with --node"
         yield Check("topic", "warn", state, advice)
