@@ -142,12 +142,18 @@ class Companion:
 
     def said(self, word: str) -> bool:
         """Return whether it said this."""
-        return word in self._log.read_text("utf-8", "replace")
+        return word in self._output()
 
     def last_words(self) -> str:
         """Return the last line that it said."""
-        lines = self._log.read_text("utf-8", "replace").split("\n")
+        lines = self._output().split("\n")
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "it said nothing")
+
+    def _output(self) -> str:
+        try:
+            return self._log.read_text("utf-8", "replace")
+        except OSError:  # the state folder was emptied meanwhile
+            return ""
 
     def _let_go(self) -> None:
         if self._process.stdin is not None:

@@ -221,11 +221,11 @@ def test_writer_outlives_a_disk_that_fails(tmp_path: Path, caplog: pytest.LogCap
     writer = TranscriptWriter(tmp_path, speed=1000)
     writer.start()
     file = next(tmp_path.rglob("*.jsonl"))
-    file.rename(tmp_path / "away")
-    file.mkdir()
+    (tmp_path / "projects").rename(tmp_path / "away")
     wait_until(lambda: "cannot write" in caplog.text, "the warning")
-    file.rmdir()
-    wait_until(lambda: file.is_file() and file.stat().st_size > 0, "the next line")
+    size = next(tmp_path.rglob("*.jsonl")).stat().st_size
+    (tmp_path / "away").rename(tmp_path / "projects")
+    wait_until(lambda: file.stat().st_size > size, "the next line")
     writer.stop()
 
     assert caplog.text.count("cannot write") == 1
