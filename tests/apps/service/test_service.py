@@ -60,7 +60,7 @@ def test_what_lives_below_tmp_is_not_hidden() -> None:
     """A service with a /tmp of its own would not find its Python, its state or the transcripts there."""
     config = load({"node": "desk"}, {"CLAUDE_GAUGE_STATE_DIR": "/tmp/gauge"})
 
-    assert "PrivateTmp=yes\n" in unit(JOB)
+    assert "PrivateTmp=yes\n" in unit(replace(JOB, state_dir=Path("/data/gauge")))
     assert "PrivateTmp=no\n" in unit(job(config, {}, "/usr/bin/python3"))
     assert "PrivateTmp=no\n" in unit(job(load({}, {}), {}, "/tmp/venv/bin/python3"))
 
