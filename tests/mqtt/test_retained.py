@@ -11,15 +11,18 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from tests.support.mosquitto import Listener, Mosquitto
 from tests.support.net import PATIENCE_S
+from tests.support.payloads import usage
 from tests.support.publisher import call, environment
 from tests.support.raw_broker import SUBSCRIBE, RawBroker, Script, Wire, forgetful, packet, refusing
 from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.device.update import forget, forget_virtual
 from claude_gauge.config import Settings
+from claude_gauge.contract.usage import stamp
 from claude_gauge.errors import GaugeError
 from claude_gauge.mqtt.endpoint import FIVE, NAMES, SURE, THREE, Versions
 from claude_gauge.mqtt.retained import Retained
+from claude_gauge.outlets.homeassistant.announcer import remove
 
 ACL = """\
 user admin
@@ -116,6 +119,21 @@ def test_user_that_may_not_see_what_it_removes(env: dict[str, str], closed: Mosq
 
     assert done.returncode == 1
     assert "does not take claude-gauge/old/status: not authorized" in done.stderr
+
+
+def test_online_in_the_memory_of_a_broker_alone(broker: Mosquitto) -> None:
+    """A node that went while the broker was down counts as online for ever there: what it left can be removed."""
+    kept = {"claude-gauge/old/status": b"online", "claude-gauge/old/usage": usage(updated_at=stamp(0)).to_json()}
+    settings = Settings(broker=broker.url)
+    with Retained(settings, *kept) as retained:
+        retained.connect()
+        retained.write(kept)
+    removal = remove(settings, "old", patience_s=0.1)
+    with Retained(settings, *kept) as retained:
+        retained.connect()
+        retained.look(topics=1)
+
+        assert (removal.seen, removal.online, retained.held) == (2, False, {})
 
 
 def test_removal_clears_all(env: dict[str, str], closed: Mosquitto) -> None:

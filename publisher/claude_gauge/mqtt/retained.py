@@ -86,6 +86,11 @@ class Retained:
         with self._news:
             self._news.wait_for(lambda: len(self.held) >= topics, RETAINED_S)
 
+    def hears(self, topic: str, seconds: float) -> bool:
+        """Wait for a message of this topic that is new, not retained; return whether one came."""
+        with self._news:
+            return self._news.wait_for(lambda: topic in self._echoed, seconds)
+
     def write(self, values: Mapping[str, bytes], *, expiry_s: int | None = None) -> None:
         """Make these the retained values, b"" for none; raises GaugeError where the broker did not take one."""
         for topic, payload in values.items():

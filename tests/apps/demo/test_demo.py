@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.support.transcripts import ClaudeHome
 
 from claude_gauge.apps.demo.app import TranscriptWriter, admitted, earlier, live
 from claude_gauge.config import Settings
-from claude_gauge.contract.usage import Part, Usage, node_fault
+from claude_gauge.contract.usage import Part, Usage, node_fault, stamp
 from claude_gauge.mqtt.retained import Retained
 from claude_gauge.outlets.homeassistant.discovery import discovery, discovery_topic
 
@@ -169,7 +170,9 @@ def _is_kept(broker: Mosquitto, topic: str) -> bool:
 
 
 REAL = usage(node="demo").to_json()
-MADE_UP = usage(node="demo-x", sources={"tach": Part(source="demo", ok=True)}).to_json()
+DEMO_PART = {"tach": Part(source="demo", ok=True)}
+MADE_UP = usage(node="demo-x", sources=DEMO_PART).to_json()
+OLD = usage(node="demo-old", sources=DEMO_PART, updated_at=stamp(time.time() - 3600)).to_json()
 
 
 @pytest.mark.parametrize("kept", [{"status": b"online"}, {"status": b"offline"}, {"usage": REAL}])
@@ -200,18 +203,18 @@ def test_demo_that_may_not_see_who_is_there(env: dict[str, str]) -> None:
 def test_killed_demos_are_cleared_by_the_next(broker: Mosquitto) -> None:
     """Device and payload of a killed demo go with the next one's start; those of machines and running demos stay."""
     prefix = broker.url.rpartition(":")[2]  # a discovery prefix of this test's own
-    devices = {name: discovery_topic(prefix, name) for name in ("demo-x", "demo-runs", "demo-real")}
+    devices = {name: discovery_topic(prefix, name) for name in ("demo-x", "demo-old", "demo-runs", "demo-real")}
     topics = {devices[name]: discovery(name, made_up=name != "demo-real") for name in devices}
-    old = {"claude-gauge/demo-x/usage": MADE_UP}
-    _kept(
-        broker, {**topics, **old, "claude-gauge/demo-runs/status": b"online", "claude-gauge/demo-runs/usage": MADE_UP}
-    )
+    crashed = {"claude-gauge/demo-old/status": b"online", "claude-gauge/demo-old/usage": OLD}  # after its broker
+    old = {"claude-gauge/demo-x/usage": MADE_UP, **crashed}
+    runs = {"claude-gauge/demo-runs/status": b"online", "claude-gauge/demo-runs/usage": MADE_UP}
+    _kept(broker, {**topics, **old, **runs})
     _kept(broker, {"claude-gauge/demo-real/usage": REAL})
     node = admitted(Settings(broker=broker.url, node="demo-x", discovery=prefix), named=True).node
 
     assert node == "demo-x"
     assert [name for name, topic in devices.items() if _is_kept(broker, topic)] == ["demo-runs", "demo-real"]
-    assert not _is_kept(broker, "claude-gauge/demo-x/usage")
+    assert not any(_is_kept(broker, topic) for topic in old)
     assert _is_kept(broker, "claude-gauge/demo-runs/usage")
     assert _is_kept(broker, "claude-gauge/demo-real/usage")
 

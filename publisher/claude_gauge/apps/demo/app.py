@@ -21,7 +21,7 @@ from pathlib import Path
 from claude_gauge.apps.terminal.app import NodeWatch, watch_live
 from claude_gauge.apps.terminal.picture import Look
 from claude_gauge.config import Config, Settings
-from claude_gauge.contract.freshness import read
+from claude_gauge.contract.freshness import Freshness, read
 from claude_gauge.contract.usage import DEMO_SOURCE, ONLINE, node_of, stamp, status_topic, usage_topic
 from claude_gauge.counting.reading import Reading
 from claude_gauge.daemon.assembly import Assembly
@@ -276,11 +276,12 @@ def admitted(settings: Settings, *, named: bool) -> Settings:
         retained.connect()
         retained.look(topics=MOST_TOPICS)
         held = {topic: payload for topic, payload in retained.held.items() if payload}
-        for left in _left_by_killed(held).values():
-            with contextlib.suppress(GaugeError):  # this user may not write it: whoever made it may
-                retained.write(dict.fromkeys(left, b""))
         place, hidden = retained.link.endpoint.place, retained.unreadable(status_topic(node), usage_topic(node))
-    if not (_is_taken(held, node) or hidden.what):
+        left = {} if hidden.what else _left_by_killed(held, time.time())
+        for topics in left.values():
+            with contextlib.suppress(GaugeError):  # this user may not write it: whoever made it may
+                retained.write(dict.fromkeys(topics, b""))
+    if not (hidden.what or (node not in left and _is_taken(held, node))):
         return settings
     if named and hidden.what:
         raise GaugeError(f"{hidden}; whether somebody publishes node {node} there can't be seen")
@@ -295,16 +296,24 @@ def _is_taken(held: Mapping[str, bytes], node: str) -> bool:
     return status_topic(node) in held or (usage is not None and not usage.made_up)
 
 
-def _left_by_killed(held: Mapping[str, bytes]) -> dict[str, list[str]]:
-    """Return the topics that killed demos left, by node: marked as made up, without the status of a running one."""
+def _left_by_killed(held: Mapping[str, bytes], now: float) -> dict[str, list[str]]:
+    """Return the topics that killed demos left, by node: those marked as made up, of nodes that do not run any more."""
     left: dict[str, list[str]] = {}
     for topic, payload in held.items():
         node = is_of_demo(topic, payload)
         if not node and topic == usage_topic(name := node_of(topic)) and (usage := read(payload)) and usage.made_up:
             node = name
-        if node and held.get(status_topic(node)) != ONLINE.encode():
+        if node and not _runs(held, node, now):
             left.setdefault(node, []).append(topic)
-    return left
+    return {node: [*topics, *({status_topic(node)} & held.keys())] for node, topics in left.items()}
+
+
+def _runs(held: Mapping[str, bytes], node: str, now: float) -> bool:
+    """Return whether a node is online, and not only in the memory of a broker that crashed before the node went."""
+    freshness = Freshness()
+    freshness.status = held.get(status_topic(node), b"").decode("utf-8", "replace")
+    freshness.payload(held.get(usage_topic(node), b""), now, retained=True)
+    return freshness.status == ONLINE and not freshness.stale(now)
 
 
 def _check_left(assembly: Assembly, settings: Settings) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from dataclasses import dataclass
 
 from claude_gauge.config import Settings
+from claude_gauge.contract.freshness import FIRST_WORD_S, SILENCE_S, read, seconds
 from claude_gauge.contract.usage import (
     FLEET_NODE,
     ONLINE,
@@ -89,7 +91,7 @@ class Removal:
     unreadable: Reason = FINE  # the discovery topic, which was cleared all the same
 
 
-def remove(settings: Settings, node: str) -> Removal:
+def remove(settings: Settings, node: str, *, patience_s: float = FIRST_WORD_S) -> Removal:
     """Clear what the broker retains of the node; raises GaugeError where it refuses.
 
     That is its discovery, usage and status; its settings, and orders that somebody had it keep, where they are seen.
@@ -106,9 +108,16 @@ def remove(settings: Settings, node: str) -> Removal:
             raise GaugeError(f"{hidden}; so nothing of {node} was removed")
         retained.look(topics=3 + len(others))
         hidden = retained.unreadable(discovery)
-        online = retained.held.get(status) == ONLINE.encode()
+        online = retained.held.get(status) == ONLINE.encode() and _publishes(retained, usage, patience_s)
         seen = sum(bool(payload) for payload in retained.held.values())
         topics = [discovery] if online else [status, usage] if not (seen or hidden.what) else [discovery, status, usage]
         topics += [topic for topic in others if retained.held.get(topic) and not online]
         retained.write(dict.fromkeys(topics, b""))
     return Removal(seen, online, hidden)
+
+
+def _publishes(retained: Retained, usage: str, patience_s: float) -> bool:
+    """Return whether a node that counts as online is: a broker that crashed keeps that of one that has gone since."""
+    payload = read(retained.held.get(usage, b""))
+    made = seconds(payload.updated_at) if payload else None
+    return (made is not None and abs(time.time() - made) < SILENCE_S) or retained.hears(usage, patience_s)
