@@ -224,6 +224,7 @@ def test_wrong_value_is_never_repeated_where_it_may_be_a_secret(name: str, value
     "value",
     [
         f"mqtt://host -P {CANARY}",
+        f"mqtt://me {CANARY}@host",
         f"-h host -P {CANARY}",
         f"host user=me password={CANARY}",
         f"host;password={CANARY}",

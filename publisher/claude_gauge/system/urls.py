@@ -14,8 +14,8 @@ def split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise ValueError("should be a URL; its port is a number up to 65535, an IPv6 address stands in [ ]") from None
-    if not can_be_a_host(parts.hostname or ""):
-        raise ValueError("should be a URL; its host is a name or an address, without blanks")
+    if not can_be_a_host(parts.hostname or "") or any(each.isspace() for each in parts.netloc):
+        raise ValueError("should be a URL; its host is a name or an address, and there is no blank in it")
     return parts
 
 
