@@ -173,6 +173,20 @@ def test_versions_agree() -> None:
     assert f"version {series}." in prometheus
 
 
+def test_services_are_closed_and_make_no_folders() -> None:
+    """No service may write to its image, has a privilege or unbounded memory, or has Docker make what it mounts."""
+    services = compose("--profile", "telemetry")["services"]
+    mounted = [each for service in services.values() for each in service.get("volumes", ()) if each["type"] == "bind"]
+
+    assert len(mounted) > len(services)
+    assert [each["source"] for each in mounted if each["bind"].get("create_host_path", False)] == []
+    for service in services.values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert int(service["mem_limit"]) > 0
+
+
 def test_collector_takes_its_file(tmp_path: Path) -> None:
     """The collector runs with collector.yaml, on loopback unless set otherwise."""
     with Collector(tmp_path) as collector:
