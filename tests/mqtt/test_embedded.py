@@ -26,7 +26,8 @@ from claude_gauge.mqtt.link import Link
 
 V311 = MQTTProtocolVersion.MQTTv311
 OWNER = """
-import pathlib, sys, threading
+import pathlib, signal, sys, threading
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # an exception could come while Python clears up, and be lost
 from claude_gauge.daemon.broker import embedded
 from claude_gauge.config import Settings
 broker = embedded.start(Settings(state_dir=pathlib.Path(sys.argv[1])), amqtt=sys.argv[2] == "amqtt")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, TimeoutError, sync_playwright  # noqa: A004
 from tests.support.net import PATIENCE_S
 
 FLAGS = [
@@ -52,8 +52,11 @@ class Cluster:
         self.page.goto(url)
 
     def live(self) -> None:
-        """Wait until the page says that it is live."""
-        self.page.wait_for_selector("html:not([data-stale]) .gauge")
+        """Wait until the page says that it is live; fail with what it says instead."""
+        try:
+            self.page.wait_for_selector("html:not([data-stale]) .gauge")
+        except TimeoutError as error:
+            raise AssertionError(f"{self.page.inner_text('#stale')!r}; {self.complaints}; {self.requests}") from error
 
     def stale(self, why: str = "") -> str:
         """Wait until the page says that it is stale, and return its warning."""
