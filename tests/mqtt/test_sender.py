@@ -158,7 +158,7 @@ def test_broker_that_drops_in_silence() -> None:
     assert say(2 + ECHO_S) == f"broker host does not deliver what we write to {topic}"
     sender.connected(broker)
     assert say(3 + ECHO_S) != ""  # another connection alone proves nothing
-    sender.heard(topic)
+    sender.delivered(topic)
     assert say(4 + ECHO_S) == ""
 
 

@@ -7,14 +7,14 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from claude_gauge.config import BROKER_SCHEMES, Settings
 from claude_gauge.errors import GaugeError
 from claude_gauge.system.net import trusting
-from claude_gauge.system.urls import shown
+from claude_gauge.system.urls import shown, split
 
 LOCAL_URL = "mqtt://localhost:1883"
 EMBEDDED = "embedded"
@@ -48,8 +48,7 @@ def url_of(settings: Settings) -> str:
 def parse(url: str) -> Endpoint:
     """Take a broker's URL apart; raises GaugeError for one that names no broker."""
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        parts = split(url)
     except ValueError:
         raise GaugeError("the broker's URL can't be read; write it as mqtt://host:1883") from None
     if parts.scheme not in BROKER_SCHEMES or not parts.hostname:
@@ -59,7 +58,7 @@ def parse(url: str) -> Endpoint:
         path = (parts.path or "/mqtt") + (f"?{parts.query}" if parts.query else "")
     return Endpoint(
         host=parts.hostname,
-        port=port or BROKER_SCHEMES[parts.scheme],
+        port=parts.port or BROKER_SCHEMES[parts.scheme],
         tls=parts.scheme in {"mqtts", "wss"},
         websocket_path=path,
         user=unquote(parts.username) if parts.username else None,

@@ -75,7 +75,7 @@ class Echoes:
         if topic in self._granted:
             self._since.setdefault(topic, now)
 
-    def heard(self, topic: str) -> None:
+    def delivered(self, topic: str) -> None:
         """Note that something came on this topic."""
         self._since.pop(topic, None)
 

@@ -16,7 +16,7 @@ The thread goes round these states; any of them may end at any moment by `stop` 
   reasons, by silence (no PINGRESP, no PUBACK), by the network, or by `stop`, which says `offline` first.
 * A message over our limit (3.1.1 brokers do not know it) is read past, unless that takes LARGE_S: then the connection
   ends, and the next one goes without the subscriptions that bring it.
-* A message that 3.1.1 or QoS 0 refuses is dropped in silence. There ours come back: what does not is told (`guard`).
+* A message that 3.1.1 or QoS 0 refuses is dropped in silence. There ours come back: what does not is logged (`guard`).
 * The order on the wire: PUBACK and SUBACK come in any order and may never come; a retained message may come before
   its SUBACK; our own messages come back to us where noLocal is not there or not asked for (`guard` knows them).
 """
@@ -386,7 +386,7 @@ class Link:
         """Take what somebody else says on our own topics."""
         if message.retain:
             return
-        self._sender.heard(message.topic)
+        self._sender.delivered(message.topic)
         if self._guard and not self._stopping:
             self._guard.take(message.topic, message.payload, time.monotonic())
 

@@ -364,10 +364,10 @@ class Sender:
             verb = "does not let us read" if request.subscribes else "does not take"
             self._report.refused(request.key, not_taken(f"{verb} {request.name}", refused))
 
-    def heard(self, topic: str) -> None:
+    def delivered(self, topic: str) -> None:
         """Note that something came on one of our own topics."""
         if self._guard:
-            self._guard.echoes.heard(topic)
+            self._guard.echoes.delivered(topic)
             if self._is_undelivered(topic):
                 self._report.taken((True, topic))
 

@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +88,25 @@ def test_show_beside_it(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) 
         assert "computed here" in shown.stderr
 
 
-def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
-    """With a state folder that fills up, every figure still reaches the broker; the log says what it costs, once."""
-    port = int(env["ENDPOINT"].rpartition(":")[2])
-    state = tmp_path / "state"
+@contextmanager
+def _all_counted(folder: Path, broker: Mosquitto, env: dict[str, str], disk: str) -> Iterator[Publishing]:
+    """Publish over a state folder that `disk` has changed; every figure reaches the broker."""
+    state = folder / "state"
     state.mkdir()
-    full = unshared(f'mount -t tmpfs -o size=16k full {state}; cat /dev/zero >{state}/fill || true; exec "$@"')
-    publishing = Publishing(tmp_path / "run", env=env, within=full)
+    within = unshared(f'{disk.format(state)}; exec "$@"')
+    publishing = Publishing(folder / "run", env=env, within=within)
     with Listener(broker.port, TOPIC) as listener, publishing:
-        wait_until(lambda: answers(port), "the publisher to listen")
+        wait_until(lambda: answers(int(env["ENDPOINT"].rpartition(":")[2])), "the publisher to listen")
         with _claude_code(env) as claude:
             assert claude.wait(PATIENCE_S) == 0
         listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
+        yield publishing
+
+
+def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
+    """With a state folder that fills up, every figure still reaches the broker; the log says what it costs, once."""
+    disk = "mount -t tmpfs -o size=16k full {0}; cat /dev/zero >{0}/fill || true"
+    with _all_counted(tmp_path, broker, env, disk) as publishing:
         wait_until(lambda: "a restart will forget" in publishing.log, "what it costs to be said")
 
     assert publishing.log.count("a restart will forget") == 1
@@ -106,16 +115,8 @@ def test_full_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> No
 
 def test_read_only_disk(tmp_path: Path, broker: Mosquitto, env: dict[str, str]) -> None:
     """With a state folder that can only be read, the publisher starts and every figure reaches the broker."""
-    port = int(env["ENDPOINT"].rpartition(":")[2])
-    state = tmp_path / "state"
-    state.mkdir()
-    read_only = unshared(f'mount -t tmpfs -o ro none {state}; exec "$@"')
-    publishing = Publishing(tmp_path / "run", env=env, within=read_only)
-    with Listener(broker.port, TOPIC) as listener, publishing:
-        wait_until(lambda: answers(port), "the publisher to listen")
-        with _claude_code(env) as claude:
-            assert claude.wait(PATIENCE_S) == 0
-        listener.wait(lambda received: _usage(received).get("window_5h_tokens") == 5 * SAMPLE)
+    with _all_counted(tmp_path, broker, env, "mount -t tmpfs -o ro none {0}") as publishing:
+        pass
 
     assert "Traceback" not in publishing.log
 

@@ -56,7 +56,7 @@ def collisions(folder: Path, ours: Path, owner: str | None = None) -> list[str]:
 
     `owner` is the user that the broker must run as, where it is known.
     """
-    listener, found = False, []  # whether the listener above is ours
+    listener, lines = False, []  # whether the listener above is ours
     own = [_Directive(ours, text) for text in ours.read_text("utf-8").splitlines()]
     for line in _read_as_one(folder, ours):
         if line.path == ours:
@@ -64,9 +64,9 @@ def collisions(folder: Path, ours: Path, owner: str | None = None) -> list[str]:
             continue
         why = "look into it yourself" if line.unread else _why(line.words, own, owner, below_ours=listener)
         if why:
-            found.append(f"  {line.path}: {line.text.strip()} ({why})")
+            lines.append(f"  {line.path}: {line.text.strip()} ({why})")
         listener = listener and line.words[:1] != ["listener"]
-    return found
+    return lines
 
 
 def _read_as_one(folder: Path, ours: Path) -> Iterator[_Directive]:

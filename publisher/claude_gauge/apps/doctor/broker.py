@@ -59,8 +59,8 @@ def broker(settings: Settings, *, only_shows: bool = False) -> Iterator[Check]:
         yield from probe.checks(only_shows=only_shows)
         publish = "start the publisher where Claude Code runs" if only_shows else "start `claude-gauge publish`"
         if probe.lost and not node.arrived.is_set():
-            found = f"nothing came on {usage_topic(settings.node)} yet, and this broker keeps nothing for us"
-            yield Check("topic", "warn", found, f"{publish}; it says something every {HEARTBEAT_S:.0f} s")
+            state = f"nothing came on {usage_topic(settings.node)} yet, and this broker keeps nothing for us"
+            yield Check("topic", "warn", state, f"{publish}; it says something every {HEARTBEAT_S:.0f} s")
         elif node.unseen.what:
             yield Check("topic", "fail" if only_shows else "warn", node.unseen.what, node.unseen.advice)
         else:
@@ -88,8 +88,8 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
     numbers, most = offer(settings), link.largest_packet
     size = Message(topic, discovery(settings.node, page=page_url(settings.http), numbers=numbers)).size
     if most is not None and size > most:
-        found = f"broker {link.endpoint.place} takes {most:,} bytes at most, and {topic} has {size:,}"
-        yield Check(ASSISTANT, "warn", found, 'raise its limit of a packet\'s size, or set discovery = "off"')
+        state = f"broker {link.endpoint.place} takes {most:,} bytes at most, and {topic} has {size:,}"
+        yield Check(ASSISTANT, "warn", state, 'raise its limit of a packet\'s size, or set discovery = "off"')
         return
     held: list[Message] = []
     came = threading.Condition()
@@ -110,8 +110,8 @@ def _home_assistant(settings: Settings, link: Link, *, runs: bool) -> Iterator[C
         came.wait_for(lambda: held, RETAINED_S)
     if not held and runs:
         seen = "is not ours to see" if link.unreadable(topic).what else "is not there, or not ours to see"
-        found = f"the publisher runs; {topic} {seen}: whether it may be written the publisher's log says"
-        yield Check(ASSISTANT, "ok", found)
+        state = f"the publisher runs; {topic} {seen}: whether it may be written the publisher's log says"
+        yield Check(ASSISTANT, "ok", state)
         return
     link.announce(topic, held[0].payload if held else b"")
     settled = link.wait_settled(SETTLED_S)
@@ -169,10 +169,10 @@ class _Probe:
         if unreadable.what and self._link.acknowledges and not refusal.what:
             advice = "let it read claude-gauge/<node>/# (broker's ACL): without that a second publisher is not noticed"
             return Check("permission", "warn", f"this user may write to {self._topic}, but not read it", advice)
-        found = refusal.what or unreadable.what or f"what is written to {self._topic} does not arrive"
+        state = refusal.what or unreadable.what or f"what is written to {self._topic} does not arrive"
         advice = "let this user write and read claude-gauge/<node>/# (broker's ACL), or use this node's own user"
         too_large = refusal.advice and "ACL" not in refusal.advice
-        return Check("permission", "fail", found, refusal.advice if too_large else advice)
+        return Check("permission", "fail", state, refusal.advice if too_large else advice)
 
     def _take(self, message: Message) -> None:
         if message.payload == self._word:
